@@ -1,0 +1,42 @@
+# make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
+# make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
+
+# Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
+PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+READY := $(VENV)/.ready
+APP ?= apps/cxr_lungs
+PORT ?= 8000
+CONF ?=
+SAMPLE := sample
+
+.PHONY: setup serve test lint clean
+.DELETE_ON_ERROR:
+
+setup: $(READY)
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 with venv is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade -c constraints.txt -e '.[test]'
+	$(VENV)/bin/pip install --quiet --no-deps monailabel==0.8.5
+	@touch $@
+
+serve: $(READY)
+ifndef STUDIES
+	$(VENV)/bin/python -m benchmarks.phantoms --out $(SAMPLE)
+endif
+	$(VENV)/bin/python -m monailabel.main start_server --app "$(APP)" \
+		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) $(SAMPLE) *.egg-info

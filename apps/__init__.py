@@ -1,0 +1,1 @@
+"""MONAI Label apps, one folder each; MONAI Label loads `<app>/main.py`."""

@@ -1,0 +1,1 @@
+"""Programs that measure the project and drive it as an annotator would."""

@@ -1,0 +1,121 @@
+"""A simulated annotator: talks to a server with MONAI Label's own client and labels with known masks."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from monailabel.client import MONAILabelClient
+from tqdm import tqdm
+
+from benchmarks.metrics import at_size, score_image
+from pool.images import image_id
+from pool.labels import read_label
+
+
+class Annotator:
+    """Asks for samples, sends true labels, trains, and predicts held-out images.
+
+    :param labels: folder of true masks, named as their images
+    """
+
+    def __init__(self, url: str, labels: Path) -> None:
+        self.url, self.labels = url, labels
+        self._folder = tempfile.TemporaryDirectory(prefix="annotator-")  # not the server's, which it empties
+        self.client = MONAILabelClient(url, tmpdir=self._folder.name)
+
+    def status(self) -> dict[str, Any]:
+        """`GET /selection/status`."""
+        answer = requests.get(f"{self.url}/selection/status", timeout=60)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def label_of(self, image: str) -> Path:
+        """The true mask of an image. Raises FileNotFoundError that names it."""
+        found = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
+        if not found:
+            raise FileNotFoundError(
+                f"{self.labels} has no label for image {image!r}: expected {image}.png, "
+                f"{image}.nii.gz or {image}.nrrd"
+            )
+        return found[0]
+
+    def wait_ready(self, rounds: int) -> None:
+        """Until the pool is prepared and `rounds` models are applied to it, with a progress bar.
+
+        Raises RuntimeError when the background work failed.
+        """
+        with tqdm(desc="preparing", unit="image", leave=False) as bar:
+            while True:
+                status = self.status()
+                progress = status["progress"] or {"step": "starting", "done": 0, "total": 0, "error": None}
+                if progress["error"]:
+                    raise RuntimeError(f"the server's background work failed: {progress['error']}")
+                if (
+                    progress["step"] == "ready"
+                    and status["round"] >= rounds
+                    and status["stage"] != "preparing"
+                ):
+                    return
+                bar.set_description(progress["step"])
+                bar.total, bar.n = progress["total"], progress["done"]
+                bar.refresh()
+                time.sleep(0.5)
+
+    def label_next(self, strategy: str) -> dict[str, Any]:
+        """Ask for a sample, send its true label, return the answer."""
+        answer = self.ask(strategy)
+        self.send(answer["id"])
+        return answer
+
+    def ask(self, strategy: str) -> dict[str, Any]:
+        """The next sample. Raises RuntimeError when there is none."""
+        answer = dict(self.client.next_sample(strategy, {}))
+        if not answer:
+            raise RuntimeError("the pool is used up: all images are labelled; ask for a smaller --budget")
+        return answer
+
+    def send(self, image: str) -> None:
+        """Save the true label of an image."""
+        self.client.save_label(image, str(self.label_of(image)))
+
+    def train(self, epochs: int | None) -> dict[str, Any]:
+        """Train on all labels, with a progress bar. Raises RuntimeError with the log's end when it fails."""
+        self.client.train_start("segmentation", {"max_epochs": epochs} if epochs else {})
+        with tqdm(desc="training", unit="epoch", leave=False, total=epochs) as bar:
+            while (task := self.client.train_status())["status"] in ("SUBMITTED", "RUNNING"):
+                stats = self.client.info()["train_stats"]["segmentation"]
+                if stats and stats.get("current_time"):
+                    bar.total, bar.n = stats.get("total_epochs") or bar.total, stats["epoch"]
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in stats["train"]["metrics"].items()})
+                time.sleep(1.0)
+        if task["status"] != "DONE":
+            raise RuntimeError(f"the training ended as {task['status']}:\n" + "\n".join(task["details"]))
+        return dict(self.client.info()["train_stats"]["segmentation"])
+
+    def evaluate(self, images: list[Path]) -> Iterator[tuple[str, dict[str, list[float]]]]:
+        """Predict held-out images, which the server does not know, and score them (see `metrics`)."""
+        labels: dict[str, int] = self.client.info()["labels"]
+        for image in tqdm(images, desc="evaluating", unit="image", leave=False):
+            result, _ = self.client.infer(
+                "segmentation", "", {"result_extension": ".nii.gz"}, file=str(image)
+            )
+            name = image_id(image.name)
+            predicted, true = (
+                at_size(np.ascontiguousarray(read_label(path, labels, image).T))
+                for path in (result, self.label_of(name))
+            )
+            yield name, score_image(predicted, true, list(labels.values()))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(path)

@@ -1,0 +1,100 @@
+"""A real MONAI Label server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """`monailabel start_server` on 127.0.0.1.
+
+    :param app: name of a folder in `apps`, or a path
+    :param conf: `--conf` pairs
+    """
+
+    def __init__(self, app: str, studies: Path, conf: Mapping[str, Any], log: Path, port: int = 0) -> None:
+        folder = Path(app) if (Path(app) / "main.py").exists() else ROOT / "apps" / app
+        self.port, self.log = port or free_port(), log
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [
+            sys.executable,
+            "-m",
+            "monailabel.main",
+            "start_server",
+            "--app",
+            str(folder),
+            "--studies",
+            str(studies),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        for key, value in conf.items():
+            command += ["--conf", key, str(value)]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=dict(os.environ),
+            )
+
+    def wait(self, seconds: float = 180) -> None:
+        """Until it answers. Raises RuntimeError with the end of its log when it stopped or took too long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                requests.get(f"{self.url}/selection/status", timeout=5).raise_for_status()
+                return
+            except requests.RequestException:
+                time.sleep(0.3)
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-25:])
+        self.stop()
+        raise RuntimeError(f"the server did not start; the end of {self.log}:\n{tail}")
+
+    def stop(self, kill: bool = False) -> None:
+        """End the server and its children as Ctrl-C would; `kill` ends the server alone, as a crash."""
+        if self.process.poll() is None:
+            if kill:
+                self.process.kill()
+            else:
+                os.killpg(self.process.pid, signal.SIGINT)
+                try:
+                    self.process.wait(20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def running(app: str, studies: Path, conf: Mapping[str, Any], log: Path) -> Iterator[Server]:
+    """A server that answers, for a `with` block."""
+    server = Server(app, studies, conf, log)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()

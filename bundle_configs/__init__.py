@@ -1,0 +1,54 @@
+"""One MONAI bundle per app: network, loss, optimiser and transforms stand here once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+
+class Bundle:
+    """The configuration of one app, read with MONAI's ConfigParser.
+
+    :param name: its folder in `bundle_configs`
+    :param overrides: values for keys that the bundle's `overrides` list allows
+    """
+
+    def __init__(self, name: str, overrides: Mapping[str, Any] | None = None) -> None:
+        self.name, self.values = name, dict(overrides or {})
+        folder = Path(__file__).parent / name / "configs"
+        self._parser = ConfigParser()
+        self._parser.read_config(str(folder / "train.yaml"))
+        self._parser.update(self.values)
+
+    def get(self, key: str) -> Any:
+        """The parsed value or object under a key."""
+        return self._parser.get_parsed_content(key)
+
+    @property
+    def overrides(self) -> list[str]:
+        """Keys that `--conf` may change."""
+        return list(self._parser.get_parsed_content("overrides"))
+
+    def check(self, overrides: Mapping[str, Any]) -> None:
+        """Raises ValueError when the network cannot be built with these values."""
+        for name in ("image_size", "epochs", "train_batch_size", "learning_rate"):
+            if name in overrides and not 0 < overrides[name] < float("inf"):
+                raise ValueError(f"--conf {name} {overrides[name]}: must be a number above 0")
+        if not 0 <= overrides.get("dropout", 0) < 1:
+            raise ValueError(f"--conf dropout {overrides['dropout']}: must lie from 0 to below 1")
+        bundle = Bundle(self.name, overrides)
+        size = bundle.get("image_size")
+        try:
+            network = bundle.new("network_def").eval()
+            with torch.inference_mode():
+                network(torch.zeros(1, 1, size, size))
+        except Exception as error:  # MONAI and torch raise many kinds for values that do not fit together
+            raise ValueError(f"the network cannot be built with {dict(overrides)}: {error}") from error
+
+    def new(self, key: str) -> Any:
+        """A fresh object each time, for networks and transforms that keep state."""
+        return self._parser.get_parsed_content(key, instantiate=True, lazy=False)

@@ -1,0 +1,1 @@
+"""Models that read images: the segmentation infer task and the image encoders."""

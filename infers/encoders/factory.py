@@ -1,0 +1,82 @@
+"""From the name in an app's configuration to an encoder, with errors that say what to change.
+
+Encoders are imported only when asked for: the weight-free one must not wait for torch or transformers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infers.encoders.base import Encoder
+
+NAMES = "descriptor, radimagenet, transformers:<folder>"
+
+
+def make_encoder(name: str, weights: str | None = None) -> Encoder:
+    """The encoder called `name`, ready to embed.
+
+    Args:
+        name: `descriptor`; `radimagenet`; or `transformers:<folder>`, a folder that
+            `transformers.AutoModel.from_pretrained` loads.
+        weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`);
+            the others take none.
+
+    Raises:
+        FileNotFoundError: a file or folder that was named does not exist.
+        ValueError: an unknown name, missing weights, or weights of another architecture.
+    """
+    kind, path = _parse(name, weights)
+    if kind == "descriptor":
+        from infers.encoders.descriptor import Descriptor
+
+        return Descriptor()
+    if kind == "radimagenet":
+        from infers.encoders.radimagenet import RadImageNet
+
+        return RadImageNet(path)
+    from infers.encoders.huggingface import Transformers
+
+    return Transformers(path)
+
+
+def check_encoder(name: str, weights: str | None = None) -> str:
+    """The key that `make_encoder(name, weights)` would have, without building a model.
+
+    Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
+    transformers is not imported, RadImageNet's keys are compared only.
+    """
+    kind, path = _parse(name, weights)
+    if kind == "radimagenet":
+        from infers.encoders.radimagenet import key_of, read_weights
+
+        return key_of(read_weights(path)[0], path)
+    if kind == "transformers":
+        from infers.encoders.model_folder import check_folder, key_of_folder
+
+        check_folder(path)
+        return key_of_folder(path)
+    from infers.encoders.descriptor import Descriptor
+
+    return Descriptor.key
+
+
+def _parse(name: str, weights: str | None) -> tuple[str, Path]:
+    """The kind of encoder, and the path it loads from (unused for `descriptor`)."""
+    kind, colon, folder = name.partition(":")
+    if kind == "radimagenet" and not colon:
+        if not weights:
+            raise ValueError(
+                "encoder radimagenet needs encoder_weights, the path of RadImageNet-ResNet50_notop.pth "
+                "(Warvito/radimagenet-models) or of the official ResNet50.pt (BMEII-AI/RadImageNet); "
+                "download one of them and set encoder_weights, or set encoder to descriptor, which needs none"
+            )
+        return kind, Path(weights).expanduser()
+    known = name == "descriptor" or (kind == "transformers" and folder)
+    if not known:
+        raise ValueError(f"encoder {name!r} is not known: expected one of {NAMES}; change the key encoder")
+    if weights:
+        raise ValueError(
+            f"encoder {name} takes no encoder_weights, but {weights} was given: remove encoder_weights, "
+            "or set encoder to radimagenet"
+        )
+    return kind, Path(folder).expanduser()

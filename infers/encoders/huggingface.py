@@ -1,0 +1,141 @@
+"""Any published image encoder that huggingface transformers loads from a local folder.
+
+Among them ResNet, MobileNetV2, ViT, DINOv2, DINOv3 and RAD-DINO (Perez-Garcia et al., "Exploring scalable
+medical image encoders beyond text supervision", Nature Machine Intelligence 2025). Nothing is downloaded.
+Weights that the folder lacks are refused, because transformers would fill them at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoModel, BitImageProcessorPil
+
+from infers.encoders.base import embed_in_batches
+from infers.encoders.model_folder import check_folder, key_of_folder, read_settings
+
+BATCH = 16
+# what `BitImageProcessorPil` (resize, crop, rescale, normalise) can be told to do
+_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
+
+
+class Transformers:
+    """A transformers image model as an encoder.
+
+    The image is repeated to three channels in 8 bits, as the models were trained, and prepared by the
+    folder's own preprocessor_config.json. `pooling` says which output became the vector:
+
+    - "pooler_output", flattened, if the model has one and its weights are in the folder;
+    - else "cls token" of last_hidden_state, if the model has such a token;
+    - else "mean" of last_hidden_state over its tokens or positions.
+
+    Example:
+        >>> encoder = Transformers(Path("rad-dino"))  # doctest: +SKIP
+        >>> encoder.embed([np.zeros((512, 512), np.float32)]).shape  # doctest: +SKIP
+        (1, 768)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        check_folder(folder)
+        self.name = f"transformers:{folder}"
+        self.key = key_of_folder(folder)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._processor = _load_processor(folder)
+        model, trained_pooler = _load_model(folder)
+        self._model = model.to(self._device, torch.float32).eval()
+        probe = self._probe(folder)
+        self.pooling = _choose_pooling(probe, model, trained_pooler)
+        self.dim = int(_pool(probe, self.pooling).shape[1])
+
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
+        return embed_in_batches(self._forward, images, self.dim, BATCH)
+
+    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
+        pixels = [self._prepare(image) for image in images]
+        same = len({tuple(image.shape) for image in pixels}) == 1
+        # a processor that keeps the aspect ratio gives images that do not stack
+        batches = [torch.cat(pixels)] if same else pixels
+        return np.concatenate([_pool(self._run(batch), self.pooling).cpu().numpy() for batch in batches])
+
+    def _prepare(self, image: np.ndarray) -> torch.Tensor:
+        """(1, 3, h, w) network input from one image (H, W)."""
+        # uint8, because Pillow in the processors would round floats to it, after guessing their range
+        rgb = np.repeat(np.rint(image * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+        return self._processor([rgb], input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+
+    def _probe(self, folder: Path) -> Any:
+        """The model's outputs for one grey image, or an error if it is no image model."""
+        try:
+            return self._run(self._prepare(np.full((224, 224), 0.5, dtype=np.float32)))
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"the model in {folder} does not turn one image into features ({error}); expected an image "
+                "model with three input channels: give the folder of its image part only"
+            ) from error
+
+    @torch.inference_mode()
+    def _run(self, pixels: torch.Tensor) -> Any:
+        # TF32 would make a GPU's features differ from a CPU's in the third digit
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
+            return self._model(pixel_values=pixels.to(self._device, torch.float32))
+
+
+def _load_processor(folder: Path) -> Any:
+    """The folder's image processor with the Pillow backend, which needs no torchvision.
+
+    DINOv3's exists for torchvision only; where a processor has no Pillow backend, its settings go to a
+    generic one if they are nothing but resize, crop, rescale and normalise.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    except (ImportError, ValueError, OSError, AttributeError) as error:
+        settings = read_settings(folder, "preprocessor_config.json")
+        steps = {key for key, value in settings.items() if key.startswith("do_") and value}
+        if "size" not in settings or not steps <= _STEPS:
+            raise ValueError(
+                f"{folder / 'preprocessor_config.json'} describes no preparation that works without "
+                f"torchvision ({error}); expected size and of the steps only {', '.join(sorted(_STEPS))}"
+            ) from error
+        return BitImageProcessorPil(**{"do_center_crop": False, **settings})
+
+
+def _load_model(folder: Path) -> tuple[torch.nn.Module, bool]:
+    """The model, and whether its pooler (if it has one) came from the folder."""
+    try:
+        model, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except (ImportError, ValueError, OSError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"transformers cannot load the model in {folder} ({error}); expected one that "
+            "AutoModel.from_pretrained loads with this version of transformers"
+        ) from error
+    missing = sorted(report["missing_keys"])
+    lacking = [key for key in missing if not key.startswith("pooler.")]
+    if lacking or report["mismatched_keys"]:
+        keys = ", ".join((lacking or [str(key) for key in report["mismatched_keys"]])[:4])
+        raise ValueError(
+            f"the weights in {folder} lack parts of the model that config.json describes ({keys}, ...); "
+            "they would be random: use a folder whose config.json and weights belong together"
+        )
+    return model, not missing
+
+
+def _choose_pooling(outputs: Any, model: torch.nn.Module, trained_pooler: bool) -> str:
+    if trained_pooler and getattr(outputs, "pooler_output", None) is not None:
+        return "pooler_output"
+    names = [name for name, _ in model.named_parameters()]
+    return "cls token" if any(n.endswith(("cls_token", "class_embedding")) for n in names) else "mean"
+
+
+def _pool(outputs: Any, pooling: str) -> torch.Tensor:
+    """(B, dim) from the model's outputs; see `Transformers`."""
+    if pooling == "pooler_output":
+        return outputs.pooler_output.flatten(1)
+    hidden = outputs.last_hidden_state
+    if pooling == "cls token":
+        return hidden[:, 0]
+    return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)

@@ -1,0 +1,73 @@
+"""What a folder in the format of huggingface transformers must hold; needs no transformers to say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from infers.encoders.files import fingerprint
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ASK = "download the model with all its files (huggingface-cli download <model> --local-dir <folder>)"
+
+
+def check_folder(folder: Path) -> None:
+    """Check that `folder` has config.json, preprocessor_config.json and model weights.
+
+    Raises:
+        FileNotFoundError: the folder or one of the files is missing.
+        ValueError: a file of settings is no JSON object, or config.json names no model_type.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"encoder folder {folder} does not exist; expected the folder of a downloaded model: "
+            f"set encoder to transformers:<folder>, or {_ASK}"
+        )
+    if "model_type" not in read_settings(folder, "config.json"):
+        raise ValueError(
+            f"{folder / 'config.json'} has no key model_type, so it is no transformers model; {_ASK}"
+        )
+    read_settings(folder, "preprocessor_config.json")
+    weight_files(folder)
+
+
+def read_settings(folder: Path, name: str) -> dict[str, object]:
+    """The JSON object in `folder / name`; errors as in `check_folder`."""
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: expected the settings of a transformers model there; {_ASK}"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); {_ASK}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds a {type(settings).__name__}, expected a JSON object; {_ASK}")
+    return settings
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the model's weights, sorted; safetensors before pickles, as transformers prefers them.
+
+    Raises:
+        FileNotFoundError: there are none, or a shard that the index names is missing.
+    """
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return [folder / name]
+        if (folder / f"{name}.index.json").is_file():
+            shards = read_settings(folder, f"{name}.index.json").get("weight_map")
+            names = set(shards.values()) if isinstance(shards, dict) else set()
+            files = [folder / str(shard) for shard in sorted(names)]
+            for file in files:
+                if not file.is_file():
+                    raise FileNotFoundError(f"{file} is missing: {name}.index.json names it; {_ASK}")
+            if files:
+                return files
+    raise FileNotFoundError(f"{folder} has no model weights: expected {' or '.join(WEIGHTS)} in it; {_ASK}")
+
+
+def key_of_folder(folder: Path) -> str:
+    """The encoder's key: the folder's name and the sha256 of its weights."""
+    return f"transformers:{folder.resolve().name}:{fingerprint(weight_files(folder))}"

@@ -1,0 +1,164 @@
+"""RadImageNet's ResNet-50: 2048 features learned from 1.35 million CT, MR and ultrasound images.
+
+Mei et al., "RadImageNet: an open radiologic deep learning research dataset for effective transfer learning",
+Radiology: Artificial Intelligence 4(5), 2022. Two different encoders are published under this name:
+
+- the official `ResNet50.pt` (github BMEII-AI/RadImageNet), trained in PyTorch;
+- `RadImageNet-ResNet50_notop.pth` (github Warvito/radimagenet-models), the Keras weights carried over.
+
+They differ in architecture, in weights and in preprocessing; the keys in a file tell which one it holds.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from infers.encoders.base import embed_in_batches
+from infers.encoders.files import fingerprint
+from infers.encoders.images import resize
+from infers.encoders.resnet import DIM, KERAS, TORCHVISION, ResNet50, Variant
+
+SIDE = 224
+BATCH = 16
+ACCEPTED = (
+    "RadImageNet-ResNet50_notop.pth (Warvito/radimagenet-models: keys conv1.weight, conv1.bias, bn1.weight, "
+    "layer1.0.conv1.weight, ..., every convolution with a bias) or the official ResNet50.pt "
+    "(BMEII-AI/RadImageNet: keys backbone.0.weight, backbone.1.weight, backbone.4.0.conv1.weight, ..., "
+    "no convolution bias)"
+)
+_STEPS = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One published file: its name in keys, its architecture, and its input.
+
+    Both expect BGR, which for a grey image repeated to three channels only fixes the order of `shift`.
+    The network's input is `scale * x - shift` for x in [0, 1].
+    """
+
+    name: str
+    variant: Variant
+    scale: float
+    shift: tuple[float, float, float]
+
+
+WARVITO = Layout("radimagenet-warvito", KERAS, 1.0, (0.406, 0.456, 0.485))
+# (255 x - 127.5) * 2 / 255 = 2 x - 1
+OFFICIAL = Layout("radimagenet-official", TORCHVISION, 2.0, (1.0, 1.0, 1.0))
+
+
+class RadImageNet:
+    """RadImageNet's ResNet-50 as an encoder, 2048 features averaged over a 7x7 map at 224x224.
+
+    Example:
+        >>> encoder = RadImageNet(Path("ResNet50.pt"))  # doctest: +SKIP
+        >>> encoder.embed([np.zeros((512, 512), np.float32)]).shape  # doctest: +SKIP
+        (1, 2048)
+    """
+
+    name = "radimagenet"
+    dim = DIM
+
+    def __init__(self, weights: Path) -> None:
+        self.layout, state = read_weights(weights)
+        self.key = key_of(self.layout, weights)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._shift = torch.tensor(self.layout.shift, device=self._device).view(1, 3, 1, 1)
+        with torch.device("meta"):
+            model = ResNet50(self.layout.variant)
+        model.to_empty(device=self._device).load_state_dict(state, strict=True)
+        self._model = model.eval()
+
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, 2048) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
+        return embed_in_batches(self._forward, images, self.dim, BATCH)
+
+    @torch.inference_mode()
+    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
+        grey = torch.from_numpy(np.stack([resize(image, SIDE) for image in images])).to(self._device)
+        pixels = self.layout.scale * grey[:, None].expand(-1, 3, -1, -1) - self._shift
+        # TF32 would make a GPU's features differ from a CPU's in the third digit
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
+            return self._model(pixels).cpu().numpy()
+
+
+def key_of(layout: Layout, weights: Path) -> str:
+    """The encoder's key: which of the two files, and its sha256."""
+    return f"{layout.name}:{fingerprint([weights])}"
+
+
+def read_weights(path: Path) -> tuple[Layout, dict[str, torch.Tensor]]:
+    """Load a published RadImageNet file and say which one it is.
+
+    Returns:
+        The layout, and a complete state dict of `ResNet50(layout.variant)`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is anything else than one of the two; the text shows some of its keys.
+    """
+    found = _load(path)
+    layout = OFFICIAL if any(key.startswith("backbone.") for key in found) else WARVITO
+    state = {_torchvision_key(key): value for key, value in found.items()} if layout is OFFICIAL else found
+    with torch.device("meta"):
+        expected = ResNet50(layout.variant).state_dict()
+    for key, value in expected.items():
+        if key.endswith("num_batches_tracked"):  # plays no part in inference, and old files lack it
+            state[key] = torch.zeros(value.shape, dtype=value.dtype)
+    wrong = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if wrong or missing or extra:
+        raise ValueError(_mismatch(path, found, layout, missing, extra, wrong))
+    return layout, state
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"encoder weights {path} are not a file; set encoder_weights to the path of {ACCEPTED}"
+        )
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as PyTorch weights ({type(error).__name__}); expected {ACCEPTED}"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        held = f"a dict with {_some(list(found))}" if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"{path} holds {held}, not a plain state dict of tensors; expected {ACCEPTED}")
+    return dict(found)
+
+
+def _torchvision_key(key: str) -> str:
+    prefix, _, rest = key.partition(".")
+    step, _, tail = rest.partition(".")
+    return f"{_STEPS[step]}.{tail}" if prefix == "backbone" and step in _STEPS else key
+
+
+def _mismatch(
+    path: Path,
+    found: dict[str, torch.Tensor],
+    layout: Layout,
+    missing: list[str],
+    extra: list[str],
+    wrong: list[str],
+) -> str:
+    parts = [f"{path} is not a RadImageNet ResNet-50 without classifier: expected {ACCEPTED}"]
+    parts.append(f"found {len(found)} keys: {_some(list(found))}")
+    for what, keys in (("missing", missing), ("not expected", extra), ("of another shape", wrong)):
+        if keys:
+            parts.append(f"{what} for {layout.name}: {_some(keys)}")
+    return "; ".join(parts) + ". Nothing was loaded; set encoder_weights to one of the two files"
+
+
+def _some(keys: Sequence[object], most: int = 4) -> str:
+    shown = ", ".join(str(key) for key in keys[:most])
+    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > most else shown or "none"

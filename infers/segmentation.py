@@ -1,0 +1,154 @@
+"""MONAI Label's infer task for an app's segmentation network, and the entropy of its predictions.
+
+The network sees the bundle's image size; predictions come back on the image's own grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastapi import HTTPException
+from monai.inferers import Inferer, SimpleInferer
+from monai.transforms import Compose, Resize
+from monailabel.interfaces.tasks.infer_v2 import InferType
+from monailabel.tasks.infer.basic_infer import BasicInferTask
+
+from bundle_configs import Bundle
+from pool.images import ImageError, fingerprint
+from pool.labels import EXTENSIONS, LabelError, write_label
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path, mark: str) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def model_fingerprint(path: Path) -> str | None:
+    """sha256 of a published model, or None when there is none yet; read again only when it changed."""
+    try:
+        return _sha256(path, fingerprint(path))
+    except FileNotFoundError:
+        return None
+
+
+def model_details(path: Path) -> dict[str, Any]:
+    """What the trainer published with the weights: images, seed, metrics, configuration, versions."""
+    return torch.load(path, map_location="cpu", weights_only=True)["details"]
+
+
+def bundle_of(details: dict[str, Any]) -> Bundle:
+    """The bundle that a model was trained with; the server's settings may be others since."""
+    return Bundle(details["bundle"], details["overrides"])
+
+
+class Predictor:
+    """Class probabilities of single images with a published model.
+
+    :param path: the published `model.pt`, which says what it was trained with
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        checkpoint = torch.load(path, map_location=self.device, weights_only=True)
+        bundle = bundle_of(checkpoint["details"])
+        self.network = bundle.new("network_def").to(self.device).eval()
+        self.network.load_state_dict(checkpoint["model"])
+        self.transforms = Compose(bundle.new("image_transforms"))
+
+    @torch.inference_mode()
+    def __call__(self, image: str) -> torch.Tensor:
+        """Softmax probabilities (C, h, w) at the network's size. Raises ImageError."""
+        try:
+            pixels = self.transforms({"image": image})["image"].as_tensor()
+        except RuntimeError as error:  # MONAI wraps what a transform raises
+            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
+        return torch.softmax(self.network(pixels[None].to(self.device)), dim=1)[0].cpu()
+
+
+class SegmentationInfer(BasicInferTask):
+    """Predicts a label for one image with the newest published model.
+
+    :param path: the published `model.pt`; while it does not exist the model is not listed
+    """
+
+    def __init__(self, path: Path, bundle: Bundle) -> None:
+        self.bundle, self._file = bundle, path
+        self._published: str | None = None
+        super().__init__(
+            path=str(path),
+            network=bundle.new("network_def"),
+            type=InferType.SEGMENTATION,
+            labels=bundle.get("labels"),
+            dimension=2,
+            description="Segments the app's structures with the newest trained model",
+            config={"result_dtype": "uint8"},
+        )
+
+    def is_valid(self) -> bool:
+        return bool(self.get_path())
+
+    def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> Any:
+        """Raises HTTPException: 409 without a trained model, 422 for an image that cannot be read."""
+        if not self.is_valid():
+            raise HTTPException(
+                409,
+                "there is no trained model yet: label some images, then start a training "
+                "(POST /train/segmentation, or Train in the viewer)",
+            )
+        self._follow_model()
+        try:
+            return super().__call__(request, callbacks)
+        except (ImageError, LabelError) as error:
+            raise HTTPException(422, str(error)) from error
+
+    def _follow_model(self) -> None:
+        """Take over the configuration that the newest model was trained with."""
+        published = model_fingerprint(self._file)
+        if published != self._published:
+            self.bundle = bundle_of(model_details(self._file))
+            self.network, self._published = self.bundle.new("network_def"), published
+            self.clear_cache()
+
+    def pre_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
+        return self.bundle.new("image_transforms")
+
+    def inferer(self, data: Any = None) -> Inferer:
+        return SimpleInferer()
+
+    def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
+        return [_restore]
+
+    def writer(
+        self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Write the prediction as the format asked for, else as the image's own, PNG for a JPEG."""
+        ext = extension or data.get("result_extension") or _own_extension(data["image_path"])
+        ext = ext if ext.startswith(".") else f".{ext}"
+        with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
+            target = file.name
+        label, affine = data["pred"]
+        try:
+            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
+        except LabelError:
+            Path(target).unlink()
+            raise
+        return target, {}
+
+
+def _own_extension(path: str) -> str:
+    return next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
+
+
+def _restore(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Logits (C, h, w) become a label (W, H) on the image's grid; probabilities are resized, not labels."""
+    image = data["image"]
+    size = tuple(int(v) for v in image.meta["spatial_shape"])
+    probabilities = torch.softmax(torch.as_tensor(data["pred"]).float(), dim=0)
+    label = Resize(size, mode="bilinear")(probabilities).argmax(dim=0)
+    return {**data, "pred": (label.cpu().numpy().astype("uint8"), image.meta["own_affine"])}

@@ -1,0 +1,1 @@
+"""The state of one pool of images: files, database, datastore."""

@@ -1,0 +1,151 @@
+"""Reading one image of the pool as a 2-D grey picture, whatever the file is.
+
+Grey, RGB or RGBA PNG/JPEG/TIFF with 8 or 16 bits, NIfTI and NRRD with one slice, DICOM (a file or the
+folder of a one-slice series). Arrays are (W, H), first index to the right, as MONAI's readers give them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader, PILReader
+from monai.data.utils import to_affine_nd
+from monai.transforms import MapTransform
+from PIL import Image
+
+MIN_SIDE = 16  # pixels; below this nothing can be segmented
+_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+_PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the text names the file, what is wrong and what to do."""
+
+
+def image_id(path: str) -> str:
+    """The datastore's id of an image file: its name without the extension."""
+    name = Path(path).name
+    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), Path(name).suffix)
+    return name[: len(name) - len(ext)]
+
+
+def fingerprint(path: str | os.PathLike[str]) -> str:
+    """What changes when the file changes: size and time of modification. Raises FileNotFoundError."""
+    stat = os.stat(path)
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def reader_for(path: str | os.PathLike[str]) -> ImageReader:
+    """The MONAI reader for a file name or a DICOM folder."""
+    name = Path(path).name.lower()
+    if os.path.isdir(path) or name.endswith((".dcm", ".nrrd")):
+        return ITKReader()
+    if name.endswith((".nii", ".nii.gz")):
+        return NibabelReader()
+    if Path(name).suffix in _PICTURES:
+        return PILReader()
+    raise ImageError(f"{path}: not an image this app reads; it takes {', '.join(EXTENSIONS)}")
+
+
+def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The file's own array, (W, H), (W, H, D), or (W, H, D, C) with colours, and its affine (4, 4).
+
+    Raises ImageError.
+    """
+    reader = reader_for(path)
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        raise ImageError(f"{path}: the file is empty (0 bytes); copy it again or remove it")
+    try:
+        array, meta = reader.get_data(reader.read(os.fspath(path)))
+    except Exception as error:  # each reader has errors of its own; all mean the same to a user
+        reason = str(error).strip().partition("\n")[0]  # ITK's go on for pages
+        raise ImageError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
+    array = np.asarray(array)
+    if array.ndim == 3 and meta.get("original_channel_dim") == -1:
+        array = array[:, :, None]  # colours are a fourth axis, so that three slices are not taken for them
+    return array, np.asarray(to_affine_nd(3, np.asarray(meta.get("affine", np.eye(4)), dtype=float)))
+
+
+def to_grey(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    """One (W, H) plane of what `read_array` gives: a picture or a one-slice volume. Raises ImageError."""
+    if array.ndim == 4 and array.shape[-1] in (2, 3, 4):
+        colour = array[..., :3] if array.shape[-1] > 2 else array[..., :1]
+        weights = _GREY if colour.shape[-1] == 3 else np.ones(1)
+        array = (colour.astype(np.float64) @ weights).astype(np.float32)
+    plane = array.reshape(array.shape[:2]) if array.ndim > 1 and array[0, 0].size == 1 else array
+    if plane.ndim != 2:
+        raise ImageError(
+            f"{path}: has shape {array.shape}, but this app reads single 2-D images; "
+            "split the volume into slices or use an app for volumes"
+        )
+    return plane
+
+
+def read_image(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """A grey image (W, H) float32 in its own intensities, and its affine (4, 4).
+
+    Raises ImageError that names the file: unreadable, empty, smaller than 16 pixels, not finite, or all
+    pixels equal.
+    """
+    array, affine = read_array(path)
+    grey = to_grey(array, path).astype(np.float32)
+    if min(grey.shape) < MIN_SIDE:
+        raise ImageError(
+            f"{path}: is {grey.shape[0]} x {grey.shape[1]} pixels, the least is {MIN_SIDE}; "
+            "replace or remove it"
+        )
+    if not np.isfinite(grey).all():
+        raise ImageError(f"{path}: has pixels that are not finite; replace or remove it")
+    if grey.min() == grey.max():
+        raise ImageError(f"{path}: all pixels have the value {grey.min():g}; replace or remove it")
+    return grey, affine
+
+
+def unit_range(path: str | os.PathLike[str]) -> np.ndarray:
+    """The image as (H, W) float32 in [0, 1], what the encoders take.
+
+    8-bit files are divided by 255; everything else (16-bit, NIfTI, DICOM) has no fixed range and is
+    windowed between its 0.5 and 99.5 percentiles. Raises ImageError.
+    """
+    grey, _ = read_image(path)
+    if _has_eight_bits(path):
+        low, high = 0.0, 255.0
+    else:
+        low, high = (float(v) for v in np.percentile(grey, (0.5, 99.5)))
+        if high <= low:
+            low, high = float(grey.min()), float(grey.max())
+    return np.clip((grey.T - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def _has_eight_bits(path: str | os.PathLike[str]) -> bool:
+    """Whether the file is a picture with 8 bits per channel; its header says so, whatever its values are."""
+    if Path(path).suffix.lower() not in _PICTURES:
+        return False
+    with Image.open(path) as picture:
+        return picture.mode in ("L", "LA", "P", "RGB", "RGBA")
+
+
+class ReadImaged(MapTransform):
+    """MONAI transform: a path becomes a MetaTensor (1, W, H) with its affine and `filename_or_obj`."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            path = out[key]
+            grey, affine = read_image(path)
+            out[key] = MetaTensor(
+                torch.from_numpy(np.ascontiguousarray(grey))[None],
+                affine=torch.from_numpy(affine),
+                meta={"filename_or_obj": os.fspath(path), "spatial_shape": grey.shape, "own_affine": affine},
+            )
+        return out

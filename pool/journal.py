@@ -1,0 +1,141 @@
+"""What was planned and what happened in one pool: plans, hand-outs, trainings, progress, and the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from pool import schema
+from pool.database import Database, entry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered picks of one round; each is a dict with `image` and its evidence."""
+
+    id: int
+    key: str
+    kind: str
+    layout: int
+    model: str | None
+    scored: int
+    picks: list[dict[str, Any]]
+    details: dict[str, Any]
+
+
+class Journal:
+    """Plans and history of one pool; every public method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.plan_by_id = lru_cache(maxsize=16)(self._plan_by_id)  # plans never change once written
+
+    # plans and hand-outs ------------------------------------------------------------------------------
+
+    def plan(self, key: str) -> Plan | None:
+        """The newest plan under a key, or None."""
+        table = schema.plans
+        rows = self._db.read(sa.select(sa.func.max(table.c.id)).where(table.c.key == key))
+        return self.plan_by_id(rows[0][0]) if rows[0][0] is not None else None
+
+    def _plan_by_id(self, plan_id: int) -> Plan:
+        row = self._db.read(sa.select(schema.plans).where(schema.plans.c.id == plan_id))[0]
+        return Plan(row.id, row.key, row.kind, row.layout, row.model, row.scored, row.picks, row.details)
+
+    def add_plan(self, plan: Plan) -> Plan:
+        """Keep a plan and write it to the ledger with all its evidence; returns it with its id."""
+        values = {
+            "key": plan.key,
+            "kind": plan.kind,
+            "layout": plan.layout,
+            "model": plan.model,
+            "scored": plan.scored,
+            "picks": plan.picks,
+            "details": plan.details,
+        }
+        with self._db.engine.begin() as connection:
+            done = connection.execute(sa.insert(schema.plans).values(created=time.time(), **values))
+            connection.execute(entry("plan", None, values))
+        assert done.inserted_primary_key is not None
+        return self.plan_by_id(done.inserted_primary_key[0])
+
+    def hand_out(
+        self, source: str, images: Sequence[str], client: str, details: Mapping[str, Any]
+    ) -> str | None:
+        """Give the first of `images` that this source handed out least often, and note it.
+
+        :param source: the plan or order that the images come from; each wraps around by itself
+        :param images: those that may be given, best first
+        :returns: the image, or None when there is none
+        """
+        table = schema.handouts
+        with self._db.engine.begin() as connection:
+            rows = connection.execute(
+                sa.select(table.c.image, sa.func.count())
+                .where(table.c.list == source)
+                .group_by(table.c.image)
+            ).all()
+            given: dict[str, int] = {row[0]: row[1] for row in rows}
+            if not images:
+                return None
+            image = min(images, key=lambda i: given.get(i, 0))  # the first among equals
+            connection.execute(
+                sa.insert(table).values(image=image, list=source, client=client, created=time.time())
+            )
+            connection.execute(entry("handout", image, {"source": source, "client": client, **details}))
+        return image
+
+    def handed_out(self, source: str) -> set[str]:
+        """Images that a plan or order has handed out."""
+        table = schema.handouts
+        return {row.image for row in self._db.read(sa.select(table.c.image).where(table.c.list == source))}
+
+    # ledger, progress, trainings ----------------------------------------------------------------------
+
+    def log(self, event: str, image: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+        """Append to the ledger."""
+        self._db.write(entry(event, image, details or {}))
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Everything that happened, oldest first."""
+        rows = self._db.read(sa.select(schema.ledger).order_by(schema.ledger.c.id))
+        return [dict(row._mapping) for row in rows]
+
+    def progress(self) -> dict[str, Any] | None:
+        """What refresh is doing: step, done, total, started, updated, error; None before its first run."""
+        rows = self._db.read(sa.select(schema.progress))
+        return dict(rows[0]._mapping) if rows else None
+
+    def set_progress(
+        self, step: str, done: int, total: int, started: float, error: str | None = None
+    ) -> None:
+        self._db.write(
+            sa.delete(schema.progress),
+            sa.insert(schema.progress).values(
+                id=1, step=step, done=done, total=total, started=started, updated=time.time(), error=error
+            ),
+        )
+
+    def start_training(self, request: Mapping[str, Any]) -> None:
+        self._db.write(
+            sa.insert(schema.trainings).values(request=dict(request), running=True, created=time.time()),
+            entry("training", None, {"request": dict(request)}),
+        )
+
+    def end_training(self, outcome: str) -> None:
+        """Close whatever training is open; `outcome` says how it ended."""
+        table = schema.trainings
+        self._db.write(
+            sa.update(table).where(table.c.running).values(running=False, outcome=outcome),
+            entry("training_ended", None, {"outcome": outcome}),
+        )
+
+    def open_training(self) -> dict[str, Any] | None:
+        """The request of a training that was started and has not ended, or None."""
+        rows = self._db.read(sa.select(schema.trainings.c.request).where(schema.trainings.c.running))
+        return rows[-1].request if rows else None

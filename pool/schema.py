@@ -1,0 +1,147 @@
+"""Tables of the pool's database, and opening it.
+
+One database per pool: SQLite (WAL) in the pool's state folder. Revisions live in `pool/migrations`; a new
+database is created whole and stamped with the newest, an older one is migrated when the server opens it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),  # retried when the file changes
+    Column("reason", String, nullable=False),
+)
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("encoder", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float32
+)
+layouts = Table(  # one map of the pool: row i of `points` is image i of `images`
+    "layouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String, nullable=False, index=True),  # encoder, projection, perplexity, seed
+    Column("images", JSON, nullable=False),
+    Column("marks", JSON, nullable=False),  # fingerprint of each image's file when it was mapped
+    Column("points", LargeBinary, nullable=False),  # float64
+    Column("created", Float, nullable=False),
+)
+models = Table(
+    "models",
+    metadata,
+    Column("fingerprint", String, primary_key=True),  # sha256 of the published file
+    Column("round", Integer, nullable=False),
+    Column("labelled", JSON, nullable=False),  # the images it was trained on
+    Column("details", JSON, nullable=False),  # configuration, seed, metrics, versions
+    Column("created", Float, nullable=False),
+)
+entropies = Table(
+    "entropies",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("value", Float, nullable=False),  # mean over pixels, nats
+)
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String, nullable=False, index=True),
+    Column("kind", String, nullable=False),  # cold_start or active
+    Column("layout", Integer, nullable=False),
+    Column("model", String),
+    Column("scored", Integer, nullable=False),  # rows with an entropy when it was made
+    Column("picks", JSON, nullable=False),  # [{image, evidence...}] in hand-out order
+    Column("details", JSON, nullable=False),  # seed, versions, clusters, silhouettes
+    Column("created", Float, nullable=False),
+)
+handouts = Table(
+    "handouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("image", String, nullable=False, index=True),
+    Column("list", String, nullable=False, index=True),  # the plan or order that it came from
+    Column("client", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+ledger = Table(  # append-only
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("created", Float, nullable=False),
+    Column("event", String, nullable=False),
+    Column("image", String),
+    Column("details", JSON, nullable=False),
+)
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("request", JSON, nullable=False),
+    Column("running", Boolean, nullable=False),
+    Column("outcome", String),
+    Column("created", Float, nullable=False),
+)
+progress = Table(  # one row: what refresh is doing
+    "progress",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("step", String, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("error", String),
+)
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Writers take the lock at once, so that what they read stays true; readers never wait."""
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def connect(file: Path) -> sa.Engine:
+    """An engine on the pool's SQLite file. Option `reads=True` marks a transaction that only reads."""
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy, not sqlite3, begins transactions
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _alembic(engine: sa.Engine) -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["engine"] = engine
+    return config
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Create the tables of a new database, or bring an older one to the newest revision."""
+    tables = sa.inspect(engine)
+    if not tables.has_table("ledger"):
+        metadata.create_all(engine)
+        alembic.command.stamp(_alembic(engine), "head")
+    elif not tables.has_table("alembic_version"):  # killed between the two lines above
+        alembic.command.stamp(_alembic(engine), "0001")
+    alembic.command.upgrade(_alembic(engine), "head")

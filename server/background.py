@@ -1,0 +1,107 @@
+"""Keeps the pool up to date from the server process: starts `refresh` when, and only when, it has work.
+
+MONAI Label runs scoring in one queue of child processes. Nothing is ever requested over HTTP: a request to
+itself fails or deadlocks (the server's endpoints are synchronous inside its event loop).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import processes, tasks
+
+from infers.segmentation import model_fingerprint
+from pool.state import State
+
+logger = logging.getLogger(__name__)
+_TICK = 1.0  # seconds between looks at the cheap signs: a training that ended, a new model file
+_AGAIN = 2.0  # seconds until the next look while refresh runs: what came meanwhile may be more work
+_SAFETY = 30.0  # seconds between looks at everything, and before a refresh that failed is tried again
+_SERVER = "SCAN_SELECTION_SERVER_PID"  # tells a child process whose child it is
+
+
+def running(method: str) -> bool:
+    """True when a task of this kind ("scoring", "train") waits or its process lives."""
+    return any(process.poll() is None for process in processes(method).values()) or any(
+        task["status"] == "SUBMITTED" for task in tasks(method)
+    )
+
+
+class Background(threading.Thread):
+    """A thread that starts `refresh` when `missing` names work.
+
+    :param missing: names the steps that have work to do
+    """
+
+    def __init__(self, state: State, missing: Callable[[], list[str]]) -> None:
+        super().__init__(name="background", daemon=True)
+        self._state, self._missing = state, missing
+        self._wake = threading.Event()
+        self._next_look = self._refreshed = 0.0
+        self._model: str | None = None
+        os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
+        self._training: dict[str, Any] | None = None  # MONAI Label's task that is recorded as open
+
+    def wake(self) -> None:
+        """Something changed: look now."""
+        self._wake.set()
+
+    def run(self) -> None:
+        while True:
+            if self._wake.wait(_TICK):
+                self._next_look = 0.0
+            self._wake.clear()
+            for work in (self._watch_training, self._watch_model, self._look):
+                try:
+                    work()
+                except Exception:  # the thread must outlive a full disk or a locked database
+                    logger.exception("Background work failed; trying again in %g s", _SAFETY)
+                    self._next_look = time.monotonic() + _SAFETY
+
+    def _watch_training(self) -> None:
+        """Keep the record of the training that runs, so that a killed server starts it again."""
+        if self._training and self._training["status"] not in ("SUBMITTED", "RUNNING"):
+            self._state.journal.end_training(self._training["status"])
+            self._training = None
+        current = next((task for task in tasks("train") if task["status"] == "RUNNING"), None)
+        if self._training is None and current:
+            self._state.journal.start_training(current["request"])
+            self._training = current
+
+    def _watch_model(self) -> None:
+        published = model_fingerprint(self._state.folder / "model.pt")
+        if published != self._model:
+            self._model, self._next_look = published, 0.0
+
+    def _look(self) -> None:
+        """Start refresh when it has work and none runs; one that failed is left alone for a while."""
+        now, last = time.monotonic(), (tasks("scoring") or [{"status": "NONE"}])[-1]
+        if now < self._next_look:
+            return
+        self._next_look = now + _SAFETY
+        if running("scoring"):
+            self._next_look = now + _AGAIN
+        elif last["status"] == "ERROR" and now - self._refreshed < _SAFETY:
+            self._next_look = self._refreshed + _SAFETY
+        elif steps := self._missing():
+            logger.info("Background work: %s", ", ".join(steps))
+            self._refreshed, self._next_look = now, now + _AGAIN
+            AsyncTask.run("scoring", request={"method": "refresh"}, enqueue=True)
+
+
+def end_with_parent() -> None:
+    """End this child process within a second of its server's death; its work resumes with the next server."""
+    server = int(os.environ.get(_SERVER, os.getppid()))
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

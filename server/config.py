@@ -1,0 +1,100 @@
+"""`--conf KEY VALUE` pairs become typed settings; a wrong one stops the start with the list of all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import yaml
+
+from bundle_configs import Bundle
+from strategies.settings import Settings
+
+_IGNORED = ("server_mode",)  # set by MONAI Label itself
+
+
+class ConfigError(ValueError):
+    """A configuration key or value that does not exist; the text lists what does."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a server was started with."""
+
+    settings: Settings
+    overrides: dict[str, Any]  # of the bundle's training and network
+
+
+def describe(bundle: Bundle) -> str:
+    """All keys with type, default, range and help, one per line."""
+    lines = []
+    for item in fields(Settings):
+        meta = item.metadata
+        allowed = " | ".join(meta["choices"]) or ", ".join(
+            f"{word} {meta[name]}"
+            for name, word in (("low", "from"), ("high", "to"))
+            if meta[name] is not None
+        )
+        lines.append(
+            f"  {item.name} ({type(item.default).__name__}, default {item.default!r}"
+            f"{', ' + allowed if allowed else ''}): {meta['help']}"
+        )
+    lines += [
+        f"  {name} (default {bundle.get(name)!r}): training, from bundle_configs/{bundle.name}"
+        for name in bundle.overrides
+    ]
+    return "\n".join(lines)
+
+
+def _convert(name: str, text: Any, default: Any) -> Any:
+    """A value of the default's type. Raises ConfigError."""
+    wanted = type(default)
+    try:
+        value = text if wanted is str or not isinstance(text, str) else yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None  # of no type that is wanted
+    if wanted is float and isinstance(value, str):
+        with contextlib.suppress(ValueError):  # YAML takes "1e-3" for a word
+            value = float(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+        raise ConfigError(f"--conf {name} {text}: expected {wanted.__name__}, for example {default!r}")
+    return value
+
+
+def _setting(item: Any, text: Any) -> Any:
+    value, meta = _convert(item.name, text, item.default), item.metadata
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"--conf {item.name} {text}: choose one of {', '.join(meta['choices'])}")
+    low, high = meta["low"], meta["high"]
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        raise ConfigError(f"--conf {item.name} {text}: must lie from {low} to {high}")
+    return value
+
+
+def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
+    """Settings and bundle overrides from `--conf` pairs. Raises ConfigError, which lists every key."""
+    known = {item.name: item for item in fields(Settings)}
+    settings: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    try:
+        for name, text in conf.items():
+            if name in known:
+                settings[name] = _setting(known[name], text)
+            elif name in bundle.overrides:
+                overrides[name] = _convert(name, text, bundle.get(name))
+            elif name not in _IGNORED:
+                raise ConfigError(f"--conf {name}: there is no such key")
+        bundle.check(overrides)
+    except ValueError as error:
+        raise ConfigError(f"{error}\nKeys that exist:\n{describe(bundle)}") from None
+    return Config(Settings(**settings), overrides)
+
+
+if __name__ == "__main__":  # python -m server.config [bundle]: the keys of `--conf`
+    import sys
+
+    print(describe(Bundle(sys.argv[1] if len(sys.argv) > 1 else "cxr_lungs")))

@@ -1,0 +1,223 @@
+"""What every app shares: a mixin before MONAILabelApp.
+
+    class CxrLungs(Shell, MONAILabelApp): ...
+
+It reads the configuration, opens the pool's state, keeps it up to date in the background, and turns mistakes
+in requests into errors that say what to do. MONAI Label builds the app in the server and again in every child
+process; only the server starts background work and writes the datastore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from filelock import FileLock, Timeout
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.async_tasks.task import AsyncTask
+from sqlalchemy.exc import SQLAlchemyError
+
+from bundle_configs import Bundle
+from infers.encoders import check_encoder
+from infers.segmentation import SegmentationInfer
+from pool.datastore import PoolDatastore
+from pool.state import State
+from server import config
+from server.background import Background, end_with_parent
+from server.routes import add_routes
+from strategies.context import Context, Pool
+from strategies.refresh import Refresh, missing
+from strategies.stages import encoder_note, status
+from strategies.strategies import all_strategies
+from trainers.segmentation import SegmentationTrain
+
+logger = logging.getLogger(__name__)
+
+
+def state_folder(app_dir: str, studies: str, configured: str) -> Path:
+    """Where a pool's state lives: the configured folder, else one per studies in the app's folder."""
+    if configured:
+        return Path(configured).expanduser().resolve()
+    studies = studies.rstrip("/")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", studies.split("/")[-1]) or "studies"
+    return Path(app_dir) / "state" / f"{name}-{hashlib.sha256(studies.encode()).hexdigest()[:8]}"
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Held as long as this server lives, so that no second one works on the pool. Raises ConfigError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "server.lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=10)  # a server that was just killed may need a moment to let go
+    except Timeout:
+        raise config.ConfigError(
+            f"another server works on this pool (it holds {lock.lock_file}); stop it, or name another "
+            "folder with --conf state"
+        ) from None
+    return lock
+
+
+class Shell:
+    """The parts of a MONAI Label app that do not differ between apps.
+
+    :param bundle: name of the app's folder in `bundle_configs`
+    """
+
+    def __init__(
+        self, app_dir: str, studies: str, conf: Mapping[str, Any], *, bundle: str, **names: Any
+    ) -> None:
+        self.in_server = "monailabel.app" in sys.modules
+        if not self.in_server:
+            end_with_parent()
+        elif multiprocessing.parent_process() is not None:
+            raise config.ConfigError(
+                "start the server without --workers: each worker would keep a datastore of "
+                "its own, and labels would be lost"
+            )
+        chosen = config.parse(conf, Bundle(bundle))
+        self.bundle = Bundle(bundle, chosen.overrides)
+        key = check_encoder(chosen.settings.encoder, chosen.settings.encoder_weights or None)
+        folder = state_folder(app_dir, studies, chosen.settings.state)
+        if self.in_server:
+            self._lock = lock_folder(folder)
+        self.state = State(folder, migrate=self.in_server)
+        self.context = Context(self.state, chosen.settings, key)
+        self._background: Background | None = None
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=dict(conf),  # type: ignore[call-arg]
+            labels=self.bundle.get("labels"),
+            **names,
+        )
+        logger.info(
+            "Settings: %s; overrides: %s; state: %s", chosen.settings, chosen.overrides, self.state.folder
+        )
+        if note := encoder_note(self.context):
+            logger.warning("Encoder: %s", note)
+
+    # parts of the app ---------------------------------------------------------------------------------
+
+    def init_datastore(self) -> Datastore:
+        """A checked local folder, or MONAI Label's own DICOMweb store for a URL."""
+        studies: str = self.studies  # type: ignore[attr-defined]
+        if studies.startswith(("http://", "https://")):
+            return super().init_datastore()  # type: ignore[misc]
+        return PoolDatastore(
+            studies, self.bundle.get("labels"), changed=self.wake, read_only=not self.in_server
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        return {"segmentation": SegmentationTrain(self.state.folder, self.bundle, self.context.settings.seed)}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return all_strategies(self.context)
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        return {"refresh": Refresh(self.context)}
+
+    # background ---------------------------------------------------------------------------------------
+
+    def on_init_complete(self) -> None:
+        """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
+        super().on_init_complete()  # type: ignore[misc]
+        add_routes(sys.modules["monailabel.app"].app)
+        self._background = Background(self.state, self._missing)
+        self._background.start()
+        if interrupted := self.state.journal.open_training():
+            self._train_again(interrupted)
+        self.wake()
+
+    def _missing(self) -> list[str]:
+        datastore = self.datastore()
+        if isinstance(datastore, PoolDatastore):
+            datastore.take_over_changes()
+        return missing(self.context, datastore)
+
+    def _train_again(self, request: dict[str, Any]) -> None:
+        """Start a training that a kill interrupted; its record is closed when that is not possible."""
+        logger.warning("The server stopped during a training; it is started again: %s", request)
+        try:
+            AsyncTask.run("train", request=request, enqueue=True)
+        except HTTPException as error:
+            logger.error("The training cannot be started again: %s", error.detail)
+            self.state.journal.end_training("LOST")
+
+    def wake(self) -> None:
+        """Something changed in the pool; outside the server nothing happens."""
+        if self._background:
+            self._background.wake()
+
+    def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
+        """MONAI Label asks for all scoring methods at every turn; here the background decides."""
+        self.wake()
+        return {}
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        try:
+            self.state.journal.log("label", image_id, {"label": label_id})
+        except SQLAlchemyError:  # the label is kept, which is what counts
+            logger.exception("The ledger misses the label of %s", image_id)
+        self.wake()
+
+    # requests -----------------------------------------------------------------------------------------
+
+    def datastore(self) -> Datastore:
+        return self._datastore  # type: ignore[attr-defined]
+
+    def selection_status(self, failures: bool = False) -> dict[str, Any]:
+        """Where selection stands; with `failures`, each image that cannot be read and why."""
+        pool = Pool.of(self.context, self.datastore())
+        return status(self.context, pool) | ({"failures": pool.failed} if failures else {})
+
+    def info(self) -> dict[str, Any]:
+        return super().info() | {"selection": self.selection_status()}  # type: ignore[misc]
+
+    def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:
+        if name not in existing:
+            raise HTTPException(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
+        self._known("strategy", request.get("strategy"), strategies)
+        try:
+            return super().next_sample(request)  # type: ignore[misc]
+        except SQLAlchemyError as error:
+            raise HTTPException(
+                503,
+                f"the pool's database in {self.state.folder} cannot be used ({error}); "
+                "is its disk full? Make room, then ask again",
+            ) from error
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
+        image = request.get("image")
+        if (
+            isinstance(image, str)
+            and not Path(image).exists()
+            and image not in self.datastore().list_images()
+        ):
+            raise HTTPException(404, f"there is no image {image!r} in this pool")
+        return super().infer(request, datastore)  # type: ignore[misc]
+
+    def bundle_path(self, model: str | None) -> str | None:
+        """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
+        if model is not None:
+            self._known("model", model, self._trainers)  # type: ignore[attr-defined]
+            if not self.datastore().get_labeled_images():
+                raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
+        return None

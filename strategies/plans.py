@@ -1,0 +1,142 @@
+"""Making plans: from the map, the labels and the entropies to ordered picks with their evidence."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from pool.journal import Plan
+from pool.state import Layout, Model
+from strategies import selectors
+from strategies.context import Context, Pool, plain
+
+MOST_PICKS = 500  # of one active plan; used up, it is continued
+_FIRST_PLAN = 50  # scored images that the first active plan of a round waits for
+
+
+def _picks(
+    layout: Layout, chosen: selectors.Selection, rows: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    """Picks as JSON: image and evidence. `rows` maps the selector's rows to those of the layout."""
+    rows = np.arange(len(layout.images)) if rows is None else rows
+    names = sorted(chosen.evidence)
+    return [
+        {"image": layout.images[rows[row]], **{n: plain(chosen.evidence[n][i]) for n in names}}
+        for i, row in enumerate(chosen.picks)
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the picks, for the ledger."""
+    names = ("numpy", "scikit-learn", "openTSNE", "torch", "monai", "monailabel")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def rows_of(layout: Layout, images: list[str] | set[str]) -> list[int]:
+    """Rows of those images that are on the map."""
+    wanted = set(images)
+    return [row for row, image in enumerate(layout.images) if image in wanted]
+
+
+def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
+    """Cluster the map and plan the cold start (arXiv 2601.18532, section 3.1), once for the pool and seed."""
+    settings = context.settings
+    rows = np.array(rows_of(layout, {*pool.labelled, *pool.unlabelled}), dtype=int)
+    points = layout.points[rows]
+    found = selectors.cluster_by_silhouette(points, settings.cold_start_budget, settings.seed)
+    null = selectors.silhouette_null(points, settings.cold_start_budget, settings.seed)
+    best = found.silhouettes.get(found.k, float("nan"))
+    chosen = selectors.cold_start(points, found.labels, settings.cold_start_budget)
+    details = {
+        "seed": settings.seed,
+        "k": found.k,
+        "versions": versions(),
+        "silhouettes": {str(k): plain(v) for k, v in found.silhouettes.items()},
+        "null_silhouette": plain(null),
+        "map_note": "no clear clusters on this map" if best <= null else None,
+        "sizes": [int(n) for n in np.bincount(found.labels)],
+    }
+    context.state.journal.add_plan(
+        Plan(
+            0,
+            context.cold_key,
+            "cold_start",
+            layout.id,
+            None,
+            len(rows),
+            _picks(layout, chosen, rows),
+            details,
+        )
+    )
+
+
+def planned_alphas(context: Context) -> list[float]:
+    """Active plans made in advance: the configured alpha, entropy only, diversity only."""
+    return sorted({0.0, context.settings.alpha, 1.0})
+
+
+def scored(context: Context, model: str, pool: Pool, labelled: Iterable[str]) -> list[str]:
+    """Images of a round: scored by its model, and not among the labels that the round started with."""
+    values, start = context.state.entropies(model), set(labelled)
+    return [i for i in sorted([*pool.labelled, *pool.unlabelled]) if i in values and i not in start]
+
+
+def active_plan_due(context: Context, model: str, alpha: float, pool: Pool) -> bool:
+    """A first plan at enough scored images, another when their number has doubled or all are scored."""
+    plan = context.state.journal.plan(context.active_key(model, alpha))
+    count = len(scored(context, model, pool, plan.details["labelled"] if plan else pool.labelled))
+    values = context.state.entropies(model)
+    complete = all(image in values for image in pool.unlabelled)
+    if plan is None:
+        return count > 0 and (complete or count >= max(_FIRST_PLAN, 10 * context.settings.batch_size))
+    return count >= 2 * plan.scored or (complete and count > plan.scored)
+
+
+def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float, pool: Pool) -> Plan:
+    """Plan or continue the round of a model (arXiv 2601.18532, section 3.2).
+
+    Within a round the normalisation stays that of its first plan's labels, and images handed out or labelled
+    since then count as picked.
+    """
+    state, key = context.state, context.active_key(model.fingerprint, alpha)
+    earlier, given = state.journal.plan(key), state.journal.handed_out(key)
+    values = state.entropies(model.fingerprint)
+    start = set(earlier.details["labelled"] if earlier else pool.labelled)
+    round_images = scored(context, model.fingerprint, pool, start)
+    anchors = start.union(pool.labelled).difference(round_images)  # labelled, and no part of the round
+    rows = np.array(rows_of(layout, anchors.union(round_images)), dtype=int)
+    images = [layout.images[row] for row in rows]
+    picked = (set(pool.labelled) | given) - anchors
+    free = set(pool.unlabelled) - given
+    chosen = selectors.active(
+        layout.points[rows],
+        np.array([values.get(image, np.nan) for image in images]),
+        MOST_PICKS,
+        alpha,
+        labelled=[i for i, image in enumerate(images) if image in anchors],
+        picked=[i for i, image in enumerate(images) if image in picked],
+        candidates=[i for i, image in enumerate(images) if image in free],
+    )
+    kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
+    return state.journal.add_plan(
+        Plan(
+            0,
+            key,
+            "active",
+            layout.id,
+            model.fingerprint,
+            len(round_images),
+            kept + _picks(layout, chosen, rows),
+            {
+                "seed": context.settings.seed,
+                "alpha": alpha,
+                "round": model.round,
+                "labelled": sorted(start),
+                "versions": versions(),
+            },
+        )
+    )

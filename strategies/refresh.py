@@ -1,0 +1,208 @@
+"""The one scoring method: it does what is missing, and nothing else.
+
+Images -> embeddings -> map -> cold-start plan -> entropies of a new model -> active plans. Every step commits
+in small batches, so that a killed process repeats at most one batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+
+from infers.encoders import make_encoder
+from infers.segmentation import Predictor, model_details, model_fingerprint
+from pool.images import ImageError, unit_range
+from strategies import selectors
+from strategies.context import Context, Pool, marks
+from strategies.plans import active_plan_due, make_active_plan, make_cold_plan, planned_alphas, rows_of
+from strategies.projection import project
+
+logger = logging.getLogger(__name__)
+_BATCH = 8  # images between two commits
+_ORDERED = 2_000  # images scored farthest-first before the rest follow in sorted order
+
+
+def to_embed(context: Context, datastore: Datastore, pool: Pool) -> dict[str, str]:
+    """Images without an embedding of their present file, with its fingerprint; failed ones when changed."""
+    have = context.state.embedded(context.encoder_key)
+    failed = {image: mark for image, (mark, _) in context.state.failures().items()}
+    return {
+        image: mark
+        for image, mark in marks(datastore, pool.images).items()
+        if mark not in (have.get(image), failed.get(image))
+    }
+
+
+def map_is_stale(context: Context, pool: Pool) -> bool:
+    """True when an embedded image is not on the map, or was mapped from an older file."""
+    have, layout = context.state.embedded(context.encoder_key), context.layout()
+    mapped = dict(zip(layout.images, layout.marks, strict=True)) if layout else {}
+    usable = [image for image in (*pool.labelled, *pool.unlabelled) if image in have]
+    return any(mapped.get(image) != have[image] for image in usable)
+
+
+def unscored(context: Context, pool: Pool) -> list[str]:
+    """Unlabelled images on the map that the newest model has not scored."""
+    models, layout = context.state.models(), context.layout()
+    if not models or not layout:
+        return []
+    values, mapped = context.state.entropies(models[0].fingerprint), set(layout.images)
+    return [image for image in pool.unlabelled if image not in values and image in mapped]
+
+
+def missing(context: Context, datastore: Datastore) -> list[str]:
+    """Steps that have work to do, in order; empty when all is up to date."""
+    pool, state = Pool.of(context, datastore), context.state
+    models, steps = state.models(), []
+    if to_embed(context, datastore, pool):
+        steps.append("embed")
+    if map_is_stale(context, pool):
+        steps.append("map")
+    if context.layout() and state.journal.plan(context.cold_key) is None:
+        steps.append("cold_start")
+    published = model_fingerprint(context.model_file)
+    if published and (not models or models[0].fingerprint != published):
+        steps.append("model")
+    if unscored(context, pool):
+        steps.append("entropy")
+    elif models and any(
+        active_plan_due(context, models[0].fingerprint, a, pool) for a in planned_alphas(context)
+    ):
+        steps.append("active")
+    return steps
+
+
+class Refresh(ScoringMethod):
+    """Brings the pool's state up to date; resumable, safe to start at any time."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("Embeds images, lays out the map, scores entropy and plans what to label next")
+        self.context = context
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
+        state = self.context.state
+        try:
+            with FileLock(state.folder / "refresh.lock", timeout=0):
+                before = state.journal.progress() or {"error": None}
+                state.journal.set_progress("checking", 0, 0, time.time(), error=before["error"])
+                steps = missing(self.context, datastore)
+                self._run(datastore)
+                state.journal.set_progress("ready", 0, 0, time.time())
+                return {"steps": steps}
+        except Timeout:
+            logger.info("Another refresh of this pool is running; nothing to do")
+            return {"steps": []}
+        except Exception as error:
+            state.journal.set_progress("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
+            raise
+
+    def _run(self, datastore: Datastore) -> None:
+        self._embed(datastore)
+        pool = Pool.of(self.context, datastore)
+        if map_is_stale(self.context, pool):
+            self._map(pool)
+        layout = self.context.layout()
+        if layout and self.context.state.journal.plan(self.context.cold_key) is None:
+            self._step("planning the cold start", 0, 1, time.time())
+            make_cold_plan(self.context, layout, pool)
+        self._register_model()
+        self._score(datastore, pool)
+        self._plan_active(Pool.of(self.context, datastore))
+
+    def _step(self, step: str, done: int, total: int, started: float) -> None:
+        self.context.state.journal.set_progress(step, done, total, started)
+        logger.info("Refresh: %s, %d of %d (pid %d)", step, done, total, os.getpid())
+
+    def _in_batches(self, step: str, images: Sequence[str], work: Callable[[Sequence[str]], None]) -> None:
+        started = time.time()
+        for i in range(0, len(images), _BATCH):
+            self._step(step, i, len(images), started)
+            work(images[i : i + _BATCH])
+        self._step(step, len(images), len(images), started)
+
+    def _embed(self, datastore: Datastore) -> None:
+        todo = to_embed(self.context, datastore, Pool.of(self.context, datastore))
+        if not todo:
+            return
+        self._step("loading the encoder", 0, len(todo), time.time())
+        encoder = make_encoder(self.context.settings.encoder, self.context.settings.encoder_weights or None)
+
+        def embed(images: Sequence[str]) -> None:
+            readable: dict[str, np.ndarray] = {}
+            for image in images:
+                try:
+                    readable[image] = unit_range(datastore.get_image_uri(image))
+                except ImageError as error:
+                    logger.error("Image %s is left out: %s", image, error)
+                    self.context.state.add_failure(image, todo[image], str(error))
+            if readable:
+                vectors = encoder.embed(list(readable.values()))
+                self.context.state.add_embeddings(
+                    encoder.key, [(i, todo[i], v) for i, v in zip(readable, vectors, strict=True)]
+                )
+
+        self._in_batches("embedding", list(todo), embed)
+
+    def _map(self, pool: Pool) -> None:
+        settings, have = self.context.settings, self.context.state.embedded(self.context.encoder_key)
+        images = sorted(image for image in (*pool.labelled, *pool.unlabelled) if image in have)
+        self._step("laying out the map", 0, len(images), time.time())
+        features = self.context.state.vectors(self.context.encoder_key, images)
+        points = project(features, settings.projection, settings.perplexity, settings.seed)
+        self.context.state.add_layout(self.context.layout_key, {i: have[i] for i in images}, points)
+
+    def _register_model(self) -> None:
+        published, models = model_fingerprint(self.context.model_file), self.context.state.models()
+        if published and (not models or models[0].fingerprint != published):
+            details = model_details(self.context.model_file)
+            self.context.state.add_model(published, details["labelled"], details)
+
+    def _score(self, datastore: Datastore, pool: Pool) -> None:
+        """Entropies in farthest-first order over the map, so that an early plan already sees all of it."""
+        todo, layout = unscored(self.context, pool), self.context.layout()
+        if not todo or not layout:
+            return
+        rows = selectors.farthest_first(
+            layout.points,
+            min(len(todo), _ORDERED),
+            labelled=rows_of(layout, pool.labelled),
+            candidates=rows_of(layout, todo),
+        ).picks
+        first = [layout.images[row] for row in rows]
+        model = self.context.state.models()[0].fingerprint
+        predict = Predictor(self.context.model_file)
+        if model_fingerprint(self.context.model_file) != model:  # a newer one was published meanwhile
+            self._register_model()
+            return self._score(datastore, pool)
+
+        def score(images: Sequence[str]) -> None:
+            values: dict[str, float] = {}
+            for image in images:
+                try:
+                    values[image] = selectors.mean_entropy(predict(datastore.get_image_uri(image)).numpy())
+                except ImageError as error:
+                    logger.error("Image %s is left out: %s", image, error)
+                    self.context.state.add_failure(
+                        image, marks(datastore, [image]).get(image, ""), str(error)
+                    )
+            if values:
+                self.context.state.add_entropies(model, values)
+            self._plan_active(Pool.of(self.context, datastore))
+
+        self._in_batches("scoring", first + sorted(set(todo) - set(first)), score)
+
+    def _plan_active(self, pool: Pool) -> None:
+        models, layout = self.context.state.models(), self.context.layout()
+        for alpha in planned_alphas(self.context) if models and layout else []:
+            assert layout is not None
+            if active_plan_due(self.context, models[0].fingerprint, alpha, pool):
+                make_active_plan(self.context, layout, models[0], alpha, pool)

@@ -1,0 +1,48 @@
+"""What to label next, as mathematics: arrays in, picks out.
+
+One file per method. Nothing here reads a file, knows a server or keeps state: the same input and seed
+give the same picks. Rows are images. Every selector returns a `Selection`: the picks in hand-out order,
+and for each pick the numbers that explain it. The rules are restated in `docs/selection.md`; the method is
+that of Levy et al., "From Cold Start to Active Learning", arXiv 2601.18532.
+
+    >>> import numpy as np
+    >>> from strategies.selectors import active, cluster_by_silhouette, cold_start
+    >>> points = np.random.default_rng(0).normal(size=(40, 2))
+    >>> clusters = cluster_by_silhouette(points, max_clusters=6, seed=42)
+    >>> first = cold_start(points, clusters.labels, budget=6)
+    >>> uncertainty = np.linspace(0.1, 0.6, 40)
+    >>> second = active(points, uncertainty, budget=4, alpha=0.3, labelled=first.picks)
+    >>> len(first.picks), len(second.picks)
+    (6, 4)
+"""
+
+from strategies.selectors.active import active
+from strategies.selectors.allocate import allocate
+from strategies.selectors.cluster import Clustering, cluster_by_silhouette
+from strategies.selectors.cold_start import cold_start
+from strategies.selectors.diameter import diameter
+from strategies.selectors.diversity import diversity
+from strategies.selectors.entropy import entropy
+from strategies.selectors.farthest_first import farthest_first
+from strategies.selectors.mean_entropy import mean_entropy
+from strategies.selectors.medoid import medoid
+from strategies.selectors.random_order import random
+from strategies.selectors.selection import Selection
+from strategies.selectors.silhouette_null import silhouette_null
+
+__all__ = [
+    "Clustering",
+    "Selection",
+    "active",
+    "allocate",
+    "cluster_by_silhouette",
+    "cold_start",
+    "diameter",
+    "diversity",
+    "entropy",
+    "farthest_first",
+    "mean_entropy",
+    "medoid",
+    "random",
+    "silhouette_null",
+]

@@ -1,0 +1,127 @@
+"""Active selection: uncertain, and far from what is labelled."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import (
+    FloatArray,
+    IntArray,
+    RowNumbers,
+    check_alpha,
+    check_budget,
+    check_entropy,
+    check_points,
+    check_rows,
+    row_numbers,
+)
+from strategies.selectors.diameter import diameter
+from strategies.selectors.distances import distances, nearest_distance
+from strategies.selectors.selection import Selection
+
+EPS = 1e-8
+
+
+def active(
+    points: npt.ArrayLike,
+    entropy: npt.ArrayLike,
+    budget: int,
+    alpha: float = 0.3,
+    labelled: RowNumbers = (),
+    *,
+    picked: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+) -> Selection:
+    """Entropy combined with distance on the map.
+
+    Levy et al., arXiv 2601.18532, section 3.2, equations (7)-(10); see `docs/selection.md`.
+
+    The first pick is the candidate with the highest entropy; then, one by one, the candidate with the highest
+    alpha * D + (1 - alpha) * H. H is the entropy, min-max normalised; D is the distance to the nearest
+    labelled or picked row, divided by the largest distance between two rows. Both are normalised once per
+    call, over all unlabelled rows and not only the candidates, so that skipping an image changes no score.
+    Before anything is labelled or picked, D is 0. Ties go to the lowest row. A larger budget only adds picks
+    at the end.
+
+    Args:
+        points: (N, D), the map.
+        entropy: (N,) one value per row; those of labelled rows are ignored and may be NaN.
+        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        alpha: weight of the distance, in [0, 1].
+        labelled: rows that had a label when the round began; never picked.
+        picked: unlabelled rows picked earlier in this round. They count for the normalisation and the
+            distance, and with any of them there is no first pick by entropy alone: the greedy goes on.
+        candidates: rows that may be picked; default all unlabelled rows.
+
+    Returns:
+        Evidence: `score` at the time of the pick, `entropy` (H), `raw_entropy`, `distance` (D) and `role`
+        ("most_uncertain" for the first pick, then "combined").
+
+    Raises:
+        ValueError: alpha, points or entropy out of range (see `checks`), row numbers that do not exist.
+    """
+    array = check_points(points)
+    weight = check_alpha(alpha)
+    rows = check_rows(len(array), labelled, candidates)
+    earlier = row_numbers(picked, len(array), "picked")
+    open_rows = np.setdiff1d(rows.candidates, earlier, assume_unique=True)
+    raw = check_entropy(entropy, rows.unlabelled, len(array))
+    count = min(check_budget(budget), len(open_rows))
+    normalised = _min_max(raw, rows.unlabelled)[open_rows]
+    open_points = array[open_rows]
+    nearest = nearest_distance(open_points, array[np.union1d(rows.labelled, earlier)])
+    spread = diameter(array[rows.unlabelled]) + EPS
+    first = raw[open_rows] if len(earlier) == 0 else None
+    order, score, reach = _greedy(open_points, first, normalised, nearest, spread, weight, count)
+    picks = open_rows[order]
+    most_uncertain = (np.arange(count) == 0) & (len(earlier) == 0)
+    role = np.where(most_uncertain, "most_uncertain", "combined")
+    evidence = {
+        "score": score,
+        "entropy": normalised[order],
+        "raw_entropy": raw[picks],
+        "distance": reach,
+        "role": role,
+    }
+    return Selection(picks, evidence)
+
+
+def _min_max(raw: FloatArray, pool: IntArray) -> FloatArray:
+    """Equation (7) over the rows of `pool`; elsewhere the values mean nothing."""
+    if len(pool) == 0:
+        return np.zeros_like(raw)
+    low, high = raw[pool].min(), raw[pool].max()
+    return np.asarray((raw - low) / (high - low + EPS), dtype=np.float64)
+
+
+def _greedy(
+    points: FloatArray,
+    raw: FloatArray | None,
+    normalised: FloatArray,
+    nearest: FloatArray,
+    spread: float,
+    alpha: float,
+    count: int,
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """`count` positions in `points` (n, D) in the order taken, their scores and their normalised distances.
+
+    With `raw` the first is the one with the highest entropy, as it came.
+
+    Only the last pick can bring a row nearer to the set, so each step computes one column of distances.
+    """
+    picks = np.zeros(count, dtype=np.int64)
+    scores, reaches = np.zeros(count), np.zeros(count)
+    taken = np.zeros(len(points), dtype=bool)
+    for step in range(count):
+        # inf: nothing is labelled or picked yet
+        reach = np.where(np.isinf(nearest), 0.0, nearest / spread)
+        score = alpha * reach + (1 - alpha) * normalised
+        if step == 0 and raw is not None:
+            at = int(np.argmax(raw))
+        else:
+            at = int(np.argmax(np.where(taken, -np.inf, score)))
+        picks[step], scores[step], reaches[step] = at, score[at], reach[at]
+        taken[at] = True
+        np.minimum(nearest, distances(points, points[at]), out=nearest)
+    return picks, scores, reaches

@@ -1,0 +1,68 @@
+"""Farthest-first traversal (k-center greedy)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import (
+    FloatArray,
+    IntArray,
+    RowNumbers,
+    check_budget,
+    check_points,
+    check_rows,
+)
+from strategies.selectors.distances import distances, farthest_points, first_smallest, nearest_distance
+from strategies.selectors.selection import Selection
+
+
+def farthest_first(
+    points: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Always the candidate farthest from everything labelled or picked.
+
+    Without labels it starts at the candidate nearest to the mean of all rows. Ties go to the lowest row. A
+    larger budget only adds picks at the end. After Geifman and El-Yaniv, "Deep Active Learning over the Long
+    Tail", reference [9] of Levy et al., arXiv 2601.18532; see `docs/selection.md`.
+
+    Args:
+        points: (N, D), the map or the features.
+        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        labelled: rows that have a label; never picked.
+        candidates: rows that may be picked; default all unlabelled rows.
+        seed: unused, the rule is deterministic; here so that all baselines are called alike.
+
+    Returns:
+        Evidence: `role` ("farthest") and `distance` to the nearest labelled or picked row at the time of the
+        pick (0 for a first pick without labels).
+
+    Raises:
+        ValueError: points, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(points)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    open_points = array[rows.candidates]
+    if count == 0:
+        order, reach = np.zeros(0, dtype=np.int64), np.zeros(0)
+    elif len(rows.labelled):
+        nearest = nearest_distance(open_points, array[rows.labelled])
+        order, reach = farthest_points(open_points, nearest, count)
+    else:
+        order, reach = _from_the_middle(open_points, array.mean(axis=0), count)
+    return Selection(rows.candidates[order], {"role": np.full(count, "farthest"), "distance": reach})
+
+
+def _from_the_middle(points: FloatArray, mean: FloatArray, count: int) -> tuple[IntArray, FloatArray]:
+    """Farthest-first that starts at the row nearest to `mean` (D,), with distance 0; count >= 1."""
+    start = first_smallest(distances(points, mean))
+    nearest = distances(points, points[start])
+    nearest[start] = -np.inf
+    order, reach = farthest_points(points, nearest, count - 1)
+    return np.concatenate([[start], order]).astype(np.int64), np.concatenate([[0.0], reach])

@@ -1,0 +1,41 @@
+"""The baseline of baselines: a seeded random order."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.selection import Selection
+
+
+def random(
+    points: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Candidates uniformly at random, without replacement.
+
+    "Random seeding" of Levy et al., arXiv 2601.18532, section 4.4; see `docs/selection.md`. A larger budget
+    only adds picks at the end.
+
+    Args:
+        points: (N, D); only their number matters.
+        budget: number of picks; from the number of candidates on, all of them are handed out.
+        labelled: rows that have a label; never picked.
+        candidates: rows that may be picked; default all unlabelled rows.
+        seed: of the order, at least 0.
+
+    Returns:
+        Evidence: `role` ("random").
+
+    Raises:
+        ValueError: points, budget, seed or row numbers out of range (see `checks`).
+    """
+    rows = check_rows(len(check_points(points)), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    picks = np.random.default_rng(seed).permutation(rows.candidates)[:count]
+    return Selection(picks, {"role": np.full(count, "random")})

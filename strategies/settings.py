@@ -1,0 +1,40 @@
+"""The selection's settings: what `--conf` may say about it, with types, defaults, ranges and help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def key(
+    default: Any,
+    text: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """One setting: its default, a help line, and what it may be."""
+    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are selected (arXiv 2601.18532, section 3; `docs/selection.md`)."""
+
+    encoder: str = key(
+        "descriptor",
+        "what turns an image into features: descriptor (needs no weights), "
+        "radimagenet, or transformers:<folder of a published model>",
+    )
+    encoder_weights: str = key("", "weights file of the radimagenet encoder")
+    projection: str = key("tsne", "the map that selection happens on", choices=("tsne", "pca", "none"))
+    perplexity: float = key(
+        30.0, "t-SNE perplexity; lowered to (images - 1) / 3 in a small pool", low=1, high=500
+    )
+    cold_start_budget: int = key(12, "labels before the first model is asked for", low=1, high=100_000)
+    batch_size: int = key(4, "picks per active round", low=1, high=10_000)
+    alpha: float = key(
+        0.3, "weight of diversity against entropy: 0 is entropy only, 1 diversity only", low=0, high=1
+    )
+    seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
+    state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")

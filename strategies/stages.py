@@ -1,0 +1,74 @@
+"""Where a pool stands: its stage, and what a client sees of the work in the background."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from strategies.context import Context, Pool
+
+STAGES = ("preparing", "cold_start", "bridging", "active", "done")
+
+
+def stage_of(context: Context, pool: Pool) -> str:
+    """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
+    budget = context.settings.cold_start_budget
+    if not pool.unlabelled and not pool.failed and pool.images:
+        return "done"
+    if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
+        return "preparing"
+    found = context.active_plan(context.settings.alpha)
+    if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
+        return "active"
+    return "cold_start" if len(pool.labelled) < budget else "bridging"
+
+
+def progress_of(context: Context) -> dict[str, Any] | None:
+    """Step, done, total, seconds left (None while unknown) and error of the background work."""
+    row = context.state.journal.progress()
+    if row is None:
+        return None
+    left = None
+    if 0 < row["done"] < row["total"]:
+        left = round((row["updated"] - row["started"]) / row["done"] * (row["total"] - row["done"]), 1)
+    return {
+        "step": row["step"],
+        "done": row["done"],
+        "total": row["total"],
+        "seconds_left": left,
+        "error": row["error"],
+        "updated_seconds_ago": round(max(0.0, time.time() - row["updated"]), 1),
+    }
+
+
+def encoder_note(context: Context) -> str | None:
+    """What a user should know of the encoder, or None."""
+    if context.settings.encoder != "descriptor":
+        return None
+    return (
+        "no encoder weights were given, so images are compared by a weight-free descriptor; "
+        "--conf encoder radimagenet or transformers:<folder> uses a pretrained network"
+    )
+
+
+def status(context: Context, pool: Pool) -> dict[str, Any]:
+    """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
+    models, stage = context.state.models(), stage_of(context, pool)
+    return {
+        "stage": stage,
+        "round": models[0].round if models else 0,
+        "images": len(pool.images),
+        "labelled": len(pool.labelled),
+        "unlabelled": len(pool.unlabelled),
+        "failed": len(pool.failed),
+        "cold_start_budget": context.settings.cold_start_budget,
+        "batch_size": context.settings.batch_size,
+        "alpha": context.settings.alpha,
+        "seed": context.settings.seed,
+        "encoder": context.encoder_key,
+        "encoder_note": encoder_note(context),
+        "projection": context.settings.projection,
+        "model": models[0].fingerprint if models else None,
+        "provisional": stage == "preparing",
+        "progress": progress_of(context),
+    }

@@ -1,0 +1,83 @@
+"""Dice and HD95 against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.metrics import SIZE, at_size, score_image, summarise
+
+EMPTY = np.zeros((SIZE, SIZE), np.uint8)
+DIAGONAL = 256 * 2**0.5
+
+
+def box(top: int, left: int, height: int, width: int, value: int = 1) -> np.ndarray:
+    label = EMPTY.copy()
+    label[top : top + height, left : left + width] = value
+    return label
+
+
+def test_equal_labels() -> None:
+    label = box(10, 10, 50, 40) + box(100, 100, 30, 20, 2)
+    assert score_image(label, label, [1, 2]) == {"dice": [1.0, 1.0], "hd95": [0.0, 0.0]}
+
+
+def test_shifted_square() -> None:
+    """4 x 4 moved by 2: 8 of 16 pixels in common; the outermost columns are 2 pixels apart."""
+    scores = score_image(box(50, 50, 4, 4), box(50, 52, 4, 4), [1])
+    assert scores["dice"] == [pytest.approx(2 * 8 / 32)] and scores["hd95"] == [2.0]
+
+
+def test_hd95_leaves_the_farthest_twentieth_out() -> None:
+    """A line of 101 pixels against 90 of it: distances 0 (90 times), 1 ... 11; the 95th percentile is 6."""
+    scores = score_image(box(50, 50, 1, 101), box(50, 50, 1, 90), [1])
+    assert scores["hd95"] == [pytest.approx(6)]
+    assert scores["dice"] == [pytest.approx(2 * 90 / 191)]
+
+
+def test_hd95_is_the_same_both_ways() -> None:
+    one, two = box(50, 50, 1, 101), box(50, 50, 1, 90)
+    assert score_image(one, two, [1]) == score_image(two, one, [1])
+
+
+def test_classes_do_not_mix() -> None:
+    right, left = box(10, 10, 4, 4, 1), box(100, 100, 4, 4, 2)
+    assert score_image(right + left, right + box(100, 103, 4, 4, 2), [1, 2]) == {
+        "dice": [1.0, pytest.approx(0.25)],
+        "hd95": [0.0, 3.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "dice", "hd95"),
+    [
+        (EMPTY, EMPTY, 1.0, 0.0),
+        (box(3, 3, 9, 9), EMPTY, 0.0, DIAGONAL),
+        (EMPTY, box(3, 3, 9, 9), 0.0, DIAGONAL),
+    ],
+    ids=["both empty", "reference empty", "prediction empty"],
+)
+def test_empty_labels(prediction: np.ndarray, reference: np.ndarray, dice: float, hd95: float) -> None:
+    scores = score_image(prediction, reference, [1])
+    assert scores["dice"] == [dice] and scores["hd95"] == [pytest.approx(hd95)]
+
+
+def test_labels_are_resized_without_new_values() -> None:
+    label = np.zeros((512, 128), np.uint8)
+    label[:256, :64] = 2
+    found = at_size(label)
+    assert found.shape == (SIZE, SIZE)
+    np.testing.assert_array_equal(found, box(0, 0, 128, 128, 2))
+
+
+def test_summary_means_over_images_and_classes() -> None:
+    images = {
+        "a": {"dice": [1.0, 0.8], "hd95": [0.0, 4.0]},
+        "b": {"dice": [0.4, 0.2], "hd95": [10.0, 6.0]},
+    }
+    found = summarise(images, ["right", "left"])
+    assert found["dice"] == pytest.approx(0.6) and found["hd95"] == pytest.approx(5)
+    assert found["dice_std"] == pytest.approx(0.3) and found["hd95_std"] == pytest.approx(3)
+    assert found["dice_per_class"] == pytest.approx({"right": 0.7, "left": 0.5})
+    assert found["hd95_per_class"] == pytest.approx({"right": 5, "left": 5})
+    assert found["failures"] == 1

@@ -1,0 +1,39 @@
+"""Real servers on small phantom pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.phantoms import generate
+from benchmarks.server_process import Server
+
+TINY = {"epochs": 2, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "batch_size": 2}
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 small radiographs in `studies`, their masks in `labels`; copy before you change anything."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    generate(folder, count=16, seed=1, size=128)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Starts servers and ends them with the module: start(studies, state, **conf)."""
+    started: list[Server] = []
+
+    def begin(studies: Path, state: Path, wait: bool = True, **conf: object) -> Server:
+        log = tmp_path_factory.mktemp("log") / "server.log"
+        server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log)
+        started.append(server)
+        if wait:
+            server.wait()
+        return server
+
+    yield begin
+    for server in started:
+        server.stop()

@@ -1,0 +1,89 @@
+"""A small pool over a real folder and the real state, in which a test makes things happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundle_configs import Bundle
+from pool.datastore import PoolDatastore
+from pool.state import State
+from strategies.context import Context, Pool
+from strategies.plans import make_active_plan, make_cold_plan
+from strategies.settings import Settings
+from strategies.stages import stage_of
+from strategies.strategies import all_strategies
+
+IMAGES = [f"i{n:02d}" for n in range(12)]
+POINTS = np.random.default_rng(5).normal(size=(len(IMAGES), 2))
+BUDGET = 4
+
+
+class World:
+    """A folder of small images and its pool, in which a test makes things happen."""
+
+    images, points, budget = IMAGES, POINTS, BUDGET
+
+    def __init__(self, folder: Path) -> None:
+        studies = folder / "studies"
+        studies.mkdir()
+        for n, image in enumerate(IMAGES):
+            pixels = np.arange(32 * 32, dtype=np.uint32).reshape(32, 32) * (n + 1) % 251
+            Image.fromarray(pixels.astype(np.uint8)).save(studies / f"{image}.png")
+        self.mask = folder / "mask.png"
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(self.mask)
+        bundle = Bundle("cxr_lungs")
+        self.store = PoolDatastore(str(studies), bundle.get("labels"))
+        state = State(folder / "state", migrate=True)
+        self.context = Context(state, Settings(cold_start_budget=BUDGET, batch_size=2), "descriptor")
+        self.strategies = all_strategies(self.context)
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self.context, self.pool)
+
+    @property
+    def pool(self) -> Pool:
+        return Pool.of(self.context, self.store)
+
+    def ask(self, strategy: str = "auto", **more: Any) -> dict[str, Any]:
+        return self.strategies[strategy]({"strategy": strategy, **more}, self.store)
+
+    def label(self, *images: str) -> None:
+        for image in images:
+            self.store.save_label(image, str(self.mask), "final", {})
+
+    def prepare(self) -> None:
+        self.context.state.add_layout(self.context.layout_key, dict.fromkeys(IMAGES, "1"), POINTS)
+        layout = self.context.layout()
+        assert layout is not None
+        make_cold_plan(self.context, layout, self.pool)
+
+    def train(self, name: str, plan: bool = True) -> None:
+        """A model of the present labels, with an entropy for each image that has none."""
+        self.context.state.add_model(name, self.pool.labelled, {})
+        if plan:
+            values = {image: 0.1 + IMAGES.index(image) / 50 for image in self.pool.unlabelled}
+            self.context.state.add_entropies(name, values)
+            layout = self.context.layout()
+            assert layout is not None
+            make_active_plan(self.context, layout, self.context.state.models()[0], 0.3, self.pool)
+
+    @property
+    def cold(self) -> list[str]:
+        plan = self.context.state.journal.plan(self.context.cold_key)
+        assert plan is not None
+        return [pick["image"] for pick in plan.picks]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    made.store._observer.stop()
+    made.store._observer.join()
+    yield made

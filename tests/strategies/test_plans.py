@@ -1,0 +1,198 @@
+"""Plans of the cold start and of active rounds, through the real state and the real selectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pool.journal import Plan
+from pool.state import Layout, Model, State
+from strategies import plans, selectors
+from strategies.context import Context, Pool
+from strategies.settings import Settings
+
+COUNT = 60
+IMAGES = [f"i{n:03d}" for n in range(COUNT)]
+POINTS = np.random.default_rng(1).normal(size=(COUNT, 2)) * [3, 1]
+VALUES = dict(zip(IMAGES, np.random.default_rng(2).uniform(0.1, 0.6, COUNT).tolist(), strict=True))
+LABELLED = IMAGES[5:40:7]
+
+
+def pool_of(labelled: list[str], images: list[str] = IMAGES) -> Pool:
+    return Pool(images, sorted(labelled), [i for i in images if i not in labelled], {})
+
+
+def make_context(folder: Path, **settings: object) -> Context:
+    state = State(folder / "state", migrate=True)
+    return Context(state, Settings(**settings), "descriptor")  # type: ignore[arg-type]
+
+
+def with_map(context: Context, points: np.ndarray = POINTS) -> Layout:
+    context.state.add_layout(context.layout_key, dict.fromkeys(IMAGES, "1"), points)
+    layout = context.layout()
+    assert layout is not None
+    return layout
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return make_context(tmp_path, cold_start_budget=6, batch_size=3)
+
+
+@pytest.fixture
+def layout(context: Context) -> Layout:
+    return with_map(context)
+
+
+def with_model(context: Context, values: dict[str, float]) -> Model:
+    context.state.add_model("m", LABELLED, {})
+    context.state.add_entropies("m", values)
+    return context.state.models()[0]
+
+
+def cold_plan(context: Context, layout: Layout, pool: Pool) -> Plan:
+    plans.make_cold_plan(context, layout, pool)
+    plan = context.state.journal.plan(context.cold_key)
+    assert plan is not None
+    return plan
+
+
+def greedy(
+    alpha: float, start: list[str], values: dict[str, float], given: list[str], count: int
+) -> list[str]:
+    """The active step written out: arXiv 2601.18532, equations (7)-(10). `given` were picked before."""
+    point = dict(zip(IMAGES, POINTS, strict=True))
+    pool = [i for i in IMAGES if i not in start and i in values]
+    low, high = min(values[i] for i in pool), max(values[i] for i in pool)
+    widest = max(float(np.linalg.norm(point[a] - point[b])) for a in pool for b in pool)
+    picked = list(given)
+    while len(picked) < len(given) + count and len(picked) < len(pool):
+        best, best_score = "", -1.0
+        for i in (i for i in pool if i not in picked):
+            near = min(float(np.linalg.norm(point[i] - point[s])) for s in [*start, *picked])
+            entropy = (values[i] - low) / (high - low + 1e-8)
+            score = alpha * near / (widest + 1e-8) + (1 - alpha) * entropy if picked else values[i]
+            if score > best_score:
+                best, best_score = i, score
+        picked.append(best)
+    return picked[len(given) :]
+
+
+def test_cold_plan_is_that_of_the_selectors_with_its_evidence(context: Context, layout: Layout) -> None:
+    plan = cold_plan(context, layout, pool_of([]))
+    clusters = selectors.cluster_by_silhouette(POINTS, 6, 42)
+    chosen = selectors.cold_start(POINTS, clusters.labels, 6)
+    assert plan.kind == "cold_start" and plan.layout == layout.id
+    assert [p["image"] for p in plan.picks] == [IMAGES[row] for row in chosen.picks]
+    assert [p["role"] for p in plan.picks] == chosen.evidence["role"].tolist()
+    assert plan.details["k"] == clusters.k and sum(plan.details["sizes"]) == COUNT
+
+
+def test_cold_plan_notes_a_map_without_clear_clusters_only_where_that_can_be_said(tmp_path: Path) -> None:
+    notes = []
+    rng = np.random.default_rng(3)
+    groups = rng.normal(size=(COUNT, 2)) + np.repeat(np.array([[0, 0], [99, 0], [0, 99]]), 20, axis=0)
+    for name, points in (
+        ("even", rng.uniform(size=(COUNT, 2))),
+        ("grouped", groups),
+        ("high", rng.normal(size=(COUNT, 9))),  # no map, so nothing to compare with
+    ):
+        context = make_context(tmp_path / name, cold_start_budget=4)
+        layout = with_map(context, points=points)
+        notes.append(cold_plan(context, layout, pool_of([])).details["map_note"])
+    assert notes == ["no clear clusters on this map", None, None]
+
+
+def test_cold_plan_leaves_images_that_cannot_be_read_out(context: Context, layout: Layout) -> None:
+    readable = IMAGES[:50]
+    plan = cold_plan(context, layout, Pool(IMAGES, [], readable, dict.fromkeys(IMAGES[50:], "empty")))
+    assert plan.scored == 50
+    clusters = selectors.cluster_by_silhouette(POINTS[:50], 6, 42)
+    rows = selectors.cold_start(POINTS[:50], clusters.labels, 6).picks
+    assert [p["image"] for p in plan.picks] == [IMAGES[row] for row in rows]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_active_plan_is_the_greedy_of_the_paper(context: Context, layout: Layout, alpha: float) -> None:
+    model = with_model(context, VALUES)
+    plan = plans.make_active_plan(context, layout, model, alpha, pool_of(LABELLED))
+    expected = greedy(alpha, LABELLED, VALUES, [], COUNT)
+    assert [p["image"] for p in plan.picks] == expected
+    assert plan.picks[0]["role"] == "most_uncertain" and plan.picks[1]["role"] == "combined"
+    assert plan.picks[0]["raw_entropy"] == pytest.approx(VALUES[expected[0]])
+    assert plan.details["labelled"] == sorted(LABELLED) and plan.details["round"] == 1
+    assert plan.scored == COUNT - len(LABELLED)
+
+
+def test_remade_plan_keeps_what_was_handed_out_and_goes_on_from_it(context: Context, layout: Layout) -> None:
+    half = {i: VALUES[i] for i in IMAGES[::2]}
+    model = with_model(context, half)
+    first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    given = [first.picks[0]["image"], first.picks[1]["image"]]
+    for image in given:
+        context.state.journal.hand_out(first.key, [image], "me", {})
+    context.state.add_entropies("m", VALUES)
+    again = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    assert again.picks[:2] == first.picks[:2], "with the evidence they were given with"
+    rest = [p["image"] for p in again.picks[2:]]
+    assert rest == greedy(0.3, LABELLED, VALUES, given, COUNT)
+    assert {p["role"] for p in again.picks[2:]} == {"combined"}, "no second most uncertain start"
+
+
+def test_label_that_arrives_in_a_round_counts_as_picked_and_changes_no_scale(
+    context: Context, layout: Layout
+) -> None:
+    model = with_model(context, VALUES)
+    first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    top = first.picks[0]["image"]  # the largest entropy: without it the scale would be another
+    context.state.journal.hand_out(first.key, [top], "me", {})
+    again = plans.make_active_plan(context, layout, model, 0.3, pool_of([*LABELLED, top]))
+    assert [p["image"] for p in again.picks] == [p["image"] for p in first.picks]
+    assert [p["score"] for p in again.picks] == pytest.approx([p["score"] for p in first.picks])
+    assert again.details["labelled"] == sorted(LABELLED) and again.scored == first.scored
+
+
+def test_label_without_entropy_that_arrives_in_a_round_still_counts_for_the_distance(
+    context: Context, layout: Layout
+) -> None:
+    later = IMAGES[int(np.argmax(POINTS[:, 0]))]
+    some = {i: v for i, v in VALUES.items() if i not in (later, IMAGES[50])}  # 50 is in no plan either
+    model = with_model(context, some)
+    plans.make_active_plan(context, layout, model, 1.0, pool_of(LABELLED))
+    plan = plans.make_active_plan(context, layout, model, 1.0, pool_of([*LABELLED, later]))
+    assert [p["image"] for p in plan.picks] == greedy(1.0, [*LABELLED, later], some, [], COUNT)
+
+
+@pytest.mark.parametrize(("batch", "enough"), [(3, 50), (5, 50), (7, 70)])
+def test_first_active_plan_waits_for_fifty_or_ten_batches(tmp_path: Path, batch: int, enough: int) -> None:
+    context, images = make_context(tmp_path, batch_size=batch), [f"j{n:03d}" for n in range(200)]
+    pool = pool_of([], images)
+    context.state.add_model("m", [], {})
+    for count, due in ((0, False), (enough - 1, False), (enough, True)):
+        if count:
+            context.state.add_entropies("m", dict.fromkeys(images[:count], 0.5))
+        assert plans.active_plan_due(context, "m", 0.3, pool) is due
+
+
+def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context) -> None:
+    context.state.add_model("m", LABELLED, {})
+    pool = pool_of(LABELLED, IMAGES[:20])
+    context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:-1]})
+    assert not plans.active_plan_due(context, "m", 0.3, pool)
+    context.state.add_entropies("m", {pool.unlabelled[-1]: 0.5})
+    assert plans.active_plan_due(context, "m", 0.3, pool)
+
+
+def test_active_plan_is_remade_when_doubled_and_when_complete(context: Context, layout: Layout) -> None:
+    pool, count = pool_of(LABELLED), COUNT - len(LABELLED)
+    model = with_model(context, {i: VALUES[i] for i in pool.unlabelled[:20]})
+    for scored, due in ((20, False), (39, False), (40, True), (count - 1, False), (count, True)):
+        context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:scored]})
+        if scored == 20:
+            plans.make_active_plan(context, layout, model, 0.3, pool)
+        assert plans.active_plan_due(context, "m", 0.3, pool) is due, scored
+        if due:
+            assert plans.make_active_plan(context, layout, model, 0.3, pool).scored == scored
+    assert not plans.active_plan_due(context, "m", 0.3, pool), "complete and planned"

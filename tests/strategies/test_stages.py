@@ -1,0 +1,204 @@
+"""The stages of a pool, and what `auto` hands out in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import HTTPException
+
+
+def test_preparing_hands_out_seeded_random_images_without_repetition(world: Any) -> None:
+    assert world.stage == "preparing"
+    world.context.state.journal.set_progress("embedding", 3, 12, 0.0)
+    answers = [world.ask() for _ in world.images]
+    assert sorted(a["id"] for a in answers) == world.images
+    first = answers[0]["selection"]
+    assert first["stage"] == "preparing" and first["provisional"] and first["role"] == "provisional"
+    assert (first["progress"]["done"], first["progress"]["total"]) == (3, 12)
+    assert "embedding, 3 of 12" in first["reason"]
+
+
+def test_failed_preparation_is_answered_with_its_reason(world: Any) -> None:
+    world.context.state.journal.set_progress("failed", 0, 0, 0.0, error="no weights file")
+    with pytest.raises(HTTPException, match="no weights file") as caught:
+        world.ask()
+    assert caught.value.status_code == 503
+
+
+def test_cold_start_follows_its_plan_and_drops_what_is_labelled(world: Any) -> None:
+    world.prepare()
+    outside = next(i for i in world.images if i not in world.cold)
+    world.label(outside)  # counts towards the budget, the plan stays
+    answers = [world.ask() for _ in range(3)]
+    assert [a["id"] for a in answers] == world.cold[:3]
+    assert [a["selection"]["rank"] for a in answers] == [1, 2, 3]
+    assert {(a["selection"]["stage"], a["selection"]["of"]) for a in answers} == {
+        ("cold_start", world.budget)
+    }
+    world.label(world.cold[3])
+    assert world.ask()["id"] == world.cold[0], "all were given: again from the start"
+    world.label(*world.cold[:2])
+    assert world.stage == "bridging", "four labels, one of them outside the plan"
+
+
+def test_cold_plan_that_is_used_up_goes_on_farthest_first(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold[:3])
+    world.context.state.add_failure(world.cold[3], "1", "damaged")
+    assert world.stage == "cold_start"
+    answer, rows = world.ask(), [world.images.index(i) for i in world.cold[:3]]
+    left = [i for i in world.images if i not in world.cold]
+    reach = {
+        i: np.linalg.norm(world.points[world.images.index(i)] - world.points[rows], axis=1).min()
+        for i in left
+    }
+    assert answer["id"] == max(reach, key=lambda i: reach[i])
+    assert answer["selection"]["stage"] == "cold_start" and answer["selection"]["role"] == "farthest"
+    assert answer["selection"]["distance"] == pytest.approx(max(reach.values()))
+    assert "used up" in answer["selection"]["reason"]
+
+
+def test_bridging_gives_every_image_once_farthest_first_then_again(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    assert world.stage == "bridging"
+    left = [i for i in world.images if i not in world.cold]
+    anchors = [world.images.index(i) for i in world.cold]
+    expected: list[str] = []
+    while len(expected) < len(left):
+        rest = [i for i in left if i not in expected]
+        reach = [
+            np.linalg.norm(world.points[world.images.index(i)] - world.points[anchors], axis=1).min()
+            for i in rest
+        ]
+        expected.append(rest[int(np.argmax(reach))])
+        anchors.append(world.images.index(expected[-1]))
+    answers = [world.ask() for _ in range(2 * len(left))]
+    assert [a["id"] for a in answers] == expected + expected
+    assert {a["selection"]["stage"] for a in answers} == {"bridging"}
+    assert "Waiting for the first model" in answers[0]["selection"]["reason"]
+
+
+def test_active_needs_a_model_of_the_whole_cold_start_and_its_plan(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold[:2])
+    world.train("early")
+    assert world.stage == "cold_start"
+    world.label(*world.cold[2:])
+    assert world.stage == "bridging", "the model knows two labels only"
+    world.train("unscored", plan=False)
+    assert world.stage == "bridging", "no entropies yet"
+    world.train("full")
+    assert world.stage == "active"
+    world.train("newer", plan=False)
+    assert world.stage == "active" and world.ask()["selection"]["model"] == "full", "the older round goes on"
+
+
+def test_active_goes_through_its_plan_and_ends_in_done(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m")
+    seen = []
+    while world.stage == "active":
+        answer = world.ask()
+        seen.append(answer["id"])
+        block = answer["selection"]
+        assert (block["stage"], block["round"], block["model"], block["rank"]) == (
+            "active",
+            1,
+            "m",
+            len(seen),
+        )
+        world.label(seen[-1])
+    assert sorted(seen) == [i for i in world.images if i not in world.cold]
+    assert seen[0] == max(seen), "the entropy rises with the name"
+    assert world.stage == "done" and world.ask() == {}
+
+
+def test_active_plan_that_is_used_up_goes_on_in_the_same_round(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    monkeypatch.setattr("strategies.plans.MOST_PICKS", 3)
+    world.train("short")
+    monkeypatch.undo()
+    seen = []
+    for _ in range(6):
+        answer = world.ask()
+        seen.append(answer["id"])
+        world.label(seen[-1])
+        assert answer["selection"]["round"] == 1
+        assert answer["selection"]["role"] == ("combined" if len(seen) > 1 else "most_uncertain")
+    assert len(set(seen)) == 6
+
+
+def test_active_plan_goes_on_when_nothing_was_labelled_yet(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    monkeypatch.setattr("strategies.plans.MOST_PICKS", 3)
+    world.train("short")
+    whole = {image for image in world.images if image not in world.cold}
+    seen = [world.ask()["id"] for _ in range(len(whole))]
+    assert set(seen) == whole, "no image twice while others of the round were not handed out"
+    assert world.ask()["id"] == seen[0], "then from the start again"
+
+
+def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m")
+    world.label(*[image for image in world.images[1:] if image not in world.cold])
+    left = [image for image in world.images if image not in world.pool.labelled]
+    world.context.state.journal.plan_by_id.cache_clear()
+    with world.context.state._db.engine.begin() as connection:  # as if it had just arrived
+        connection.exec_driver_sql(f"DELETE FROM entropies WHERE image = '{left[0]}'")
+        connection.exec_driver_sql("UPDATE plans SET picks = '[]' WHERE kind = 'active'")
+    answer = world.ask()
+    assert answer["id"] == left[0] and "not scored yet" in answer["selection"]["reason"]
+
+
+def test_what_cannot_be_read_is_not_done(world: Any) -> None:
+    world.context.state.add_failure("i00", "1", "damaged")
+    world.label(*world.images[1:])
+    assert world.stage != "done"
+    with pytest.raises(HTTPException, match="1 cannot be read .*i00") as caught:
+        world.ask()
+    assert caught.value.status_code == 409
+
+
+@pytest.mark.parametrize("alpha", [2, -0.1, float("nan"), "0.3", True, None])
+def test_alpha_of_a_request_is_checked(world: Any, alpha: Any) -> None:
+    with pytest.raises(HTTPException) as caught:
+        world.ask("active", alpha=alpha)
+    assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize("strategy", ["active", "entropy", "diversity"])
+def test_active_strategies_say_what_is_missing(world: Any, strategy: str) -> None:
+    with pytest.raises(HTTPException, match="needs a trained model") as caught:
+        world.ask(strategy)
+    assert caught.value.status_code == 409
+
+
+def test_a_requested_alpha_follows_the_newest_model(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    for model in ("one", "two"):
+        world.train(model)
+        answer = world.ask("active", alpha=0.5)
+        assert (answer["selection"]["model"], answer["selection"]["alpha"]) == (model, 0.5)
+        world.label(answer["id"])
+
+
+def test_a_removed_label_brings_no_cold_start_back(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m")
+    world.store.remove_label(world.cold[0], "final")
+    world.store.refresh()
+    assert len(world.pool.labelled) < world.budget and world.stage == "active"

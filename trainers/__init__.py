@@ -1,0 +1,1 @@
+"""Models that learn: the segmentation train task."""

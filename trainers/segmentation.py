@@ -1,0 +1,215 @@
+"""MONAI Label's train task for an app's segmentation network, built from its bundle.
+
+From scratch each round with the run's seed (arXiv 2601.18532, section 4.1.2), so that rounds differ only in
+their labels: the same labels, seed, processor and thread count give the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from ignite.engine import Engine, Events
+from ignite.metrics import Average
+from monai.data import CacheDataset, DataLoader
+from monai.handlers import StatsHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
+from monai.inferers import Inferer, SimpleInferer
+from monai.transforms import Activationsd, AsDiscreted, Compose
+from monai.utils import set_determinism
+from monailabel.interfaces.datastore import Datastore
+from monailabel.tasks.train.basic_train import BasicTrainTask, Context
+
+from bundle_configs import Bundle
+from pool.images import ImageError, image_id
+from pool.labels import LabelError
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentationTrain(BasicTrainTask):
+    """Trains the bundle's network on all final labels and publishes it as one file, whole or not at all.
+
+    :param folder: the pool's state folder; the model is published as `model.pt` in it
+    """
+
+    def __init__(self, folder: Path, bundle: Bundle, seed: int) -> None:
+        self.bundle, self.folder = bundle, folder
+        self._labelled: list[str] = []  # all final labels when the training began
+        self._stats: dict[str, Any] = {}
+        super().__init__(
+            model_dir=str(folder),
+            description="Trains the segmentation network from scratch on all final labels",
+            labels=bundle.get("labels"),
+            amp=False,
+            config={
+                "name": "training",
+                "pretrained": False,
+                "seed": seed,
+                "max_epochs": bundle.get("epochs"),
+                "train_batch_size": bundle.get("train_batch_size"),
+                "val_split": 0.0,
+                "multi_gpu": False,
+                "dataset": "CacheDataset",
+                "dataloader": "DataLoader",
+                "tracking": "None",
+            },
+        )
+
+    # what is trained ----------------------------------------------------------------------------------
+
+    def network(self, context: Context) -> torch.nn.Module:
+        return self.bundle.new("network_def")
+
+    def optimizer(self, context: Context) -> torch.optim.Optimizer:
+        return self.bundle.new("optimizer")(params=context.network.parameters())
+
+    def loss_function(self, context: Context) -> torch.nn.Module:
+        return self.bundle.new("loss")
+
+    def lr_scheduler_handler(self, context: Context) -> None:
+        return None
+
+    def load_path(self, output_dir: str, pretrained: bool = True) -> None:
+        return None  # never from an earlier round's weights
+
+    def train_pre_transforms(self, context: Context) -> list[Any]:
+        return [*self.bundle.new("label_transforms"), *self.bundle.new("image_transforms")]
+
+    def train_post_transforms(self, context: Context) -> Compose:
+        classes = len(self.bundle.get("labels")) + 1
+        return Compose(
+            [
+                Activationsd(keys="pred", softmax=True),
+                AsDiscreted(keys=("pred", "label"), argmax=(True, False), to_onehot=classes),
+            ]
+        )
+
+    def val_inferer(self, context: Context) -> Inferer:
+        return SimpleInferer()
+
+    # how it is fed and watched ------------------------------------------------------------------------
+
+    def _dataset(
+        self, context: Context, datalist: list[dict[str, Any]], is_train: bool, replace_rate: float = 0.25
+    ) -> tuple[CacheDataset, list[dict[str, Any]]]:
+        """All images in memory after their transforms, none of which is random."""
+        return CacheDataset(datalist, Compose(self.train_pre_transforms(context)), progress=False), datalist
+
+    def _dataloader(
+        self,
+        context: Context,
+        dataset: CacheDataset,
+        batch_size: int,
+        num_workers: int,
+        shuffle: bool = False,
+    ) -> DataLoader:
+        """Shuffled by a generator of its own, so that dropout cannot change the order of the images."""
+        generator = torch.Generator().manual_seed(int(context.request["seed"]))
+        return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
+
+    def train_additional_metrics(self, context: Context) -> dict[str, Average]:
+        return {"train_loss": Average(output_transform=from_engine(["loss"], first=True))}
+
+    def train_handlers(self, context: Context) -> list[Any]:
+        """Loss and Dice once per epoch, in the log and as TensorBoard events."""
+        quiet: dict[str, Any] = {"iteration_log": False, "output_transform": lambda output: None}
+        handlers: list[Any] = [
+            StatsHandler(**quiet),
+            TensorBoardStatsHandler(log_dir=context.events_dir, **quiet),
+        ]
+        if context.evaluator:
+            handlers.append(
+                ValidationHandler(self._val_interval, validator=context.evaluator, epoch_level=True)
+            )
+        return handlers
+
+    def pre_process(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, Any]]:
+        """The labelled images in sorted order; a pair that cannot be read is named and left out.
+
+        Raises RuntimeError when nothing is left to train on.
+        """
+        check, pairs = Compose(self.train_pre_transforms(Context())), []
+        self._labelled = sorted(image_id(pair["image"]) for pair in datastore.datalist())
+        for pair in sorted(datastore.datalist(), key=lambda p: p["image"]):
+            try:
+                check({key: pair[key] for key in ("image", "label")})
+                pairs.append({"image": pair["image"], "label": pair["label"]})
+            except Exception as error:  # MONAI wraps what a transform raises
+                cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
+                logger.error("Not trained on: %s", cause)
+        if not pairs:
+            raise RuntimeError("there is no usable final label to train on; save labels first")
+        return pairs
+
+    def stats(self) -> dict[str, Any]:
+        """MONAI Label's statistics of the last epoch; NaN, which JSON cannot hold, becomes None."""
+        try:
+            text = Path(self._stats_path).read_text()
+            self._stats = json.loads(text, parse_constant=lambda name: None)
+        except FileNotFoundError:
+            self._stats = {}
+        except ValueError:  # the trainer is writing it: what was read before still holds
+            logger.debug("%s is being written", self._stats_path)
+        return self._stats
+
+    # running ------------------------------------------------------------------------------------------
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train and publish. Raises RuntimeError when another training of this pool runs."""
+        try:
+            with FileLock(self.folder / "training.lock", timeout=0):
+                return super().__call__(request, datastore)
+        except Timeout:
+            raise RuntimeError("another training of this pool is running; wait for it or stop it") from None
+
+    def train(
+        self, rank: int, world_size: int, request: dict[str, Any], datalist: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        set_determinism(int(request["seed"]))
+        return super().train(rank, world_size, request, datalist)
+
+    def finalize(self, context: Context) -> None:
+        super().finalize(context)
+        context.trainer.add_event_handler(Events.COMPLETED, self._publish, context)
+
+    def _publish(self, engine: Engine, context: Context) -> None:
+        """Write `model.pt`: weights, configuration, labels used, seed, metrics and versions in one file.
+
+        Raises RuntimeError when the training diverged; the earlier model stays.
+        """
+        weights = context.network.state_dict()
+        if not all(torch.isfinite(value).all() for value in weights.values()):
+            raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
+        metrics = {name: float(value) for name, value in engine.state.metrics.items()}
+        details = {
+            "bundle": self.bundle.name,
+            "overrides": self.bundle.values,
+            "labels": self.bundle.get("labels"),
+            "seed": int(context.request["seed"]),
+            "epochs": context.max_epochs,
+            "run": context.run_id,
+            "images": [image_id(pair["image"]) for pair in context.train_datalist],
+            "labelled": self._labelled,
+            "metrics": metrics,
+            "threads": torch.get_num_threads(),
+            "device": str(context.device),
+            "versions": {
+                "torch": str(torch.__version__),
+                "monai": monai.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        temporary = self.folder / f".model.pt.{os.getpid()}.tmp"
+        torch.save({"model": weights, "details": details}, temporary)
+        os.replace(temporary, self.folder / "model.pt")
+        logger.info("Published %s: %d images, %s", self.folder / "model.pt", len(details["images"]), metrics)
