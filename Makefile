@@ -31,7 +31,7 @@ endif
 		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -c setup.cfg $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

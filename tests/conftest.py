@@ -1,4 +1,4 @@
-"""Options and fixtures for all tests."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from types import ModuleType
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--real-data",
-        metavar="DIR",
-        help="folder with montgomery/images and montgomery/labels, and weights/ beside it: "
-        "tests on real images and weights run only with it",
-    )
-
-
 @pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
     """The folder of real images; skips the test when none was given."""
     given = request.config.getoption("--real-data")
     if not given:
-        pytest.skip("no real images: give their folder with --real-data DIR")
+        pytest.skip("no real images: give their folder with --real-data=DIR")
     folder = Path(given).resolve()
     if not (folder / "montgomery" / "images").is_dir():
         pytest.fail(f"--real-data {folder}: has no montgomery/images")
