@@ -85,7 +85,15 @@ class Journal:
                 return None
             image = min(images, key=lambda i: given.get(i, 0))  # the first among equals
             connection.execute(
-                sa.insert(table).values(image=image, list=source, client=client, created=time.time())
+                sa.insert(table).values(
+                    image=image,
+                    list=source,
+                    client=client,
+                    created=time.time(),
+                    expires=0.0,
+                    ended=0.0,
+                    selection={},
+                )
             )
             connection.execute(entry("handout", image, {"source": source, "client": client, **details}))
         return image
@@ -121,9 +129,12 @@ class Journal:
             ),
         )
 
-    def start_training(self, request: Mapping[str, Any]) -> None:
+    def start_training(self, request: Mapping[str, Any], labelled: int = 0) -> None:
+        """Open a training; `labelled` is the number of final labels that it starts from."""
         self._db.write(
-            sa.insert(schema.trainings).values(request=dict(request), running=True, created=time.time()),
+            sa.insert(schema.trainings).values(
+                request=dict(request), labelled=labelled, running=True, created=time.time()
+            ),
             entry("training", None, {"request": dict(request)}),
         )
 

@@ -40,6 +40,14 @@ layouts = Table(  # one map of the pool: row i of `points` is image i of `images
     Column("points", LargeBinary, nullable=False),  # float64
     Column("created", Float, nullable=False),
 )
+placed = Table(  # images that were put on a map after it was laid out
+    "placed",
+    metadata,
+    Column("layout", Integer, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("mark", String, nullable=False),
+    Column("point", LargeBinary, nullable=False),  # float64
+)
 models = Table(
     "models",
     metadata,
@@ -69,14 +77,40 @@ plans = Table(
     Column("details", JSON, nullable=False),  # seed, versions, clusters, silhouettes
     Column("created", Float, nullable=False),
 )
-handouts = Table(
+handouts = Table(  # an open one (ended is null) is a lease
     "handouts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("image", String, nullable=False, index=True),
     Column("list", String, nullable=False, index=True),  # the plan or order that it came from
     Column("client", String, nullable=False),
+    Column("created", Float, nullable=False),  # this and the next two on the pool's clock
+    Column("expires", Float, nullable=False),
+    Column("ended", Float),
+    Column("outcome", String),  # labelled, released, skipped, expired
+    Column("selection", JSON, nullable=False),  # what the answer said, so that it can be said again
+)
+# two people never hold one image: the database itself refuses the second lease
+sa.Index(
+    "one_open_handout",
+    handouts.c.image,
+    unique=True,
+    sqlite_where=handouts.c.ended.is_(None),
+    postgresql_where=handouts.c.ended.is_(None),
+)
+skips = Table(
+    "skips",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("client", String, nullable=False),
+    Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
+)
+clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders the hand-outs
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("now", Float, nullable=False),
 )
 ledger = Table(  # append-only
     "ledger",
@@ -92,6 +126,7 @@ trainings = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("request", JSON, nullable=False),
+    Column("labelled", Integer, nullable=False),  # final labels when it started
     Column("running", Boolean, nullable=False),
     Column("outcome", String),
     Column("created", Float, nullable=False),

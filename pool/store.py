@@ -1,0 +1,31 @@
+"""What selection asks of a datastore, beside MONAI Label's own interface."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class PoolStore(Protocol):
+    """A datastore whose answers do not grow with the pool. `pool.datastore` (a folder) and `pool.dicomweb`
+    (a server) are the two; every method is safe from any thread."""
+
+    def list_images(self) -> list[str]:
+        """Ids of all images, sorted; the very same list until images come or go (do not change it)."""
+
+    def get_labeled_images(self) -> list[str]:
+        """Ids of images with a final label, sorted."""
+
+    def has_image(self, image_id: str) -> bool:
+        """Whether the pool holds this image now."""
+
+    def is_labelled(self, image_id: str) -> bool:
+        """Whether the image has a final label now."""
+
+    def count_labelled(self) -> int:
+        """Number of images with a final label."""
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Path of the image's file, or of the cached series."""
+
+    def take_over_changes(self) -> None:
+        """Notice what came or went since the last call; cheap when nothing did. Called in the background."""
