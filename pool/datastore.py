@@ -96,6 +96,16 @@ class PoolDatastore(LocalDatastore):
         with self._lock:
             return sorted(super().list_images())
 
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self._datastore.objects
+
+    def is_labelled(self, image_id: str) -> bool:
+        item = self._datastore.objects.get(image_id)
+        return bool(item and item.labels.get(DefaultLabelTag.FINAL))
+
+    def count_labelled(self) -> int:
+        return len(self.get_labeled_images())
+
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Ids with a final label, sorted."""
         with self._lock:

@@ -1,9 +1,9 @@
-"""What was planned and what happened in one pool: plans, hand-outs, trainings, progress, and the ledger."""
+"""What was planned and what happened in one pool: plans, trainings, progress, and the ledger."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,7 +35,7 @@ class Journal:
         self._db = database
         self.plan_by_id = lru_cache(maxsize=16)(self._plan_by_id)  # plans never change once written
 
-    # plans and hand-outs ------------------------------------------------------------------------------
+    # plans --------------------------------------------------------------------------------------------
 
     def plan(self, key: str) -> Plan | None:
         """The newest plan under a key, or None."""
@@ -63,45 +63,6 @@ class Journal:
             connection.execute(entry("plan", None, values))
         assert done.inserted_primary_key is not None
         return self.plan_by_id(done.inserted_primary_key[0])
-
-    def hand_out(
-        self, source: str, images: Sequence[str], client: str, details: Mapping[str, Any]
-    ) -> str | None:
-        """Give the first of `images` that this source handed out least often, and note it.
-
-        :param source: the plan or order that the images come from; each wraps around by itself
-        :param images: those that may be given, best first
-        :returns: the image, or None when there is none
-        """
-        table = schema.handouts
-        with self._db.engine.begin() as connection:
-            rows = connection.execute(
-                sa.select(table.c.image, sa.func.count())
-                .where(table.c.list == source)
-                .group_by(table.c.image)
-            ).all()
-            given: dict[str, int] = {row[0]: row[1] for row in rows}
-            if not images:
-                return None
-            image = min(images, key=lambda i: given.get(i, 0))  # the first among equals
-            connection.execute(
-                sa.insert(table).values(
-                    image=image,
-                    list=source,
-                    client=client,
-                    created=time.time(),
-                    expires=0.0,
-                    ended=0.0,
-                    selection={},
-                )
-            )
-            connection.execute(entry("handout", image, {"source": source, "client": client, **details}))
-        return image
-
-    def handed_out(self, source: str) -> set[str]:
-        """Images that a plan or order has handed out."""
-        table = schema.handouts
-        return {row.image for row in self._db.read(sa.select(table.c.image).where(table.c.list == source))}
 
     # ledger, progress, trainings ----------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ handouts = Table(  # an open one (ended is null) is a lease
     Column("created", Float, nullable=False),  # this and the next two on the pool's clock
     Column("expires", Float, nullable=False),
     Column("ended", Float),
-    Column("outcome", String),  # labelled, released, skipped, expired
+    Column("outcome", String),  # labelled, released, skipped, expired, closed (labelled or removed unnoticed)
     Column("selection", JSON, nullable=False),  # what the answer said, so that it can be said again
 )
 # two people never hold one image: the database itself refuses the second lease
@@ -180,3 +180,6 @@ def migrate(engine: sa.Engine) -> None:
     elif not tables.has_table("alembic_version"):  # killed between the two lines above
         alembic.command.stamp(_alembic(engine), "0001")
     alembic.command.upgrade(_alembic(engine), "head")
+    with engine.begin() as connection:
+        if connection.scalar(sa.select(sa.func.count()).select_from(clock)) == 0:
+            connection.execute(sa.insert(clock).values(id=1, now=0.0))

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from pool import schema
 from pool.database import Database, entry
+from pool.handouts import Handouts
 from pool.journal import Journal
 
 
@@ -42,11 +43,12 @@ class Model:
 
 
 class State:
-    """What is computed for one pool, in `folder`; plans and history are in its `journal`."""
+    """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips."""
 
     def __init__(self, folder: Path, migrate: bool = False) -> None:
         self._db = Database(folder, migrate)
-        self.folder, self.journal = folder, Journal(self._db)
+        self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
+        self._model = lru_cache(maxsize=64)(self._read_model)  # nor do models but for their round
         self.layout = lru_cache(maxsize=4)(self._layout)  # maps never change once written
 
     # embeddings ---------------------------------------------------------------------------------------
@@ -131,8 +133,17 @@ class State:
     def models(self) -> list[Model]:
         """Published models, newest first."""
         table = schema.models
-        rows = self._db.read(sa.select(table).order_by(table.c.round.desc()))
-        return [Model(row.fingerprint, row.round, row.labelled, row.details) for row in rows]
+        rows = self._db.read(sa.select(table.c.fingerprint, table.c.round).order_by(table.c.round.desc()))
+        return [self._model(row.fingerprint, row.round) for row in rows]
+
+    def _read_model(self, fingerprint: str, number: int) -> Model:
+        row = self._db.read(sa.select(schema.models).where(schema.models.c.fingerprint == fingerprint))[0]
+        return Model(fingerprint, number, row.labelled, row.details)
+
+    def count_entropies(self, model: str) -> int:
+        """Number of images that this model has scored."""
+        table = schema.entropies
+        return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
 
     def add_model(self, fingerprint: str, labelled: Sequence[str], details: Mapping[str, Any]) -> None:
         """Keep a new model as the next round; one that is known becomes the newest again."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
@@ -168,10 +168,19 @@ class Shell:
         return {}
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
+        info = self.datastore().get_label_info(image_id, "final")
+        self._label_saved(image_id, "final", info)
+
+    def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
+        """A label was kept: a final one ends the image's lease, whoever saved it."""
+        who = str(info.get("user") or info.get("client_id") or "anonymous")
         try:
-            self.state.journal.log("label", image_id, {"label": label_id})
+            if tag == DefaultLabelTag.FINAL:
+                self.state.handouts.labelled(image, who, dict(info))
+            else:
+                self.state.journal.log("label", image, {"tag": tag, "client": who})
         except SQLAlchemyError:  # the label is kept, which is what counts
-            logger.exception("The ledger misses the label of %s", image_id)
+            logger.exception("The ledger misses the label of %s", image)
         self.wake()
 
     # requests -----------------------------------------------------------------------------------------

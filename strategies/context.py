@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore
-
 from pool.datastore import PoolDatastore
+from pool.handouts import Terms
 from pool.images import fingerprint
 from pool.journal import Plan
 from pool.state import Layout, Model, State
+from pool.store import PoolStore
+from strategies.reach import Reach
 from strategies.settings import Settings
 
 
@@ -22,6 +24,12 @@ class Context:
     state: State
     settings: Settings
     encoder_key: str  # the encoder with its weights
+    reach: Reach = field(default_factory=Reach, compare=False)
+
+    @property
+    def terms(self) -> Terms:
+        """Of the leases."""
+        return Terms(self.settings.lease_minutes * 60, self.settings.max_open)
 
     @property
     def model_file(self) -> Path:
@@ -58,23 +66,68 @@ class Context:
 
 @dataclass(frozen=True)
 class Pool:
-    """The datastore at one moment. All lists are sorted."""
+    """The datastore, and who works on what. Whatever costs the pool's size is worked out on demand.
 
-    images: list[str]
-    labelled: list[str]
-    unlabelled: list[str]  # without those that cannot be read
-    failed: dict[str, str]  # image: reason
+    :param failed: images that cannot be read, with the reason
+    :param leased: images in somebody's hands
+    :param skipped: images that are handed out to nobody
+    """
+
+    store: PoolStore
+    failed: dict[str, str]
+    leased: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
     @staticmethod
-    def of(context: Context, datastore: Datastore) -> Pool:
-        images, labelled = sorted(datastore.list_images()), sorted(datastore.get_labeled_images())
-        known, done = set(images), set(labelled)
-        failed = {i: reason for i, (_, reason) in context.state.failures().items() if i in known}
-        unlabelled = [i for i in images if i not in done and i not in failed]
-        return Pool(images, labelled, unlabelled, failed)
+    def of(context: Context, store: PoolStore) -> Pool:
+        state = context.state
+        failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
+        held = (handout.image for handout in state.handouts.open())
+        leased = frozenset(image for image in held if is_unlabelled(store, image))
+        return Pool(store, failed, leased, frozenset(state.handouts.skipped()))
+
+    @property
+    def images(self) -> list[str]:
+        """All ids, sorted."""
+        return self.store.list_images()
+
+    @cached_property
+    def labelled(self) -> list[str]:
+        """Ids with a final label, sorted."""
+        return self.store.get_labeled_images()
+
+    @cached_property
+    def unlabelled(self) -> list[str]:
+        """Ids without a final label that can be read, sorted."""
+        done = set(self.labelled)
+        return [i for i in self.images if i not in done and i not in self.failed]
+
+    def is_free(self, image: str) -> bool:
+        """Whether an image may be handed out now."""
+        return (
+            image not in self.leased
+            and image not in self.skipped
+            and image not in self.failed
+            and is_unlabelled(self.store, image)
+        )
+
+    def count_unlabelled(self) -> int:
+        """Length of `unlabelled`, without making it."""
+        failed = sum(is_unlabelled(self.store, image) for image in self.failed)
+        return len(self.images) - self.store.count_labelled() - failed
+
+    def count_free(self) -> int:
+        """Number of images that `is_free`."""
+        taken = (self.leased | self.skipped).difference(self.failed)
+        return self.count_unlabelled() - sum(is_unlabelled(self.store, image) for image in taken)
 
 
-def marks(datastore: Datastore, images: list[str]) -> dict[str, str]:
+def is_unlabelled(store: PoolStore, image: str) -> bool:
+    """Whether the pool holds an image that has no final label."""
+    return store.has_image(image) and not store.is_labelled(image)
+
+
+def marks(datastore: PoolStore, images: list[str]) -> dict[str, str]:
     """Fingerprint of each image's file; a DICOM series never changes under its UID, so it needs no look."""
     if not isinstance(datastore, PoolDatastore):
         return dict.fromkeys(images, "series")

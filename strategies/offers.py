@@ -3,47 +3,61 @@ computed before is only looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from fastapi import HTTPException
 
 from pool.journal import Plan
 from pool.state import Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
-from strategies.plans import active_plan_due, make_active_plan, planned_alphas, rows_of
+from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
 from strategies.stages import progress_of
+
+_AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Images in hand-out order with the evidence of each.
+    """Images that are free, in hand-out order, with the evidence of each.
 
-    :param source: images are handed out once per source, then again from its start
+    :param images: may be walked once, as far as needed
+    :param evidence: by image; `common` for images that have none
     """
 
     source: str
     stage: str
-    images: list[str]
-    evidence: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: Iterable[str]
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""  # the same for all images, unless their evidence says more
     facts: Mapping[str, Any] = field(default_factory=dict)  # the same for all images
 
+    def pick(self, image: str) -> Mapping[str, Any]:
+        """What speaks for an image."""
+        return self.evidence.get(image, self.common)
+
+
+@lru_cache(maxsize=2)
+def _random_order(count: int, seed: int) -> list[int]:
+    """All rows of a pool in the seed's order; kept, since a large pool takes a while."""
+    return selectors.random(np.zeros((count, 1)), count, seed=seed).picks.tolist()
+
 
 def random_offer(context: Context, pool: Pool, stage: str) -> Offer:
-    """All unlabelled images in the seed's random order."""
-    seed = context.settings.seed
-    order = selectors.random([[0.0]] * len(pool.images), len(pool.images), seed=seed).picks
-    open_images = set(pool.unlabelled)
-    images = [pool.images[row] for row in order if pool.images[row] in open_images]
+    """All free images in the seed's random order."""
+    seed, images = context.settings.seed, pool.images
+    order = (images[row] for row in _random_order(len(images), seed))
     return Offer(
         f"random|{seed}",
         stage,
-        images,
-        {i: {"role": "random"} for i in images},
-        f"Chosen at random (seed {seed}).",
+        (image for image in order if pool.is_free(image)),
+        common={"role": "random"},
+        reason=f"Chosen at random (seed {seed}).",
     )
 
 
@@ -62,23 +76,23 @@ def provisional_offer(context: Context, pool: Pool) -> Offer:
             "details; it tries again every 30 seconds",
         )
     offer = random_offer(context, pool, "preparing")
-    reason = (
-        f"The pool is still being prepared ({progress['step']}, {progress['done']} of "
-        f"{progress['total']}), so this image was chosen at random."
+    return replace(
+        offer,
+        common={"role": "provisional"},
+        facts={"provisional": True},
+        reason=f"The pool is still being prepared ({progress['step']}, {progress['done']} of "
+        f"{progress['total']}), so this image was chosen at random.",
     )
-    evidence = {i: {"role": "provisional"} for i in offer.images}
-    return Offer(offer.source, "preparing", offer.images, evidence, reason, {"provisional": True})
 
 
 def _plan_offer(plan: Plan, pool: Pool, stage: str, facts: Mapping[str, Any]) -> Offer:
-    """The picks of a plan that still have no label, with their rank in it."""
-    open_images = set(pool.unlabelled)
+    """The picks of a plan that are free, with their rank in it."""
     evidence = {
         pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
         for i, pick in enumerate(plan.picks)
-        if pick["image"] in open_images
+        if pool.is_free(pick["image"])
     }
-    return Offer(plan.key, stage, list(evidence), evidence, "", facts)
+    return Offer(plan.key, stage, list(evidence), evidence, facts=facts)
 
 
 def cold_start_offer(context: Context, pool: Pool) -> Offer:
@@ -96,29 +110,30 @@ def cold_start_offer(context: Context, pool: Pool) -> Offer:
 
 
 def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
-    """The image farthest on the map from all that is labelled or was handed out this way."""
-    layout, source = context.layout(), f"farthest|{context.layout_key}"
-    open_rows = rows_of(layout, pool.unlabelled) if layout else []
-    if layout is None or not open_rows:
+    """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
+    layout = context.layout()
+    reach = context.reach.nearest(layout, pool.labelled, pool.leased) if layout else np.zeros(0)
+    free = reach.copy()
+    free[context.reach.rows({*pool.labelled, *pool.leased, *pool.skipped, *pool.failed})] = -1.0
+    rows = np.flatnonzero(free >= 0)
+    if layout is None or not len(rows):
         return provisional_offer(context, pool)
-    given = context.state.journal.handed_out(source)
-    fresh = [row for row in open_rows if layout.images[row] not in given]
-    anchors = rows_of(layout, {*pool.labelled, *given} if fresh else pool.labelled)
-    chosen = selectors.farthest_first(
-        layout.points,
-        1 if fresh else len(open_rows),  # all were given: again from the farthest on
-        candidates=fresh or open_rows,
-        labelled=[row for row in anchors if row not in set(fresh or open_rows)],
-    )
-    reach = zip(chosen.picks, chosen.evidence["distance"], strict=True)
-    evidence = {layout.images[row]: {"role": "farthest", "distance": plain(d)} for row, d in reach}
-    return Offer(
-        source,
-        stage,
-        list(evidence),
-        evidence,
-        f"{why}: this image is the farthest on the map from all labelled images.",
-    )
+    if np.isinf(reach).all():  # nothing to be far from yet
+        chosen = selectors.farthest_first(layout.points, _AHEAD, candidates=rows)
+        order, reach = chosen.picks, np.zeros(len(reach))
+    else:
+        order = _largest_first(free, rows)
+    evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
+    images = [image for image in evidence if pool.is_free(image)]
+    reason = f"{why}: this image is the farthest on the map from all labelled images."
+    return Offer(f"farthest|{context.layout_key}", stage, images, evidence, reason=reason)
+
+
+def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows with the largest values, `_AHEAD` of them or more where values tie; ties to the lowest row."""
+    if len(rows) > _AHEAD:
+        rows = rows[values[rows] >= np.partition(values[rows], -_AHEAD)[-_AHEAD]]
+    return rows[np.argsort(-values[rows], kind="stable")]
 
 
 def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
@@ -132,7 +147,9 @@ def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
         )
     found = context.active_plan(alpha)
     if alpha not in planned_alphas(context) and (
-        found is None or found[0] != models[0] or active_plan_due(context, models[0].fingerprint, alpha, pool)
+        found is None
+        or found[0] != models[0]
+        or active_plan_due(context, models[0].fingerprint, alpha, complete=not unscored(context, pool))
     ):
         found = _plan_now(context, pool, alpha, models[0]) or found
     if found is None:
@@ -146,18 +163,17 @@ def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
     model, plan = found
     facts = {"round": model.round, "model": model.fingerprint, "alpha": alpha}
     offer, layout = _plan_offer(plan, pool, "active", facts), context.layout()
-    if layout and _used_up(context, pool, plan, offer):  # the same greedy goes on
+    if (
+        layout and not offer.images and _used_up(pool, plan, context.state.entropies(model.fingerprint))
+    ):  # the same greedy goes on
         offer = _plan_offer(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
     return offer if offer.images else farthest_offer(context, pool, "active", "New images are not scored yet")
 
 
-def _used_up(context: Context, pool: Pool, plan: Plan, offer: Offer) -> bool:
-    """True when all picks were handed out while other images of the round were not."""
-    given = context.state.journal.handed_out(plan.key)
-    if not given.issuperset(offer.images):
-        return False
-    values = context.state.entropies(plan.model or "")
-    return any(image in values and image not in given for image in pool.unlabelled)
+def _used_up(pool: Pool, plan: Plan, values: Mapping[str, float]) -> bool:
+    """True when no pick of the plan is free while other images of the round are."""
+    picked = {pick["image"] for pick in plan.picks}
+    return any(image not in picked and pool.is_free(image) for image in values)
 
 
 def _plan_now(context: Context, pool: Pool, alpha: float, model: Model) -> tuple[Model, Plan] | None:
@@ -172,7 +188,7 @@ def _plan_now(context: Context, pool: Pool, alpha: float, model: Model) -> tuple
 
 def reason_of(offer: Offer, image: str) -> str:
     """One sentence in plain words that says why this image."""
-    pick = offer.evidence.get(image, {})
+    pick = offer.pick(image)
     role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
     if offer.reason:
         return offer.reason

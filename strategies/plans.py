@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -79,18 +79,27 @@ def planned_alphas(context: Context) -> list[float]:
     return sorted({0.0, context.settings.alpha, 1.0})
 
 
-def scored(context: Context, model: str, pool: Pool, labelled: Iterable[str]) -> list[str]:
+def scored(values: Mapping[str, float], pool: Pool, labelled: Iterable[str]) -> list[str]:
     """Images of a round: scored by its model, and not among the labels that the round started with."""
-    values, start = context.state.entropies(model), set(labelled)
-    return [i for i in sorted([*pool.labelled, *pool.unlabelled]) if i in values and i not in start]
+    start = set(labelled)
+    return sorted(i for i in values if pool.store.has_image(i) and i not in pool.failed and i not in start)
 
 
-def active_plan_due(context: Context, model: str, alpha: float, pool: Pool) -> bool:
-    """A first plan at enough scored images, another when their number has doubled or all are scored."""
-    plan = context.state.journal.plan(context.active_key(model, alpha))
-    count = len(scored(context, model, pool, plan.details["labelled"] if plan else pool.labelled))
-    values = context.state.entropies(model)
-    complete = all(image in values for image in pool.unlabelled)
+def unscored(context: Context, pool: Pool) -> list[str]:
+    """Unlabelled images on the map that the newest model has not scored; none once `max_scored` are."""
+    models, layout, most = context.state.models(), context.layout(), context.settings.max_scored
+    if not models or not layout or 0 < most <= context.state.count_entropies(models[0].fingerprint):
+        return []
+    values, mapped = context.state.entropies(models[0].fingerprint), set(layout.images)
+    return [image for image in pool.unlabelled if image not in values and image in mapped]
+
+
+def active_plan_due(context: Context, model: str, alpha: float, complete: bool) -> bool:
+    """A first plan at enough scored images, another when their number has doubled or scoring is complete."""
+    plan, count = (
+        context.state.journal.plan(context.active_key(model, alpha)),
+        context.state.count_entropies(model),
+    )
     if plan is None:
         return count > 0 and (complete or count >= max(_FIRST_PLAN, 10 * context.settings.batch_size))
     return count >= 2 * plan.scored or (complete and count > plan.scored)
@@ -103,15 +112,14 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
     since then count as picked.
     """
     state, key = context.state, context.active_key(model.fingerprint, alpha)
-    earlier, given = state.journal.plan(key), state.journal.handed_out(key)
-    values = state.entropies(model.fingerprint)
+    earlier, values = state.journal.plan(key), state.entropies(model.fingerprint)
     start = set(earlier.details["labelled"] if earlier else pool.labelled)
-    round_images = scored(context, model.fingerprint, pool, start)
+    given = {*pool.labelled, *pool.leased}  # or handed out by another plan meanwhile
+    round_images = scored(values, pool, start)
     anchors = start.union(pool.labelled).difference(round_images)  # labelled, and no part of the round
     rows = np.array(rows_of(layout, anchors.union(round_images)), dtype=int)
     images = [layout.images[row] for row in rows]
-    picked = (set(pool.labelled) | given) - anchors
-    free = set(pool.unlabelled) - given
+    picked = given - anchors
     chosen = selectors.active(
         layout.points[rows],
         np.array([values.get(image, np.nan) for image in images]),
@@ -119,7 +127,7 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
         alpha,
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
-        candidates=[i for i, image in enumerate(images) if image in free],
+        candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
     )
     kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
     return state.journal.add_plan(
@@ -129,7 +137,7 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
             "active",
             layout.id,
             model.fingerprint,
-            len(round_images),
+            len(values),
             kept + _picks(layout, chosen, rows),
             {
                 "seed": context.settings.seed,

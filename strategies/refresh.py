@@ -14,15 +14,22 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from infers.encoders import make_encoder
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.images import ImageError, unit_range
+from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
-from strategies.plans import active_plan_due, make_active_plan, make_cold_plan, planned_alphas, rows_of
+from strategies.plans import (
+    active_plan_due,
+    make_active_plan,
+    make_cold_plan,
+    planned_alphas,
+    rows_of,
+    unscored,
+)
 from strategies.projection import project
 
 logger = logging.getLogger(__name__)
@@ -30,7 +37,7 @@ _BATCH = 8  # images between two commits
 _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorted order
 
 
-def to_embed(context: Context, datastore: Datastore, pool: Pool) -> dict[str, str]:
+def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
     """Images without an embedding of their present file, with its fingerprint; failed ones when changed."""
     have = context.state.embedded(context.encoder_key)
     failed = {image: mark for image, (mark, _) in context.state.failures().items()}
@@ -49,16 +56,7 @@ def map_is_stale(context: Context, pool: Pool) -> bool:
     return any(mapped.get(image) != have[image] for image in usable)
 
 
-def unscored(context: Context, pool: Pool) -> list[str]:
-    """Unlabelled images on the map that the newest model has not scored."""
-    models, layout = context.state.models(), context.layout()
-    if not models or not layout:
-        return []
-    values, mapped = context.state.entropies(models[0].fingerprint), set(layout.images)
-    return [image for image in pool.unlabelled if image not in values and image in mapped]
-
-
-def missing(context: Context, datastore: Datastore) -> list[str]:
+def missing(context: Context, datastore: PoolStore) -> list[str]:
     """Steps that have work to do, in order; empty when all is up to date."""
     pool, state = Pool.of(context, datastore), context.state
     models, steps = state.models(), []
@@ -74,7 +72,7 @@ def missing(context: Context, datastore: Datastore) -> list[str]:
     if unscored(context, pool):
         steps.append("entropy")
     elif models and any(
-        active_plan_due(context, models[0].fingerprint, a, pool) for a in planned_alphas(context)
+        active_plan_due(context, models[0].fingerprint, a, complete=True) for a in planned_alphas(context)
     ):
         steps.append("active")
     return steps
@@ -87,7 +85,7 @@ class Refresh(ScoringMethod):
         super().__init__("Embeds images, lays out the map, scores entropy and plans what to label next")
         self.context = context
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
         state = self.context.state
         try:
@@ -105,7 +103,7 @@ class Refresh(ScoringMethod):
             state.journal.set_progress("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
             raise
 
-    def _run(self, datastore: Datastore) -> None:
+    def _run(self, datastore: PoolStore) -> None:
         self._embed(datastore)
         pool = Pool.of(self.context, datastore)
         if map_is_stale(self.context, pool):
@@ -116,7 +114,7 @@ class Refresh(ScoringMethod):
             make_cold_plan(self.context, layout, pool)
         self._register_model()
         self._score(datastore, pool)
-        self._plan_active(Pool.of(self.context, datastore))
+        self._plan_active(datastore, complete=True)
 
     def _step(self, step: str, done: int, total: int, started: float) -> None:
         self.context.state.journal.set_progress(step, done, total, started)
@@ -129,7 +127,7 @@ class Refresh(ScoringMethod):
             work(images[i : i + _BATCH])
         self._step(step, len(images), len(images), started)
 
-    def _embed(self, datastore: Datastore) -> None:
+    def _embed(self, datastore: PoolStore) -> None:
         todo = to_embed(self.context, datastore, Pool.of(self.context, datastore))
         if not todo:
             return
@@ -166,19 +164,20 @@ class Refresh(ScoringMethod):
             details = model_details(self.context.model_file)
             self.context.state.add_model(published, details["labelled"], details)
 
-    def _score(self, datastore: Datastore, pool: Pool) -> None:
+    def _score(self, datastore: PoolStore, pool: Pool) -> None:
         """Entropies in farthest-first order over the map, so that an early plan already sees all of it."""
         todo, layout = unscored(self.context, pool), self.context.layout()
         if not todo or not layout:
             return
+        model, most = self.context.state.models()[0].fingerprint, self.context.settings.max_scored
+        wanted = most - self.context.state.count_entropies(model) if most else len(todo)
         rows = selectors.farthest_first(
             layout.points,
-            min(len(todo), _ORDERED),
-            labelled=rows_of(layout, pool.labelled),
+            min(wanted, most or _ORDERED),
+            labelled=rows_of(layout, {*pool.labelled, *self.context.state.entropies(model)}),
             candidates=rows_of(layout, todo),
         ).picks
         first = [layout.images[row] for row in rows]
-        model = self.context.state.models()[0].fingerprint
         predict = Predictor(self.context.model_file)
         if model_fingerprint(self.context.model_file) != model:  # a newer one was published meanwhile
             self._register_model()
@@ -196,13 +195,13 @@ class Refresh(ScoringMethod):
                     )
             if values:
                 self.context.state.add_entropies(model, values)
-            self._plan_active(Pool.of(self.context, datastore))
+            self._plan_active(datastore, complete=False)
 
-        self._in_batches("scoring", first + sorted(set(todo) - set(first)), score)
+        self._in_batches("scoring", (first + sorted(set(todo) - set(first)))[:wanted], score)
 
-    def _plan_active(self, pool: Pool) -> None:
+    def _plan_active(self, datastore: PoolStore, complete: bool) -> None:
         models, layout = self.context.state.models(), self.context.layout()
         for alpha in planned_alphas(self.context) if models and layout else []:
             assert layout is not None
-            if active_plan_due(self.context, models[0].fingerprint, alpha, pool):
-                make_active_plan(self.context, layout, models[0], alpha, pool)
+            if active_plan_due(self.context, models[0].fingerprint, alpha, complete):
+                make_active_plan(self.context, layout, models[0], alpha, Pool.of(self.context, datastore))

@@ -36,5 +36,17 @@ class Settings:
     alpha: float = key(
         0.3, "weight of diversity against entropy: 0 is entropy only, 1 diversity only", low=0, high=1
     )
+    lease_minutes: float = key(
+        60.0, "how long a handed-out image belongs to its annotator", low=0.01, high=60 * 24 * 30
+    )
+    max_open: int = key(
+        5, "images that one annotator may hold; then the oldest is given again", low=1, high=1000
+    )
+    auto_train: bool = key(
+        False, "train by itself: at cold_start_budget labels, then at every batch_size new ones"
+    )
+    max_scored: int = key(
+        0, "images that a new model is applied to before its plan is complete; 0 is all of them", low=0
+    )
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")

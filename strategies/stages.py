@@ -13,14 +13,14 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: Pool) -> str:
     """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    if not pool.unlabelled and not pool.failed and pool.images:
+    if pool.images and not pool.failed and not pool.count_free() and not pool.leased:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
         return "preparing"
     found = context.active_plan(context.settings.alpha)
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
         return "active"
-    return "cold_start" if len(pool.labelled) < budget else "bridging"
+    return "cold_start" if pool.store.count_labelled() < budget else "bridging"
 
 
 def progress_of(context: Context) -> dict[str, Any] | None:
@@ -58,9 +58,11 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "stage": stage,
         "round": models[0].round if models else 0,
         "images": len(pool.images),
-        "labelled": len(pool.labelled),
-        "unlabelled": len(pool.unlabelled),
+        "labelled": pool.store.count_labelled(),
+        "unlabelled": pool.count_unlabelled(),
         "failed": len(pool.failed),
+        "skipped": len(pool.skipped),
+        "handed_out": len(pool.leased),
         "cold_start_budget": context.settings.cold_start_budget,
         "batch_size": context.settings.batch_size,
         "alpha": context.settings.alpha,

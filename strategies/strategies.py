@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import HTTPException
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from pool.handouts import Handout
+from pool.store import PoolStore
 from strategies import offers
-from strategies.context import Context, Pool
+from strategies.context import Context, Pool, is_unlabelled
+from strategies.identity import client_of
 from strategies.stages import encoder_note, progress_of, stage_of
+from strategies.verbs import AGAIN, apply_verbs, asks_to_resume
 
 OfferOf = Callable[[Context, Pool, Mapping[str, Any]], offers.Offer]
 _EVIDENCE = ("rank", "of", "score", "entropy", "raw_entropy", "distance", "cluster", "role")
@@ -27,39 +30,72 @@ class Select(Strategy):
         super().__init__(description)
         self.context, self.offer = context, offer
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """The next image and why, or {} when all are labelled. Raises HTTPException 400, 409, 503."""
+    def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
+        """The next image and why, or {} when all are done. Raises HTTPException 400, 404, 409, 503."""
+        client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
+        resume = asks_to_resume(request, client)
         pool = Pool.of(self.context, datastore)
         if not pool.images:
             raise HTTPException(
                 409,
-                "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM "
-                "files into it; they are noticed by themselves",
+                "the pool has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into the studies folder; "
+                "they are noticed by themselves",
             )
-        if not pool.unlabelled:
-            return self._nothing_left(pool)
-        offer = self.offer(self.context, pool, request)
-        client = str(request.get("client_id") or "anonymous")
-        image = self.context.state.journal.hand_out(
-            offer.source, offer.images, client, {"strategy": request.get("strategy"), "stage": offer.stage}
+        refused: HTTPException | None = None
+        offer = offers.Offer("none", "none", ())
+        try:
+            if pool.count_free():
+                offer = self.offer(self.context, pool, request)
+        except HTTPException as error:  # nothing new, but the client may still get back what it holds
+            refused = error
+        given = self.context.state.handouts.give(
+            client,
+            offer.source,
+            offer.images,
+            lambda image: is_unlabelled(datastore, image),
+            lambda image: self._block(offer, image),
+            self.context.terms,
+            resume=resume,
+            moved_on=moved_on,
         )
-        if image is None:
-            return self._nothing_left(pool)
-        return {"id": image, "selection": self._block(offer, image)}
+        if given is None and refused:
+            raise refused
+        return self._answer(given) if given else self._nothing_left(datastore)
 
-    def _nothing_left(self, pool: Pool) -> dict[str, Any]:
+    def _answer(self, given: Handout) -> dict[str, Any]:
+        """What the client is told: the evidence as it was, and what the lease is now."""
+        state = self.context.state
+        block = given.selection | {
+            "client": given.client,
+            "expires_in": round(max(0.0, given.expires - state.handouts.now()), 1),
+            "again": given.again,
+            "progress": progress_of(self.context),
+        }
+        if given.again:
+            block["reason"] = AGAIN[given.again].format(self.context.settings.max_open) + block["reason"]
+        return {"id": given.image, "selection": block}
+
+    def _nothing_left(self, datastore: PoolStore) -> dict[str, Any]:
+        pool, handouts = Pool.of(self.context, datastore), self.context.state.handouts
+        if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
+            raise HTTPException(
+                409,
+                f"everything left is in somebody's hands ({len(ends)} images); the next lease runs out in "
+                f"{max(1, round(min(ends) - handouts.now()))} s. Ask again then, or with your client_id and "
+                "'resume': true for one of yours",
+            )
         if not pool.failed:
             return {}
         named = ", ".join(sorted(pool.failed)[:5])
         raise HTTPException(
             409,
-            f"all readable images are labelled; {len(pool.failed)} cannot be read ({named}): "
+            f"all readable images are done; {len(pool.failed)} cannot be read ({named}): "
             "repair or remove their files (GET /selection/status says why)",
         )
 
     def _block(self, offer: offers.Offer, image: str) -> dict[str, Any]:
         """Why this image, in numbers and in words."""
-        pick, settings = offer.evidence.get(image, {}), self.context.settings
+        pick, settings = offer.pick(image), self.context.settings
         return {
             "stage": offer.stage,
             "round": 0,
@@ -71,7 +107,6 @@ class Select(Strategy):
             "seed": settings.seed,
             "provisional": False,
             **offer.facts,
-            "progress": progress_of(self.context),
             "reason": offers.reason_of(offer, image),
         }
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pool import schema
+from pool.handouts import Client, Terms
 from pool.journal import Plan
 from pool.state import State
 
@@ -83,40 +81,12 @@ def test_newest_plan_of_a_key(state: State) -> None:
     assert second.picks == plan().picks and second.details == {"seed": 42}
 
 
-def test_hand_out_goes_through_the_list_and_wraps_around(state: State) -> None:
-    given = [state.journal.hand_out("p", ["c", "a", "b"], "me", {}) for _ in range(5)]
-    assert given == ["c", "a", "b", "c", "a"]
-    assert state.journal.hand_out("other", ["a", "c"], "me", {}) == "a", "each source counts by itself"
-    assert state.journal.hand_out("p", ["d", "c"], "me", {}) == "d"
-    assert state.journal.hand_out("p", [], "me", {}) is None
-    assert state.journal.handed_out("p") == {"a", "b", "c", "d"}
-
-
-def test_processes_that_ask_at_once_never_get_the_same_image(state: State) -> None:
-    images, workers = [f"i{n:02d}" for n in range(40)], 4
-    script = (
-        "import sys; from pathlib import Path; from pool.state import State\n"
-        "state, images = State(Path(sys.argv[1])), sys.argv[2].split(',')\n"
-        "input()\n"
-        "for _ in range(10): print(state.journal.hand_out('p', images, 'me', {}))\n"
-    )
-    command = [sys.executable, "-c", script, str(state.folder), ",".join(images)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **pipes) for _ in range(workers)]  # type: ignore[call-overload]
-    for process in running:  # all are let go together
-        process.stdin.write("\n")
-        process.stdin.flush()
-    given = [process.communicate(timeout=60)[0].split() for process in running]
-    assert [process.returncode for process in running] == [0] * workers
-    assert Counter(image for part in given for image in part) == Counter(images)
-    for part in given:
-        assert part == sorted(part), "best first for each process"
-
-
 def test_ledger_only_grows(state: State) -> None:
     steps = [
         lambda: state.journal.add_plan(plan()),
-        lambda: state.journal.hand_out("p", ["a"], "me", {"stage": "cold_start"}),
+        lambda: state.handouts.give(
+            Client("me"), "p", ["a"], lambda image: True, lambda image: {"stage": "cold_start"}, Terms()
+        ),
         lambda: state.add_failure("a", "1", "empty"),
         lambda: state.add_model("m", ["a"], {"seed": 7}),
         lambda: state.add_layout("k", {"a": "1"}, np.zeros((1, 2))),
@@ -134,7 +104,8 @@ def test_ledger_only_grows(state: State) -> None:
     assert [entry["event"] for entry in before] == events
     assert before[0]["details"]["picks"] == plan().picks
     assert before[1]["image"] == "a"
-    assert before[1]["details"] == {"source": "p", "client": "me", "stage": "cold_start"}
+    facts = before[1]["details"]
+    assert (facts["source"], facts["client"]) == ("p", "me") and facts["selection"] == {"stage": "cold_start"}
 
 
 def test_progress_is_one_row(state: State) -> None:
@@ -164,9 +135,7 @@ def test_readers_do_not_wait_for_a_writer(state: State) -> None:
         reader = State(state.folder)
         assert reader.entropies("m") == {"a": 0.5}, "what was committed, not what is being written"
         assert (
-            reader.journal.plan("k") is not None
-            and reader.journal.handed_out("p") == set()
-            and reader.journal.ledger()
+            reader.journal.plan("k") is not None and reader.handouts.open() == [] and reader.journal.ledger()
         )
     assert reader.entropies("m") == {"a": 0.5, "b": 0.7}
 
@@ -176,19 +145,45 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State) -> 
     again = State(state.folder, migrate=True)
     assert [m.fingerprint for m in again.models()] == ["m"]
     with again._db.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0001",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0002",)]
 
 
 def test_older_database_is_upgraded(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state.add_model("m", [], {})
     newer = tmp_path / "newer"
     shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
-    (newer / "migrations" / "versions" / "0002_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (newer / "migrations" / "versions" / "0003_next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0003', '0002'\n"
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
     monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))
     again = State(state.folder, migrate=True)
     with again._db.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0002",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0003",)]
         assert connection.exec_driver_sql("SELECT fingerprint, note FROM models").all() == [("m", None)]
+
+
+def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path) -> None:
+    before = sa.create_engine(f"sqlite:///{tmp_path / 'pool.db'}")
+    with before.begin() as connection:  # what revision 0001 had of the tables that changed since
+        for line in (
+            "CREATE TABLE handouts (id INTEGER PRIMARY KEY AUTOINCREMENT, image VARCHAR NOT NULL, "
+            "list VARCHAR NOT NULL, client VARCHAR NOT NULL, created FLOAT NOT NULL)",
+            "CREATE TABLE ledger (id INTEGER PRIMARY KEY, created FLOAT, event VARCHAR, image VARCHAR, "
+            "details JSON)",
+            "CREATE TABLE trainings (id INTEGER PRIMARY KEY, request JSON NOT NULL, "
+            "running BOOLEAN NOT NULL, outcome VARCHAR, created FLOAT NOT NULL)",
+            "CREATE TABLE failures (image VARCHAR PRIMARY KEY, fingerprint VARCHAR, reason VARCHAR)",
+            "INSERT INTO handouts (image, list, client, created) VALUES ('a', 'p', 'me', 5.0)",
+            "INSERT INTO ledger VALUES (1, 5.0, 'handout', 'a', '{}')",
+            'INSERT INTO trainings VALUES (1, \'{"model": "segmentation"}\', 1, NULL, 5.0)',
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+            "INSERT INTO alembic_version VALUES ('0001')",
+        ):
+            connection.exec_driver_sql(line)
+    state = State(tmp_path, migrate=True)
+    assert [entry["event"] for entry in state.journal.ledger()] == ["handout"]
+    assert state.handouts.open() == [] and state.handouts.skipped() == {}
+    assert state.journal.open_training() == {"model": "segmentation"}
+    given = state.handouts.give(Client("me"), "p", ["a"], lambda i: True, lambda i: {}, Terms())
+    assert given is not None and given.image == "a", "the old hand-out is closed"

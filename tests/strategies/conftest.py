@@ -57,6 +57,7 @@ class World:
     def label(self, *images: str) -> None:
         for image in images:
             self.store.save_label(image, str(self.mask), "final", {})
+            self.context.state.handouts.labelled(image, "me", {})
 
     def prepare(self) -> None:
         self.context.state.add_layout(self.context.layout_key, dict.fromkeys(IMAGES, "1"), POINTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,30 @@ VALUES = dict(zip(IMAGES, np.random.default_rng(2).uniform(0.1, 0.6, COUNT).toli
 LABELLED = IMAGES[5:40:7]
 
 
-def pool_of(labelled: list[str], images: list[str] = IMAGES) -> Pool:
-    return Pool(images, sorted(labelled), [i for i in images if i not in labelled], {})
+class Listed:
+    """A datastore that is two lists."""
+
+    def __init__(self, images: list[str], labelled: list[str]) -> None:
+        self._images, self._labelled = images, sorted(labelled)
+
+    def list_images(self) -> list[str]:
+        return self._images
+
+    def get_labeled_images(self) -> list[str]:
+        return self._labelled
+
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self._images
+
+    def is_labelled(self, image_id: str) -> bool:
+        return image_id in self._labelled
+
+    def count_labelled(self) -> int:
+        return len(self._labelled)
+
+
+def pool_of(labelled: list[str], images: list[str] = IMAGES, **more: Any) -> Pool:
+    return Pool(Listed(images, labelled), **{"failed": {}, **more})  # type: ignore[arg-type]
 
 
 def make_context(folder: Path, **settings: object) -> Context:
@@ -48,7 +71,7 @@ def layout(context: Context) -> Layout:
 
 def with_model(context: Context, values: dict[str, float]) -> Model:
     context.state.add_model("m", LABELLED, {})
-    context.state.add_entropies("m", values)
+    context.state.add_entropies("m", {i: v for i, v in values.items() if i not in LABELLED})
     return context.state.models()[0]
 
 
@@ -106,8 +129,7 @@ def test_cold_plan_notes_a_map_without_clear_clusters_only_where_that_can_be_sai
 
 
 def test_cold_plan_leaves_images_that_cannot_be_read_out(context: Context, layout: Layout) -> None:
-    readable = IMAGES[:50]
-    plan = cold_plan(context, layout, Pool(IMAGES, [], readable, dict.fromkeys(IMAGES[50:], "empty")))
+    plan = cold_plan(context, layout, pool_of([], failed=dict.fromkeys(IMAGES[50:], "empty")))
     assert plan.scored == 50
     clusters = selectors.cluster_by_silhouette(POINTS[:50], 6, 42)
     rows = selectors.cold_start(POINTS[:50], clusters.labels, 6).picks
@@ -131,10 +153,9 @@ def test_remade_plan_keeps_what_was_handed_out_and_goes_on_from_it(context: Cont
     model = with_model(context, half)
     first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
     given = [first.picks[0]["image"], first.picks[1]["image"]]
-    for image in given:
-        context.state.journal.hand_out(first.key, [image], "me", {})
-    context.state.add_entropies("m", VALUES)
-    again = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    with_model(context, VALUES)
+    leased = pool_of(LABELLED, leased=frozenset(given))
+    again = plans.make_active_plan(context, layout, model, 0.3, leased)
     assert again.picks[:2] == first.picks[:2], "with the evidence they were given with"
     rest = [p["image"] for p in again.picks[2:]]
     assert rest == greedy(0.3, LABELLED, VALUES, given, COUNT)
@@ -147,7 +168,6 @@ def test_label_that_arrives_in_a_round_counts_as_picked_and_changes_no_scale(
     model = with_model(context, VALUES)
     first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
     top = first.picks[0]["image"]  # the largest entropy: without it the scale would be another
-    context.state.journal.hand_out(first.key, [top], "me", {})
     again = plans.make_active_plan(context, layout, model, 0.3, pool_of([*LABELLED, top]))
     assert [p["image"] for p in again.picks] == [p["image"] for p in first.picks]
     assert [p["score"] for p in again.picks] == pytest.approx([p["score"] for p in first.picks])
@@ -168,21 +188,24 @@ def test_label_without_entropy_that_arrives_in_a_round_still_counts_for_the_dist
 @pytest.mark.parametrize(("batch", "enough"), [(3, 50), (5, 50), (7, 70)])
 def test_first_active_plan_waits_for_fifty_or_ten_batches(tmp_path: Path, batch: int, enough: int) -> None:
     context, images = make_context(tmp_path, batch_size=batch), [f"j{n:03d}" for n in range(200)]
-    pool = pool_of([], images)
     context.state.add_model("m", [], {})
     for count, due in ((0, False), (enough - 1, False), (enough, True)):
         if count:
             context.state.add_entropies("m", dict.fromkeys(images[:count], 0.5))
-        assert plans.active_plan_due(context, "m", 0.3, pool) is due
+        assert plans.active_plan_due(context, "m", 0.3, complete=False) is due
 
 
-def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context) -> None:
+def due_now(context: Context, pool: Pool) -> bool:
+    return plans.active_plan_due(context, "m", 0.3, complete=not plans.unscored(context, pool))
+
+
+def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context, layout: Layout) -> None:
     context.state.add_model("m", LABELLED, {})
     pool = pool_of(LABELLED, IMAGES[:20])
     context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:-1]})
-    assert not plans.active_plan_due(context, "m", 0.3, pool)
+    assert not due_now(context, pool)
     context.state.add_entropies("m", {pool.unlabelled[-1]: 0.5})
-    assert plans.active_plan_due(context, "m", 0.3, pool)
+    assert due_now(context, pool)
 
 
 def test_active_plan_is_remade_when_doubled_and_when_complete(context: Context, layout: Layout) -> None:
@@ -192,7 +215,18 @@ def test_active_plan_is_remade_when_doubled_and_when_complete(context: Context, 
         context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:scored]})
         if scored == 20:
             plans.make_active_plan(context, layout, model, 0.3, pool)
-        assert plans.active_plan_due(context, "m", 0.3, pool) is due, scored
+        assert due_now(context, pool) is due, scored
         if due:
             assert plans.make_active_plan(context, layout, model, 0.3, pool).scored == scored
-    assert not plans.active_plan_due(context, "m", 0.3, pool), "complete and planned"
+    assert not due_now(context, pool), "complete and planned"
+
+
+def test_max_scored_makes_a_plan_complete_that_has_not_seen_all(tmp_path: Path) -> None:
+    context = make_context(tmp_path, cold_start_budget=6, batch_size=3, max_scored=20)
+    with_map(context)
+    pool = pool_of(LABELLED)
+    context.state.add_model("m", LABELLED, {})
+    context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:19]})
+    assert len(plans.unscored(context, pool)) == COUNT - len(LABELLED) - 19 and not due_now(context, pool)
+    context.state.add_entropies("m", {pool.unlabelled[19]: 0.5})
+    assert plans.unscored(context, pool) == [] and due_now(context, pool)

@@ -1,0 +1,18 @@
+"""Who asks for the next image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from pool.handouts import Client
+
+# set for each request by `server.auth` when authentication is on
+current_user: ContextVar[str | None] = ContextVar("current_user", default=None)
+
+
+def client_of(request: Mapping[str, Any]) -> Client:
+    """The authenticated user, else the request's `client_id`, else an unnamed one."""
+    name = current_user.get() or str(request.get("client_id") or "").strip()
+    return Client(name) if name else Client("anonymous", named=False)

@@ -1,0 +1,63 @@
+"""What a request for the next image may ask besides: resume, release, skip, unskip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import HTTPException
+
+from pool.handouts import Client, HandoutError
+from pool.store import PoolStore
+from strategies.context import Context
+from strategies.identity import client_of
+
+AGAIN = {  # said before the reason when an image is given a second time
+    "double click": "The same as a moment ago. ",
+    "resumed": "Resumed: your oldest open image. ",
+    "max_open": "You hold {} images, so your oldest open one is given again: label, release or skip one. ",
+}
+
+
+def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) -> bool:
+    """Do what the request says before it is answered; True when it released or skipped an image.
+
+    Raises HTTPException: 400 for a value that is no image id, 404 for an unknown image, 409 for what cannot
+    be done (somebody else holds the image, it is not skipped).
+    """
+    client, handouts = client_of(request), context.state.handouts
+    reason = str(request.get("reason") or "")
+    done = False
+    for verb in ("release", "skip", "unskip"):
+        image = request.get(verb)
+        if image is None:
+            continue
+        _check_image(store, verb, image)
+        try:
+            if verb == "release":
+                handouts.release(image, client)
+            elif verb == "skip":
+                handouts.skip(image, client, reason)
+            else:
+                handouts.unskip(image, client)
+        except HandoutError as error:
+            raise HTTPException(409, str(error)) from error
+        done = done or verb != "unskip"
+    return done
+
+
+def _check_image(store: PoolStore, verb: str, image: Any) -> None:
+    if not isinstance(image, str):
+        raise HTTPException(400, f"{verb} {image!r}: an image id is expected, as the answer's 'id'")
+    if not store.has_image(image):
+        raise HTTPException(404, f"{verb}: there is no image {image!r} in this pool")
+
+
+def asks_to_resume(request: Mapping[str, Any], client: Client) -> bool:
+    """Whether the client wants its oldest open image. Raises HTTPException 400 when that cannot be known."""
+    resume = request.get("resume", False)
+    if not isinstance(resume, bool):
+        raise HTTPException(400, f"resume {resume!r}: true or false")
+    if resume and not client.named:
+        raise HTTPException(400, "resume needs to know whose images: send a client_id as well")
+    return resume
