@@ -107,6 +107,12 @@ class Journal:
             entry("training_ended", None, {"outcome": outcome}),
         )
 
+    def last_training(self) -> int | None:
+        """Number of final labels that the newest training started from, or None before the first."""
+        table = schema.trainings
+        rows = self._db.read(sa.select(table.c.labelled).order_by(table.c.id.desc()).limit(1))
+        return rows[0].labelled if rows else None
+
     def open_training(self) -> dict[str, Any] | None:
         """The request of a training that was started and has not ended, or None."""
         rows = self._db.read(sa.select(schema.trainings.c.request).where(schema.trainings.c.running))

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between looks at the cheap signs: a training that ended, a new model file
 _AGAIN = 2.0  # seconds until the next look while refresh runs: what came meanwhile may be more work
 _SAFETY = 30.0  # seconds between looks at everything, and before a refresh that failed is tried again
+_REST = 20.0  # a look at everything is followed by this many times its duration without one
 _SERVER = "SCAN_SELECTION_SERVER_PID"  # tells a child process whose child it is
 
 
@@ -37,13 +38,24 @@ class Background(threading.Thread):
     """A thread that starts `refresh` when `missing` names work.
 
     :param missing: names the steps that have work to do
+    :param labelled: number of final labels
+    :param training_due: whether a training should start by itself, given the final labels that the last one
+        started from (None before the first)
     """
 
-    def __init__(self, state: State, missing: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        state: State,
+        missing: Callable[[], list[str]],
+        labelled: Callable[[], int],
+        training_due: Callable[[int | None], bool],
+    ) -> None:
         super().__init__(name="background", daemon=True)
         self._state, self._missing = state, missing
+        self._labelled, self._training_due = labelled, training_due
+        self._trained: int | None = None  # final labels when a training was last started by itself
         self._wake = threading.Event()
-        self._next_look = self._refreshed = 0.0
+        self._next_look = self._refreshed = self._rested = 0.0
         self._model: str | None = None
         os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
         self._training: dict[str, Any] | None = None  # MONAI Label's task that is recorded as open
@@ -57,7 +69,7 @@ class Background(threading.Thread):
             if self._wake.wait(_TICK):
                 self._next_look = 0.0
             self._wake.clear()
-            for work in (self._watch_training, self._watch_model, self._look):
+            for work in (self._watch_training, self._train, self._watch_model, self._look):
                 try:
                     work()
                 except Exception:  # the thread must outlive a full disk or a locked database
@@ -71,8 +83,19 @@ class Background(threading.Thread):
             self._training = None
         current = next((task for task in tasks("train") if task["status"] == "RUNNING"), None)
         if self._training is None and current:
-            self._state.journal.start_training(current["request"])
+            self._state.journal.start_training(current["request"], self._labelled())
             self._training = current
+
+    def _train(self) -> None:
+        """Start a training by itself when one is due and none runs; one that is due meanwhile comes after."""
+        if running("train"):
+            return
+        last = self._state.journal.last_training()
+        known = [count for count in (last, self._trained) if count is not None]
+        if self._training_due(max(known, default=None)):
+            self._trained = self._labelled()
+            logger.info("Training by itself, from %d labels", self._trained)
+            AsyncTask.run("train", request={"model": "segmentation"}, enqueue=True)
 
     def _watch_model(self) -> None:
         published = model_fingerprint(self._state.folder / "model.pt")
@@ -82,17 +105,25 @@ class Background(threading.Thread):
     def _look(self) -> None:
         """Start refresh when it has work and none runs; one that failed is left alone for a while."""
         now, last = time.monotonic(), (tasks("scoring") or [{"status": "NONE"}])[-1]
-        if now < self._next_look:
+        if now < max(self._next_look, self._rested):
             return
         self._next_look = now + _SAFETY
         if running("scoring"):
             self._next_look = now + _AGAIN
         elif last["status"] == "ERROR" and now - self._refreshed < _SAFETY:
             self._next_look = self._refreshed + _SAFETY
-        elif steps := self._missing():
+        elif steps := self._look_through():
             logger.info("Background work: %s", ", ".join(steps))
             self._refreshed, self._next_look = now, now + _AGAIN
             AsyncTask.run("scoring", request={"method": "refresh"}, enqueue=True)
+
+    def _look_through(self) -> list[str]:
+        """What is missing. In a large pool finding out takes a while, so that it is done less often there."""
+        started = time.monotonic()
+        steps = self._missing()
+        ended = time.monotonic()
+        self._rested = ended + _REST * (ended - started)
+        return steps
 
 
 def end_with_parent() -> None:

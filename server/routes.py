@@ -13,7 +13,7 @@ PREFIX = "/selection"
 
 
 def router() -> APIRouter:
-    """`GET /selection/status` and `GET /selection/ledger`; the app is looked up at each request."""
+    """`GET /selection/status`, `/ledger` and `/handouts`; the app is looked up at each request."""
     routes = APIRouter(
         prefix=PREFIX, tags=["Selection"], dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
@@ -26,12 +26,36 @@ def router() -> APIRouter:
     def selection_ledger() -> list[dict[str, Any]]:
         return app_instance().state.journal.ledger()
 
+    @routes.get("/handouts", summary="Who works on which image, and what is skipped")
+    def selection_handouts() -> dict[str, Any]:
+        handouts = app_instance().state.handouts
+        now = handouts.now()
+        return {
+            "open": [
+                {"image": h.image, "client": h.client, "expires_in": round(h.expires - now, 1)}
+                for h in handouts.open()
+            ],
+            "skipped": handouts.skipped(),
+        }
+
     return routes
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add our routes once."""
-    if not any(
+    """Add our routes once, and take the place of MONAI Label's `/reload`.
+
+    As shipped anybody may call it, and it builds a second app beside the first inside the event loop: two
+    datastores that both write, and a request to itself that never returns.
+    """
+    if any(
         getattr(route, "path", "").startswith(settings.MONAI_LABEL_API_STR + PREFIX) for route in app.routes
     ):
-        app.include_router(router(), prefix=settings.MONAI_LABEL_API_STR)
+        return
+    app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/reload"]
+    app.include_router(router(), prefix=settings.MONAI_LABEL_API_STR)
+    only_admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
+
+    @app.post("/reload", dependencies=only_admin, include_in_schema=False)
+    def reload() -> dict[str, Any]:
+        app_instance().read_again()
+        return {}

@@ -33,12 +33,13 @@ from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
 from pool.datastore import PoolDatastore
 from pool.state import State
+from pool.store import PoolStore
 from server import config
 from server.background import Background, end_with_parent
 from server.routes import add_routes
 from strategies.context import Context, Pool
 from strategies.refresh import Refresh, missing
-from strategies.stages import encoder_note, status
+from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies
 from trainers.segmentation import SegmentationTrain
 
@@ -136,7 +137,13 @@ class Shell:
         """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
         add_routes(sys.modules["monailabel.app"].app)
-        self._background = Background(self.state, self._missing)
+        store = self.datastore()
+        self._background = Background(
+            self.state,
+            self._missing,
+            store.count_labelled,
+            lambda last: training_due(self.context.settings, store.count_labelled(), last),
+        )
         self._background.start()
         if interrupted := self.state.journal.open_training():
             self._train_again(interrupted)
@@ -163,9 +170,12 @@ class Shell:
             self._background.wake()
 
     def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
-        """MONAI Label asks for all scoring methods at every turn; here the background decides."""
-        self.wake()
+        """MONAI Label asks for all scoring methods at every click; here the background decides."""
         return {}
+
+    def read_again(self) -> None:
+        """Look through the pool again now, in the background."""
+        self.wake()
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
         info = self.datastore().get_label_info(image_id, "final")
@@ -185,7 +195,7 @@ class Shell:
 
     # requests -----------------------------------------------------------------------------------------
 
-    def datastore(self) -> Datastore:
+    def datastore(self) -> PoolStore:
         return self._datastore  # type: ignore[attr-defined]
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:

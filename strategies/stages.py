@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from strategies.context import Context, Pool
+from strategies.settings import Settings
 
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 
@@ -21,6 +22,16 @@ def stage_of(context: Context, pool: Pool) -> str:
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
         return "active"
     return "cold_start" if pool.store.count_labelled() < budget else "bridging"
+
+
+def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
+    """Whether `auto_train` starts a training: at cold_start_budget labels, then at every batch_size new ones.
+
+    :param last: final labels that the newest training started from, or None before the first
+    """
+    if not settings.auto_train or labelled < settings.cold_start_budget:
+        return False
+    return last is None or last < settings.cold_start_budget or labelled - last >= settings.batch_size
 
 
 def progress_of(context: Context) -> dict[str, Any] | None:

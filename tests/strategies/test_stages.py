@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi import HTTPException
+
+from strategies.settings import Settings
+from strategies.stages import training_due
 
 
 def test_preparing_hands_out_seeded_random_images_without_repetition(world: Any) -> None:
@@ -205,3 +209,20 @@ def test_a_removed_label_brings_no_cold_start_back(world: Any) -> None:
     world.store.remove_label(world.cold[0], "final")
     world.store.refresh()
     assert len(world.pool.labelled) < world.budget and world.stage == "active"
+
+
+@pytest.mark.parametrize(
+    ("labelled", "last", "due"),
+    [
+        (3, None, False),  # before the cold start's budget of 4
+        (4, None, True),
+        (4, 2, True),  # a training that somebody started early does not count
+        (5, 4, False),
+        (6, 4, True),  # batch_size 2 more
+        (9, 8, False),
+    ],
+)
+def test_automatic_rounds(labelled: int, last: int | None, due: bool) -> None:
+    settings = Settings(cold_start_budget=4, batch_size=2, auto_train=True)
+    assert training_due(settings, labelled, last) is due
+    assert not training_due(replace(settings, auto_train=False), labelled, last)
