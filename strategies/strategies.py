@@ -38,7 +38,7 @@ class Select(Strategy):
         if not pool.images:
             raise HTTPException(
                 409,
-                "the pool has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into the studies folder; "
+                "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
                 "they are noticed by themselves",
             )
         refused: HTTPException | None = None
