@@ -27,9 +27,9 @@ class Annotator:
     """
 
     def __init__(self, url: str, labels: Path, name: str = "simulated annotator") -> None:
-        self.url, self.labels, self.name = url, labels, name
+        self.url, self.labels = url, labels
         self._folder = tempfile.TemporaryDirectory(prefix="annotator-")  # not the server's, which it empties
-        self.client = MONAILabelClient(url, tmpdir=self._folder.name)
+        self.client = MONAILabelClient(url, tmpdir=self._folder.name, client_id=name)
 
     def status(self) -> dict[str, Any]:
         """`GET /selection/status`."""
@@ -77,8 +77,7 @@ class Annotator:
 
     def ask(self, strategy: str) -> dict[str, Any]:
         """The next sample. Raises RuntimeError when there is none."""
-        request = {"client_id": self.name, "resume": True}  # after a restart, what it was given before
-        answer = dict(self.client.next_sample(strategy, request))
+        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # first what it was given before
         if not answer:
             raise RuntimeError("the pool is used up: all images are labelled; ask for a smaller --budget")
         return answer

@@ -116,7 +116,11 @@ class Shell:
         if studies.startswith(("http://", "https://")):
             return super().init_datastore()  # type: ignore[misc]
         return PoolDatastore(
-            studies, self.bundle.get("labels"), changed=self.wake, read_only=not self.in_server
+            studies,
+            self.bundle.get("labels"),
+            changed=self.wake,
+            read_only=not self.in_server,
+            saved=self._label_saved,
         )
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -176,10 +180,6 @@ class Shell:
     def read_again(self) -> None:
         """Look through the pool again now, in the background."""
         self.wake()
-
-    def on_save_label(self, image_id: str, label_id: str) -> None:
-        info = self.datastore().get_label_info(image_id, "final")
-        self._label_saved(image_id, "final", info)
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
