@@ -35,6 +35,7 @@ from pool.datastore import PoolDatastore
 from pool.state import State
 from pool.store import PoolStore
 from server import config
+from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
 from server.routes import add_routes
 from strategies.context import Context, Pool
@@ -140,6 +141,8 @@ class Shell:
     def on_init_complete(self) -> None:
         """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
+        add_auth(sys.modules["monailabel.app"].app)
+        warn_if_open()
         add_routes(sys.modules["monailabel.app"].app)
         store = self.datastore()
         self._background = Background(
