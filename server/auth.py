@@ -17,7 +17,6 @@ from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
 from monailabel.endpoints import model
 from monailabel.endpoints.user.auth import RBAC, Token, User, get_current_user, oauth2_scheme
-from monailabel.interfaces.utils.app import clear_cache
 
 from server.config import ConfigError
 from server.tokens import SignInServer, SignInServerDown, check, down
@@ -57,18 +56,13 @@ def _for_admins(endpoint: Any) -> None:
 
 def _routes(server: SignInServer) -> APIRouter:
     """`/auth/token`, which stops the whole server while it waits and answers 500 to a wrong password in MONAI
-    Label, and `/reload`, which is open to everybody there."""
+    Label."""
     routes = APIRouter(include_in_schema=False)
     limiter = CapacityLimiter(_THREADS)
 
     @routes.post(f"{settings.MONAI_LABEL_API_STR}/auth/token", response_model=Token)
     async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> Any:
         return await to_thread.run_sync(_sign_in, form.username, form.password, server, limiter=limiter)
-
-    @routes.post("/reload", dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))])
-    def reload() -> dict[str, Any]:
-        clear_cache()
-        return {}
 
     return routes
 
