@@ -81,7 +81,7 @@ class Server:
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                answer = requests.get(f"{self.url}/selection/status", timeout=5)
+                answer = requests.get(f"{self.url}/info/", timeout=5)
                 if answer.status_code != 401:
                     answer.raise_for_status()
                 return
@@ -104,13 +104,16 @@ class Server:
                     os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 @contextmanager
 def running(app: str, studies: Path, conf: Mapping[str, Any], log: Path) -> Iterator[Server]:
     """A server that answers, for a `with` block."""
-    server = Server(app, studies, conf, log)
-    try:
+    with Server(app, studies, conf, log) as server:
         server.wait()
         yield server
-    finally:
-        server.stop()
