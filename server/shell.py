@@ -39,6 +39,7 @@ from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
 from server.routes import add_routes
 from strategies.context import Context, Pool
+from strategies.identity import current_user
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies
@@ -186,7 +187,7 @@ class Shell:
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
-        who = str(info.get("user") or info.get("client_id") or "anonymous")
+        who = str(current_user.get() or info.get("client_id") or "anonymous")
         try:
             if tag == DefaultLabelTag.FINAL:
                 self.state.handouts.labelled(image, who, dict(info))

@@ -257,6 +257,19 @@ def test_each_hand_out_is_its_users_own(site: Site) -> None:
     assert "mallory" not in {client for client, _ in noted}
 
 
+def test_a_label_is_its_users_own(site: Site, phantoms: Path, tmp_path: Path) -> None:
+    """Whoever it says it is from."""
+    client = MONAILabelClient(site.url, tmpdir=str(tmp_path), client_id="mallory")
+    client.update_auth(
+        {"token_type": "Bearer", "access_token": site.issuer.token("zoe", ["reader", "painter"])}
+    )
+    image = "phantom_000"
+    client.save_label(image, str(next((phantoms / "labels").glob(f"{image}.*"))), params={"user": "mallory"})
+    ledger = site.ask(site.issuer.token(), "/selection/ledger").json()
+    saved = [entry for entry in ledger if entry["event"] == "label"]
+    assert [(entry["image"], entry["details"]["client"]) for entry in saved] == [(image, "zoe")]
+
+
 @pytest.mark.parametrize(
     "discovery",
     [
