@@ -13,6 +13,7 @@ import hashlib
 import logging
 import multiprocessing
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
+from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -32,6 +34,8 @@ from bundle_configs import Bundle
 from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
 from pool.datastore import PoolDatastore
+from pool.dicom_server import ServerError
+from pool.dicomweb import DicomWebPool, search_filters
 from pool.state import State
 from server import config
 from server.background import Background, end_with_parent
@@ -110,13 +114,42 @@ class Shell:
     # parts of the app ---------------------------------------------------------------------------------
 
     def init_datastore(self) -> Datastore:
-        """A checked local folder, or MONAI Label's own DICOMweb store for a URL."""
-        studies: str = self.studies  # type: ignore[attr-defined]
+        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError when it is down."""
+        studies: str = self.studies.strip()  # type: ignore[attr-defined]
         if studies.startswith(("http://", "https://")):
-            return super().init_datastore()  # type: ignore[misc]
+            return self._dicomweb(studies.rstrip("/"))
         return PoolDatastore(
             studies, self.bundle.get("labels"), changed=self.wake, read_only=not self.in_server
         )
+
+    def _dicomweb(self, url: str) -> Datastore:
+        """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
+        if kind := settings.MONAI_LABEL_DATASTORE:
+            raise config.ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
+        modality = self.context.settings.modality or ",".join(self.bundle.get("modalities"))
+        modalities = [name.strip().upper() for name in modality.split(",") if name.strip()]
+        cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or self.state.folder / "dicom"
+        folder = Path(cache) / hashlib.sha256(url.encode()).hexdigest()[:8]
+        try:
+            pool = DicomWebPool(
+                url,
+                folder,
+                self.bundle.get("labels"),
+                search_filters(modalities),
+                colors=self.bundle.get("colors"),
+                codes=self.bundle.get("codes"),
+                changed=self.wake,
+                read_only=not self.in_server,
+            )
+        except ServerError as error:
+            raise config.ConfigError(f"--studies {url}: {error.detail}") from error
+        if self.in_server:
+            logger.info("DICOMweb pool %s: %d series, files in %s", url, len(pool.list_images()), folder)
+            if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
+                logger.warning(
+                    "dcmqi is not installed: predictions asked for with output=dicom_seg will fail"
+                )
+        return pool
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -144,7 +177,7 @@ class Shell:
 
     def _missing(self) -> list[str]:
         datastore = self.datastore()
-        if isinstance(datastore, PoolDatastore):
+        if isinstance(datastore, PoolDatastore | DicomWebPool):
             datastore.take_over_changes()
         return missing(self.context, datastore)
 
