@@ -81,7 +81,10 @@ def header_of(series: Path) -> Dataset:
 
 
 def convert(series: Path, target: Path) -> None:
-    """A downloaded series as NIfTI; high values are bright, ITK turns MONOCHROME1 round. Raises SeriesError when it cannot be read."""
+    """A downloaded series as NIfTI, high values bright: ITK turns MONOCHROME1 round.
+
+    Raises SeriesError when it cannot be read.
+    """
     try:
         image = _read(sorted(series.glob("*.dcm")))
     except Exception as error:  # ITK and pydicom have errors of their own
