@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from pydicom import Dataset, dcmread
 
@@ -14,7 +15,7 @@ from pool.dicom_seg import read_seg, write_seg
 from pool.dicom_server import DicomServer
 from pool.images import image_id, read_image
 from pool.label_check import label_extension
-from pool.labels import LabelError, check_label, read_label, write_label
+from pool.labels import LabelError, check_label, write_label
 
 
 class SegFiles:
@@ -48,10 +49,12 @@ class SegFiles:
         Raises LabelError when it does not fit, SeriesError when the series has several images, ServerError
         when the server did not keep it.
         """
-        plane, affine = self._checked(sent, image, allow_empty), read_image(image)[1]
+        plane = self._checked(sent, image, allow_empty)
         seg = write_seg(plane, header_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
-        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
+        self._write(
+            target, plane, nibabel.load(image).affine
+        )  # first, so that a full disk is noticed before the upload
         try:
             self._server.store(seg)
         except BaseException:
@@ -63,8 +66,7 @@ class SegFiles:
         """What was sent as (W, H) on the image's grid. Raises LabelError."""
         if not sent.lower().endswith(".bin"):
             label_extension(sent)
-            check_label(sent, self._labels, image, allow_empty=allow_empty)
-            return read_label(sent, self._labels, image)
+            return check_label(sent, self._labels, image, allow_empty=allow_empty)
         grey, affine = read_image(image)  # OHIF: one byte per pixel, row by row
         pixels = np.fromfile(sent, np.uint8)
         if pixels.size != grey.size:

@@ -131,12 +131,14 @@ def check_label(
     labels: Mapping[str, int],
     image: str | os.PathLike[str],
     allow_empty: bool = False,
-) -> None:
-    """Refuse what training could not use. Raises LabelError."""
-    if not read_label(path, labels, image).any() and not allow_empty:
+) -> np.ndarray:
+    """`read_label`, refusing what training could not use. Raises LabelError."""
+    plane = read_label(path, labels, image)
+    if not plane.any() and not allow_empty:
         raise LabelError(
             "the label is empty; if nothing is to be seen, save it with the parameter 'empty': true"
         )
+    return plane
 
 
 class ReadLabeld(MapTransform):
