@@ -52,9 +52,8 @@ class SegFiles:
         plane = self._checked(sent, image, allow_empty)
         seg = write_seg(plane, header_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
-        self._write(
-            target, plane, nibabel.load(image).affine
-        )  # first, so that a full disk is noticed before the upload
+        affine = nibabel.nifti1.load(image).affine
+        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
         try:
             self._server.store(seg)
         except BaseException:
