@@ -13,6 +13,7 @@ import hashlib
 import logging
 import multiprocessing
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
+from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -32,6 +34,8 @@ from bundle_configs import Bundle
 from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
 from pool.datastore import PoolDatastore
+from pool.dicom_server import ServerError
+from pool.dicomweb import DicomWebPool, search_filters
 from pool.state import State
 from pool.store import PoolStore
 from server import config
@@ -42,10 +46,11 @@ from strategies.context import Context, Pool
 from strategies.identity import current_user
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
-from strategies.strategies import all_strategies
+from strategies.strategies import all_strategies, upcoming
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
+_AHEAD = 8  # series fetched before they are handed out
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
@@ -113,10 +118,10 @@ class Shell:
     # parts of the app ---------------------------------------------------------------------------------
 
     def init_datastore(self) -> Datastore:
-        """A checked local folder, or MONAI Label's own DICOMweb store for a URL."""
-        studies: str = self.studies  # type: ignore[attr-defined]
+        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError when it is down."""
+        studies: str = self.studies.strip()  # type: ignore[attr-defined]
         if studies.startswith(("http://", "https://")):
-            return super().init_datastore()  # type: ignore[misc]
+            return self._dicomweb(studies.rstrip("/"))
         return PoolDatastore(
             studies,
             self.bundle.get("labels"),
@@ -124,6 +129,36 @@ class Shell:
             read_only=not self.in_server,
             saved=self._label_saved,
         )
+
+    def _dicomweb(self, url: str) -> Datastore:
+        """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
+        if kind := settings.MONAI_LABEL_DATASTORE:
+            raise config.ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
+        modality = self.context.settings.modality or ",".join(self.bundle.get("modalities"))
+        modalities = [name.strip().upper() for name in modality.split(",") if name.strip()]
+        cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or self.state.folder / "dicom"
+        folder = Path(cache) / hashlib.sha256(url.encode()).hexdigest()[:8]
+        try:
+            pool = DicomWebPool(
+                url,
+                folder,
+                self.bundle.get("labels"),
+                search_filters(modalities),
+                colors=self.bundle.get("colors"),
+                codes=self.bundle.get("codes"),
+                changed=self.wake,
+                read_only=not self.in_server,
+                saved=self._label_saved,
+            )
+        except ServerError as error:
+            raise config.ConfigError(f"--studies {url}: {error.detail}") from error
+        if self.in_server:
+            logger.info("DICOMweb pool %s: %d series, files in %s", url, len(pool.list_images()), folder)
+            if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
+                logger.warning(
+                    "dcmqi is not installed: predictions asked for with output=dicom_seg will fail"
+                )
+        return pool
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -158,10 +193,12 @@ class Shell:
         self.wake()
 
     def _missing(self) -> list[str]:
-        datastore = self.datastore()
-        if isinstance(datastore, PoolDatastore):
-            datastore.take_over_changes()
-        return missing(self.context, datastore)
+        store = self.datastore()
+        store.take_over_changes()
+        steps = missing(self.context, store)
+        if isinstance(store, DicomWebPool):  # a click must not wait for a download
+            store.prefetch(upcoming(self.context, store, _AHEAD))
+        return steps
 
     def _train_again(self, request: dict[str, Any]) -> None:
         """Start a training that a kill interrupted; its record is closed when that is not possible."""

@@ -50,3 +50,6 @@ class Settings:
     )
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")
+    modality: str = key(
+        "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
+    )
