@@ -6,10 +6,12 @@ It takes the place of what stock MONAI Label does with list membership and a who
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ from pool.datastore_watch import end_watch, watch
 from pool.files import make_folder, remove_leftovers
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Looking for garbage among half a million objects that stay takes longer than making them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class FolderDatastore(Answers):
@@ -47,7 +61,8 @@ class FolderDatastore(Answers):
         self._strays: dict[str, list[str]] = {}
         self._unwritable = "" if not read_only else "it is read by a child process"
         self._held: FileLock | None = None
-        self._open_to_read() if read_only else self._open_to_write()
+        with _no_collection():
+            self._open_to_read() if read_only else self._open_to_write()
 
     # opening and closing ------------------------------------------------------------------------------
 

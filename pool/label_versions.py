@@ -37,7 +37,7 @@ def keep_version(folder: Path, image: str, label: Path, info: Mapping[str, Any],
     """Keep a label file under the next number, which is given back; a second call for it changes nothing.
 
     :param folder: where versions are kept
-    :param info: what the datastore knows of the label
+    :param info: what the datastore knows of the label; empty for a file that it does not use
     :param ended: "replaced" or "removed"
 
     Raises OSError; the label itself stays where it is in any case.
@@ -51,8 +51,11 @@ def keep_version(folder: Path, image: str, label: Path, info: Mapping[str, Any],
             continue
         if not kept:
             link_or_copy(label, target)
+        note = folder / f"{image}.{number}.json"
+        if note.exists() and not info:  # a file that was left after it was kept; its note knows more
+            return number
         said = {"image": image, "version": number, "file": target.name, "info": dict(info)}
         said |= {"ended": ended, "ended_ts": int(time.time())}
-        write_atomically(folder / f"{image}.{number}.json", json.dumps(said, indent=2, default=str).encode())
+        write_atomically(note, json.dumps(said, indent=2, default=str).encode())
         return number
     raise AssertionError("count never ends")
