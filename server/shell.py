@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle_configs import Bundle
 from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
-from pool.datastore import PoolDatastore
+from pool.datastore import InUse, PoolDatastore
 from pool.dicom_server import ServerError
 from pool.dicomweb import DicomWebPool, search_filters
 from pool.state import State
@@ -122,13 +122,16 @@ class Shell:
         studies: str = self.studies.strip()  # type: ignore[attr-defined]
         if studies.startswith(("http://", "https://")):
             return self._dicomweb(studies.rstrip("/"))
-        return PoolDatastore(
-            studies,
-            self.bundle.get("labels"),
-            changed=self.wake,
-            read_only=not self.in_server,
-            saved=self._label_saved,
-        )
+        try:
+            return PoolDatastore(
+                studies,
+                self.bundle.get("labels"),
+                changed=self.wake,
+                read_only=not self.in_server,
+                saved=self._label_saved,
+            )
+        except InUse as error:
+            raise config.ConfigError(str(error)) from None
 
     def _dicomweb(self, url: str) -> Datastore:
         """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
@@ -266,11 +269,7 @@ class Shell:
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
         image = request.get("image")
-        if (
-            isinstance(image, str)
-            and not Path(image).exists()
-            and image not in self.datastore().list_images()
-        ):
+        if isinstance(image, str) and not Path(image).exists() and not self.datastore().has_image(image):
             raise HTTPException(404, f"there is no image {image!r} in this pool")
         return super().infer(request, datastore)  # type: ignore[misc]
 
@@ -278,6 +277,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if not self.datastore().get_labeled_images():
+            if not self.datastore().count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None
