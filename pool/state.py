@@ -45,8 +45,9 @@ class Model:
 class State:
     """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips."""
 
-    def __init__(self, folder: Path, migrate: bool = False) -> None:
-        self._db = Database(folder, migrate)
+    def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
+        self._db = Database(folder, migrate, url)
+        self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # nor do models but for their round
         self.layout = lru_cache(maxsize=4)(self._layout)  # maps never change once written
@@ -148,7 +149,7 @@ class State:
     def add_model(self, fingerprint: str, labelled: Sequence[str], details: Mapping[str, Any]) -> None:
         """Keep a new model as the next round; one that is known becomes the newest again."""
         table = schema.models
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             newest = connection.scalar(sa.select(sa.func.max(table.c.round))) or 0
             connection.execute(sa.delete(table).where(table.c.fingerprint == fingerprint))
             connection.execute(

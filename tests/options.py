@@ -11,3 +11,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder with montgomery/images and montgomery/labels, and weights/ beside it: "
         "tests on real images and weights run only with it",
     )
+    parser.addoption(
+        "--require-services",
+        action="store_true",
+        help="fail, instead of skipping, where a service that tests need (such as Orthanc) is not installed",
+    )
+
+
+def missing_service(config: pytest.Config, reason: str) -> None:
+    """End a test that needs a service which this machine does not have."""
+    if config.getoption("--require-services"):
+        pytest.fail(reason)
+    pytest.skip(reason)
