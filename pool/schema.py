@@ -12,6 +12,7 @@ from pathlib import Path
 import alembic.command
 import alembic.config
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
@@ -145,11 +146,28 @@ progress = Table(  # one row: what refresh is doing
 )
 
 
-def _alembic(engine: sa.Engine) -> alembic.config.Config:
+def _migrations() -> alembic.config.Config:
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _alembic(engine: sa.Engine) -> alembic.config.Config:
+    config = _migrations()
     config.attributes["engine"] = engine
     return config
+
+
+def newest_revision() -> str:
+    """What this version's databases are stamped with."""
+    return str(ScriptDirectory.from_config(_migrations()).get_current_head())
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """What a database is stamped with; None when it is not a pool's."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
 
 
 def migrate(engine: sa.Engine) -> None:
