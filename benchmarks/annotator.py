@@ -23,12 +23,13 @@ class Annotator:
     """Asks for samples, sends true labels, trains, and predicts held-out images.
 
     :param labels: folder of true masks, named as their images
+    :param name: the client_id; two annotators with one name would share their images
     """
 
-    def __init__(self, url: str, labels: Path) -> None:
+    def __init__(self, url: str, labels: Path, name: str = "simulated annotator") -> None:
         self.url, self.labels = url, labels
         self._folder = tempfile.TemporaryDirectory(prefix="annotator-")  # not the server's, which it empties
-        self.client = MONAILabelClient(url, tmpdir=self._folder.name)
+        self.client = MONAILabelClient(url, tmpdir=self._folder.name, client_id=name)
 
     def status(self) -> dict[str, Any]:
         """`GET /selection/status`."""
@@ -76,7 +77,7 @@ class Annotator:
 
     def ask(self, strategy: str) -> dict[str, Any]:
         """The next sample. Raises RuntimeError when there is none."""
-        answer = dict(self.client.next_sample(strategy, {}))
+        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # first what it was given before
         if not answer:
             raise RuntimeError("the pool is used up: all images are labelled; ask for a smaller --budget")
         return answer

@@ -26,13 +26,24 @@ def free_port() -> int:
 
 
 class Server:
-    """`monailabel start_server` on 127.0.0.1.
+    """`monailabel start_server`, asked at 127.0.0.1.
 
     :param app: name of a folder in `apps`, or a path
     :param conf: `--conf` pairs
+    :param env: environment variables beside this process's own
+    :param host: the address that it listens on
     """
 
-    def __init__(self, app: str, studies: Path, conf: Mapping[str, Any], log: Path, port: int = 0) -> None:
+    def __init__(
+        self,
+        app: str,
+        studies: Path,
+        conf: Mapping[str, Any],
+        log: Path,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         folder = Path(app) if (Path(app) / "main.py").exists() else ROOT / "apps" / app
         self.port, self.log = port or free_port(), log
         self.url = f"http://127.0.0.1:{self.port}"
@@ -46,7 +57,7 @@ class Server:
             "--studies",
             str(studies),
             "--host",
-            "127.0.0.1",
+            host,
             "--port",
             str(self.port),
         ]
@@ -59,15 +70,20 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=dict(os.environ),
+                env={**os.environ, **(env or {})},
             )
 
     def wait(self, seconds: float = 180) -> None:
-        """Until it answers. Raises RuntimeError with the end of its log when it stopped or took too long."""
+        """Until it answers, be it that it wants a token.
+
+        Raises RuntimeError with the end of its log when it stopped or took too long.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             try:
-                requests.get(f"{self.url}/selection/status", timeout=5).raise_for_status()
+                answer = requests.get(f"{self.url}/info/", timeout=5)
+                if answer.status_code != 401:
+                    answer.raise_for_status()
                 return
             except requests.RequestException:
                 time.sleep(0.3)
@@ -88,13 +104,16 @@ class Server:
                     os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 @contextmanager
 def running(app: str, studies: Path, conf: Mapping[str, Any], log: Path) -> Iterator[Server]:
     """A server that answers, for a `with` block."""
-    server = Server(app, studies, conf, log)
-    try:
+    with Server(app, studies, conf, log) as server:
         server.wait()
         yield server
-    finally:
-        server.stop()

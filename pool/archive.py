@@ -46,7 +46,7 @@ class Writer:
         self.files: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, source: Path) -> None:
-        """A file as it is when it is opened; files of a pool are replaced whole, never changed in place."""
+        """A file as it is when it is opened: those of a pool are replaced whole, or grow at their end."""
         with open(source, "rb") as file:
             stat = os.fstat(file.fileno())
             reader = _Hashing(file, self._progress)

@@ -1,7 +1,7 @@
 """Backing up a pool while its server runs; `pool.restore` puts it back.
 
 A backup has `state/pool.db`, the database as one SQLite file wherever it came from; the other files of the
-state folder, such as `state/model.pt`; and of a studies folder its `datastore_v2.json`, labels and versions.
+state folder, such as `state/model.pt`; and of a studies folder the datastore's files, labels and versions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pool.archive import BackupError, Progress, Writer
 from pool.connect import connect
 from pool.tables import copy_tables, snapshot
 
+_DATASTORE = ("datastore_v2.journal", "datastore_v2.json")  # in the order that they are read in
 _LABELS = ("labels", "versions")  # folders below the studies
 
 
@@ -31,14 +32,14 @@ def state_files(state: Path) -> list[Path]:
 
 
 def studies_files(studies: Path, images: bool) -> list[Path]:
-    """Of a studies folder the datastore's JSON, labels and versions; with `images` everything."""
+    """Of a studies folder the datastore's JSON and journal, labels and versions; with `images` everything."""
     found = (path for path in sorted(studies.rglob("*")) if path.is_file() and path.suffix != ".lock")
     parts = ((path, path.relative_to(studies).parts) for path in found)
     return [
         path
         for path, names in parts
         if not any(name.startswith(".") for name in names)
-        and (images or names == ("datastore_v2.json",) or (len(names) > 1 and names[0] in _LABELS))
+        and (images or names[0] in (_LABELS if len(names) > 1 else _DATASTORE))
     ]
 
 
@@ -65,11 +66,8 @@ def back_up(
         writer.add("state/pool.db", database)
         for path in state_files(state):
             writer.add(f"state/{path.name}", path)
-        for path in studies_files(studies, images) if studies else []:
-            try:
-                writer.add(f"studies/{path.relative_to(studies or path).as_posix()}", path)
-            except FileNotFoundError:  # removed a moment ago
-                continue
+        if studies:
+            _add_studies(writer, studies, images)
         facts = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "studies": str(studies) if studies else None,
@@ -84,6 +82,18 @@ def back_up(
         writer.close(facts)
         os.rename(whole, out)
     return facts | {"files": writer.files}
+
+
+def _add_studies(writer: Writer, studies: Path, images: bool) -> None:
+    """Files of the studies folder, until no new one has come meanwhile."""
+    done: set[Path] = set()
+    while todo := [path for path in studies_files(studies, images) if path not in done]:
+        for path in todo:
+            done.add(path)
+            try:
+                writer.add(f"studies/{path.relative_to(studies).as_posix()}", path)
+            except FileNotFoundError:  # replaced or removed a moment ago
+                continue
 
 
 def _portable(state: Path, url: str, file: Path) -> dict[str, int]:

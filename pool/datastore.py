@@ -1,127 +1,51 @@
-"""MONAI Label's local datastore with what a pool needs: checked labels, atomic writes, sorted ids."""
+"""MONAI Label's local datastore for a pool: it survives kills, and 100,000 images are no burden."""
 
 from __future__ import annotations
 
-import json
+import filecmp
 import logging
-import os
-import re
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from fastapi import HTTPException
-from filelock import FileLock
-from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
-from monailabel.interfaces.datastore import DefaultLabelTag
-from watchdog.events import FileSystemEvent, PatternMatchingEventHandler
+from monailabel.datastore.local import DataModel, ImageLabelModel
 
-from pool.images import EXTENSIONS
-from pool.labels import EXTENSIONS as LABEL_EXTENSIONS
-from pool.labels import LabelError, check_label
+from pool.datastore_contents import FINAL, Change
+from pool.datastore_disk import InUse
+from pool.datastore_folder import FolderDatastore
+from pool.datastore_labels import (
+    cannot_write,
+    check_tag,
+    checked_extension,
+    label_change,
+    plain_info,
+    put_in_place,
+    take_away,
+)
+from pool.datastore_scan import found_info, split_name
+from pool.files import make_folder, move_into_place, new_copy, sync_folder
+from pool.labels import LabelError
 
 logger = logging.getLogger(__name__)
+__all__ = ["InUse", "PoolDatastore"]
 
 
-def _patterns() -> list[str]:
-    """File patterns for MONAI Label, which compares case: `*.png` and `*.PNG`."""
-    return [f"*{e}" for e in EXTENSIONS] + [f"*{e.upper()}" for e in EXTENSIONS]
+class PoolDatastore(FolderDatastore):
+    """A folder of images with labels below it; what selection asks of it is `pool.store.PoolStore`.
 
-
-class PoolDatastore(LocalDatastore):
-    """A folder of images with labels below it.
+    One server writes; its children read what it wrote. Kept in `datastore_v2.json`, which stock MONAI Label
+    reads and writes too, and in `datastore_v2.journal`. Call `close` when done.
 
     :param path: the studies folder
     :param labels: {name: value} that a final label may hold
     :param changed: called when images or labels came or went; the server passes it, its children do not
-    :param read_only: True in the children: only the server writes the datastore's JSON
+    :param read_only: True in the children: only the server writes
+    :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
+
+    Raises InUse when another process writes in the folder.
     """
 
-    def __init__(
-        self,
-        path: str,
-        labels: Mapping[str, int],
-        changed: Callable[[], None] | None = None,
-        read_only: bool = False,
-    ) -> None:
-        self._labels, self._changed, self._read_only = labels, changed, read_only
-        self._lock, self._dirty = threading.RLock(), False
-        if not read_only:
-            _set_damaged_aside(Path(path) / "datastore_v2.json")
-        super().__init__(path, extensions=_patterns(), auto_reload=not read_only, read_only=read_only)
-        if not read_only:
-            self._watch()
-
-    def _watch(self) -> None:
-        """Notice files that come, go or are renamed, as rsync does.
-
-        Stock MONAI Label works in the watcher's thread, where one error ends it; here it only takes a note.
-        """
-        handler = PatternMatchingEventHandler(
-            patterns=[f"**/{pattern}" for pattern in _patterns()], ignore_directories=True
-        )
-        handler.on_created = handler.on_deleted = handler.on_moved = self._note  # type: ignore[method-assign]
-        self._observer.unschedule_all()
-        self._observer.schedule(handler, path=self._datastore_path, recursive=True)
-
-    def _note(self, event: FileSystemEvent) -> None:
-        self._dirty = True
-        if self._changed:
-            self._changed()
-
-    def take_over_changes(self) -> None:
-        """Read the folder again if files came or went since the last time."""
-        if self._dirty:
-            self._dirty = False
-            self.refresh()
-
-    def _reconcile_datastore(self) -> None:
-        with self._lock:  # it empties and fills the list of images
-            super()._reconcile_datastore()
-
-    def get_image_uri(self, image_id: str) -> str:
-        with self._lock:
-            return super().get_image_uri(image_id)
-
-    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        with self._lock:
-            super().update_image_info(image_id, info)
-
-    def list_images(self) -> list[str]:
-        """Ids of all images, sorted."""
-        with self._lock:
-            return sorted(super().list_images())
-
-    def has_image(self, image_id: str) -> bool:
-        return image_id in self._datastore.objects
-
-    def is_labelled(self, image_id: str) -> bool:
-        item = self._datastore.objects.get(image_id)
-        return bool(item and item.labels.get(DefaultLabelTag.FINAL))
-
-    def count_labelled(self) -> int:
-        return len(self.get_labeled_images())
-
-    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """Ids with a final label, sorted."""
-        with self._lock:
-            return sorted(super().get_labeled_images(label_tag, labels))
-
-    def get_unlabeled_images(
-        self, label_tag: str | None = None, labels: list[str] | None = None
-    ) -> list[str]:
-        """Ids without a final label, sorted."""
-        with self._lock:
-            return sorted(super().get_unlabeled_images(label_tag, labels))
-
-    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Pairs for training, sorted by image, so that a seed gives the same order everywhere."""
-        with self._lock:
-            return sorted(super().datalist(full_path), key=lambda pair: pair["image"])
+    # labels -------------------------------------------------------------------------------------------
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
@@ -129,96 +53,197 @@ class PoolDatastore(LocalDatastore):
         """Check a final label, then keep it; nothing is written before the check.
 
         Raises HTTPException: 400 for a strange tag, 404 for an unknown image, 422 for a label that does not
-        fit, 507 for a full disk.
+        fit, 507 when it cannot be written.
         """
-        if not re.fullmatch(r"[\w-]+", label_tag):  # it names a folder
-            raise HTTPException(400, f"tag {label_tag!r}: use letters, digits, _ and - only")
-        if image_id not in self.list_images():
-            raise HTTPException(
-                404,
-                f"there is no image {image_id!r} in this pool; "
-                "ask for the next sample, or list the datastore",
-            )
-        info = dict(label_info or {})
+        tag, info = check_tag(label_tag), plain_info(label_info)
+        self._known(image_id)
+        self._may_write(f"label for {image_id}", tag)
         try:
-            ext = self._checked_extension(image_id, label_filename, label_tag, info)
-            self._keep_label(image_id, Path(label_filename), label_tag, ext, info)
+            image = self.get_image_uri(image_id)
+            ext = checked_extension(label_filename, tag, info, image, self._labels)
+            info = self._keep_label(label_change(image_id, tag, ext, info), Path(label_filename))
         except LabelError as error:
             raise HTTPException(422, f"label for {image_id}: {error}") from error
         except OSError as error:
-            raise HTTPException(
-                507,
-                f"label for {image_id}: the server could not write it ({error}); "
-                "make room on its disk, then save the label again",
-            ) from error
+            raise cannot_write(f"label for {image_id}", error) from error
+        logger.info("Label of %s kept as %s/%s", image_id, tag, info["name"])
+        self._tell_saved(image_id, tag, info)
         return image_id
 
-    def _checked_extension(self, image_id: str, label: str, tag: str, info: Mapping[str, Any]) -> str:
-        """The extension to keep a label under. Raises LabelError; only final labels are looked into."""
-        ext = next((e for e in LABEL_EXTENSIONS if label.lower().endswith(e)), None)
-        if ext is None:
-            raise LabelError(
-                f"a label file ends in {', '.join(LABEL_EXTENSIONS)}, not as {Path(label).name!r}"
+    def _keep_label(self, change: Change, label: Path) -> dict[str, Any]:
+        """The info that it was kept with."""
+        assert change.image is not None and change.tag is not None
+        folder = Path(self._datastore.label_path(change.tag))
+        make_folder(folder)
+        temporary = new_copy(label, folder)
+        try:
+            with self._lock:
+                obj = self._known(change.image)
+                before = obj.labels.get(change.tag)
+                change, left = put_in_place(change, temporary, self._versions, before, self._record)
+                self._contents.apply([change])
+                for path in left:
+                    path.unlink(missing_ok=True)
+                sync_folder(folder)
+                self._shorten()
+        finally:
+            temporary.unlink(missing_ok=True)
+        return change.info
+
+    def _tell_saved(self, image: str, tag: str, info: dict[str, Any]) -> None:
+        try:
+            if self._saved:
+                self._saved(image, tag, dict(info))
+            self._tell()
+        except Exception:  # the label is kept, which is what counts
+            logger.exception("What follows the label of %s failed", image)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label; a final one is kept as a version. Raises HTTPException 400, 404, 507."""
+        tag = check_tag(label_tag)
+        self._may_write(f"label of {label_id}")
+        try:
+            self._take_label(label_id, tag)
+        except OSError as error:
+            raise cannot_write(f"label of {label_id}", error) from error
+        self._tell()
+
+    def _take_label(self, image: str, tag: str) -> None:
+        with self._lock:
+            label = self._label(image, tag)
+            take_away(image, tag, Path(self._datastore.label_path(tag)), self._versions, label)
+            self._make(Change(image=image, tag=tag, gone=True))
+        logger.info("Label of %s removed: %s", image, tag)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of a label. Raises HTTPException 400, 404, 507."""
+        tag, more = check_tag(label_tag), plain_info(info)
+        with self._lock:
+            label = self._label(label_id, tag)
+            self._change(Change(image=label_id, tag=tag, ext=label.ext, info=label.info | more))
+
+    # images -------------------------------------------------------------------------------------------
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of an image. Raises HTTPException 400, 404, 507.
+
+        MONAI Label's note of who was handed the image last (`strategy`) stays in memory: it comes with each
+        click, and the pool's ledger has it.
+        """
+        more = plain_info(info)
+        with self._lock:
+            image = self._known(image_id).image
+            change = Change(image=image_id, ext=image.ext, info=image.info | more)
+            if more.keys() == {"strategy"}:
+                self._contents.apply([change])
+            else:
+                self._change(change)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Copy an image into the pool; its id, from the file's name when none is given.
+
+        Raises HTTPException: 400 for a name that cannot be one, 409 when another image has it, 507.
+        """
+        name, info = split_name(Path(image_filename).name), plain_info(image_info)
+        if name is None:
+            raise HTTPException(400, f"{Path(image_filename).name!r} is no image that this app reads")
+        image, ext = image_id or name[0], name[1]
+        if image.startswith(".") or "/" in image or not image.isprintable():
+            raise HTTPException(400, f"image {image!r}: a name has no / and does not start with a dot")
+        self._may_write(f"image {image}")
+        try:
+            with self._lock:
+                if self._has_another(image, Path(image_filename), ext):
+                    raise HTTPException(
+                        409,
+                        f"the pool has another image {image!r}; choose another name, or remove that one",
+                    )
+                folder = Path(self._image_folder)
+                move_into_place(new_copy(Path(image_filename), folder), folder / (image + ext))
+                self._make(Change(image=image, ext=ext, info=info | found_info(image + ext)))
+        except OSError as error:
+            raise cannot_write(f"image {image}", error) from error
+        self._tell()
+        return image
+
+    def _has_another(self, image: str, file: Path, ext: str) -> bool:
+        """Whether the id is taken by anything but this very file."""
+        there = [Path(self.get_image_uri(image))] if self.has_image(image) else []
+        there += [Path(self._image_folder) / (image + ext)]
+        return any(path.exists() and not filecmp.cmp(path, file, shallow=False) for path in there)
+
+    def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels; final ones are kept as versions. Raises HTTPException 404, 507."""
+        self._may_write(f"image {image_id}")
+        try:
+            with self._lock:
+                for tag in self._known(image_id).labels:
+                    self._take_label(image_id, tag)
+                file = Path(self.get_image_uri(image_id))
+                file.unlink(missing_ok=True)
+                sync_folder(file.parent)
+                self._make(Change(image=image_id, gone=True))
+        except OSError as error:
+            raise cannot_write(f"image {image_id}", error) from error
+        logger.info("Image %s removed", image_id)
+        self._tell()
+
+    # the datastore ------------------------------------------------------------------------------------
+
+    def set_name(self, name: str) -> None:
+        self._change(Change(name=name))
+
+    def set_description(self, description: str) -> None:
+        self._change(Change(description=description))
+
+    # keeping ------------------------------------------------------------------------------------------
+
+    def _known(self, image: str) -> ImageLabelModel:
+        obj = self._datastore.objects.get(image)
+        if obj is None:
+            raise HTTPException(
+                404,
+                f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore",
             )
-        if tag == DefaultLabelTag.FINAL:
-            empty = str(info.get("empty", False)).lower() == "true"
-            check_label(label, self._labels, self.get_image_uri(image_id), allow_empty=empty)
-        return ext
+        return obj
 
-    def _keep_label(self, image_id: str, label: Path, tag: str, ext: str, info: dict[str, Any]) -> None:
-        folder, name = Path(self._datastore.label_path(tag)), self._filename(image_id, ext)
-        folder.mkdir(parents=True, exist_ok=True)
-        with self._lock, FileLock(self._lock_file):
-            _copy_atomically(label, folder / name)
-            kept = DataModel(info=info | {"ts": int(time.time()), "name": name}, ext=ext)
-            self._datastore.objects[image_id].labels[tag] = kept
-            self._update_datastore_file(lock=False)
-        logger.info("Label of %s kept as %s/%s", image_id, tag, name)
+    def _label(self, image: str, tag: str) -> DataModel:
+        label = self._known(image).labels.get(tag)
+        if label is None:
+            raise HTTPException(404, f"image {image!r} has no label with the tag {tag!r}")
+        return label
 
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        """Write the datastore's JSON whole or not at all (stock MONAI Label truncates it first)."""
-        if self._read_only:
-            return
-        if lock:
-            with FileLock(self._lock_file):
-                return self._update_datastore_file(lock=False)
-        target = Path(self._datastore_config_path)
-        text = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-        _write_atomically(target, text)
-        self._config_ts = target.stat().st_mtime
+    def _may_write(self, what: str, tag: str = FINAL) -> None:
+        """A child process keeps no final labels, but may leave the files of others for the server to find."""
+        if self._unwritable and not (self._read_only and tag != FINAL):
+            raise HTTPException(
+                507,
+                f"{what}: it cannot be saved, since the studies folder {self._datastore_path} cannot be "
+                f"written ({self._unwritable}); make it writable for the server's user, start the server "
+                "again, then save again",
+            )
 
+    def _record(self, changes: list[Change]) -> None:
+        if not self._read_only:
+            self._disk.record(changes)
 
-def _write_atomically(target: Path, text: str) -> None:
-    with _replacing(target) as file:
-        file.write(text.encode())
+    def _make(self, change: Change) -> None:
+        """Keep one change, then show it. Raises OSError; then it is not made."""
+        with self._lock:
+            self._record([change])
+            self._contents.apply([change])
+            self._shorten()
 
+    def _change(self, change: Change) -> None:
+        """As `_make`, for what changes no file. Raises HTTPException 507."""
+        what = "the note" if change.image is None else f"the note on {change.image}"
+        if not self._read_only:
+            self._may_write(what)
+        try:
+            self._make(change)
+        except OSError as error:
+            raise cannot_write(what, error) from error
 
-def _copy_atomically(source: Path, target: Path) -> None:
-    with _replacing(target) as file, open(source, "rb") as original:
-        shutil.copyfileobj(original, file)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the target's place when the block ends well, and leaves nothing when it does not."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _set_damaged_aside(file: Path) -> None:
-    """A datastore file that cannot be read is renamed, never overwritten; images and labels rebuild it."""
-    try:
-        if file.exists():
-            LocalDatastoreModel.model_validate_json(file.read_bytes())
-    except ValueError:
-        aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-        os.replace(file, aside)
-        logger.error("%s is damaged; it is kept as %s and rebuilt from the files", file, aside.name)
+    def _shorten(self) -> None:
+        if self._disk.is_long():
+            self._disk.try_rewrite(self._datastore)

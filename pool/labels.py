@@ -32,7 +32,7 @@ class LabelError(ValueError):
     """A label that does not fit its image; the text says what is wrong and what to do."""
 
 
-def _same(name: str) -> str:
+def same_name(name: str) -> str:
     """Segment names are compared without case, spaces, underscores and hyphens."""
     return re.sub(r"[\s_\-]+", "", name).lower()
 
@@ -40,7 +40,7 @@ def _same(name: str) -> str:
 def _map_segments(data: np.ndarray, header: Mapping[str, Any], labels: Mapping[str, int]) -> np.ndarray:
     """Values of a segmentation NRRD by segment name: (W, H, 1) or (layers, W, H, 1) -> (W, H, 1)."""
     layers = data if data.ndim == 4 else data[None]
-    values = {_same(name): value for name, value in labels.items()}
+    values = {same_name(name): value for name, value in labels.items()}
     out, unnamed = np.zeros(layers.shape[1:], dtype=np.uint8), layers != 0
     count = sum(1 for key in header if re.fullmatch(r"Segment\d+_Name", key))
     for i in range(count):
@@ -49,9 +49,9 @@ def _map_segments(data: np.ndarray, header: Mapping[str, Any], labels: Mapping[s
         mask = layers[layer] == int(header.get(f"Segment{i}_LabelValue", 1))
         if not mask.any():
             continue
-        if _same(name) not in values:
+        if same_name(name) not in values:
             raise LabelError(f"segment {name!r} is not one of {', '.join(labels)}; rename or remove it")
-        out[mask] = values[_same(name)]
+        out[mask] = values[same_name(name)]
         unnamed[layer] &= ~mask
     if unnamed.any():
         found = np.unique(layers[unnamed]).tolist()
@@ -131,12 +131,14 @@ def check_label(
     labels: Mapping[str, int],
     image: str | os.PathLike[str],
     allow_empty: bool = False,
-) -> None:
-    """Refuse what training could not use. Raises LabelError."""
-    if not read_label(path, labels, image).any() and not allow_empty:
+) -> np.ndarray:
+    """`read_label`, refusing what training could not use. Raises LabelError."""
+    plane = read_label(path, labels, image)
+    if not plane.any() and not allow_empty:
         raise LabelError(
             "the label is empty; if nothing is to be seen, save it with the parameter 'empty': true"
         )
+    return plane
 
 
 class ReadLabeld(MapTransform):

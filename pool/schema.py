@@ -42,11 +42,12 @@ layouts = Table(  # one map of the pool: row i of `points` is image i of `images
     Column("points", LargeBinary, nullable=False),  # float64
     Column("created", Float, nullable=False),
 )
-placed = Table(  # images that were put on a map after it was laid out
+placed = Table(  # images that were put on a map after it was laid out; an image's newest row counts
     "placed",
     metadata,
-    Column("layout", Integer, primary_key=True),
-    Column("image", String, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("layout", Integer, nullable=False, index=True),
+    Column("image", String, nullable=False),
     Column("mark", String, nullable=False),
     Column("point", LargeBinary, nullable=False),  # float64
 )

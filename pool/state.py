@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,22 @@ from pool.journal import Journal
 
 @dataclass(frozen=True)
 class Layout:
-    """A map: row i of `points` (N, d) is image i of `images`, whose file had fingerprint `marks[i]`."""
+    """A map: row i of `points` (N, d) is image i of `images`, whose file had fingerprint `marks[i]`.
+
+    :param images: sorted; some may have left the pool since
+    :param laid_out: (N,) False for an image that was placed on the map later
+    """
 
     id: int
     images: list[str]
     marks: list[str]
     points: np.ndarray
+    laid_out: np.ndarray
+
+    @cached_property
+    def fitted(self) -> int:
+        """How many images were laid out together; the others were placed among them."""
+        return int(self.laid_out.sum())
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,8 @@ class State:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
-        self._model = lru_cache(maxsize=64)(self._read_model)  # nor do models but for their round
-        self.layout = lru_cache(maxsize=4)(self._layout)  # maps never change once written
+        self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
+        self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 
     # embeddings ---------------------------------------------------------------------------------------
 
@@ -104,19 +114,39 @@ class State:
     # maps ---------------------------------------------------------------------------------------------
 
     def newest_layout(self, key: str) -> Layout | None:
-        """The newest map for an encoder, projection and seed."""
-        table = schema.layouts
-        rows = self._db.read(sa.select(sa.func.max(table.c.id)).where(table.c.key == key))
-        return self.layout(rows[0][0]) if rows[0][0] is not None else None
+        """The newest map for an encoder, projection and seed, with all that was placed on it."""
+        return self._find_layout(schema.layouts.c.key == key)
 
-    def _layout(self, layout_id: int) -> Layout:
-        table = schema.layouts
-        row = self._db.read(sa.select(table).where(table.c.id == layout_id))[0]
+    def layout(self, layout_id: int) -> Layout:
+        """One map, with all that was placed on it. Raises KeyError for an unknown one."""
+        found = self._find_layout(schema.layouts.c.id == layout_id)
+        if found is None:
+            raise KeyError(layout_id)
+        return found
+
+    def _find_layout(self, which: sa.ColumnElement[bool]) -> Layout | None:
+        base, placed = schema.layouts, schema.placed
+        newest = sa.select(sa.func.max(placed.c.id)).where(placed.c.layout == base.c.id).scalar_subquery()
+        rows = self._db.read(sa.select(base.c.id, newest).where(which).order_by(base.c.id.desc()).limit(1))
+        return self._layout(*rows[0]) if rows else None
+
+    def _read_layout(self, layout_id: int, newest: int | None) -> Layout:
+        """A map as it was when `newest` was the last row placed on it."""
+        base, placed = schema.layouts, schema.placed
+        row = self._db.read(sa.select(base).where(base.c.id == layout_id))[0]
         points = np.frombuffer(row.points, dtype=np.float64).reshape(len(row.images), -1)
-        return Layout(row.id, row.images, row.marks, points)
+        found = {i: (mark, point, True) for i, mark, point in zip(row.images, row.marks, points, strict=True)}
+        late = sa.select(placed).where(placed.c.layout == layout_id, placed.c.id <= (newest or 0))
+        for new in self._db.read(late.order_by(placed.c.id)):
+            found[new.image] = (new.mark, np.frombuffer(new.point, dtype=np.float64), False)
+        images = sorted(found)
+        marks, rows, laid_out = zip(*(found[i] for i in images), strict=True)
+        return Layout(layout_id, images, list(marks), np.stack(rows), np.array(laid_out, dtype=bool))
 
-    def add_layout(self, key: str, marks: Mapping[str, str], points: np.ndarray) -> None:
-        """Keep a map; `marks` is {image: fingerprint} in row order."""
+    def add_layout(
+        self, key: str, marks: Mapping[str, str], points: np.ndarray, reason: str = "first"
+    ) -> None:
+        """Keep a map; `marks` is {image: fingerprint} in row order, `reason` why it was laid out."""
         images = list(marks)
         self._db.write(
             sa.insert(schema.layouts).values(
@@ -126,8 +156,18 @@ class State:
                 created=time.time(),
                 points=np.ascontiguousarray(points, np.float64).tobytes(),
             ),
-            entry("map", None, {"key": key, "images": len(images)}),
+            entry("map", None, {"key": key, "images": len(images), "reason": reason}),
         )
+
+    def add_placed(self, layout_id: int, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
+        """Put (image, fingerprint, point) rows on a map; an image that it has moves to its new point."""
+        values = [
+            {"layout": layout_id, "image": i, "mark": mark, "point": np.asarray(p, np.float64).tobytes()}
+            for i, mark, p in rows
+        ]
+        with self._db.begin() as connection:
+            connection.execute(sa.insert(schema.placed), values)  # row by row: they may be thousands
+            connection.execute(entry("placed", None, {"layout": layout_id, "images": len(values)}))
 
     # models and entropies -----------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class PoolStore(Protocol):
@@ -26,9 +26,6 @@ class PoolStore(Protocol):
 
     def get_image_uri(self, image_id: str) -> str:
         """Path of the image's file, or of the cached series."""
-
-    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        """What is kept with a label: who, when, version."""
 
     def take_over_changes(self) -> None:
         """Notice what came or went since the last call; cheap when nothing did. Called in the background."""

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import multiprocessing
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
+from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -32,19 +34,24 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle_configs import Bundle
 from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
-from pool.datastore import PoolDatastore
+from pool.datastore import InUse, PoolDatastore
+from pool.dicom_server import ServerError
+from pool.dicomweb import DicomWebPool, search_filters
 from pool.store import PoolStore
 from server import config
+from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
 from server.opening import open_state, trains_now
 from server.routes import add_routes
 from strategies.context import Context, Pool
+from strategies.identity import current_user
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
-from strategies.strategies import all_strategies
+from strategies.strategies import all_strategies, upcoming
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
+_AHEAD = 8  # series fetched before they are handed out
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
@@ -117,13 +124,50 @@ class Shell:
     # parts of the app ---------------------------------------------------------------------------------
 
     def init_datastore(self) -> Datastore:
-        """A checked local folder, or MONAI Label's own DICOMweb store for a URL."""
-        studies: str = self.studies  # type: ignore[attr-defined]
+        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError when it is down."""
+        studies: str = self.studies.strip()  # type: ignore[attr-defined]
         if studies.startswith(("http://", "https://")):
-            return super().init_datastore()  # type: ignore[misc]
-        return PoolDatastore(
-            studies, self.bundle.get("labels"), changed=self.wake, read_only=not self.in_server
-        )
+            return self._dicomweb(studies.rstrip("/"))
+        try:
+            return PoolDatastore(
+                studies,
+                self.bundle.get("labels"),
+                changed=self.wake,
+                read_only=not self.in_server,
+                saved=self._label_saved,
+            )
+        except InUse as error:
+            raise config.ConfigError(str(error)) from None
+
+    def _dicomweb(self, url: str) -> Datastore:
+        """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
+        if kind := settings.MONAI_LABEL_DATASTORE:
+            raise config.ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
+        modality = self.context.settings.modality or ",".join(self.bundle.get("modalities"))
+        modalities = [name.strip().upper() for name in modality.split(",") if name.strip()]
+        cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or self.state.folder / "dicom"
+        folder = Path(cache) / hashlib.sha256(url.encode()).hexdigest()[:8]
+        try:
+            pool = DicomWebPool(
+                url,
+                folder,
+                self.bundle.get("labels"),
+                search_filters(modalities),
+                colors=self.bundle.get("colors"),
+                codes=self.bundle.get("codes"),
+                changed=self.wake,
+                read_only=not self.in_server,
+                saved=self._label_saved,
+            )
+        except ServerError as error:
+            raise config.ConfigError(f"--studies {url}: {error.detail}") from error
+        if self.in_server:
+            logger.info("DICOMweb pool %s: %d series, files in %s", url, len(pool.list_images()), folder)
+            if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
+                logger.warning(
+                    "dcmqi is not installed: predictions asked for with output=dicom_seg will fail"
+                )
+        return pool
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -142,6 +186,8 @@ class Shell:
     def on_init_complete(self) -> None:
         """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
+        add_auth(sys.modules["monailabel.app"].app)
+        warn_if_open()
         add_routes(sys.modules["monailabel.app"].app)
         store = self.datastore()
         self._background = Background(
@@ -156,10 +202,12 @@ class Shell:
         self.wake()
 
     def _missing(self) -> list[str]:
-        datastore = self.datastore()
-        if isinstance(datastore, PoolDatastore):
-            datastore.take_over_changes()
-        return missing(self.context, datastore)
+        store = self.datastore()
+        store.take_over_changes()
+        steps = missing(self.context, store)
+        if isinstance(store, DicomWebPool):  # a click must not wait for a download
+            store.prefetch(upcoming(self.context, store, _AHEAD))
+        return steps
 
     def _train_again(self, request: dict[str, Any]) -> None:
         """Start a training that a kill interrupted; its record is closed when that is not possible."""
@@ -183,13 +231,9 @@ class Shell:
         """Look through the pool again now, in the background."""
         self.wake()
 
-    def on_save_label(self, image_id: str, label_id: str) -> None:
-        info = self.datastore().get_label_info(image_id, "final")
-        self._label_saved(image_id, "final", info)
-
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
-        who = str(info.get("user") or info.get("client_id") or "anonymous")
+        who = str(current_user.get() or info.get("client_id") or "anonymous")
         try:
             if tag == DefaultLabelTag.FINAL:
                 self.state.handouts.labelled(image, who, dict(info))
@@ -234,11 +278,7 @@ class Shell:
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
         image = request.get("image")
-        if (
-            isinstance(image, str)
-            and not Path(image).exists()
-            and image not in self.datastore().list_images()
-        ):
+        if isinstance(image, str) and not Path(image).exists() and not self.datastore().has_image(image):
             raise HTTPException(404, f"there is no image {image!r} in this pool")
         return super().infer(request, datastore)  # type: ignore[misc]
 
@@ -246,6 +286,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if not self.datastore().get_labeled_images():
+            if not self.datastore().count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import HTTPException
 
 from pool.journal import Plan
-from pool.state import Model
+from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
 from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
@@ -119,14 +119,24 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     if layout is None or not len(rows):
         return provisional_offer(context, pool)
     if np.isinf(reach).all():  # nothing to be far from yet
-        chosen = selectors.farthest_first(layout.points, _AHEAD, candidates=rows)
-        order, reach = chosen.picks, np.zeros(len(reach))
+        rows = _free_rows(layout, rows, pool)
+        order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows).picks
+        reach = np.zeros(len(reach))
     else:
-        order = _largest_first(free, rows)
+        order = _free_rows(layout, _largest_first(free, rows), pool)
+        if not len(order):  # those have all left the pool; looking at every row takes longer
+            order = _largest_first(free, _free_rows(layout, rows, pool))
+    if not len(order):
+        return provisional_offer(context, pool)
+    images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
-    images = [image for image in evidence if pool.is_free(image)]
     reason = f"{why}: this image is the farthest on the map from all labelled images."
     return Offer(f"farthest|{context.layout_key}", stage, images, evidence, reason=reason)
+
+
+def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
+    """Those of the rows whose image may be handed out; images that left the pool are still on the map."""
+    return rows[[pool.is_free(layout.images[row]) for row in rows]]
 
 
 def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,17 +1,37 @@
-"""The map that selection happens on: features in, points out (arXiv 2601.18532, section 3.1.2)."""
+"""The map that selection happens on: features in, points out (arXiv 2601.18532, section 3.1.2), and how new
+images come onto a map that people have seen."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from openTSNE import TSNE
+import scipy.sparse
+from openTSNE import TSNE, TSNEEmbedding
+from openTSNE.affinity import Affinities, joint_probabilities_nn
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 
+FEWEST = 5  # images that t-SNE needs
 _FIRST = 50  # principal components that t-SNE starts from
+_LARGE = 10_000  # images from which interpolation is faster than a tree, as in openTSNE
 
 
-def _components(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    count = min(count, *features.shape)
-    return PCA(n_components=count, random_state=seed).fit_transform(features)
+def _components(features: np.ndarray, count: int, seed: int) -> PCA:
+    return PCA(n_components=min(count, *features.shape), random_state=seed)
+
+
+def _is_flat(features: np.ndarray, method: str) -> bool:
+    """Whether the map of these features is their first two principal components."""
+    return method == "pca" or len(features) < FEWEST or _spread(features) == 0
+
+
+def _spread(features: np.ndarray) -> float:
+    return float(np.ptp(features, axis=0).max()) if len(features) else 0.0
+
+
+def _perplexity(perplexity: float, count: int) -> float:
+    return min(perplexity, (count - 1) / 3)
 
 
 def project(features: np.ndarray, method: str, perplexity: float, seed: int) -> np.ndarray:
@@ -22,20 +42,84 @@ def project(features: np.ndarray, method: str, perplexity: float, seed: int) -> 
     """
     if method == "none":
         return features
-    spread = np.ptp(features, axis=0).max() if len(features) else 0.0
-    if method == "pca" or len(features) < 5 or spread == 0:
+    if _is_flat(features, method):
         points = np.zeros((len(features), 2))
-        if len(features) > 1 and spread > 0:
-            found = _components(features, 2, seed)
+        if _spread(features) > 0:
+            found = _components(features, 2, seed).fit_transform(features)
             points[:, : found.shape[1]] = found
         return points
     if features.shape[1] > _FIRST:
-        features = _components(features, _FIRST, seed)
+        features = _components(features, _FIRST, seed).fit_transform(features)
     tsne = TSNE(
-        perplexity=min(perplexity, (len(features) - 1) / 3),
+        perplexity=_perplexity(perplexity, len(features)),
         initialization="pca",
         learning_rate="auto",
         random_state=seed,
         n_jobs=1,
     )  # one thread: the same map every time
     return np.asarray(tsne.fit(features), dtype=np.float64)
+
+
+def place(
+    known_features: np.ndarray,
+    known_points: np.ndarray,
+    new_features: np.ndarray,
+    method: str,
+    perplexity: float,
+    seed: int,
+) -> np.ndarray:
+    """Points (M, 2) of new images on a map that `project` made; with `none` their features.
+
+    :param known_features: (N, D) of images on the map, with their `known_points` (N, 2), which never move
+    :param new_features: (M, D)
+
+    t-SNE: PCA as fitted on the known features, then openTSNE's transform: each new image starts at the median
+    of its nearest known ones and is moved by them alone, so other new images do not matter to it (Policar et
+    al., "Embedding to reference t-SNE space addresses batch effects", Machine Learning 112, 2023).
+    """
+    if method == "none":
+        return new_features
+    if _is_flat(known_features, method):
+        points = np.zeros((len(new_features), 2))
+        if _spread(known_features) > 0:
+            found = _components(known_features, 2, seed).fit(known_features).transform(new_features)
+            points[:, : found.shape[1]] = found
+        return points
+    if known_features.shape[1] > _FIRST:
+        first = _components(known_features, _FIRST, seed).fit(known_features)
+        known_features, new_features = first.transform(known_features), first.transform(new_features)
+    embedding = TSNEEmbedding(  # a copy of the points
+        known_points,
+        _ToKnown(known_features),
+        negative_gradient_method="bh" if len(known_points) < _LARGE else "fft",
+        random_state=seed,
+        n_jobs=1,
+    )
+    middle = (known_points.max(axis=0) + known_points.min(axis=0)) / 2  # where transform moves the origin
+    placed = embedding.transform(new_features, perplexity=_perplexity(perplexity, len(known_points)))
+    return np.asarray(placed, dtype=np.float64) + middle
+
+
+class _ToKnown(Affinities):
+    """Affinities of new rows to known ones from exact neighbours. openTSNE's own class would first work out
+    those between all known rows, which placing has no use for: minutes on a large map.
+    """
+
+    def __init__(self, known: np.ndarray) -> None:
+        super().__init__()
+        self.P = scipy.sparse.csr_matrix((len(known), len(known)))  # only its shape is looked at
+        self._known = known
+
+    def to_new(self, data: np.ndarray, perplexity: float = 30, return_distances: bool = False) -> Any:
+        """Affinities (M, N), and neighbours and distances (M, 3 * perplexity) of each row when asked for."""
+        nearest = NearestNeighbors(n_neighbors=max(1, int(3 * perplexity)), n_jobs=1).fit(self._known)
+        distances, neighbours = nearest.kneighbors(data)
+        found = joint_probabilities_nn(
+            neighbours,
+            distances,
+            [perplexity],
+            symmetrize=False,
+            normalization="point-wise",
+            n_reference_samples=len(self._known),
+        )
+        return (found, neighbours, distances) if return_distances else found

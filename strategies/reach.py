@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Lock
 
 import numpy as np
 
@@ -16,6 +17,7 @@ class Reach:
     """
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._points: np.ndarray | None = None
         self._rows: dict[str, int] = {}
         self._anchors: set[str] = set()
@@ -25,13 +27,14 @@ class Reach:
         """Euclidean distance (N,) of each row to the nearest image that is labelled or in somebody's hands;
         infinite when there is none."""
         wanted = set(labelled)
-        if self._points is not layout.points or not self._anchors <= wanted:
-            self._points, self._anchors = layout.points, set()
-            self._rows = {image: row for row, image in enumerate(layout.images)}
-            self._nearest = np.full(len(layout.images), np.inf)
-        self._nearest = self._closer(self._nearest, wanted - self._anchors)
-        self._anchors = wanted
-        return self._closer(self._nearest, leased)
+        with self._lock:
+            if self._points is not layout.points or not self._anchors <= wanted:
+                self._points, self._anchors = layout.points, set()
+                self._rows = {image: row for row, image in enumerate(layout.images)}
+                self._nearest = np.full(len(layout.images), np.inf)
+            self._nearest = self._closer(self._nearest, wanted - self._anchors)
+            self._anchors = wanted
+            return self._closer(self._nearest, leased)
 
     def rows(self, images: Iterable[str]) -> list[int]:
         """Rows of those images that are on the map given last."""

@@ -22,6 +22,7 @@ from pool.images import ImageError, unit_range
 from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
+from strategies.growth import unmapped, update_map
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -30,7 +31,6 @@ from strategies.plans import (
     rows_of,
     unscored,
 )
-from strategies.projection import project
 
 logger = logging.getLogger(__name__)
 _BATCH = 8  # images between two commits
@@ -48,21 +48,13 @@ def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, st
     }
 
 
-def map_is_stale(context: Context, pool: Pool) -> bool:
-    """True when an embedded image is not on the map, or was mapped from an older file."""
-    have, layout = context.state.embedded(context.encoder_key), context.layout()
-    mapped = dict(zip(layout.images, layout.marks, strict=True)) if layout else {}
-    usable = [image for image in (*pool.labelled, *pool.unlabelled) if image in have]
-    return any(mapped.get(image) != have[image] for image in usable)
-
-
 def missing(context: Context, datastore: PoolStore) -> list[str]:
     """Steps that have work to do, in order; empty when all is up to date."""
     pool, state = Pool.of(context, datastore), context.state
     models, steps = state.models(), []
     if to_embed(context, datastore, pool):
         steps.append("embed")
-    if map_is_stale(context, pool):
+    if unmapped(context, pool):
         steps.append("map")
     if context.layout() and state.journal.plan(context.cold_key) is None:
         steps.append("cold_start")
@@ -106,8 +98,8 @@ class Refresh(ScoringMethod):
     def _run(self, datastore: PoolStore) -> None:
         self._embed(datastore)
         pool = Pool.of(self.context, datastore)
-        if map_is_stale(self.context, pool):
-            self._map(pool)
+        if new := unmapped(self.context, pool):
+            update_map(self.context, pool, new, lambda step, n: self._step(step, 0, n, time.time()))
         layout = self.context.layout()
         if layout and self.context.state.journal.plan(self.context.cold_key) is None:
             self._step("planning the cold start", 0, 1, time.time())
@@ -149,14 +141,6 @@ class Refresh(ScoringMethod):
                 )
 
         self._in_batches("embedding", list(todo), embed)
-
-    def _map(self, pool: Pool) -> None:
-        settings, have = self.context.settings, self.context.state.embedded(self.context.encoder_key)
-        images = sorted(image for image in (*pool.labelled, *pool.unlabelled) if image in have)
-        self._step("laying out the map", 0, len(images), time.time())
-        features = self.context.state.vectors(self.context.encoder_key, images)
-        points = project(features, settings.projection, settings.perplexity, settings.seed)
-        self.context.state.add_layout(self.context.layout_key, {i: have[i] for i in images}, points)
 
     def _register_model(self) -> None:
         published, models = model_fingerprint(self.context.model_file), self.context.state.models()

@@ -33,6 +33,12 @@ class Settings:
     perplexity: float = key(
         30.0, "t-SNE perplexity; lowered to (images - 1) / 3 in a small pool", low=1, high=500
     )
+    map_growth: float = key(
+        0.25,
+        "share of images placed on an existing map past which it is laid out afresh; 0 lays it out at once",
+        low=0,
+        high=10,
+    )
     cold_start_budget: int = key(12, "labels before the first model is asked for", low=1, high=100_000)
     batch_size: int = key(4, "picks per active round", low=1, high=10_000)
     alpha: float = key(
@@ -57,4 +63,7 @@ class Settings:
         "PostgreSQL URL of the pool's database, postgresql://user@host/name, its password in PGPASSWORD; "
         "default: SQLite in the state folder",
         shown=False,
+    )
+    modality: str = key(
+        "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
     )

@@ -64,7 +64,8 @@ def encoder_note(context: Context) -> str | None:
 
 def status(context: Context, pool: Pool) -> dict[str, Any]:
     """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
-    models, stage = context.state.models(), stage_of(context, pool)
+    models, stage, layout = context.state.models(), stage_of(context, pool), context.layout()
+    mapped = len(layout.images) if layout else 0
     return {
         "stage": stage,
         "round": models[0].round if models else 0,
@@ -81,6 +82,7 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "encoder": context.encoder_key,
         "encoder_note": encoder_note(context),
         "projection": context.settings.projection,
+        "map": {"images": mapped, "placed": mapped - layout.fitted if layout else 0},
         "model": models[0].fingerprint if models else None,
         "provisional": stage == "preparing",
         "progress": progress_of(context),

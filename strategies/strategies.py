@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from fastapi import HTTPException
@@ -38,7 +39,7 @@ class Select(Strategy):
         if not pool.images:
             raise HTTPException(
                 409,
-                "the pool has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into the studies folder; "
+                "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
                 "they are noticed by themselves",
             )
         refused: HTTPException | None = None
@@ -120,6 +121,15 @@ def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Of
     if stage == "bridging":
         return offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
     return offers.active_offer(context, pool, context.settings.alpha)
+
+
+def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
+    """The images that `auto` will hand out next, as far as that is known now."""
+    pool = Pool.of(context, store)
+    try:
+        return list(islice(_auto(context, pool, {}).images, count)) if pool.count_free() else []
+    except HTTPException:  # there is no plan, so that nothing is known
+        return []
 
 
 def _active(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:

@@ -61,8 +61,46 @@ def test_newest_layout_of_a_key(state: State) -> None:
     state.add_layout("k", {"b": "2", "a": "1", "c": "3"}, points)
     state.add_layout("other", {"a": "1"}, points[:1])
     found = state.newest_layout("k")
-    assert found is not None and found.images == ["b", "a", "c"] and found.marks == ["2", "1", "3"]
-    np.testing.assert_array_equal(found.points, points)
+    assert found is not None and found.images == ["a", "b", "c"] and found.marks == ["1", "2", "3"]
+    np.testing.assert_array_equal(found.points, points[[1, 0, 2]])
+    assert found.fitted == 3 and state.newest_layout("k") is found, "it is read once"
+    with pytest.raises(KeyError):
+        state.layout(99)
+
+
+def test_placed_images_join_the_map_in_sorted_order(state: State, database: str) -> None:
+    points = np.random.default_rng(0).normal(size=(5, 2))
+    state.add_layout("k", {"b": "1", "d": "1"}, points[:2])
+    state.add_layout("other", {"b": "1"}, points[:1])
+    state.add_placed(1, [("c", "2", points[2]), ("a", "3", points[3])])
+    for found in (state.newest_layout("k"), State(state.folder, url=database).newest_layout("k")):
+        assert found is not None and found.images == list("abcd") and found.marks == ["3", "1", "2", "1"]
+        np.testing.assert_array_equal(found.points, points[[3, 0, 2, 1]])
+        assert found.laid_out.tolist() == [False, True, False, True] and found.fitted == 2
+    assert state.layout(2).images == ["b"], "the other map has none of it"
+    state.add_layout("k", {"b": "1"}, points[4:])
+    assert state.layout(3).images == ["b"] and state.layout(3).fitted == 1
+
+
+def test_an_image_that_is_placed_again_moves_also_for_other_processes(state: State, database: str) -> None:
+    points = np.random.default_rng(0).normal(size=(5, 2))
+    server = State(state.folder, url=database)
+    state.add_layout("k", {"a": "1", "b": "1"}, points[:2])
+    state.add_placed(1, [("c", "1", points[2])])
+    assert server.layout(1).images == ["a", "b", "c"]
+    state.add_placed(1, [("c", "2", points[3])])  # as many rows as before
+    np.testing.assert_array_equal(server.layout(1).points, points[[0, 1, 3]])
+    assert server.layout(1).marks == ["1", "1", "2"] and server.layout(1).fitted == 2
+    state.add_placed(1, [("a", "2", points[4])])  # one that was laid out
+    np.testing.assert_array_equal(server.layout(1).points, points[[4, 1, 3]])
+    assert server.layout(1).marks == ["2", "1", "2"] and server.layout(1).fitted == 1
+
+
+def test_thousands_of_images_can_be_placed_at_once(state: State) -> None:
+    state.add_layout("k", {"a": "1"}, np.zeros((1, 2)))
+    state.add_placed(1, [(f"n{i:05d}", "1", np.array([i, 0.5])) for i in range(20_000)])
+    found = state.layout(1)
+    assert len(found.images) == 20_001 and found.points[-1].tolist() == [19_999, 0.5]
 
 
 def test_models_are_rounds_and_a_known_one_returns_as_the_newest(state: State) -> None:
@@ -94,7 +132,8 @@ def test_ledger_only_grows(state: State) -> None:
         ),
         lambda: state.add_failure("a", "1", "empty"),
         lambda: state.add_model("m", ["a"], {"seed": 7}),
-        lambda: state.add_layout("k", {"a": "1"}, np.zeros((1, 2))),
+        lambda: state.add_layout("k", {"a": "1"}, np.zeros((1, 2)), "grown"),
+        lambda: state.add_placed(1, [("b", "1", np.zeros(2))]),
         lambda: state.journal.start_training({"model": "segmentation"}),
         lambda: state.journal.end_training("done"),
         lambda: state.journal.log("label", "a", {"label": "a"}),
@@ -105,9 +144,11 @@ def test_ledger_only_grows(state: State) -> None:
         now = state.journal.ledger()
         assert now[: len(before)] == before and len(now) == len(before) + 1
         before = now
-    events = ["plan", "handout", "failed", "model", "map", "training", "training_ended", "label"]
+    events = ["plan", "handout", "failed", "model", "map", "placed", "training", "training_ended", "label"]
     assert [entry["event"] for entry in before] == events
     assert before[0]["details"]["picks"] == plan().picks
+    assert before[4]["details"] == {"key": "k", "images": 1, "reason": "grown"}
+    assert before[5]["details"] == {"layout": 1, "images": 1}
     assert before[1]["image"] == "a"
     facts = before[1]["details"]
     assert (facts["source"], facts["client"]) == ("p", "me") and facts["selection"] == {"stage": "cold_start"}

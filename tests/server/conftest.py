@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,19 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers and ends them with the module: start(studies, state, **conf)."""
+    """Starts servers and ends them with the module: start(studies, state, env=..., host=..., **conf)."""
     started: list[Server] = []
 
-    def begin(studies: Path, state: Path, wait: bool = True, **conf: object) -> Server:
+    def begin(
+        studies: Path,
+        state: Path,
+        wait: bool = True,
+        env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        **conf: object,
+    ) -> Server:
         log = tmp_path_factory.mktemp("log") / "server.log"
-        server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log)
+        server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log, env=env, host=host)
         started.append(server)
         if wait:
             server.wait()

@@ -15,11 +15,19 @@ from PIL import Image
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
+from pool.handouts import Client
 from pool.labels import read_label
 from pool.state import State
 from strategies import selectors
 
 Run = dict[str, Any]
+
+
+def peek(run: Run, strategy: str) -> dict[str, Any]:
+    """What would be handed out: asked for, and given back at once."""
+    answer = requests.post(f"{run['server'].url}/activelearning/{strategy}", json={}, timeout=30).json()
+    run["state"].handouts.release(answer["id"], Client("anonymous", named=False))
+    return answer
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +38,17 @@ def run(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.T
     server = start(folder / "studies", folder / "state")
     annotator = Annotator(server.url, phantoms / "labels")
     answers: Run = {"server": server, "annotator": annotator, "state": State(folder / "state")}
-    answers["first"] = annotator.client.next_sample("auto", {})
+    answers["first"] = peek(answers, "auto")
     annotator.wait_ready(rounds=0)
     answers["cold"] = [annotator.label_next("auto") for _ in range(4)]
-    answers["bridging"] = annotator.client.next_sample("auto", {})
+    answers["bridging"] = peek(answers, "auto")
     answers["labelled_when_trained"] = annotator.status()["labelled"]
     answers["stats"] = annotator.train(None)
     annotator.wait_ready(rounds=1)
     answers["info"] = annotator.client.info()
     answers["active"] = [annotator.label_next("auto") for _ in range(4)]
     answers["offers"] = {
-        name: annotator.client.next_sample(name, {})
-        for name in ("cold_start", "active", "entropy", "diversity", "random")
+        name: peek(answers, name) for name in ("cold_start", "active", "entropy", "diversity", "random")
     }
     return answers
 
@@ -143,7 +150,7 @@ def test_predictions_come_in_the_format_asked_for(run: Run, phantoms: Path) -> N
 def test_a_prediction_goes_back_as_a_label(run: Run) -> None:
     """What Slicer does: predict, correct, submit the NRRD."""
     annotator: Annotator = run["annotator"]
-    image = annotator.client.next_sample("auto", {})["id"]
+    image = annotator.ask("auto")["id"]
     path, _ = annotator.client.infer("segmentation", image, {"result_extension": ".seg.nrrd"})
     annotator.client.save_label(image, path, params={"empty": True})
     assert image in annotator.client.datastore()["objects"]
@@ -216,4 +223,13 @@ def test_the_last_image_ends_the_pool(run: Run) -> None:
     seen = [annotator.label_next("auto")["id"] for _ in range(left)]
     assert len(set(seen)) == left
     assert annotator.client.next_sample("auto", {}) == {}
-    assert annotator.status()["stage"] == "done"
+    assert requests.get(f"{annotator.url}/selection/handouts", timeout=30).json() == {
+        "open": [],
+        "skipped": {},
+    }
+
+
+def test_reload_neither_hangs_nor_makes_a_second_app(run: Run) -> None:
+    assert requests.post(f"{run['server'].url}/reload", timeout=30).json() == {}
+    answer = requests.post(f"{run['server'].url}/activelearning/auto", json={}, timeout=30)
+    assert answer.json() == {} and run["server"].log.read_text().count("Initializing App") == 1

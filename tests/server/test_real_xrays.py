@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import requests
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
@@ -45,7 +46,8 @@ def test_cold_start_and_first_round(
     chosen = reference.active(
         layout.points.tolist(), [values.get(i, 0.0) for i in layout.images], 6, 0.3, rows
     )
-    offered = [annotator.client.next_sample("auto", {}) for _ in range(6)]
+    unnamed = (requests.post(f"{server.url}/activelearning/auto", json={}, timeout=30) for _ in range(6))
+    offered = [answer.json() for answer in unnamed]
     assert [answer["id"] for answer in offered] == [layout.images[row] for row, _ in chosen]
     assert [answer["selection"]["score"] for answer in offered] == pytest.approx(
         [score for _, score in chosen]

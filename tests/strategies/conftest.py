@@ -85,6 +85,5 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
-    made.store._observer.stop()
-    made.store._observer.join()
     yield made
+    made.store.close()

@@ -39,8 +39,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "placed",
-        sa.Column("layout", sa.Integer, primary_key=True),
-        sa.Column("image", sa.String, primary_key=True),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("layout", sa.Integer, nullable=False),
+        sa.Column("image", sa.String, nullable=False),
         sa.Column("mark", sa.String, nullable=False),
         sa.Column("point", sa.LargeBinary, nullable=False),
     )
+    op.create_index("ix_placed_layout", "placed", ["layout"])

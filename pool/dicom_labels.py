@@ -1,0 +1,106 @@
+"""Final labels of a DICOMweb pool: what is sent becomes a SEG on the server, a SEG becomes a file here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from pool.dicom_cache import fill_folder, header_of, replacing
+from pool.dicom_index import Seg
+from pool.dicom_seg import read_seg, write_seg
+from pool.dicom_server import DicomServer
+from pool.images import image_id, read_image
+from pool.label_check import label_extension
+from pool.labels import LabelError, check_label, write_label
+
+
+class SegFiles:
+    """Labels as NIfTI, in `labels/final/<SEG series>/<image>.nii.gz`.
+
+    :param labels: {name: value} that a label may hold
+    :param colors: {name: red, green, blue}
+    :param codes: {name: value, scheme, meaning} of each structure
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        server: DicomServer,
+        labels: Mapping[str, int],
+        colors: Mapping[str, Sequence[int]],
+        codes: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._folder, self._server = folder, server
+        self._labels, self._colors, self._codes = labels, colors, codes
+
+    def _file(self, seg: str, image: str) -> Path:
+        return self._folder / "labels" / "final" / seg / f"{image_id(image)}.nii.gz"
+
+    def store(self, sent: str, image: str, series: Path, allow_empty: bool) -> Dataset:
+        """Check a label file, and store it on the server; returns the SEG.
+
+        :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
+        :param image: path of the image
+        :param series: folder of the image's DICOM file
+        Raises LabelError when it does not fit, SeriesError when the series has several images, ServerError
+        when the server did not keep it.
+        """
+        plane = self._checked(sent, image, allow_empty)
+        seg = write_seg(plane, header_of(series), self._labels, self._colors, self._codes)
+        target = self._file(str(seg.SeriesInstanceUID), image)
+        affine = nibabel.nifti1.load(image).affine
+        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
+        try:
+            self._server.store(seg)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return seg
+
+    def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
+        """What was sent as (W, H) on the image's grid. Raises LabelError."""
+        if not sent.lower().endswith(".bin"):
+            label_extension(sent)
+            return check_label(sent, self._labels, image, allow_empty=allow_empty)
+        grey, affine = read_image(image)  # OHIF: one byte per pixel, row by row
+        pixels = np.fromfile(sent, np.uint8)
+        if pixels.size != grey.size:
+            raise LabelError(f"{pixels.size} bytes were sent for {grey.size} pixels; send one per pixel")
+        converted = Path(f"{sent}.nii.gz")
+        try:
+            self._write(converted, pixels.reshape(grey.shape, order="F"), affine)
+            return self._checked(str(converted), image, allow_empty)
+        finally:
+            converted.unlink(missing_ok=True)
+
+    def fetch(self, seg: Seg, image: str) -> Path:
+        """The file of a label, downloaded and converted when it is not here yet.
+
+        :param image: path of the image
+        Raises LabelError when the SEG cannot be used, SeriesError or ServerError when it cannot be had.
+        """
+        target = self._file(seg.series, image)
+        if target.exists():
+            return target
+        downloaded = fill_folder(
+            self._folder / "segs" / seg.series,
+            lambda folder: self._server.download(seg.study, seg.series, folder),
+        )
+        grey, affine = read_image(image)
+        try:
+            file = sorted(downloaded.glob("*.dcm"))[-1]
+            plane = read_seg(dcmread(file), self._labels, (grey.shape[0], grey.shape[1]))
+        except LabelError as error:
+            raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
+        except Exception as error:  # pydicom raises many kinds for a damaged file
+            raise LabelError(f"segmentation {seg.series} of {image} cannot be read: {error}") from error
+        self._write(target, plane, affine)
+        return target
+
+    def _write(self, target: Path, plane: np.ndarray, affine: np.ndarray) -> None:
+        with replacing(target) as part:
+            write_label(part, plane, affine, self._labels, {})

@@ -1,0 +1,107 @@
+"""The whole loop on a real DICOM server: asking, labelling, training, and what happens when it is killed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from benchmarks.annotator import Annotator
+from benchmarks.server_process import Server
+from tests.orthanc import Orthanc, radiograph
+
+Run = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def run(
+    phantoms: Path,
+    make_orthanc: Callable[[], Orthanc],
+    start: Callable[..., Server],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """Eight radiographs and a CT; two are labelled, a model is trained, then the DICOM server is killed."""
+    folder, orthanc = tmp_path_factory.mktemp("dicomweb"), make_orthanc()
+    (folder / "labels").mkdir()
+    for i, path in enumerate(sorted((phantoms / "studies").iterdir())[:8]):
+        pixels = np.asarray(Image.open(path))
+        (series,) = orthanc.add(radiograph(path.stem, pixels, "DX" if i % 2 else "CR", inverse=i == 5))
+        shutil.copy(phantoms / "labels" / path.name, folder / "labels" / f"{series}.png")
+    orthanc.add(radiograph("chest CT", np.zeros((64, 64), np.uint8), "CT"))
+    server = start(f"{orthanc.url}/", folder / "state", cold_start_budget=2)
+    annotator = Annotator(server.url, folder / "labels")
+    said: Run = {"server": server, "annotator": annotator, "orthanc": orthanc, "folder": folder}
+    annotator.wait_ready(rounds=0)
+    said["first"] = annotator.label_next("auto")
+    said["after_one"] = annotator.status()
+    said["second"] = annotator.label_next("auto")
+    said["stats"] = annotator.train(1)
+    annotator.wait_ready(rounds=1)
+    said["third"] = annotator.ask("auto")
+    said["stored"] = orthanc.find("SEG")
+    return said
+
+
+def send(run: Run, image: str) -> requests.Response:
+    """Save a label as the client does, and return the answer."""
+    with open(run["annotator"].label_of(image), "rb") as file:
+        return requests.put(
+            f"{run['server'].url}/datastore/label?image={image}",
+            files={"label": ("label.png", file)},
+            timeout=60,
+        )
+
+
+def test_radiographs_are_handed_out_with_what_a_viewer_needs(run: Run) -> None:
+    answer, known = run["first"], run["orthanc"].find("CR") + run["orthanc"].find("DX")
+    assert answer["id"] in known and Path(answer["path"]).is_file()
+    assert answer["selection"]["stage"] == "cold_start"
+    assert answer["StudyInstanceUID"] and answer["Modality"] in ("CR", "DX")
+    assert run["after_one"]["images"] == 8, "the CT is left out"
+
+
+def test_a_label_counts_at_once_and_its_image_is_not_handed_out_again(run: Run) -> None:
+    assert run["after_one"]["labelled"] == 1 and run["after_one"]["failed"] == 0
+    given = [run[name]["id"] for name in ("first", "second", "third")]
+    assert len(set(given)) == 3 and len(run["stored"]) == 2
+
+
+def test_a_model_is_trained_on_labels_of_the_dicom_server(run: Run) -> None:
+    assert run["third"]["selection"]["stage"] == "active"
+    assert run["stats"]["train"]["metrics"]["train_loss"] > 0
+    ledger = requests.get(f"{run['server'].url}/selection/ledger", timeout=30).json()
+    model = next(entry["details"] for entry in ledger if entry["event"] == "model")
+    assert sorted(model["images"]) == sorted(run[name]["id"] for name in ("first", "second"))
+
+
+def test_dcmqi_is_not_needed_and_what_it_is_for_is_said(run: Run) -> None:
+    said = "dcmqi is not installed: predictions asked for with output=dicom_seg will fail"
+    assert shutil.which("itkimage2segimage") or said in run["server"].log.read_text()
+
+
+def test_a_killed_dicom_server_is_named_and_comes_back(run: Run) -> None:
+    orthanc, image = run["orthanc"], run["third"]["id"]
+    orthanc.stop()
+    answer = send(run, image)
+    assert answer.status_code == 503 and orthanc.url in answer.json()["detail"]
+    assert run["annotator"].status()["labelled"] == 2
+    assert run["annotator"].ask("auto")["id"], "images that are here are still handed out"
+    orthanc.start()
+    assert send(run, image).status_code == 200
+    assert run["annotator"].status()["labelled"] == 3 and len(orthanc.find("SEG")) == 3
+
+
+def test_a_start_without_the_dicom_server_says_what_to_do(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    url = "http://127.0.0.1:9/dicom-web"
+    server = start(url, tmp_path / "state", wait=False)
+    with pytest.raises(RuntimeError, match="did not start"):
+        server.wait()
+    assert f"--studies {url}: the DICOM server {url} does not answer" in server.log.read_text()
