@@ -72,7 +72,7 @@ class Worker(threading.Thread):
             self._label(image) if len(self._record.labels) < self._most else self._label_again()
         elif action < 0.35:
             self._skip(image)
-        elif action < 0.9:
+        elif action < 0.9 or answer["selection"]["again"]:  # keeps some, but not so many that it gets no more
             self._post({"release": image})
 
     def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +195,11 @@ def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random
 
 def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
     """One life of a server; what clients were told that they should not have been."""
-    conf = {**_SMALL, "state": out / "state", "auto_train": True}
+    conf = {
+        **_SMALL,
+        "state": out / "state",
+        "auto_train": goal.kills > 0,
+    }
     with running("cxr_lungs", out / "studies", conf, out / "server.log") as server:
         ended = threading.Event()
         workers = [

@@ -25,7 +25,7 @@ class Clock:
         return now
 
     def tick(self, connection: sa.Connection) -> float:
-        """The time of a transaction that hands out. On PostgreSQL the row's lock puts these in one order."""
+        """The time of a transaction that hands out."""
         table = schema.clock
         now = self.now(connection.scalar(sa.select(table.c.now).with_for_update()) or 0.0)
         connection.execute(sa.update(table).values(now=now))

@@ -80,7 +80,7 @@ class Handouts:
         :param moved_on: the client has just released or skipped, so that this is no double click
         :returns: None when no candidate is left
         """
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _expire(connection, now)
             mine = self._mine(connection, client, now, is_open) if client.named else []
@@ -115,7 +115,7 @@ class Handouts:
 
     def labelled(self, image: str, who: str, details: Mapping[str, Any]) -> None:
         """A final label was kept: the lease ends, whoever held it."""
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             now = self._clock.tick(connection)
             rows = connection.execute(_open().where(schema.handouts.c.image == image)).all()
             _end(connection, rows, "labelled", now, who)
@@ -123,7 +123,7 @@ class Handouts:
 
     def release(self, image: str, client: Client) -> None:
         """Give an image back. Raises HandoutError when this client does not hold it."""
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             now = self._clock.tick(connection)
             rows = _held(connection, image, client)
             if not rows:
@@ -133,7 +133,7 @@ class Handouts:
     def skip(self, image: str, client: Client, reason: str) -> None:
         """Hand an image out to nobody until it is unskipped. Raises HandoutError when another holds it."""
         table = schema.skips
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _end(connection, _held(connection, image, client), "skipped", now, client.name)
             connection.execute(sa.delete(table).where(table.c.image == image))
@@ -144,7 +144,7 @@ class Handouts:
 
     def unskip(self, image: str, client: Client) -> None:
         """Take a skip back. Raises HandoutError when the image is not skipped."""
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             if not connection.execute(sa.delete(schema.skips).where(schema.skips.c.image == image)).rowcount:
                 raise HandoutError(f"{image} is not skipped")
             connection.execute(entry("unskip", image, {"client": client.name}))

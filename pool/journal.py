@@ -58,7 +58,7 @@ class Journal:
             "picks": plan.picks,
             "details": plan.details,
         }
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             done = connection.execute(sa.insert(schema.plans).values(created=time.time(), **values))
             connection.execute(entry("plan", None, values))
         assert done.inserted_primary_key is not None
@@ -115,5 +115,6 @@ class Journal:
 
     def open_training(self) -> dict[str, Any] | None:
         """The request of a training that was started and has not ended, or None."""
-        rows = self._db.read(sa.select(schema.trainings.c.request).where(schema.trainings.c.running))
+        table = schema.trainings
+        rows = self._db.read(sa.select(table.c.request).where(table.c.running).order_by(table.c.id))
         return rows[-1].request if rows else None

@@ -1,7 +1,8 @@
-"""Tables of the pool's database, and opening it.
+"""Tables of the pool's database, and bringing it up to date.
 
-One database per pool: SQLite (WAL) in the pool's state folder. Revisions live in `pool/migrations`; a new
-database is created whole and stamped with the newest, an older one is migrated when the server opens it.
+One database per pool: SQLite (WAL) in the pool's state folder, or PostgreSQL by URL. Revisions live in
+`pool/migrations`; a new database is created whole and stamped with the newest, an older one is migrated when
+the server opens it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import alembic.command
 import alembic.config
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
@@ -107,7 +109,7 @@ skips = Table(
     Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
 )
-clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders the hand-outs
+clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders all writers
     "clock",
     metadata,
     Column("id", Integer, primary_key=True),
@@ -145,31 +147,28 @@ progress = Table(  # one row: what refresh is doing
 )
 
 
-def _begin(connection: sa.Connection) -> None:
-    """Writers take the lock at once, so that what they read stays true; readers never wait."""
-    reads = connection.get_execution_options().get("reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def connect(file: Path) -> sa.Engine:
-    """An engine on the pool's SQLite file. Option `reads=True` marks a transaction that only reads."""
-    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy, not sqlite3, begins transactions
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    sa.event.listen(engine, "begin", _begin)
-    return engine
+def _migrations() -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def _alembic(engine: sa.Engine) -> alembic.config.Config:
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _migrations()
     config.attributes["engine"] = engine
     return config
+
+
+def newest_revision() -> str:
+    """What this version's databases are stamped with."""
+    return str(ScriptDirectory.from_config(_migrations()).get_current_head())
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """What a database is stamped with; None when it is not a pool's."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
 
 
 def migrate(engine: sa.Engine) -> None:

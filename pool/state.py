@@ -55,8 +55,9 @@ class Model:
 class State:
     """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips."""
 
-    def __init__(self, folder: Path, migrate: bool = False) -> None:
-        self._db = Database(folder, migrate)
+    def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
+        self._db = Database(folder, migrate, url)
+        self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
@@ -164,7 +165,7 @@ class State:
             {"layout": layout_id, "image": i, "mark": mark, "point": np.asarray(p, np.float64).tobytes()}
             for i, mark, p in rows
         ]
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             connection.execute(sa.insert(schema.placed), values)  # row by row: they may be thousands
             connection.execute(entry("placed", None, {"layout": layout_id, "images": len(values)}))
 
@@ -188,7 +189,7 @@ class State:
     def add_model(self, fingerprint: str, labelled: Sequence[str], details: Mapping[str, Any]) -> None:
         """Keep a new model as the next round; one that is known becomes the newest again."""
         table = schema.models
-        with self._db.engine.begin() as connection:
+        with self._db.begin() as connection:
             newest = connection.scalar(sa.select(sa.func.max(table.c.round))) or 0
             connection.execute(sa.delete(table).where(table.c.fingerprint == fingerprint))
             connection.execute(

@@ -24,19 +24,21 @@ def router() -> APIRouter:
 
     @routes.get("/ledger", summary="Every plan, hand-out, label, model and failure, oldest first")
     def selection_ledger() -> list[dict[str, Any]]:
-        return app_instance().state.journal.ledger()
+        with app_instance().database_errors():
+            return app_instance().state.journal.ledger()
 
     @routes.get("/handouts", summary="Who works on which image, and what is skipped")
     def selection_handouts() -> dict[str, Any]:
         handouts = app_instance().state.handouts
-        now = handouts.now()
-        return {
-            "open": [
-                {"image": h.image, "client": h.client, "expires_in": round(h.expires - now, 1)}
-                for h in handouts.open()
-            ],
-            "skipped": handouts.skipped(),
-        }
+        with app_instance().database_errors():
+            now = handouts.now()
+            return {
+                "open": [
+                    {"image": h.image, "client": h.client, "expires_in": round(h.expires - now, 1)}
+                    for h in handouts.open()
+                ],
+                "skipped": handouts.skipped(),
+            }
 
     return routes
 

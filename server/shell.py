@@ -15,7 +15,8 @@ import multiprocessing
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ from infers.segmentation import SegmentationInfer
 from pool.datastore import InUse, PoolDatastore
 from pool.dicom_server import ServerError
 from pool.dicomweb import DicomWebPool, search_filters
-from pool.state import State
 from pool.store import PoolStore
 from server import config
 from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
+from server.opening import open_state, trains_now
 from server.routes import add_routes
 from strategies.context import Context, Pool
 from strategies.identity import current_user
@@ -97,9 +98,10 @@ class Shell:
         self.bundle = Bundle(bundle, chosen.overrides)
         key = check_encoder(chosen.settings.encoder, chosen.settings.encoder_weights or None)
         folder = state_folder(app_dir, studies, chosen.settings.state)
-        if self.in_server:
+        several = bool(chosen.settings.database) and studies.startswith(("http://", "https://"))
+        if self.in_server and not several:
             self._lock = lock_folder(folder)
-        self.state = State(folder, migrate=self.in_server)
+        self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
         self.context = Context(self.state, chosen.settings, key)
         self._background: Background | None = None
         super().__init__(
@@ -110,7 +112,11 @@ class Shell:
             **names,
         )
         logger.info(
-            "Settings: %s; overrides: %s; state: %s", chosen.settings, chosen.overrides, self.state.folder
+            "Settings: %s; overrides: %s; state: %s; database: %s",
+            chosen.settings,
+            chosen.overrides,
+            self.state.folder,
+            self.state.database,
         )
         if note := encoder_note(self.context):
             logger.warning("Encoder: %s", note)
@@ -191,7 +197,7 @@ class Shell:
             lambda last: training_due(self.context.settings, store.count_labelled(), last),
         )
         self._background.start()
-        if interrupted := self.state.journal.open_training():
+        if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._train_again(interrupted)
         self.wake()
 
@@ -244,8 +250,17 @@ class Shell:
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
         """Where selection stands; with `failures`, each image that cannot be read and why."""
-        pool = Pool.of(self.context, self.datastore())
-        return status(self.context, pool) | ({"failures": pool.failed} if failures else {})
+        with self.database_errors():
+            pool = Pool.of(self.context, self.datastore())
+            return status(self.context, pool) | ({"failures": pool.failed} if failures else {})
+
+    @contextmanager
+    def database_errors(self) -> Iterator[None]:
+        """A database that cannot be used becomes an answer that says what to do. Raises HTTPException 503."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
         return super().info() | {"selection": self.selection_status()}  # type: ignore[misc]
@@ -257,14 +272,8 @@ class Shell:
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
         self._known("strategy", request.get("strategy"), strategies)
-        try:
+        with self.database_errors():
             return super().next_sample(request)  # type: ignore[misc]
-        except SQLAlchemyError as error:
-            raise HTTPException(
-                503,
-                f"the pool's database in {self.state.folder} cannot be used ({error}); "
-                "is its disk full? Make room, then ask again",
-            ) from error
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from infers.encoders import make_encoder
 from infers.segmentation import Predictor, model_details, model_fingerprint
+from pool.database import Busy
 from pool.images import ImageError, unit_range
 from pool.store import PoolStore
 from strategies import selectors
@@ -81,14 +81,14 @@ class Refresh(ScoringMethod):
         """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
         state = self.context.state
         try:
-            with FileLock(state.folder / "refresh.lock", timeout=0):
+            with state.exclusive("refresh"):
                 before = state.journal.progress() or {"error": None}
                 state.journal.set_progress("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
                 self._run(datastore)
                 state.journal.set_progress("ready", 0, 0, time.time())
                 return {"steps": steps}
-        except Timeout:
+        except Busy:
             logger.info("Another refresh of this pool is running; nothing to do")
             return {"steps": []}
         except Exception as error:

@@ -12,9 +12,11 @@ def key(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    shown: bool = True,
 ) -> Any:
-    """One setting: its default, a help line, and what it may be."""
-    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+    """One setting: its default, a help line, what it may be, and whether logs may show it."""
+    allowed = {"low": low, "high": high, "choices": choices}
+    return field(default=default, repr=shown, metadata={"help": text, **allowed})
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Settings:
     )
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")
+    database: str = key(
+        "",
+        "PostgreSQL URL of the pool's database, postgresql://user@host/name, its password in PGPASSWORD; "
+        "default: SQLite in the state folder",
+        shown=False,
+    )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests import postgres
+from tests.options import missing_service
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +34,23 @@ def reference() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def postgresql(request: pytest.FixtureRequest) -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server of the tests' own; skips the test when Debian's package is not installed."""
+    bin = postgres.programs()
+    if bin is None:
+        missing_service(request.config, "no PostgreSQL: apt-get install postgresql")
+    assert bin is not None
+    with postgres.cluster(bin) as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """What the setting `database` says: a test that uses it runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return ""
+    cluster: postgres.Cluster = request.getfixturevalue("postgresql")
+    return cluster.new_database()

@@ -23,17 +23,17 @@ LATER = 10.0  # more than a double click
 class Desk:
     """Hand-outs of one pool, whose time a test moves on."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder, self._passed, self.labelled = folder, 0.0, set[str]()
+    def __init__(self, folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder, self._url, self._passed, self.labelled = folder, url, 0.0, set[str]()
         monotonic = time.monotonic
         monkeypatch.setattr(time, "monotonic", lambda: monotonic() + self._passed)
-        self.state = State(folder, migrate=True)
+        self.state = State(folder, migrate=True, url=url)
 
     def wait(self, seconds: float = LATER) -> None:
         self._passed += seconds
 
     def restart(self) -> None:
-        self.state = State(self._folder, migrate=True)
+        self.state = State(self._folder, migrate=True, url=self._url)
 
     def ask(self, client: Client, images: Iterable[str] = IMAGES, **more: Any) -> Handout | None:
         terms = Terms(lease_seconds=600, max_open=3)
@@ -60,8 +60,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return Desk(tmp_path, monkeypatch)
+def desk(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, database, monkeypatch)
 
 
 def test_everybody_gets_another_image(desk: Desk) -> None:
@@ -200,19 +200,19 @@ def test_candidates_are_looked_at_only_as_far_as_needed(desk: Desk) -> None:
     assert desk.image(ANN, images=endless()) == "i0" and len(seen) < 100
 
 
-def test_processes_that_ask_at_once_never_get_the_same_image(tmp_path: Path) -> None:
-    state, workers = State(tmp_path, migrate=True), 4
+def test_processes_that_ask_at_once_never_get_the_same_image(tmp_path: Path, database: str) -> None:
+    state, workers = State(tmp_path, migrate=True, url=database), 4
     images = [f"i{n:02d}" for n in range(40)]
     script = (
         "import sys; from pathlib import Path; from pool.state import State\n"
         "from pool.handouts import Client, Terms\n"
-        "state, images = State(Path(sys.argv[1])), sys.argv[2].split(',')\n"
+        "state, images = State(Path(sys.argv[1]), url=sys.argv[3]), sys.argv[2].split(',')\n"
         "input()\n"
         "for _ in range(10):\n"
         "    client = Client('anonymous', named=False)\n"
         "    print(state.handouts.give(client, 'p', images, lambda i: True, lambda i: {}, Terms()).image)\n"
     )
-    command = [sys.executable, "-c", script, str(state.folder), ",".join(images)]
+    command = [sys.executable, "-c", script, str(state.folder), ",".join(images), database]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, **pipes) for _ in range(workers)]  # type: ignore[call-overload]
     for process in running:  # all are let go together

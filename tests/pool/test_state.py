@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from pool import schema
+from pool.connect import connect
+from pool.database import Busy
 from pool.handouts import Client, Terms
 from pool.journal import Plan
 from pool.state import State
+from tests.postgres import PASSWORD, Cluster
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    return State(tmp_path / "state", migrate=True)
+def state(tmp_path: Path, database: str) -> State:
+    return State(tmp_path / "state", migrate=True, url=database)
 
 
 def plan(key: str = "k", **more: Any) -> Plan:
@@ -63,12 +68,12 @@ def test_newest_layout_of_a_key(state: State) -> None:
         state.layout(99)
 
 
-def test_placed_images_join_the_map_in_sorted_order(state: State) -> None:
+def test_placed_images_join_the_map_in_sorted_order(state: State, database: str) -> None:
     points = np.random.default_rng(0).normal(size=(5, 2))
     state.add_layout("k", {"b": "1", "d": "1"}, points[:2])
     state.add_layout("other", {"b": "1"}, points[:1])
     state.add_placed(1, [("c", "2", points[2]), ("a", "3", points[3])])
-    for found in (state.newest_layout("k"), State(state.folder).newest_layout("k")):
+    for found in (state.newest_layout("k"), State(state.folder, url=database).newest_layout("k")):
         assert found is not None and found.images == list("abcd") and found.marks == ["3", "1", "2", "1"]
         np.testing.assert_array_equal(found.points, points[[3, 0, 2, 1]])
         assert found.laid_out.tolist() == [False, True, False, True] and found.fitted == 2
@@ -77,9 +82,9 @@ def test_placed_images_join_the_map_in_sorted_order(state: State) -> None:
     assert state.layout(3).images == ["b"] and state.layout(3).fitted == 1
 
 
-def test_an_image_that_is_placed_again_moves_also_for_other_processes(state: State) -> None:
+def test_an_image_that_is_placed_again_moves_also_for_other_processes(state: State, database: str) -> None:
     points = np.random.default_rng(0).normal(size=(5, 2))
-    server = State(state.folder)
+    server = State(state.folder, url=database)
     state.add_layout("k", {"a": "1", "b": "1"}, points[:2])
     state.add_placed(1, [("c", "1", points[2])])
     assert server.layout(1).images == ["a", "b", "c"]
@@ -157,23 +162,22 @@ def test_progress_is_one_row(state: State) -> None:
     assert found is not None and (found["step"], found["done"], found["error"]) == ("failed", 0, "no weights")
 
 
-def test_open_training_outlives_the_process(state: State) -> None:
+def test_open_training_outlives_the_process(state: State, database: str) -> None:
     assert state.journal.open_training() is None
     state.journal.start_training({"max_epochs": 2})
-    assert State(state.folder).journal.open_training() == {"max_epochs": 2}
+    assert State(state.folder, url=database).journal.open_training() == {"max_epochs": 2}
     state.journal.end_training("done")
-    assert State(state.folder).journal.open_training() is None
+    assert State(state.folder, url=database).journal.open_training() is None
 
 
-def test_readers_do_not_wait_for_a_writer(state: State) -> None:
+def test_readers_do_not_wait_for_a_writer(state: State, database: str) -> None:
     state.add_entropies("m", {"a": 0.5})
     state.journal.add_plan(plan())
-    with state._db.engine.begin() as writer:  # holds the write lock
+    with state._db.begin() as writer:  # holds the write lock
         writer.execute(sa.insert(schema.entropies).values(model="m", image="b", value=0.7))
-        probe = sa.create_engine(f"sqlite:///{state.folder / 'pool.db'}", connect_args={"timeout": 0})
-        with pytest.raises(sa.exc.OperationalError, match="locked"), probe.connect() as other:
-            other.exec_driver_sql("BEGIN IMMEDIATE")
-        reader = State(state.folder)
+        with pytest.raises(sa.exc.DBAPIError, match="lock"):
+            write_at_once(state, database)
+        reader = State(state.folder, url=database)
         assert reader.entropies("m") == {"a": 0.5}, "what was committed, not what is being written"
         assert (
             reader.journal.plan("k") is not None and reader.handouts.open() == [] and reader.journal.ledger()
@@ -181,15 +185,28 @@ def test_readers_do_not_wait_for_a_writer(state: State) -> None:
     assert reader.entropies("m") == {"a": 0.5, "b": 0.7}
 
 
-def test_new_database_is_stamped_and_reopened_with_its_content(state: State) -> None:
+def write_at_once(state: State, database: str) -> None:
+    """Begin to write as any other process would, but do not wait for the one that writes now."""
+    if database:
+        with connect(state.folder, database).connect() as other:
+            other.execute(sa.select(schema.clock).with_for_update(nowait=True))
+    else:
+        probe = sa.create_engine(f"sqlite:///{state.folder / 'pool.db'}", connect_args={"timeout": 0})
+        with probe.connect() as other:
+            other.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def test_new_database_is_stamped_and_reopened_with_its_content(state: State, database: str) -> None:
     state.add_model("m", [], {})
-    again = State(state.folder, migrate=True)
+    again = State(state.folder, migrate=True, url=database)
     assert [m.fingerprint for m in again.models()] == ["m"]
     with again._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0002",)]
 
 
-def test_older_database_is_upgraded(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_database_is_upgraded(
+    state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state.add_model("m", [], {})
     newer = tmp_path / "newer"
     shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
@@ -198,33 +215,150 @@ def test_older_database_is_upgraded(state: State, tmp_path: Path, monkeypatch: p
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
     monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))
-    again = State(state.folder, migrate=True)
+    again = State(state.folder, migrate=True, url=database)
     with again._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0003",)]
         assert connection.exec_driver_sql("SELECT fingerprint, note FROM models").all() == [("m", None)]
 
 
-def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path) -> None:
-    before = sa.create_engine(f"sqlite:///{tmp_path / 'pool.db'}")
-    with before.begin() as connection:  # what revision 0001 had of the tables that changed since
-        for line in (
-            "CREATE TABLE handouts (id INTEGER PRIMARY KEY AUTOINCREMENT, image VARCHAR NOT NULL, "
+def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path, database: str) -> None:
+    number = "SERIAL PRIMARY KEY" if database else "INTEGER PRIMARY KEY"
+    with connect(tmp_path / "pool.db", database).begin() as connection:
+        for line in (  # what revision 0001 had of the tables that changed since
+            f"CREATE TABLE handouts (id {number}, image VARCHAR NOT NULL, "
             "list VARCHAR NOT NULL, client VARCHAR NOT NULL, created FLOAT NOT NULL)",
-            "CREATE TABLE ledger (id INTEGER PRIMARY KEY, created FLOAT, event VARCHAR, image VARCHAR, "
-            "details JSON)",
-            "CREATE TABLE trainings (id INTEGER PRIMARY KEY, request JSON NOT NULL, "
+            f"CREATE TABLE ledger (id {number}, created FLOAT, event VARCHAR, image VARCHAR, details JSON)",
+            f"CREATE TABLE trainings (id {number}, request JSON NOT NULL, "
             "running BOOLEAN NOT NULL, outcome VARCHAR, created FLOAT NOT NULL)",
             "CREATE TABLE failures (image VARCHAR PRIMARY KEY, fingerprint VARCHAR, reason VARCHAR)",
             "INSERT INTO handouts (image, list, client, created) VALUES ('a', 'p', 'me', 5.0)",
-            "INSERT INTO ledger VALUES (1, 5.0, 'handout', 'a', '{}')",
-            'INSERT INTO trainings VALUES (1, \'{"model": "segmentation"}\', 1, NULL, 5.0)',
+            "INSERT INTO ledger (created, event, image, details) VALUES (5.0, 'handout', 'a', '{}')",
+            "INSERT INTO trainings (request, running, created) "
+            'VALUES (\'{"model": "segmentation"}\', TRUE, 5.0)',
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
             "INSERT INTO alembic_version VALUES ('0001')",
         ):
             connection.exec_driver_sql(line)
-    state = State(tmp_path, migrate=True)
+    state = State(tmp_path, migrate=True, url=database)
     assert [entry["event"] for entry in state.journal.ledger()] == ["handout"]
     assert state.handouts.open() == [] and state.handouts.skipped() == {}
     assert state.journal.open_training() == {"model": "segmentation"}
     given = state.handouts.give(Client("me"), "p", ["a"], lambda i: True, lambda i: {}, Terms())
     assert given is not None and given.image == "a", "the old hand-out is closed"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_has_no_numbers_that_json_does_not_know(state: State, value: float) -> None:
+    state.add_model("m", [], {"metrics": {"loss": value, "dice": [0.1, value]}, "seed": 2**40})
+    assert state.models()[0].details == {"metrics": {"loss": None, "dice": [0.1, None]}, "seed": 2**40}
+
+
+def test_numbers_come_back_as_they_were(state: State) -> None:
+    numbers = {"a": 0.1 + 0.2, "b": 1 / 3, "c": 5e-324, "d": 1.7976931348623157e308}
+    state.add_entropies("m", numbers)
+    state.journal.log("numbers", details=numbers)
+    assert state.entropies("m") == numbers and state.journal.ledger()[-1]["details"] == numbers
+
+
+def test_one_holder_of_a_lock_at_a_time(state: State, database: str) -> None:
+    other = State(state.folder, url=database)
+    for _ in range(2):  # it is free after the block, also when that failed
+        with pytest.raises(KeyError), state.exclusive("refresh"):
+            with pytest.raises(Busy, match="refresh"), other.exclusive("refresh"):
+                pass
+            with other.exclusive("another"):
+                pass
+            raise KeyError
+    with other.exclusive("refresh"):
+        pass
+
+
+def test_a_lock_ends_with_its_process(state: State, database: str) -> None:
+    script = (
+        "import sys; from pathlib import Path; from pool.state import State\n"
+        "with State(Path(sys.argv[1]), url=sys.argv[2]).exclusive('refresh'):\n"
+        "    print('held', flush=True); input()\n"
+    )
+    command = [sys.executable, "-c", script, str(state.folder), database]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(Busy), state.exclusive("refresh"):
+            pass
+        holder.kill()
+    with state.exclusive("refresh", timeout=30):
+        pass
+
+
+def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path, database: str) -> None:
+    """Each opens the new database, writes what others write too, and registers a model of its own."""
+    script = (
+        "import sys; from pathlib import Path; import numpy as np; from pool.state import State\n"
+        "me, images = sys.argv[3], [f'i{n:02d}' for n in range(20)]\n"
+        "input()\n"
+        "state = State(Path(sys.argv[1]), migrate=True, url=sys.argv[2])\n"
+        "for n in range(10):\n"
+        "    order = images if me == '0' else images[::-1]\n"
+        "    state.add_embeddings('e', [(i, 'mark', np.full(3, 7.0)) for i in order])\n"
+        "    state.add_model(f'{me}-{n}', images, {'by': me})\n"
+        "    state.add_model('both', images, {})\n"
+        "    state.add_entropies('both', {i: 0.5 for i in order})\n"
+        "    state.add_failure('damaged', str(n), me)\n"
+        "    state.journal.set_progress('scoring', n, 10, 0.0)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), database]
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([*command, me], **pipes) for me in "01"]  # type: ignore[call-overload]
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120)[1] for process in running] == ["", ""]
+    state = State(tmp_path, url=database)
+    images = [f"i{n:02d}" for n in range(20)]
+    assert state.embedded("e") == dict.fromkeys(images, "mark")
+    assert state.entropies("both") == dict.fromkeys(images, 0.5)
+    models = state.models()
+    assert {m.fingerprint for m in models} == {"both", *(f"{me}-{n}" for me in "01" for n in range(10))}
+    assert len({m.round for m in models}) == len(models) and models[0].round == 40, "each a round of its own"
+    rounds = [e["details"]["round"] for e in state.journal.ledger() if e["event"] == "model"]
+    assert rounds == list(range(1, 41)), "the ledger is in the order of what happened"
+
+
+def test_a_database_that_stops_is_named_without_its_password_and_taken_up_again(
+    tmp_path: Path, postgresql: Cluster
+) -> None:
+    state = State(tmp_path, migrate=True, url=postgresql.new_database())
+    state.add_entropies("m", {"a": 0.5})
+    postgresql.stop()
+    try:
+        with pytest.raises(sa.exc.SQLAlchemyError) as caught:
+            state.entropies("m")
+    finally:
+        postgresql.start()
+    for text in (state.trouble(caught.value), str(caught.value), state.database):
+        assert PASSWORD not in text and "p%40ss" not in text
+    said = state.trouble(caught.value)
+    assert "postgresql+pg8000://pool:***@127.0.0.1" in said and "Start it, then ask again" in said
+    assert state.entropies("m") == {"a": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://me:secret@host/db", "no PostgreSQL database"),
+        ("postgresql://me:secret@host", "no PostgreSQL database"),
+        ("me:secret@host", "no database URL"),
+    ],
+)
+def test_a_url_of_something_else_is_refused_without_its_password(tmp_path: Path, url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        State(tmp_path, url=url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_password_may_stay_out_of_the_url(
+    tmp_path: Path, postgresql: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = sa.make_url(postgresql.new_database())
+    url = sa.URL.create("postgresql", full.username, None, full.host, full.port, full.database)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    assert State(tmp_path, migrate=True, url=url.render_as_string()).models() == []

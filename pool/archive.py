@@ -1,0 +1,139 @@
+"""The container of a backup: a tar file or a folder, with a manifest that has the sha256 of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+Progress = Callable[[int], object]  # told how many bytes were done
+
+
+class BackupError(RuntimeError):
+    """A backup or restore that cannot be done; the text says why and what to do."""
+
+
+class _Hashing(io.RawIOBase):
+    """A file that is read once: hashed and counted on the way."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file, self._progress, self.sha256 = file, progress, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._file.read(size)
+        self.sha256.update(part)
+        self._progress(len(part))
+        return part
+
+
+class Writer:
+    """Adds files to a new backup. Nothing of it is complete before `close`.
+
+    :param path: a tar file when its name ends in .tar, else a folder
+    """
+
+    def __init__(self, path: Path, as_tar: bool, progress: Progress) -> None:
+        self._path, self._progress = path, progress
+        self._tar = tarfile.open(path, "w") if as_tar else None  # noqa: SIM115 (closed in `close`)
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def add(self, name: str, source: Path) -> None:
+        """A file as it is when it is opened: those of a pool are replaced whole, or grow at their end."""
+        with open(source, "rb") as file:
+            stat = os.fstat(file.fileno())
+            reader = _Hashing(file, self._progress)
+            self._write(name, reader, stat.st_size, int(stat.st_mtime))
+        about = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": reader.sha256.hexdigest()}
+        self.files[name] = about
+
+    def _write(self, name: str, content: io.RawIOBase | io.BytesIO, size: int, mtime: int) -> None:
+        if self._tar:
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.mode = size, mtime, 0o644
+            self._tar.addfile(info, cast(BinaryIO, content))
+            return
+        path = self._path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            shutil.copyfileobj(cast(BinaryIO, content), file)
+
+    def close(self, facts: dict[str, Any]) -> None:
+        """Write the manifest, which comes last: what was cut off has none."""
+        manifest = {"format": FORMAT, **facts, "files": self.files}
+        text = json.dumps(manifest, indent=1).encode()
+        self._write(MANIFEST, io.BytesIO(text), len(text), 0)
+        if self._tar:
+            self._tar.close()
+
+
+class Reader:
+    """A backup that is looked into. Raises BackupError for what is none, or is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise BackupError(f"{path}: there is no such backup")
+        self._path, self._members = path, dict[str, tarfile.TarInfo]()
+        try:
+            if path.is_file():
+                self._tar = tarfile.open(path, "r:")  # noqa: SIM115 (open as long as the reader)
+                self._members = {info.name: info for info in self._tar.getmembers() if info.isfile()}
+            with self.open(MANIFEST) as file:
+                self.manifest: dict[str, Any] = json.load(file)
+            self.files: dict[str, dict[str, Any]] = self.manifest["files"]
+            version = self.manifest["format"]
+        except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+            raise BackupError(
+                f"{path} is no backup of a pool, or is damaged ({type(error).__name__}: {error}); "
+                "take another copy"
+            ) from error
+        if version != FORMAT:
+            raise BackupError(f"{path} has format {version}, this version reads {FORMAT}: use the newer one")
+
+    def open(self, name: str) -> BinaryIO:
+        """A file of the backup. Raises KeyError or OSError when it is not there."""
+        if self._path.is_dir():
+            return open(self._path / name, "rb")
+        file = self._tar.extractfile(self._members[name])
+        assert file is not None  # only regular files are members
+        return cast(BinaryIO, file)
+
+    def check(self, progress: Progress) -> None:
+        """Every file is there and has its sha256. Raises BackupError that names the first that has not."""
+        for name, about in self.files.items():
+            parts = PurePosixPath(name).parts
+            if parts[:1] not in (("state",), ("studies",)) or ".." in parts:
+                raise BackupError(
+                    f"{self._path}: {name!r} has no place in a pool; this backup is not to be trusted"
+                )
+            try:
+                self._copy(name, None, progress)
+            except (OSError, tarfile.TarError, KeyError) as error:
+                raise BackupError(
+                    f"{self._path}: {name} cannot be read ({error}); take another copy"
+                ) from error
+            except ValueError:
+                raise BackupError(
+                    f"{self._path}: {name} is damaged, its sha256 is not {about['sha256']}; take another copy"
+                ) from None
+
+    def extract(self, name: str, target: Path, progress: Progress) -> None:
+        """Write a file with its time. Raises ValueError when it changed since it was checked."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._copy(name, target, progress)
+        time = self.files[name]["mtime_ns"]
+        os.utime(target, ns=(time, time))
+
+    def _copy(self, name: str, target: Path | None, progress: Progress) -> None:
+        with self.open(name) as file, open(target or os.devnull, "wb") as out:
+            reader = _Hashing(file, progress)
+            shutil.copyfileobj(cast(BinaryIO, reader), out, 1 << 20)
+        if reader.sha256.hexdigest() != self.files[name]["sha256"]:
+            raise ValueError(f"{name} is damaged")
