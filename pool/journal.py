@@ -90,20 +90,21 @@ class Journal:
             ),
         )
 
-    def start_training(self, request: Mapping[str, Any], labelled: int = 0) -> None:
-        """Open a training; `labelled` is the number of final labels that it starts from."""
-        self._db.write(
-            sa.insert(schema.trainings).values(
-                request=dict(request), labelled=labelled, running=True, created=time.time()
-            ),
-            entry("training", None, {"request": dict(request)}),
-        )
+    def start_training(self, request: Mapping[str, Any], labelled: int = 0) -> int:
+        """Open a training, and say under which number; `labelled` is the final labels that it starts from."""
+        values = {"request": dict(request), "labelled": labelled, "running": True, "created": time.time()}
+        with self._db.begin() as connection:
+            done = connection.execute(sa.insert(schema.trainings).values(values))
+            connection.execute(entry("training", None, {"request": dict(request), "labelled": labelled}))
+        assert done.inserted_primary_key is not None
+        return int(done.inserted_primary_key[0])
 
-    def end_training(self, outcome: str) -> None:
-        """Close whatever training is open; `outcome` says how it ended."""
+    def end_training(self, outcome: str, training: int | None = None) -> None:
+        """Close a training, or all that are open; `outcome` says how it ended."""
         table = schema.trainings
+        which = table.c.running if training is None else table.c.id == training
         self._db.write(
-            sa.update(table).where(table.c.running).values(running=False, outcome=outcome),
+            sa.update(table).where(which).values(running=False, outcome=outcome),
             entry("training_ended", None, {"outcome": outcome}),
         )
 
@@ -113,8 +114,10 @@ class Journal:
         rows = self._db.read(sa.select(table.c.labelled).order_by(table.c.id.desc()).limit(1))
         return rows[0].labelled if rows else None
 
-    def open_training(self) -> dict[str, Any] | None:
-        """The request of a training that was started and has not ended, or None."""
+    def open_training(self) -> tuple[int, dict[str, Any]] | None:
+        """Number and request of the newest training that was started and has not ended, or None."""
         table = schema.trainings
-        rows = self._db.read(sa.select(table.c.request).where(table.c.running).order_by(table.c.id))
-        return rows[-1].request if rows else None
+        rows = self._db.read(
+            sa.select(table.c.id, table.c.request).where(table.c.running).order_by(table.c.id)
+        )
+        return (rows[-1].id, dict(rows[-1].request)) if rows else None

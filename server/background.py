@@ -56,13 +56,19 @@ class Background(threading.Thread):
         self._trained: int | None = None  # final labels when a training was last started by itself
         self._wake = threading.Event()
         self._next_look = self._refreshed = self._rested = 0.0
+        self._paused: dict[str, float] = {}  # work that failed, and when it is tried again
         self._model: str | None = None
         os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
-        self._training: dict[str, Any] | None = None  # MONAI Label's task that is recorded as open
+        self._training: tuple[dict[str, Any], int] | None = None  # MONAI Label's task, its number with us
+        self._expected: int | None = None
 
     def wake(self) -> None:
         """Something changed: look now."""
         self._wake.set()
+
+    def expect(self, training: int) -> None:
+        """The next training is the one recorded under this number: a kill interrupted it."""
+        self._expected = training
 
     def run(self) -> None:
         while True:
@@ -70,21 +76,25 @@ class Background(threading.Thread):
                 self._next_look = 0.0
             self._wake.clear()
             for work in (self._watch_training, self._train, self._watch_model, self._look):
+                if time.monotonic() < self._paused.get(work.__name__, 0.0):
+                    continue
                 try:
                     work()
-                except Exception:  # the thread must outlive a full disk or a locked database
+                except Exception:  # the thread must outlive a full disk or a database that is down
                     logger.exception("Background work failed; trying again in %g s", _SAFETY)
-                    self._next_look = time.monotonic() + _SAFETY
+                    self._paused[work.__name__] = time.monotonic() + _SAFETY
 
     def _watch_training(self) -> None:
         """Keep the record of the training that runs, so that a killed server starts it again."""
-        if self._training and self._training["status"] not in ("SUBMITTED", "RUNNING"):
-            self._state.journal.end_training(self._training["status"])
+        if self._training and self._training[0]["status"] not in ("SUBMITTED", "RUNNING"):
+            self._state.journal.end_training(self._training[0]["status"], self._training[1])
             self._training = None
         current = next((task for task in tasks("train") if task["status"] == "RUNNING"), None)
         if self._training is None and current:
-            self._state.journal.start_training(current["request"], self._labelled())
-            self._training = current
+            number, self._expected = self._expected, None
+            if number is None:
+                number = self._state.journal.start_training(current["request"], self._labelled())
+            self._training = (current, number)
 
     def _train(self) -> None:
         """Start a training by itself when one is due and none runs; one that is due meanwhile comes after."""

@@ -196,9 +196,10 @@ class Shell:
             store.count_labelled,
             lambda last: training_due(self.context.settings, store.count_labelled(), last),
         )
-        self._background.start()
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
-            self._train_again(interrupted)
+            self._background.expect(interrupted[0])
+            self._train_again(*interrupted)
+        self._background.start()
         self.wake()
 
     def _missing(self) -> list[str]:
@@ -209,14 +210,14 @@ class Shell:
             store.prefetch(upcoming(self.context, store, _AHEAD))
         return steps
 
-    def _train_again(self, request: dict[str, Any]) -> None:
+    def _train_again(self, number: int, request: dict[str, Any]) -> None:
         """Start a training that a kill interrupted; its record is closed when that is not possible."""
         logger.warning("The server stopped during a training; it is started again: %s", request)
         try:
             AsyncTask.run("train", request=request, enqueue=True)
         except HTTPException as error:
             logger.error("The training cannot be started again: %s", error.detail)
-            self.state.journal.end_training("LOST")
+            self.state.journal.end_training("LOST", number)
 
     def wake(self) -> None:
         """Something changed in the pool; outside the server nothing happens."""

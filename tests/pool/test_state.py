@@ -164,8 +164,10 @@ def test_progress_is_one_row(state: State) -> None:
 
 def test_open_training_outlives_the_process(state: State, database: str) -> None:
     assert state.journal.open_training() is None
-    state.journal.start_training({"max_epochs": 2})
-    assert State(state.folder, url=database).journal.open_training() == {"max_epochs": 2}
+    assert state.journal.start_training({"max_epochs": 2}) == 1
+    refused = state.journal.start_training({"max_epochs": 3})
+    state.journal.end_training("refused", refused)
+    assert State(state.folder, url=database).journal.open_training() == (1, {"max_epochs": 2})
     state.journal.end_training("done")
     assert State(state.folder, url=database).journal.open_training() is None
 
@@ -242,7 +244,7 @@ def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path, databas
     state = State(tmp_path, migrate=True, url=database)
     assert [entry["event"] for entry in state.journal.ledger()] == ["handout"]
     assert state.handouts.open() == [] and state.handouts.skipped() == {}
-    assert state.journal.open_training() == {"model": "segmentation"}
+    assert state.journal.open_training() == (1, {"model": "segmentation"})
     given = state.handouts.give(Client("me"), "p", ["a"], lambda i: True, lambda i: {}, Terms())
     assert given is not None and given.image == "a", "the old hand-out is closed"
 
