@@ -108,8 +108,9 @@ class Reader:
     def check(self, progress: Progress) -> None:
         """Every file is there and has its sha256. Raises BackupError that names the first that has not."""
         for name, about in self.files.items():
-            parts = PurePosixPath(name).parts
-            if parts[:1] not in (("state",), ("studies",)) or ".." in parts:
+            path = PurePosixPath(name)
+            plain = str(path) == name and len(path.parts) > 1 and ".." not in path.parts
+            if not plain or path.parts[0] not in ("state", "studies"):
                 raise BackupError(
                     f"{self._path}: {name!r} has no place in a pool; this backup is not to be trusted"
                 )

@@ -61,8 +61,10 @@ def postgresql_url(text: str) -> sa.URL:
 def _postgresql(text: str) -> sa.Engine:
     """Connections that broke are made anew. A server that hangs or lost its network blocks no other for long:
     waiting for a lock and an idle open transaction both end after a while, with an error."""
+    url = postgresql_url(text)
+    slow = {"timeout": 40} if url.get_driver_name() == "pg8000" else {"connect_timeout": 10}  # seconds
     engine = sa.create_engine(
-        postgresql_url(text), pool_pre_ping=True, hide_parameters=True, json_serializer=_to_json
+        url, pool_pre_ping=True, connect_args=slow, hide_parameters=True, json_serializer=_to_json
     )
 
     @sa.event.listens_for(engine, "connect")

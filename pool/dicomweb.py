@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,12 @@ class DicomWebPool(DICOMWebDatastore):
             return ""
         target = self._folder / f"{image_id}.nii.gz"
         if not target.exists():
-            convert(self._series(image_id), target)
+            series = self._series(image_id)
+            try:
+                convert(series, target)
+            except SeriesError:  # it is fetched again, for it may be repaired on the server
+                shutil.rmtree(series, ignore_errors=True)
+                raise
         return str(target)
 
     def _series(self, image_id: str) -> Path:
@@ -184,8 +190,11 @@ class DicomWebPool(DICOMWebDatastore):
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._lock:
-            self._noted(image_id)
-            super().update_image_info(image_id, info)
+            noted = self._noted(image_id)
+            if info.keys() == {"strategy"}:  # comes with each click, and the ledger has it
+                noted.image.info.update(info)
+            else:
+                super().update_image_info(image_id, info)
 
     def _noted(self, image_id: str) -> ImageLabelModel:
         """The image's entry in the local notes. Raises HTTPException 404."""
@@ -244,20 +253,26 @@ class DicomWebPool(DICOMWebDatastore):
                 f"label for {image_id}: the server could not write it ({error}); "
                 "make room on its disk, then save the label again",
             ) from error
-        if self._saved:
-            self._saved(image_id, label_tag, info)
+        try:
+            if self._saved:
+                self._saved(image_id, label_tag, info)
+        except Exception:  # the label is kept, which is what counts
+            logger.exception("What follows the label of %s failed", image_id)
         return image_id
 
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         uri = self.get_image_uri(image)
         seg = self._segs.store(sent, uri, self._series(image), may_be_empty(info))
-        self._index.add_own(image, seg)
         info |= {
             "SeriesInstanceUID": str(seg.SeriesInstanceUID),
             "StudyInstanceUID": str(seg.StudyInstanceUID),
             "Modality": "SEG",
         }
-        self._note_label(image, DefaultLabelTag.FINAL, ".nii.gz", info)
+        try:
+            self._index.add_own(image, seg)
+            self._note_label(image, DefaultLabelTag.FINAL, ".nii.gz", info)
+        except OSError:  # the label is on the DICOM server, which is what counts
+            logger.exception("What follows the label of %s failed", image)
         logger.info("Label of %s stored on %s as SEG %s", image, self._server.url, seg.SeriesInstanceUID)
 
     def _save_other(self, image: str, sent: Path, tag: str, info: dict[str, Any]) -> None:

@@ -31,10 +31,14 @@ class Client:
 
 @dataclass(frozen=True)
 class Terms:
-    """How long an image is a client's, and how many it may hold."""
+    """How long an image is a client's, and how many it may hold.
+
+    :param settle_seconds: how long a labelled image is held back, until all servers know of its label
+    """
 
     lease_seconds: float = 3600.0
     max_open: int = 5
+    settle_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Handouts:
             mine = self._mine(connection, client, now, is_open) if client.named else []
             if again := _again(mine, now, terms, resume, moved_on):
                 return again
-            image = self._first_free(connection, candidates, is_open)
+            image = self._first_free(connection, candidates, is_open, now - terms.settle_seconds)
             if image is None:
                 return None
             return _lease(connection, image, source, client, now, terms, selection_of(image))
@@ -102,11 +106,15 @@ class Handouts:
         return [_handout(row) for row in rows if is_open(row.image)]
 
     def _first_free(
-        self, connection: sa.Connection, candidates: Iterable[str], is_open: Callable[[str], bool]
+        self,
+        connection: sa.Connection,
+        candidates: Iterable[str],
+        is_open: Callable[[str], bool],
+        since: float,
     ) -> str | None:
         waiting = iter(candidates)
         while some := list(islice(waiting, _AT_ONCE)):
-            taken = _taken(connection, some)
+            taken = _taken(connection, some, since)
             if free := next((image for image in some if image not in taken and is_open(image)), None):
                 return free
         return None
@@ -125,6 +133,7 @@ class Handouts:
         """Give an image back. Raises HandoutError when this client does not hold it."""
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
+            _expire(connection, now)
             rows = _held(connection, image, client)
             if not rows:
                 raise HandoutError(f"{image} is not in the hands of {client.name}, so it cannot be released")
@@ -135,6 +144,7 @@ class Handouts:
         table = schema.skips
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
+            _expire(connection, now)
             _end(connection, _held(connection, image, client), "skipped", now, client.name)
             connection.execute(sa.delete(table).where(table.c.image == image))
             connection.execute(
@@ -210,11 +220,13 @@ def _because(handout: Handout, again: str) -> Handout:
     return Handout(**{**vars(handout), "again": again})
 
 
-def _taken(connection: sa.Connection, images: list[str]) -> set[str]:
-    """Those of the images that are in somebody's hands, skipped, or cannot be read."""
+def _taken(connection: sa.Connection, images: list[str], since: float) -> set[str]:
+    """Those of the images that are in somebody's hands, labelled after `since`, skipped, or unreadable."""
+    held = schema.handouts.c
+    busy = sa.or_(held.ended.is_(None), sa.and_(held.outcome == "labelled", held.ended > since))
     tables = (schema.handouts, schema.skips, schema.failures)
     queries = [sa.select(table.c.image).where(table.c.image.in_(images)) for table in tables]
-    queries[0] = queries[0].where(schema.handouts.c.ended.is_(None))
+    queries[0] = queries[0].where(busy)
     return set(connection.scalars(sa.union_all(*queries)))
 
 

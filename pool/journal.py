@@ -109,9 +109,10 @@ class Journal:
         )
 
     def last_training(self) -> int | None:
-        """Number of final labels that the newest training started from, or None before the first."""
+        """Number of final labels that the newest training that did not fail started from, or None."""
         table = schema.trainings
-        rows = self._db.read(sa.select(table.c.labelled).order_by(table.c.id.desc()).limit(1))
+        query = sa.select(table.c.labelled).where(sa.func.coalesce(table.c.outcome, "") != "ERROR")
+        rows = self._db.read(query.order_by(table.c.id.desc()).limit(1))
         return rows[0].labelled if rows else None
 
     def open_training(self) -> tuple[int, dict[str, Any]] | None:

@@ -76,6 +76,10 @@ class State:
             entry("failed", image, {"reason": reason}),
         )
 
+    def forget_failures(self) -> None:
+        """Have every image that could not be read tried again."""
+        self._db.write(sa.delete(schema.failures))
+
     def embedded(self, encoder: str) -> dict[str, str]:
         """Images with an embedding of this encoder: {image: fingerprint of the file it was made from}."""
         table = schema.embeddings

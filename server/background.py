@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from monailabel.utils.async_tasks.task import AsyncTask
@@ -18,6 +19,7 @@ from monailabel.utils.async_tasks.utils import processes, tasks
 
 from infers.segmentation import model_fingerprint
 from pool.state import State
+from server.opening import trains_now
 
 logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between looks at the cheap signs: a training that ended, a new model file
@@ -29,9 +31,15 @@ _SERVER = "SCAN_SELECTION_SERVER_PID"  # tells a child process whose child it is
 
 def running(method: str) -> bool:
     """True when a task of this kind ("scoring", "train") waits or its process lives."""
-    return any(process.poll() is None for process in processes(method).values()) or any(
-        task["status"] == "SUBMITTED" for task in tasks(method)
+    return any(process.poll() is None for process in list(processes(method).values())) or any(
+        _waits(task) for task in tasks(method)
     )
+
+
+def _waits(task: dict[str, Any]) -> bool:
+    """Whether a task is about to start. One whose process could not be made stays "SUBMITTED" for ever."""
+    since = datetime.now() - datetime.strptime(task["start_ts"], "%Y-%m-%d %H:%M:%S")
+    return task["status"] == "SUBMITTED" and since.total_seconds() < 60
 
 
 class Background(threading.Thread):
@@ -102,10 +110,11 @@ class Background(threading.Thread):
             return
         last = self._state.journal.last_training()
         known = [count for count in (last, self._trained) if count is not None]
-        if self._training_due(max(known, default=None)):
-            self._trained = self._labelled()
-            logger.info("Training by itself, from %d labels", self._trained)
+        if self._training_due(max(known, default=None)) and not trains_now(self._state.folder):
+            labelled = self._labelled()
+            logger.info("Training by itself, from %d labels", labelled)
             AsyncTask.run("train", request={"model": "segmentation"}, enqueue=True)
+            self._trained = labelled
 
     def _watch_model(self) -> None:
         published = model_fingerprint(self._state.folder / "model.pt")

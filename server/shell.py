@@ -44,7 +44,7 @@ from server.background import Background, end_with_parent
 from server.opening import open_state, trains_now
 from server.routes import add_routes
 from strategies.context import Context, Pool
-from strategies.identity import current_user
+from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies, upcoming
@@ -199,6 +199,8 @@ class Shell:
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
             self._train_again(*interrupted)
+        if isinstance(store, DicomWebPool):  # a series has no date of change: each start tries them again
+            self.state.forget_failures()
         self._background.start()
         self.wake()
 
@@ -234,7 +236,7 @@ class Shell:
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
-        who = str(current_user.get() or info.get("client_id") or "anonymous")
+        who = plain_text(current_user.get() or info.get("client_id") or "anonymous")
         try:
             if tag == DefaultLabelTag.FINAL:
                 self.state.handouts.labelled(image, who, dict(info))

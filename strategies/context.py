@@ -16,6 +16,8 @@ from pool.store import PoolStore
 from strategies.reach import Reach
 from strategies.settings import Settings
 
+_SETTLE = 120.0  # seconds; a server looks for labels saved through others every 30 s or so
+
 
 @dataclass(frozen=True)
 class Context:
@@ -29,7 +31,8 @@ class Context:
     @property
     def terms(self) -> Terms:
         """Of the leases."""
-        return Terms(self.settings.lease_minutes * 60, self.settings.max_open)
+        several = bool(self.settings.database)  # each has its own view of the labels for a while
+        return Terms(self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE if several else 0.0)
 
     @property
     def model_file(self) -> Path:

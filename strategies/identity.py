@@ -14,5 +14,10 @@ current_user: ContextVar[str | None] = ContextVar("current_user", default=None)
 
 def client_of(request: Mapping[str, Any]) -> Client:
     """The authenticated user, else the request's `client_id`, else an unnamed one."""
-    name = current_user.get() or str(request.get("client_id") or "").strip()
+    name = plain_text(current_user.get() or request.get("client_id") or "").strip()
     return Client(name) if name else Client("anonymous", named=False)
+
+
+def plain_text(value: Any) -> str:
+    """What a client sent, as every database can keep it: without NUL and half characters."""
+    return str(value).encode("utf-8", "replace").decode().replace("\0", "")

@@ -112,11 +112,13 @@ def cold_start_offer(context: Context, pool: Pool) -> Offer:
 def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
     layout = context.layout()
-    reach = context.reach.nearest(layout, pool.labelled, pool.leased) if layout else np.zeros(0)
-    free = reach.copy()
-    free[context.reach.rows({*pool.labelled, *pool.leased, *pool.skipped, *pool.failed})] = -1.0
+    if layout is None:
+        return provisional_offer(context, pool)
+    reach, row_of = context.reach.nearest(layout, pool.labelled, pool.leased)
+    free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed}
+    free[[row_of[image] for image in taken if image in row_of]] = -1.0
     rows = np.flatnonzero(free >= 0)
-    if layout is None or not len(rows):
+    if not len(rows):
         return provisional_offer(context, pool)
     if np.isinf(reach).all():  # nothing to be far from yet
         rows = _free_rows(layout, rows, pool)

@@ -23,9 +23,11 @@ class Reach:
         self._anchors: set[str] = set()
         self._nearest = np.zeros(0)
 
-    def nearest(self, layout: Layout, labelled: Iterable[str], leased: Iterable[str]) -> np.ndarray:
-        """Euclidean distance (N,) of each row to the nearest image that is labelled or in somebody's hands;
-        infinite when there is none."""
+    def nearest(
+        self, layout: Layout, labelled: Iterable[str], leased: Iterable[str]
+    ) -> tuple[np.ndarray, dict[str, int]]:
+        """Euclidean distance (N,) of each row to the nearest image that is labelled or in somebody's hands,
+        infinite when there is none; and the row of each image. May be called from several threads."""
         wanted = set(labelled)
         with self._lock:
             if self._points is not layout.points or not self._anchors <= wanted:
@@ -34,14 +36,10 @@ class Reach:
                 self._nearest = np.full(len(layout.images), np.inf)
             self._nearest = self._closer(self._nearest, wanted - self._anchors)
             self._anchors = wanted
-            return self._closer(self._nearest, leased)
-
-    def rows(self, images: Iterable[str]) -> list[int]:
-        """Rows of those images that are on the map given last."""
-        return [self._rows[image] for image in images if image in self._rows]
+            return self._closer(self._nearest, leased), self._rows
 
     def _closer(self, nearest: np.ndarray, anchors: Iterable[str]) -> np.ndarray:
         assert self._points is not None
-        for row in self.rows(anchors):
+        for row in (self._rows[image] for image in anchors if image in self._rows):
             nearest = np.minimum(nearest, distances(self._points, self._points[row]))
         return nearest

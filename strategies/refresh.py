@@ -44,7 +44,7 @@ def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, st
     return {
         image: mark
         for image, mark in marks(datastore, pool.images).items()
-        if mark not in (have.get(image), failed.get(image))
+        if mark != failed.get(image, have.get(image))
     }
 
 

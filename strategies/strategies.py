@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from pool.handouts import Handout
+from pool.handouts import Client, Handout
 from pool.store import PoolStore
 from strategies import offers
 from strategies.context import Context, Pool, is_unlabelled
@@ -61,7 +61,18 @@ class Select(Strategy):
         )
         if given is None and refused:
             raise refused
+        if given:
+            self._have_here(given, datastore)
         return self._answer(given) if given else self._nothing_left(datastore)
+
+    def _have_here(self, given: Handout, store: PoolStore) -> None:
+        """Have the image's file here, or take the hand-out back: it reached nobody. Raises HTTPException."""
+        try:
+            store.get_image_uri(given.image)
+        except HTTPException:
+            if given.again is None:
+                self.context.state.handouts.release(given.image, Client(given.client))
+            raise
 
     def _answer(self, given: Handout) -> dict[str, Any]:
         """What the client is told: the evidence as it was, and what the lease is now."""

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from pool.handouts import Client, HandoutError
 from pool.store import PoolStore
 from strategies.context import Context
-from strategies.identity import client_of
+from strategies.identity import client_of, plain_text
 
 AGAIN = {  # said before the reason when an image is given a second time
     "double click": "The same as a moment ago. ",
@@ -26,7 +26,7 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
     be done (somebody else holds the image, it is not skipped).
     """
     client, handouts = client_of(request), context.state.handouts
-    reason = str(request.get("reason") or "")
+    reason = plain_text(request.get("reason") or "")
     done = False
     for verb in ("release", "skip", "unskip"):
         image = request.get(verb)

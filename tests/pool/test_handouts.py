@@ -157,6 +157,24 @@ def test_a_lease_runs_out(desk: Desk) -> None:
     assert desk.image(Client("eve")) == "i00" and desk.outcomes == [("i00", "expired")]
 
 
+def test_a_lease_that_ran_out_stands_in_nobodys_way(desk: Desk) -> None:
+    desk.image(ANN)
+    desk.wait(601)
+    desk.state.handouts.skip("i00", BOB, "blurred")
+    assert desk.state.handouts.skipped() == {"i00": "blurred"} and desk.outcomes == [("i00", "expired")]
+
+
+def test_a_server_that_does_not_know_of_a_label_yet_gives_the_image_to_nobody(desk: Desk) -> None:
+    desk.image(ANN)
+    desk.state.handouts.labelled("i00", "ann", {})  # through another server: here it still looks unlabelled
+    terms = Terms(settle_seconds=120)
+    given = desk.state.handouts.give(BOB, "plan", IMAGES, desk.is_open, lambda i: {}, terms)
+    assert given is not None and given.image == "i01"
+    desk.wait(121)
+    given = desk.state.handouts.give(Client("eve"), "plan", IMAGES, desk.is_open, lambda i: {}, terms)
+    assert given is not None and given.image == "i00", "the label was removed"
+
+
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 def test_a_wall_clock_that_jumps_changes_no_lease(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, jump: float

@@ -253,11 +253,12 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(
     assert not studies.exists() and not state.exists()
 
 
-def test_names_that_lead_out_of_the_pool_are_refused(local: MadePool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["state/../../evil", "studies//tmp/evil", "studies/./evil", "state"])
+def test_names_that_lead_out_of_the_pool_are_refused(local: MadePool, tmp_path: Path, name: str) -> None:
     out = tmp_path / "backup"
     run("backup", out, *local.options())
     manifest = json.loads((out / "manifest.json").read_text())
-    manifest["files"]["state/../../evil"] = manifest["files"].pop("state/model.pt")
+    manifest["files"][name] = manifest["files"].pop("state/model.pt")
     (out / "manifest.json").write_text(json.dumps(manifest))
     said = refused("restore", out, "--studies", tmp_path / "there", "--state", tmp_path / "new state")
     assert "has no place in a pool" in said and not (tmp_path / "new state").exists()

@@ -107,3 +107,24 @@ def test_somebody_elses_image_is_neither_skipped_nor_released(world: Any) -> Non
     image = world.ask(client_id="ann")["id"]
     for verb in ("skip", "release"):
         assert "in the hands of ann" in refusal(world, client_id="bob", **{verb: image}).detail
+
+
+def test_an_image_that_cannot_be_fetched_is_given_to_nobody(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(image: str) -> str:
+        raise HTTPException(503, "the DICOM server does not answer")
+
+    world.prepare()
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "get_image_uri", down)
+        for _ in range(len(world.images)):
+            assert refusal(world).status_code == 503
+    assert world.context.state.handouts.open() == [] and world.ask()["id"] == world.cold[0]
+
+
+def test_half_characters_and_nul_in_a_name_do_no_harm(world: Any) -> None:
+    world.prepare()
+    answer = world.ask(client_id="an\x00n\ud800", skip=world.cold[0], reason="b\ud800d\x00")
+    assert answer["selection"]["client"] == "ann?" and answer["id"] == world.cold[1]
+    assert world.context.state.handouts.skipped() == {world.cold[0]: "b?d"}
