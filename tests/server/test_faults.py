@@ -1,5 +1,5 @@
-"""What can go wrong around a server: full disks, a folder that nobody may write, a second server, clients that
-do not come back, a pool of 100,000 images. Nothing is lost, and each answer says what to do."""
+"""What can go wrong around a server: full disks, a folder that nobody may write, a second server, clients
+that do not come back, a pool of 100,000 images. Nothing is lost, and each answer says what to do."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ class Pool:
         held = self.get("/selection/handouts")["open"]
         return next((lease["client"] for lease in held if lease["image"] == image), None)
 
+    def happened(self) -> list[str]:
+        return [entry["event"] for entry in self.get("/selection/ledger")]
+
     def events(self, image: str) -> list[tuple[str, dict[str, Any]]]:
         ledger = self.get("/selection/ledger")
         return [(entry["event"], entry["details"]) for entry in ledger if entry["image"] == image]
@@ -80,10 +83,9 @@ def _until(true: Callable[[], Any], seconds: float = 180) -> None:
 def full(folder: Path) -> Iterator[None]:
     """No room is left in the file system of `folder` within the block."""
     ballast = folder / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        with pytest.raises(OSError) as caught:
-            while True:
-                file.write(b"0" * 4096)
+    with open(ballast, "wb", buffering=0) as file, pytest.raises(OSError) as caught:
+        while True:
+            file.write(b"0" * 4096)
     assert caught.value.errno == errno.ENOSPC
     try:
         yield
@@ -173,3 +175,93 @@ def test_a_second_server_is_refused_by_name(small: Pool, start: Start, tmp_path:
     image = small.given("the first server goes on")
     assert small.save(image, "the first server goes on").status_code == 200
     assert "final" in small.labels_of(image)
+
+
+# a folder that nobody may write ------------------------------------------------------------------------
+
+
+def test_a_read_only_studies_folder_hands_out_and_says_that_it_keeps_no_labels(
+    phantoms: Path, start: Start, mounted: Mount, tmp_path: Path
+) -> None:
+    studies = tmp_path / "studies"
+    shutil.copytree(phantoms / "studies", studies)
+    mounted("--bind", str(studies), str(studies))
+    mounted("-o", "remount,ro,bind", str(studies))
+    pool = Pool(start(studies, tmp_path / "state"), phantoms / "labels")
+    _until(lambda: pool.status()["stage"] == "cold_start")
+    image = pool.given("ann")
+    refused = pool.save(image, "ann")
+    assert refused.status_code == 507 and str(studies) in refused.json()["detail"]
+    assert "make it writable" in refused.json()["detail"]
+    assert pool.labels_of(image) == {} and pool.holder(image) == "ann"
+    said = [line for line in pool.server.log.read_text().splitlines() if "labels cannot be saved" in line]
+    assert len(said) == 1 and str(studies) in said[0] and "make the folder writable" in said[0]
+
+
+# leases that run out, trainings that start by themselves ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quick(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Leases of three seconds, and a training after three labels."""
+    folder = tmp_path_factory.mktemp("quick")
+    shutil.copytree(phantoms / "studies", folder / "studies")
+    conf = {"lease_minutes": 0.05, "auto_train": "true", "cold_start_budget": 3}
+    pool = Pool(start(folder / "studies", folder / "state", **conf), phantoms / "labels")
+    _until(lambda: pool.status()["stage"] == "cold_start")
+    return pool
+
+
+def test_an_image_whose_lease_ran_out_is_given_to_the_next(quick: Pool) -> None:
+    image = quick.given("ann")
+    _until(lambda: quick.holder(image) is None)
+    assert quick.given("bob") == image
+    ended = [said for event, said in quick.events(image) if event == "handout_ended"]
+    assert [(said["outcome"], said["client"]) for said in ended] == [("expired", "ann")]
+    before = quick.status()["labelled"]
+    assert quick.save(image, "ann").status_code == 200, "late, and no less welcome"
+    assert quick.status()["labelled"] == before + 1 and quick.holder(image) is None
+
+
+def test_training_starts_by_itself(quick: Pool) -> None:
+    while quick.status()["labelled"] < 3:
+        assert quick.save(quick.given("ann", resume=True), "ann").status_code == 200
+    _until(lambda: quick.status()["stage"] == "active" and "training_ended" in quick.happened())
+    status = quick.status()
+    assert (status["round"], status["labelled"]) == (1, 3)
+    events = quick.happened()
+    assert [events.count(event) for event in ("training", "training_ended", "model")] == [1, 1, 1]
+    assert quick.ask("ann").json()["selection"]["stage"] == "active"
+    assert "/train/" not in quick.server.log.read_text(), "nobody asked for it"
+
+
+# a large pool -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(600)
+def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
+    settings = Settings(cold_start_budget=1000)
+    paths = make_studies(tmp_path / "studies", 100_000)
+    make_state(tmp_path / "state", paths, settings)
+    labels = sorted((tmp_path / "originals" / "labels").iterdir())
+    plan = next(e for e in State(tmp_path / "state").journal.ledger() if e["event"] == "plan")
+    first = [pick["image"] for pick in plan["details"]["picks"][:4]]
+
+    pool = Pool(start(tmp_path / "studies", tmp_path / "state", cold_start_budget=1000), labels[0].parent)
+    shutil.copy(paths[0], tmp_path / "studies" / "new.png")
+    assert [pool.given(client) for client in ("ann", "bob", "cyd")] == first[:3]
+    true = labels[int(first[0].removeprefix("img_")) % len(labels)]
+    assert pool.save(first[0], "ann", true).status_code == 200 and pool.status()["labelled"] == 1
+    assert pool.given("bob", skip=first[1], reason="blurred") == first[3]
+    _until(lambda: pool.status()["images"] == 100_001)
+    pool.server.stop()
+
+    pool = Pool(start(tmp_path / "studies", tmp_path / "state", cold_start_budget=1000), labels[0].parent)
+    status = pool.status()
+    assert (status["images"], status["labelled"], status["skipped"]) == (100_001, 1, 1)
+    assert status["stage"] == "cold_start" and pool.get("/selection/handouts")["skipped"] == {
+        first[1]: "blurred"
+    }
+    assert [pool.holder(image) for image in first] == [None, None, "cyd", "bob"]
+    assert [pool.given(client, resume=True) for client in ("cyd", "bob")] == first[2:]
+    assert pool.labels_of(first[0])["final"]["info"]["client_id"] == "ann"
