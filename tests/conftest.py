@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,3 +55,19 @@ def database(request: pytest.FixtureRequest) -> str:
         return ""
     cluster: postgres.Cluster = request.getfixturevalue("postgresql")
     return cluster.new_database()
+
+
+@pytest.fixture(scope="module")
+def mounted() -> Iterator[Callable[..., None]]:
+    """Mounts with the words of `mount`, until the module ends; skips where that is not allowed."""
+    done: list[str] = []
+
+    def mount(*words: str) -> None:
+        said = subprocess.run(["mount", *words], capture_output=True, text=True)
+        if said.returncode:
+            pytest.skip(f"mounting is not allowed here: {said.stderr.strip()}")
+        done.append(words[-1])
+
+    yield mount
+    for path in dict.fromkeys(done):
+        subprocess.run(["umount", "--lazy", path], check=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,19 +123,3 @@ def new_place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
     for each in made:
         for store in each.stores:
             store.close()
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Mounts with the words of `mount`; skips the test where that is not allowed."""
-    done: list[str] = []
-
-    def mount(*words: str) -> None:
-        said = subprocess.run(["mount", *words], capture_output=True, text=True)
-        if said.returncode:
-            pytest.skip(f"mounting is not allowed here: {said.stderr.strip()}")
-        done.append(words[-1])
-
-    yield mount
-    for path in dict.fromkeys(done):
-        subprocess.run(["umount", "--lazy", path], check=True)
