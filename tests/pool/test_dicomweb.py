@@ -435,8 +435,11 @@ def test_a_damaged_series_is_one_images_fault(opened: Open, orthanc: Orthanc) ->
 
 def test_notes_of_clients_are_kept(opened: Open, files: dict[str, Dataset], tmp_path: Path) -> None:
     pool, image = opened(), uid(files["phantom_000"])
-    pool.update_image_info(image, {"strategy": {"auto": {"ts": 1}}})
-    assert opened().get_image_info(image)["strategy"] == {"auto": {"ts": 1}}
+    pool.update_image_info(image, {"reader": "two"})
+    pool.update_image_info(image, {"strategy": {"auto": {"ts": 1}}})  # of each click: in memory only
+    assert pool.get_image_info(image)["strategy"] == {"auto": {"ts": 1}}
+    again = opened().get_image_info(image)
+    assert again["reader"] == "two" and "strategy" not in again
     assert json.dumps(pool.json()) and set(pool.json()["objects"]) == set(pool.list_images())
     for refused in (
         lambda: pool.add_image("x", "x.png", {}),
