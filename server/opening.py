@@ -1,17 +1,29 @@
-"""Opening a pool's state: alone, or beside other servers of the same pool."""
+"""Opening a pool: its state, alone or beside other servers of the same pool, and its images and labels."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from monailabel.config import settings
+from monailabel.interfaces.datastore import Datastore
 from sqlalchemy.exc import SQLAlchemyError
 
+from bundle_configs import Bundle
 from pool.database import Busy, reason_of
+from pool.datastore import InUse, PoolDatastore
+from pool.dicom_server import ServerError
+from pool.dicomweb import DicomWebPool, search_filters
 from pool.state import State
 from server.config import ConfigError
 
+logger = logging.getLogger(__name__)
 _PATIENCE = 10.0  # seconds: a server that was just killed may need a moment to let go
 
 
@@ -51,3 +63,61 @@ def trains_now(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def open_datastore(
+    studies: str,
+    bundle: Bundle,
+    modality: str,
+    folder: Path,
+    changed: Callable[[], None],
+    saved: Callable[[str, str, dict[str, Any]], None],
+    read_only: bool,
+) -> Datastore:
+    """A checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
+
+    :param modality: instead of the bundle's own, separated by commas
+    :param read_only: True in the children
+
+    Raises ConfigError.
+    """
+    try:
+        if not studies.startswith(("http://", "https://")):
+            return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved)
+        pool = _dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
+    except InUse as error:
+        raise ConfigError(str(error)) from None
+    except ServerError as error:
+        raise ConfigError(f"--studies {studies}: {error.detail}") from error
+    if not read_only:
+        logger.info("DICOMweb pool %s: %d series", studies, len(pool.list_images()))
+        if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
+            logger.warning("dcmqi is not installed: predictions asked for with output=dicom_seg will fail")
+    return pool
+
+
+def _dicomweb(
+    url: str,
+    bundle: Bundle,
+    modality: str,
+    folder: Path,
+    changed: Callable[[], None],
+    saved: Callable[[str, str, dict[str, Any]], None],
+    read_only: bool,
+) -> DicomWebPool:
+    """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
+    if kind := settings.MONAI_LABEL_DATASTORE:
+        raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
+    names = (modality or ",".join(bundle.get("modalities"))).upper().split(",")
+    cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or folder / "dicom"
+    return DicomWebPool(
+        url,
+        Path(cache) / hashlib.sha256(url.encode()).hexdigest()[:8],
+        bundle.get("labels"),
+        search_filters([name.strip() for name in names if name.strip()]),
+        colors=bundle.get("colors"),
+        codes=bundle.get("codes"),
+        changed=changed,
+        saved=saved,
+        read_only=read_only,
+    )

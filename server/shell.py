@@ -13,8 +13,8 @@ import hashlib
 import logging
 import multiprocessing
 import re
-import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,6 @@ from typing import Any
 
 from fastapi import HTTPException
 from filelock import FileLock, Timeout
-from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -34,14 +33,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle_configs import Bundle
 from infers.encoders import check_encoder
 from infers.segmentation import SegmentationInfer
-from pool.datastore import InUse, PoolDatastore
-from pool.dicom_server import ServerError
-from pool.dicomweb import DicomWebPool, search_filters
+from pool.dicomweb import DicomWebPool
 from pool.store import PoolStore
 from server import config
 from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
-from server.opening import open_state, trains_now
+from server.opening import open_datastore, open_state, trains_now
 from server.routes import add_routes
 from strategies.context import Context, Pool
 from strategies.identity import current_user, plain_text
@@ -104,6 +101,7 @@ class Shell:
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
         self.context = Context(self.state, chosen.settings, key)
         self._background: Background | None = None
+        self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels the ledger misses
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -124,50 +122,16 @@ class Shell:
     # parts of the app ---------------------------------------------------------------------------------
 
     def init_datastore(self) -> Datastore:
-        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError when it is down."""
-        studies: str = self.studies.strip()  # type: ignore[attr-defined]
-        if studies.startswith(("http://", "https://")):
-            return self._dicomweb(studies.rstrip("/"))
-        try:
-            return PoolDatastore(
-                studies,
-                self.bundle.get("labels"),
-                changed=self.wake,
-                read_only=not self.in_server,
-                saved=self._label_saved,
-            )
-        except InUse as error:
-            raise config.ConfigError(str(error)) from None
-
-    def _dicomweb(self, url: str) -> Datastore:
-        """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
-        if kind := settings.MONAI_LABEL_DATASTORE:
-            raise config.ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
-        modality = self.context.settings.modality or ",".join(self.bundle.get("modalities"))
-        modalities = [name.strip().upper() for name in modality.split(",") if name.strip()]
-        cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or self.state.folder / "dicom"
-        folder = Path(cache) / hashlib.sha256(url.encode()).hexdigest()[:8]
-        try:
-            pool = DicomWebPool(
-                url,
-                folder,
-                self.bundle.get("labels"),
-                search_filters(modalities),
-                colors=self.bundle.get("colors"),
-                codes=self.bundle.get("codes"),
-                changed=self.wake,
-                read_only=not self.in_server,
-                saved=self._label_saved,
-            )
-        except ServerError as error:
-            raise config.ConfigError(f"--studies {url}: {error.detail}") from error
-        if self.in_server:
-            logger.info("DICOMweb pool %s: %d series, files in %s", url, len(pool.list_images()), folder)
-            if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
-                logger.warning(
-                    "dcmqi is not installed: predictions asked for with output=dicom_seg will fail"
-                )
-        return pool
+        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError."""
+        return open_datastore(
+            self.studies.strip(),  # type: ignore[attr-defined]
+            self.bundle,
+            self.context.settings.modality,
+            self.state.folder,
+            changed=self.wake,
+            saved=self._label_saved,
+            read_only=not self.in_server,
+        )
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -205,6 +169,9 @@ class Shell:
         self.wake()
 
     def _missing(self) -> list[str]:
+        while self._unwritten:
+            self._note_label(*self._unwritten[0])
+            self._unwritten.popleft()
         store = self.datastore()
         store.take_over_changes()
         steps = missing(self.context, store)
@@ -237,14 +204,19 @@ class Shell:
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
         who = plain_text(current_user.get() or info.get("client_id") or "anonymous")
+        note = (image, tag, who, dict(info))
         try:
-            if tag == DefaultLabelTag.FINAL:
-                self.state.handouts.labelled(image, who, dict(info))
-            else:
-                self.state.journal.log("label", image, {"tag": tag, "client": who})
+            self._note_label(*note)
         except SQLAlchemyError:  # the label is kept, which is what counts
-            logger.exception("The ledger misses the label of %s", image)
+            logger.exception("The ledger will have the label of %s when it can be written again", image)
+            self._unwritten.append(note)
         self.wake()
+
+    def _note_label(self, image: str, tag: str, who: str, info: dict[str, Any]) -> None:
+        if tag == DefaultLabelTag.FINAL:
+            self.state.handouts.labelled(image, who, info)
+        else:
+            self.state.journal.log("label", image, {"tag": tag, "client": who})
 
     # requests -----------------------------------------------------------------------------------------
 

@@ -146,6 +146,7 @@ def test_a_full_state_folder_loses_no_label_and_goes_on_when_there_is_room(small
     assert small.given("another") not in {last, *(lease["image"] for lease in held)}
     assert small.save(small.given("full state", resume=True), "full state").status_code == 200
     assert small.status()["labelled"] == labelled + 2
+    _until(lambda: "label" in [event for event, _ in small.events(last)])  # the ledger catches up
 
 
 def test_a_second_label_keeps_the_first_and_who_made_it(small: Pool) -> None:
