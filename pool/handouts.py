@@ -167,6 +167,11 @@ class Handouts:
         now = self.now()
         return [_handout(row) for row in self._db.read(_open()) if row.expires > now]
 
+    def held(self) -> list[str]:
+        """Images in somebody's hands: what `open` says, without the rest, for every click."""
+        table, now = schema.handouts.c, self.now()
+        return [row.image for row in self._db.read(_open(table.image, table.expires)) if row.expires > now]
+
     def skipped(self) -> dict[str, str]:
         """Skipped images with the reason."""
         return {row.image: row.reason for row in self._db.read(sa.select(schema.skips))}
@@ -177,10 +182,11 @@ class Handouts:
         return self._clock.now(rows[0].now if rows else 0.0)
 
 
-def _open() -> sa.Select[Any]:
+def _open(*columns: sa.Column[Any]) -> sa.Select[Any]:
     """All leases, oldest first. Ordered by the id alone, SQLite would walk the whole history for them."""
     table = schema.handouts.c
-    return sa.select(schema.handouts).where(table.ended.is_(None)).order_by(table.created, table.id)
+    query = sa.select(*(columns or table)).where(table.ended.is_(None))
+    return query.order_by(table.created, table.id)
 
 
 def _handout(row: sa.Row[Any], again: str | None = None) -> Handout:
