@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset, validate_file_meta
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     CTImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -151,5 +152,11 @@ def set_window(made: Dataset, low: float, high: float) -> None:
     made.WindowCenter, made.WindowWidth = ds((low + high) / 2), ds(max(high - low, 1e-6))
 
 
+def mm(value: float) -> str:
+    """A spacing as a decimal string, without the noise of NIfTI's single precision."""
+    return ds(float(f"{value:.7g}"))
+
+
 def ds(value: float) -> str:
+    """A decimal string of 16 characters at most."""
     return str(format_number_as_ds(float(value)))

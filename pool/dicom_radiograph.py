@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pool.dicom_header import VOLUMES, Given, Ids, ds, new_image, set_window, storage_of
+from pool.dicom_header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
 from pool.images import ImageError, read_array, to_grey
 
 
@@ -24,7 +24,7 @@ def radiograph(path: Path, given: Given, ids: Ids) -> Dataset:
         made.LossyImageCompression, made.LossyImageCompressionMethod = "01", "ISO_10918_1"
         made.LossyImageCompressionRatio = ds(max(1.0, round(plane.size / path.stat().st_size, 2)))
     if spacing:
-        rows, columns = ds(spacing[1]), ds(spacing[0])
+        rows, columns = mm(spacing[1]), mm(spacing[0])
         made.ImagerPixelSpacing = [rows, columns]  # at the detector
         if given.modality == "CR":
             made.PixelSpacing = [rows, columns]

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from pydicom.dataset import Dataset
 
-from pool.dicom_header import VOLUMES, Given, Ids, ds, new_image, set_window, storage_of
+from pool.dicom_header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
 from pool.images import ImageError
 
 _STRAIGHT = 1e-3  # cosine between two axes that counts as a right angle
@@ -76,8 +76,8 @@ def slices(path: Path, volume: nibabel.Nifti1Image, given: Given, ids: Ids) -> I
         made.FrameOfReferenceUID, made.PositionReferenceIndicator = ids.frame, ""
         made.ImageOrientationPatient = [ds(value) for value in (*along, *down)]
         made.ImagePositionPatient = [ds(value) for value in affine[:3, 3] + k * affine[:3, 2]]
-        made.PixelSpacing = [ds(lengths[1]), ds(lengths[0])]
-        made.SliceThickness, made.PatientPosition = ds(lengths[2]), ""
+        made.PixelSpacing = [mm(lengths[1]), mm(lengths[0])]
+        made.SliceThickness, made.PatientPosition = mm(lengths[2]), ""
         _scanner(made, given.modality, lengths[2])
         yield made
 
@@ -90,4 +90,4 @@ def _scanner(made: Dataset, modality: str, distance: float) -> None:
     made.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
     made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
     made.MRAcquisitionType, made.EchoTime, made.RepetitionTime, made.EchoTrainLength = "", None, None, None
-    made.SpacingBetweenSlices = ds(distance)
+    made.SpacingBetweenSlices = mm(distance)

@@ -75,11 +75,12 @@ def send(series: Series, server: DicomServer) -> int:
 
 def patient_of(name: str, pattern: str) -> str:
     """What tells the patient: the pattern's first group (or all that it matches) in a file's name without
-    the extension. Raises ImageError when the pattern does not match."""
+    the extension. Raises ImageError when that is nothing."""
     found = re.search(pattern, name)
-    if not found:
-        raise ImageError(f"{name}: --patient {pattern!r} does not match it; every file needs a patient")
-    return str(found.group(1) if found.groups() else found.group())
+    told = found and (found.group(1) if found.groups() else found.group())
+    if not told:
+        raise ImageError(f"{name}: --patient {pattern!r} finds no patient in it; every file needs one")
+    return told
 
 
 def find_files(source: Path) -> list[Path]:
