@@ -139,8 +139,9 @@ def new_image(ids: Ids, given: Given, number: int, pixels: np.ndarray, stored: S
     made.Rows, made.Columns = pixels.shape
     made.BitsAllocated = made.BitsStored = stored.bits
     made.HighBit = stored.bits - 1
-    made.RescaleIntercept, made.RescaleSlope = ds(stored.intercept), ds(stored.slope)
-    made.RescaleType = "HU" if given.modality == "CT" else "US"
+    if given.modality != "MR" or (stored.slope, stored.intercept) != (1, 0):  # MR has none by itself
+        made.RescaleIntercept, made.RescaleSlope = ds(stored.intercept), ds(stored.slope)
+        made.RescaleType = "HU" if given.modality == "CT" else "US"
     data = pixels.tobytes()
     made.PixelData = data + b"\0" * (len(data) % 2)
     made["PixelData"].VR = "OB" if stored.bits == 8 else "OW"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 
 from pool.dicom_header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
 from pool.images import ImageError, read_array, to_grey
@@ -42,7 +44,21 @@ def _digital(made: Dataset, path: Path) -> None:
     made.ImageType = ["DERIVED", "PRIMARY", ""]
     made.ImageLaterality, made.DetectorType = "U", ""
     made.BurnedInAnnotation = "YES"  # nobody looked: the cautious answer
-    made.AnatomicRegionSequence = made.AcquisitionContextSequence = []
+    made.PositionerType, made.AcquisitionContextSequence = "", []
+    made.AnatomicRegionSequence = _regions(made.BodyPartExamined)
+    del made.PatientOrientation  # DX wants a value, which a picture does not tell
+
+
+def _regions(body_part: str) -> list[Dataset]:
+    """The code of a body part (DICOM PS3.16, CID 4031); none for an unknown one."""
+    region, known = Dataset(), cast(Any, codes.cid4031)
+    for name in known.dir():
+        if name.upper() == body_part:
+            code = getattr(known, name)
+            region.CodeValue, region.CodingSchemeDesignator = code.value, code.scheme_designator
+            region.CodeMeaning = code.meaning
+            return [region]
+    return []
 
 
 def _plane(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
