@@ -17,7 +17,7 @@ from typing import Any
 import typer
 from tqdm import tqdm
 
-from pool.files import write_atomically
+from pool.files import remove_leftovers, write_atomically
 
 
 class DataError(ValueError):
@@ -79,6 +79,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
     done = _claim(plan, out)
     parts = out / "unfinished"
     parts.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)  # of a run that was killed
     failed: dict[str, str] = {}
     for name, content in plan.files.items():
         write_atomically(out / name, content)

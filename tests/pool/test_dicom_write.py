@@ -137,6 +137,21 @@ def test_headers_say_what_viewers_need_and_nothing_of_the_patient(tmp_path: Path
     assert "Doe" not in text and "Jane" not in text and first.PatientIdentityRemoved == "YES"
 
 
+def test_real_volumes_lie_where_they_were(tmp_path: Path, real_data: Path) -> None:
+    paths = sorted((real_data / "hippocampus" / "images").glob("*.nii.gz"))[:5]
+    if not paths:
+        pytest.skip("no hippocampus volumes there")
+    for path in paths:
+        scan = nibabel.load(path)
+        write(describe(path, Given("MR"), path.name), tmp_path / path.name)
+        values = np.asarray(scan.dataobj)
+        expected, got, expected_affine, affine = same_body(
+            (values, scan.affine), read_back(tmp_path / path.name)
+        )
+        assert np.allclose(got, expected, atol=0.501 * np.ptp(values) / 65_535)
+        assert np.allclose(affine, expected_affine, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
