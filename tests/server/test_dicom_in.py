@@ -160,3 +160,10 @@ def test_pictures_become_a_pool_that_our_app_serves(
     assert np.allclose(np.linalg.norm(affine[:3, :2], axis=0), 0.6)
     assert annotator.status()["images"] == 4 and annotator.status()["labelled"] == 1
     assert len(orthanc.find("SEG")) == 1
+    viewer = f"{server.url}/proxy/dicom"  # what OHIF asks: the list of studies, and the pixels of an image
+    studies = requests.get(f"{viewer}/qido/studies", timeout=30).json()
+    assert row["StudyInstanceUID"] in {study["0020000D"]["Value"][0] for study in studies}
+    image = images_on(orthanc, answer["id"])[0]
+    place = f"studies/{row['StudyInstanceUID']}/series/{answer['id']}/instances/{image.SOPInstanceUID}"
+    frame = requests.get(f"{viewer}/wado/{place}/frames/1", timeout=30)
+    assert frame.ok and image.PixelData[:1000] in frame.content
