@@ -43,6 +43,17 @@ def first_smallest(values: FloatArray) -> int:
     return int(np.argmax(values <= values.min() * (1 + ROUNDING)))
 
 
+def first_largest(values: FloatArray) -> int:
+    """Index of the largest of `values` (N >= 1); the first of those that tie but for rounding."""
+    return int(np.argmax(values >= values.max() - ROUNDING * np.abs(values).max()))
+
+
+def unit_rows(points: FloatArray) -> FloatArray:
+    """Each row of `points` (N, D) divided by its length; a row of zeros stays as it is."""
+    length = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
+    return np.divide(points, length, out=np.zeros_like(points), where=length > 0)
+
+
 def farthest_points(points: FloatArray, nearest: FloatArray, count: int) -> tuple[IntArray, FloatArray]:
     """Greedy farthest-point selection (Levy et al., arXiv 2601.18532, section 3.1.5).
 
