@@ -7,7 +7,14 @@ import numpy.typing as npt
 from sklearn.cluster import AgglomerativeClustering, Birch
 from threadpoolctl import threadpool_limits
 
-from strategies.selectors.checks import FloatArray, IntArray, RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.checks import (
+    FloatArray,
+    IntArray,
+    RowNumbers,
+    check_budget,
+    check_points,
+    check_rows,
+)
 from strategies.selectors.cluster import count_distinct, numbered_by_size
 from strategies.selectors.distances import unit_rows
 from strategies.selectors.selection import Selection
@@ -27,12 +34,12 @@ def calr(
 ) -> Selection:
     """Agglomerative clustering to budget clusters, and the candidate of each with the highest density.
 
-    CALR, Jin et al., "Cold-start active learning for image classification", Information Sciences 616, 2022, as
-    CSAL-3D (MICCAI 2025) compares it; see `docs/selection.md`. The information density of a row is its mean
-    cosine similarity to the unlabelled rows of its cluster (itself among them, which changes no order); that
-    of a row of zeros is 0. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few thousand
-    subclusters are merged by Ward. Largest cluster first, ties to the lowest label, then to the lowest row.
-    With fewer clusters than picks, each gives another in turn.
+    CALR, Jin et al., "Cold-start active learning for image classification", Information Sciences 616, 2022,
+    as CSAL-3D (MICCAI 2025) compares it; see `docs/selection.md`. The information density of a row is its
+    mean cosine similarity to the unlabelled rows of its cluster (itself among them, which changes no order);
+    that of a row of zeros is 0. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few
+    thousand subclusters are merged by Ward. Largest cluster first, ties to the lowest label, then to the
+    lowest row. With fewer clusters than picks, each gives another in turn.
 
     Args:
         features, budget, labelled, candidates, labels: as in `kmeans_to_budget`.

@@ -1,5 +1,7 @@
-"""Distances to near rows, without a matrix of all pairs. Neighbours are found by scikit-learn; their distances
-are then worked out by differences, which unlike its matrix products lose no digits.
+"""Distances to near rows, without a matrix of all pairs.
+
+Neighbours are found by scikit-learn; their distances are then worked out by differences, which unlike its
+matrix products lose no digits.
 """
 
 from __future__ import annotations

@@ -33,10 +33,11 @@ def typiclust(
     """The most typical candidate of the least covered, then largest clusters.
 
     TypiClust, Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML 2022, section 3.2; see
-    `docs/selection.md`. All rows, labelled ones too, are clustered by k-means into min(labelled + budget, 500)
-    clusters; those with the fewest labelled rows come first, then those with the most rows, then the lowest
-    label. Typicality is 1 / (mean distance to the min(20, n_c - 1) nearest members), labelled or not; that of
-    a lone row is 0. Ties go to the lowest row. With fewer clusters than picks, each gives another in turn.
+    `docs/selection.md`. All rows, labelled ones too, are clustered by k-means into min(labelled + budget,
+    500) clusters; those with the fewest labelled rows come first, then those with the most rows, then the
+    lowest label. Typicality is 1 / (mean distance to the min(20, n_c - 1) nearest members), labelled or not;
+    that of a lone row is 0. Ties go to the lowest row. With fewer clusters than picks, each gives another in
+    turn.
 
     Args:
         features, budget, labelled, candidates, seed: as in `kmeans_to_budget`.
