@@ -16,7 +16,7 @@ from strategies.selectors.checks import (
     check_rows,
 )
 from strategies.selectors.cluster import count_distinct, numbered_by_size
-from strategies.selectors.distances import unit_rows
+from strategies.selectors.distances import dissimilarity
 from strategies.selectors.selection import Selection
 from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
 
@@ -36,10 +36,10 @@ def calr(
 
     CALR, Jin et al., "Cold-start active learning for image classification", Information Sciences 616, 2022,
     as CSAL-3D (MICCAI 2025) compares it; see `docs/selection.md`. The information density of a row is its
-    mean cosine similarity to the unlabelled rows of its cluster (itself among them, which changes no order);
-    that of a row of zeros is 0. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few
-    thousand subclusters are merged by Ward. Largest cluster first, ties to the lowest label, then to the
-    lowest row. With fewer clusters than picks, each gives another in turn.
+    mean cosine similarity to the other unlabelled rows of its cluster, 1 for a lone row; a row of zeros is
+    similar to none. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few thousand
+    subclusters are merged by Ward. Largest cluster first, ties to the lowest label, then to the lowest row.
+    With fewer clusters than picks, each gives another in turn.
 
     Args:
         features, budget, labelled, candidates, labels: as in `kmeans_to_budget`.
@@ -58,9 +58,8 @@ def calr(
     clusters = largest_first(groups, rows.unlabelled) if count else []
     density = np.zeros(len(array))
     for members in clusters:
-        units = unit_rows(array[members])
-        density[members] = units @ units.mean(axis=0)
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(density))
+        density[members] = 1.0 - dissimilarity(array[members])
+    turns = take_turns(clusters, groups, rows.candidates, count, by_score(density, scale=1.0))
     evidence = {
         "role": turns.role("densest"),
         "cluster": turns.cluster,

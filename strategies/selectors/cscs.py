@@ -69,7 +69,7 @@ def cscs(
     typicality, score = np.zeros(len(array)), np.zeros(len(array))
     gamma = dcr = 0.0
     if count:
-        typicality[rows.unlabelled] = 1.0 / (mean_nearest(array[rows.unlabelled], NEIGHBOURS) + EPS)
+        typicality[rows.unlabelled] = 1.0 / np.maximum(mean_nearest(array[rows.unlabelled], NEIGHBOURS), EPS)
         dcr = _spearman(unsure[rows.unlabelled], typicality[rows.unlabelled])
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:

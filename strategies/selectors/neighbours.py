@@ -7,6 +7,7 @@ matrix products lose no digits.
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
@@ -47,8 +48,12 @@ def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:
 def count_within(points: FloatArray, others: FloatArray, radius: float) -> IntArray:
     """At least as many rows of `others` (m, D) as lie within `radius` of each row of `points`: (n,).
 
-    An upper bound: it counts a little beyond the radius, since the arithmetic is that of matrix products.
+    An upper bound: it counts a little beyond the radius, since its arithmetic is not that of `distances`.
     """
+    if points.shape[1] <= _FEW_COLUMNS:
+        tree = cKDTree(others)
+        found = tree.query_ball_point(points, radius * (1 + 1e-9), return_length=True, workers=1)
+        return np.asarray(found, dtype=np.int64)
     counts = np.zeros(len(points), dtype=np.int64)
     middle = others.mean(axis=0)
     a, b = points - middle, others - middle

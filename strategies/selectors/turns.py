@@ -117,6 +117,6 @@ def _turns(
         turn += 1
 
 
-def by_score(score: FloatArray) -> Choice:
-    """Choose the row with the highest score; rows that tie but for rounding: the lowest."""
-    return lambda members, open_rows: int(open_rows[first_largest(score[open_rows])])
+def by_score(score: FloatArray, scale: float = 0.0) -> Choice:
+    """Choose the row with the highest score; rows that tie but for rounding (`first_largest`): the lowest."""
+    return lambda members, open_rows: int(open_rows[first_largest(score[open_rows], scale)])

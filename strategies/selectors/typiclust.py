@@ -66,7 +66,7 @@ def typiclust(
     for members in clusters:
         reach[members] = mean_nearest(array[members], NEIGHBOURS)
         if len(members) > 1:
-            typicality[members] = 1.0 / (reach[members] + EPS)
+            typicality[members] = 1.0 / np.maximum(reach[members], EPS)
     turns = take_turns(clusters, groups, rows.candidates, count, by_score(-reach))
     evidence = {
         "role": turns.role("most typical"),

@@ -17,7 +17,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.distances import first_largest, unit_rows
+from strategies.selectors.distances import dissimilarity, first_largest
 from strategies.selectors.kernel_kmeans import kernel_kmeans
 from strategies.selectors.selection import Selection
 from strategies.selectors.turns import Turns, cluster_rows, largest_first, take_turns
@@ -131,13 +131,13 @@ def _gated(
     clusters = largest_first(groups, rows.unlabelled) if count else []
     strange = np.zeros(len(points))
     for members in clusters:
-        strange[members] = _dissimilarity(points[members])
+        strange[members] = dissimilarity(points[members])
 
     def choose(_: IntArray, open_rows: IntArray) -> int:
         gate: list[int] = []
         left = open_rows
         while len(gate) < n_cand and len(left):
-            best = first_largest(-strange[left])
+            best = first_largest(-strange[left], scale=1.0)
             gate.append(int(left[best]))
             left = np.delete(left, best)
         return max(gate, key=lambda row: (uncertainty[row], -row))
@@ -145,22 +145,12 @@ def _gated(
     return take_turns(clusters, groups, rows.candidates, count, choose), (strange, clusters)
 
 
-def _dissimilarity(points: FloatArray) -> FloatArray:
-    """Mean of 1 - cosine similarity of each row to the others: (n,); 0 for a lone row. Linear in n."""
-    others = len(points) - 1
-    if others == 0:
-        return np.zeros(1)
-    units = unit_rows(points)
-    similar = units @ units.sum(axis=0) - np.einsum("ij,ij->i", units, units)
-    return np.maximum((others - similar) / others, 0.0)
-
-
 def _evidence(turns: Turns, found: tuple[FloatArray, list[IntArray]]) -> dict[str, npt.NDArray[np.generic]]:
     strange, clusters = found
     rank = np.zeros(len(strange), dtype=np.int64)
     for members in clusters:
         rank[members[np.argsort(strange[members], kind="stable")]] = np.arange(1, len(members) + 1)
-    typicality = np.where(turns.size > 1, 1.0 / (strange[turns.picks] + EPS), 0.0)
+    typicality = np.where(turns.size > 1, 1.0 / np.maximum(strange[turns.picks], EPS), 0.0)
     return {
         "cluster": turns.cluster,
         "cluster_size": turns.size,

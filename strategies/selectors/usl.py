@@ -76,7 +76,8 @@ def usl(
     clusters = largest_first(groups, rows.unlabelled) if count else []
     density = np.zeros(len(array))
     if count:
-        density[rows.unlabelled] = 1.0 / (mean_nearest(array[rows.unlabelled], neighbours) + EPS)
+        spread = mean_nearest(array[rows.unlabelled], neighbours)
+        density[rows.unlabelled] = 1.0 / np.maximum(spread, EPS)
     open_clusters = [found for c in clusters if len(found := np.intersect1d(c, rows.candidates))]
     near = np.zeros(len(array))
     for _ in range(iterations - 1 if count else 0):
@@ -100,5 +101,5 @@ def _crowding(points: FloatArray, groups: IntArray, picks: Sequence[int], alpha:
     total = np.zeros(len(points))
     for pick in picks:
         other = groups != groups[pick]
-        total += np.where(other, 1.0 / (distances(points, points[pick]) + EPS) ** alpha, 0.0)
+        total += np.where(other, 1.0 / np.maximum(distances(points, points[pick]), EPS) ** alpha, 0.0)
     return total
