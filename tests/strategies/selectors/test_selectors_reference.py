@@ -121,5 +121,5 @@ def test_radius_is_the_largest_with_pure_balls(methods: ModuleType, kind: str) -
         assert delta >= least * (1 - 1e-15)
         assert not ((gaps > least * (1 + 1e-12)) & (gaps <= delta)).any()
         if len(set(np.delete(labels, labelled))) > 1:  # with one label delta is itself such a distance
-            picks = methods.probcover(points.tolist(), budget, delta, labelled)
+            picks = methods.probcover(points.tolist(), budget, delta * (1 - 1e-12), labelled)
             assert chosen.picks.tolist() == picks
