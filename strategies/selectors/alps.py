@@ -31,7 +31,7 @@ def alps(
         features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
 
     Returns:
-        Evidence: `role` ("centre", or "next in cluster"), `cluster`, `cluster_size` and `distance` to the
+        Evidence: `role` ("centre", or "runner-up"), `cluster`, `cluster_size` and `distance` to the
         centre.
 
     Raises:

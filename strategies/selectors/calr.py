@@ -46,7 +46,7 @@ def calr(
         seed: of the sample by which Birch's threshold is chosen.
 
     Returns:
-        Evidence: `role` ("densest", or "next in cluster"), `cluster`, `cluster_size` and `density`.
+        Evidence: `role` ("densest", or "runner-up"), `cluster`, `cluster_size` and `density`.
 
     Raises:
         ValueError: features, labels, budget or row numbers out of range (see `checks`).

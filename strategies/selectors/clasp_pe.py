@@ -54,8 +54,8 @@ def clasp_pe(
         foreground: share of the picks that goes to the classes, in [0, 1].
 
     Returns:
-        Evidence: `role` ("class" or "image"), `class` (from 0; -1 for the image's entropy), `uncertainty` of
-        the image, `class_entropy` of that class (the image's for -1) and `score`, log s + g.
+        Evidence: `role` ("the image", "class 1", ...), `class` (from 0; -1 for the image's entropy),
+        `uncertainty` of the image, `class_entropy` of that class (the image's for -1) and `score`, log s + g.
 
     Raises:
         ValueError: an argument out of range, or negative entropies (see `checks`).
@@ -77,8 +77,9 @@ def clasp_pe(
         at = int(np.argmax(noised[left, stratum]))
         picks[step], strata[step] = left[at], stratum
         left, given[stratum] = np.delete(left, at), given[stratum] + 1
+    names = np.array(["the image", *(f"class {c + 1}" for c in range(scores.shape[1] - 1))])
     evidence = {
-        "role": np.where(strata == 0, "image", "class"),
+        "role": names[strata],
         "class": strata - 1,
         "uncertainty": scores[picks, 0],
         "class_entropy": scores[picks, strata],

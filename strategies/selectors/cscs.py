@@ -54,7 +54,7 @@ def cscs(
         uncertainty: (N,) one value per row; those of labelled rows are ignored and may be NaN.
 
     Returns:
-        Evidence: `role` ("typical and uncertain", or "next in cluster"), `cluster`, `cluster_size`,
+        Evidence: `role` ("typical and uncertain", or "runner-up"), `cluster`, `cluster_size`,
         `typicality`, `uncertainty`, `score`, and `gamma` and `dcr`, the same for all.
 
     Raises:

@@ -36,7 +36,7 @@ def kmeans_to_budget(
         labels: (N,) integers, a clustering one already has, instead of k-means.
 
     Returns:
-        Evidence: `role` ("medoid", or "next in cluster"), `cluster`, `cluster_size` and `distance`, the mean
+        Evidence: `role` ("medoid", or "runner-up"), `cluster`, `cluster_size` and `distance`, the mean
         distance to the members of the cluster.
 
     Raises:

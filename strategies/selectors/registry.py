@@ -5,7 +5,7 @@ A new method is one file beside this one, one entry here, and one row in `docs/s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,14 @@ class Method:
     reason: str
     deterministic: bool = False
 
+    def explain(self, evidence: Mapping[str, Any]) -> str:
+        """The sentence for one pick; clusters count from 1 for people."""
+        shown = dict(evidence)
+        if "cluster" in shown:
+            shown["cluster"] += 1
+        said = self.reason.format(**shown)
+        return said[:1].upper() + said[1:]
+
     @property
     def values(self) -> list[str]:
         """Names of the arguments of `select` with one value per row."""
@@ -93,8 +101,16 @@ def _by_entropy(select: Callable[..., Selection]) -> Callable[..., Selection]:
     return run
 
 
-def _method(select: Callable[..., Selection], paper: str, needs: str, *texts: str, **more: Any) -> Method:
-    return Method(select, paper, frozenset(needs.split()), "model" not in needs.split(), *texts, **more)
+def _method(
+    select: Callable[..., Selection],
+    paper: str,
+    needs: str,
+    text: str,
+    reason: str,
+    deterministic: bool = False,
+) -> Method:
+    wanted = frozenset(needs.split())
+    return Method(select, paper, wanted, "model" not in wanted, text, reason, deterministic)
 
 
 _UNSURE = "The model is unsure about it (entropy {raw_entropy:.3f} nats)"
@@ -235,6 +251,6 @@ METHODS: dict[str, Method] = {
         "arXiv 2601.13677",
         "uncertainty class_entropy model",
         "Entropy shared out among the classes, with noise that fades from round to round (ClaSP PE)",
-        "Drawn by the {role}'s entropy ({class_entropy:.3g} nats), with noise.",
+        "Drawn by the entropy of {role} ({class_entropy:.3g} nats), with noise.",
     ),
 }

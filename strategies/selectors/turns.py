@@ -35,8 +35,8 @@ class Turns:
     turn: IntArray
 
     def role(self, first: str) -> npt.NDArray[np.str_]:
-        """`first` for picks of the first turn, "next in cluster" for those of later turns."""
-        return np.where(self.turn == 0, first, "next in cluster")
+        """`first` for picks of the first turn, "runner-up" for those of later turns."""
+        return np.where(self.turn == 0, first, "runner-up")
 
 
 def kmeans(points: FloatArray, k: int, seed: int) -> IntArray:

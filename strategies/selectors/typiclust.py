@@ -44,7 +44,7 @@ def typiclust(
         labels: (N,) integers, a clustering of all rows, labelled ones too, instead of k-means.
 
     Returns:
-        Evidence: `role` ("most typical", or "next in cluster"), `cluster`, `cluster_size`, `typicality` and
+        Evidence: `role` ("most typical", or "runner-up"), `cluster`, `cluster_size`, `typicality` and
         `labelled_in_cluster` before the call.
 
     Raises:

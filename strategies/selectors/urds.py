@@ -52,7 +52,7 @@ def urds(
             best are 3 for heart and spleen, 5 for brain tumours (20 picks).
 
     Returns:
-        Evidence: `role` ("uncertain and typical", or "next in cluster"), `cluster`, `cluster_size`,
+        Evidence: `role` ("uncertain and typical", or "runner-up"), `cluster`, `cluster_size`,
         `uncertainty`, `typicality` and `typicality_rank` in the cluster (1 is the most typical).
 
     Raises:

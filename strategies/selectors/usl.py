@@ -59,7 +59,7 @@ def usl(
         iterations: how often the picks are worked out, at least 1; with 1 there is no regularisation.
 
     Returns:
-        Evidence: `role` ("dense", or "next in cluster"), `cluster`, `cluster_size`, `density` (U),
+        Evidence: `role` ("dense", or "runner-up"), `cluster`, `cluster_size`, `density` (U),
         `regularisation` (weight * R) and `score`, their difference.
 
     Raises:

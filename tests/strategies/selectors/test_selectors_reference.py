@@ -11,7 +11,7 @@ import pytest
 
 from strategies import selectors
 
-CASES = 120
+CASES = 60
 Case = dict[str, Any]
 
 
