@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+_FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
+
 
 class Bundle:
     """The configuration of one app, read with MONAI's ConfigParser.
@@ -21,7 +23,7 @@ class Bundle:
         self.name, self.values = name, dict(overrides or {})
         folder = Path(__file__).parent / name / "configs"
         self._parser = ConfigParser()
-        self._parser.read_config(str(folder / "train.yaml"))
+        self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
         self._parser.update(self.values)
 
     def get(self, key: str) -> Any:
@@ -31,7 +33,12 @@ class Bundle:
     @property
     def overrides(self) -> list[str]:
         """Keys that `--conf` may change."""
-        return list(self._parser.get_parsed_content("overrides"))
+        return [*self.get("overrides"), *(self.get("pretrain_overrides") if self.pretrains else [])]
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the app has self-supervised pretraining."""
+        return "pretrain_network" in self._parser
 
     def check(self, overrides: Mapping[str, Any]) -> None:
         """Raises ValueError when the network cannot be built with these values."""
