@@ -21,7 +21,8 @@ from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
 from pool.images import ImageError, fingerprint
-from pool.labels import EXTENSIONS, LabelError, write_label
+from pool.label_writer import write_label
+from pool.labels import EXTENSIONS, LabelError
 
 
 @lru_cache(maxsize=8)
