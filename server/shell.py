@@ -45,6 +45,7 @@ from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies, upcoming
+from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,11 @@ class Shell:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        return {"segmentation": SegmentationTrain(self.state.folder, self.bundle, self.context.settings.seed)}
+        folder, seed = self.state.folder, self.context.settings.seed
+        trainers: dict[str, TrainTask] = {"segmentation": SegmentationTrain(folder, self.bundle, seed)}
+        if self.bundle.pretrains:
+            trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
+        return trainers
 
     def init_strategies(self) -> dict[str, Strategy]:
         return all_strategies(self.context)
@@ -261,6 +266,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if not self.datastore().count_labelled():
+            if model != "pretraining" and not self.datastore().count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

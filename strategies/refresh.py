@@ -23,6 +23,7 @@ from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
+from strategies.judged import judge, to_judge
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -39,6 +40,8 @@ _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorte
 
 def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
     """Images without an embedding of their present file, with its fingerprint; failed ones when changed."""
+    if context.is_pretrained_here:
+        return {}  # comes with `judge`
     have = context.state.embedded(context.encoder_key)
     failed = {image: mark for image, (mark, _) in context.state.failures().items()}
     return {
@@ -54,6 +57,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     models, steps = state.models(), []
     if to_embed(context, datastore, pool):
         steps.append("embed")
+    if to_judge(context, datastore):
+        steps.append("judge")
     if unmapped(context, pool):
         steps.append("map")
     if context.layout() and state.journal.plan(context.cold_key) is None:
@@ -97,6 +102,8 @@ class Refresh(ScoringMethod):
 
     def _run(self, datastore: PoolStore) -> None:
         self._embed(datastore)
+        if self.context.is_pretrained_here:
+            self._judge(datastore)
         pool = Pool.of(self.context, datastore)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: self._step(step, 0, n, time.time()))
@@ -104,8 +111,12 @@ class Refresh(ScoringMethod):
         if layout and self.context.state.journal.plan(self.context.cold_key) is None:
             self._step("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
+        self._follow_model(datastore)
+        self._judge(datastore)
+
+    def _follow_model(self, datastore: PoolStore) -> None:
         self._register_model()
-        self._score(datastore, pool)
+        self._score(datastore, Pool.of(self.context, datastore))
         self._plan_active(datastore, complete=True)
 
     def _step(self, step: str, done: int, total: int, started: float) -> None:
@@ -141,6 +152,15 @@ class Refresh(ScoringMethod):
                 )
 
         self._in_batches("embedding", list(todo), embed)
+
+    def _judge(self, datastore: PoolStore) -> None:
+        """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
+        started = time.time()
+        for done, total in judge(self.context, datastore):
+            self._step("judging with the pretrained network", done, total, started)
+            models, published = self.context.state.models(), model_fingerprint(self.context.model_file)
+            if published and (not models or models[0].fingerprint != published):
+                self._follow_model(datastore)
 
     def _register_model(self) -> None:
         published, models = model_fingerprint(self.context.model_file), self.context.state.models()

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -21,6 +19,7 @@ from filelock import FileLock
 from bundle_configs import Bundle
 from infers.segmentation import model_fingerprint
 from pool.datastore import PoolDatastore
+from tests.volumes import write_volume
 from trainers.pretraining import Pretraining
 from trainers.pretraining_checks import check_pretraining
 
@@ -31,14 +30,6 @@ SMALL = {
     "pretrain_checkpoint_every": 1,
 }
 REQUEST = {"device": "cpu"}
-
-
-def write_volume(path: Path, seed: int, shape: tuple[int, int, int] = (36, 34, 20)) -> None:
-    """A smooth random volume; thinner than a crop along one axis."""
-    rng = np.random.default_rng(seed)
-    coarse = torch.from_numpy(rng.random((1, 1, 5, 5, 5), dtype=np.float32))
-    smooth = torch.nn.functional.interpolate(coarse, shape, mode="trilinear")[0, 0].numpy()
-    nibabel.save(nibabel.Nifti1Image(100 * smooth, np.eye(4)), path)
 
 
 @pytest.fixture(scope="module")
