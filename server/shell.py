@@ -31,7 +31,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
-from infers.encoders import check_encoder
+from infers.pool_encoder import pool_encoder_key
 from infers.segmentation import SegmentationInfer
 from pool.dicomweb import DicomWebPool
 from pool.store import PoolStore
@@ -94,7 +94,8 @@ class Shell:
             )
         chosen = config.parse(conf, Bundle(bundle))
         self.bundle = Bundle(bundle, chosen.overrides)
-        key = check_encoder(chosen.settings.encoder, chosen.settings.encoder_weights or None)
+        settings = chosen.settings
+        key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, self.bundle)
         folder = state_folder(app_dir, studies, chosen.settings.state)
         several = bool(chosen.settings.database) and studies.startswith(("http://", "https://"))
         if self.in_server and not several:
@@ -148,7 +149,7 @@ class Shell:
         return all_strategies(self.context)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        return {"refresh": Refresh(self.context)}
+        return {"refresh": Refresh(self.context, self.bundle)}
 
     # background ---------------------------------------------------------------------------------------
 

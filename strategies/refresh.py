@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from infers.encoders import make_encoder
+from bundle_configs import Bundle
+from infers.pool_encoder import make_pool_encoder
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.database import Busy
-from pool.images import ImageError, unit_range
+from pool.images import ImageError
 from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
@@ -75,12 +75,21 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     return steps
 
 
-class Refresh(ScoringMethod):
-    """Brings the pool's state up to date; resumable, safe to start at any time."""
+def image_entropy(predict: Predictor, path: str) -> float:
+    """Predictive entropy, the mean over all pixels or voxels. Raises ImageError."""
+    parts = [(selectors.mean_entropy(p.numpy()), p[0].numel()) for p in predict.blocks(path)]
+    return sum(entropy * count for entropy, count in parts) / sum(count for _, count in parts)
 
-    def __init__(self, context: Context) -> None:
+
+class Refresh(ScoringMethod):
+    """Brings the pool's state up to date; resumable, safe to start at any time.
+
+    :param bundle: says what the images are
+    """
+
+    def __init__(self, context: Context, bundle: Bundle) -> None:
         super().__init__("Embeds images, lays out the map, scores entropy and plans what to label next")
-        self.context = context
+        self.context, self.bundle = context, bundle
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
@@ -135,13 +144,14 @@ class Refresh(ScoringMethod):
         if not todo:
             return
         self._step("loading the encoder", 0, len(todo), time.time())
-        encoder = make_encoder(self.context.settings.encoder, self.context.settings.encoder_weights or None)
+        settings = self.context.settings
+        encoder = make_pool_encoder(settings.encoder, settings.encoder_weights or None, self.bundle)
 
         def embed(images: Sequence[str]) -> None:
-            readable: dict[str, np.ndarray] = {}
+            readable: dict[str, Any] = {}
             for image in images:
                 try:
-                    readable[image] = unit_range(datastore.get_image_uri(image))
+                    readable[image] = encoder.read(datastore.get_image_uri(image))
                 except ImageError as error:
                     logger.error("Image %s is left out: %s", image, error)
                     self.context.state.add_failure(image, todo[image], str(error))
@@ -191,7 +201,7 @@ class Refresh(ScoringMethod):
             values: dict[str, float] = {}
             for image in images:
                 try:
-                    values[image] = selectors.mean_entropy(predict(datastore.get_image_uri(image)).numpy())
+                    values[image] = image_entropy(predict, datastore.get_image_uri(image))
                 except ImageError as error:
                     logger.error("Image %s is left out: %s", image, error)
                     self.context.state.add_failure(
