@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bundle_configs import Bundle
-from infers.encoders import check_encoder, make_encoder
+from infers.encoders import CSAL3D, check_encoder, make_encoder
 from infers.encoders.slices import axial_slices, embed_slices, slices_key
 from pool.images import unit_range
 
@@ -33,6 +33,8 @@ class PoolEncoder:
 def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
     """The key that `make_pool_encoder` would give; cheap, and raises what that would raise about names."""
     key = check_encoder(name, weights)
+    if name == CSAL3D:
+        return key
     return slices_key(key, bundle.get("modality_rule")) if bundle.get("dimensions") == 3 else key
 
 

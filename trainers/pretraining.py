@@ -59,7 +59,7 @@ class Pretraining(TrainTask):
         }
 
     def stats(self) -> dict[str, Any]:
-        """How far the newest run is: `epoch` of `max_epochs` iterations, the mean losses of the last ones."""
+        """How far the newest run is: `epoch` of `total_epochs` iterations, the mean losses of the last ones."""
         try:
             return json.loads(self._stats.read_text())
         except FileNotFoundError:
@@ -137,7 +137,7 @@ class Pretraining(TrainTask):
         losses = {name: point[name] for name in (*run.terms, "total")}
         stats = {
             "epoch": run.iteration,
-            "max_epochs": run.iterations,
+            "total_epochs": run.iterations,
             "start_ts": int(started),
             "current_time": str(datetime.timedelta(seconds=int(spent))),
             "seconds_left": round(left, 1),

@@ -54,7 +54,7 @@ def publish(context: Context, seed: int = 0) -> None:
 
 
 def refresh(context: Context, store: PoolDatastore) -> list[str]:
-    return list(Refresh(context)({}, store)["steps"])
+    return list(Refresh(context, Bundle("volumes"))({}, store)["steps"])
 
 
 def ask(context: Context, store: PoolDatastore) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_published_file_says_how_it_came_about(published: dict[str, Any]) -> Non
 
 def test_statistics_tell_how_far_it_is(published: dict[str, Any]) -> None:
     stats = Pretraining(published["folder"], Bundle("volumes", SMALL), 42).stats()
-    assert (stats["epoch"], stats["max_epochs"], stats["seconds_left"]) == (4, 4, 0.0)
+    assert (stats["epoch"], stats["total_epochs"], stats["seconds_left"]) == (4, 4, 0.0)
     assert stats["train"]["metrics"].keys() == {"inpainting", "rotation", "consistency", "total"}
 
 
