@@ -59,7 +59,7 @@ class Pretraining(TrainTask):
         }
 
     def stats(self) -> dict[str, Any]:
-        """How far the newest run is: `epoch` of `total_epochs` iterations, the mean losses of the last ones."""
+        """How far the newest run is: `epoch` of `total_epochs` iterations, and its losses."""
         try:
             return json.loads(self._stats.read_text())
         except FileNotFoundError:
