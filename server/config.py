@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from bundle_configs import Bundle
+from infers.encoders import CSAL3D
 from strategies.settings import Settings
+from trainers.pretraining_checks import check_pretraining
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
@@ -75,6 +77,14 @@ def _setting(item: Any, text: Any) -> Any:
     return value
 
 
+def _check_pretraining(encoder: str | None, bundle: Bundle) -> None:
+    """Raises ValueError for a pretraining that cannot be meant, or that this app does not have."""
+    if bundle.pretrains:
+        check_pretraining(bundle)
+    elif encoder == CSAL3D:
+        raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; the app for volumes has")
+
+
 def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
     """Settings and bundle overrides from `--conf` pairs. Raises ConfigError, which lists every key."""
     known = {item.name: item for item in fields(Settings)}
@@ -89,6 +99,7 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
             elif name not in _IGNORED:
                 raise ConfigError(f"--conf {name}: there is no such key")
         bundle.check(overrides)
+        _check_pretraining(settings.get("encoder"), Bundle(bundle.name, overrides))
     except ValueError as error:
         raise ConfigError(f"{error}\nKeys that exist:\n{describe(bundle)}") from None
     return Config(Settings(**settings), overrides)

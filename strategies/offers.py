@@ -16,7 +16,7 @@ from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
 from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
-from strategies.stages import progress_of
+from strategies.stages import encoder_note, progress_of
 
 _AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
 
@@ -75,14 +75,14 @@ def provisional_offer(context: Context, pool: Pool) -> Offer:
             f"preparing the pool failed: {progress['error']}. The server's log has the "
             "details; it tries again every 30 seconds",
         )
-    offer = random_offer(context, pool, "preparing")
-    return replace(
-        offer,
-        common={"role": "provisional"},
-        facts={"provisional": True},
-        reason=f"The pool is still being prepared ({progress['step']}, {progress['done']} of "
-        f"{progress['total']}), so this image was chosen at random.",
+    why = (
+        f"The pool is still being prepared ({progress['step']}, {progress['done']} of {progress['total']}), "
+        "so this image was chosen at random."
     )
+    if context.is_pretrained_here and context.pretrained_key is None:
+        why = f"Chosen at random: {encoder_note(context)}."
+    offer = random_offer(context, pool, "preparing")
+    return replace(offer, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
 
 
 def _plan_offer(plan: Plan, pool: Pool, stage: str, facts: Mapping[str, Any]) -> Offer:

@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from infers.encoders import make_encoder
+from bundle_configs import Bundle
+from infers.pool_encoder import make_pool_encoder
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.database import Busy
-from pool.images import ImageError, unit_range
+from pool.images import ImageError
 from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
+from strategies.judged import judge, to_judge
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -39,6 +40,8 @@ _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorte
 
 def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
     """Images without an embedding of their present file, with its fingerprint; failed ones when changed."""
+    if context.is_pretrained_here:
+        return {}  # comes with `judge`
     have = context.state.embedded(context.encoder_key)
     failed = {image: mark for image, (mark, _) in context.state.failures().items()}
     return {
@@ -54,6 +57,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     models, steps = state.models(), []
     if to_embed(context, datastore, pool):
         steps.append("embed")
+    if to_judge(context, datastore):
+        steps.append("judge")
     if unmapped(context, pool):
         steps.append("map")
     if context.layout() and state.journal.plan(context.cold_key) is None:
@@ -70,12 +75,21 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     return steps
 
 
-class Refresh(ScoringMethod):
-    """Brings the pool's state up to date; resumable, safe to start at any time."""
+def image_entropy(predict: Predictor, path: str) -> float:
+    """Predictive entropy, the mean over all pixels or voxels. Raises ImageError."""
+    parts = [(selectors.mean_entropy(p.numpy()), p[0].numel()) for p in predict.blocks(path)]
+    return sum(entropy * count for entropy, count in parts) / sum(count for _, count in parts)
 
-    def __init__(self, context: Context) -> None:
+
+class Refresh(ScoringMethod):
+    """Brings the pool's state up to date; resumable, safe to start at any time.
+
+    :param bundle: says what the images are
+    """
+
+    def __init__(self, context: Context, bundle: Bundle) -> None:
         super().__init__("Embeds images, lays out the map, scores entropy and plans what to label next")
-        self.context = context
+        self.context, self.bundle = context, bundle
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
@@ -97,6 +111,8 @@ class Refresh(ScoringMethod):
 
     def _run(self, datastore: PoolStore) -> None:
         self._embed(datastore)
+        if self.context.is_pretrained_here:
+            self._judge(datastore)
         pool = Pool.of(self.context, datastore)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: self._step(step, 0, n, time.time()))
@@ -104,8 +120,12 @@ class Refresh(ScoringMethod):
         if layout and self.context.state.journal.plan(self.context.cold_key) is None:
             self._step("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
+        self._follow_model(datastore)
+        self._judge(datastore)
+
+    def _follow_model(self, datastore: PoolStore) -> None:
         self._register_model()
-        self._score(datastore, pool)
+        self._score(datastore, Pool.of(self.context, datastore))
         self._plan_active(datastore, complete=True)
 
     def _step(self, step: str, done: int, total: int, started: float) -> None:
@@ -124,13 +144,14 @@ class Refresh(ScoringMethod):
         if not todo:
             return
         self._step("loading the encoder", 0, len(todo), time.time())
-        encoder = make_encoder(self.context.settings.encoder, self.context.settings.encoder_weights or None)
+        settings = self.context.settings
+        encoder = make_pool_encoder(settings.encoder, settings.encoder_weights or None, self.bundle)
 
         def embed(images: Sequence[str]) -> None:
-            readable: dict[str, np.ndarray] = {}
+            readable: dict[str, Any] = {}
             for image in images:
                 try:
-                    readable[image] = unit_range(datastore.get_image_uri(image))
+                    readable[image] = encoder.read(datastore.get_image_uri(image))
                 except ImageError as error:
                     logger.error("Image %s is left out: %s", image, error)
                     self.context.state.add_failure(image, todo[image], str(error))
@@ -141,6 +162,15 @@ class Refresh(ScoringMethod):
                 )
 
         self._in_batches("embedding", list(todo), embed)
+
+    def _judge(self, datastore: PoolStore) -> None:
+        """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
+        started = time.time()
+        for done, total in judge(self.context, datastore):
+            self._step("judging with the pretrained network", done, total, started)
+            models, published = self.context.state.models(), model_fingerprint(self.context.model_file)
+            if published and (not models or models[0].fingerprint != published):
+                self._follow_model(datastore)
 
     def _register_model(self) -> None:
         published, models = model_fingerprint(self.context.model_file), self.context.state.models()
@@ -171,7 +201,7 @@ class Refresh(ScoringMethod):
             values: dict[str, float] = {}
             for image in images:
                 try:
-                    values[image] = selectors.mean_entropy(predict(datastore.get_image_uri(image)).numpy())
+                    values[image] = image_entropy(predict, datastore.get_image_uri(image))
                 except ImageError as error:
                     logger.error("Image %s is left out: %s", image, error)
                     self.context.state.add_failure(

@@ -54,6 +54,11 @@ def progress_of(context: Context) -> dict[str, Any] | None:
 
 def encoder_note(context: Context) -> str | None:
     """What a user should know of the encoder, or None."""
+    if context.is_pretrained_here and context.pretrained_key is None:
+        return (
+            "encoder csal3d is not pretrained yet: start the training `pretraining` (client.train_start("
+            '"pretraining", {}), or Train in the viewer); until it is published, images are chosen at random'
+        )
     if context.settings.encoder != "descriptor":
         return None
     return (
