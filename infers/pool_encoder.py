@@ -38,10 +38,16 @@ def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
     return slices_key(key, bundle.get("modality_rule")) if bundle.get("dimensions") == 3 else key
 
 
+def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
+    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError."""
+    if bundle.get("dimensions") == 2:
+        return unit_range
+    return partial(axial_slices, modality=bundle.get("modality_rule"))
+
+
 def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:
     """For 2-D images the encoder itself; for volumes the mean over slices. Raises as `make_encoder`."""
     key, encoder = pool_encoder_key(name, weights, bundle), make_encoder(name, weights)
     if bundle.get("dimensions") == 2:
-        return PoolEncoder(key, unit_range, encoder.embed)
-    read = partial(axial_slices, modality=bundle.get("modality_rule"))
-    return PoolEncoder(key, read, partial(embed_slices, encoder))
+        return PoolEncoder(key, pool_reader(bundle), encoder.embed)
+    return PoolEncoder(key, pool_reader(bundle), partial(embed_slices, encoder))

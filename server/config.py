@@ -11,7 +11,7 @@ import yaml
 
 from bundle_configs import Bundle
 from infers.encoders import CSAL3D
-from strategies.settings import Settings
+from strategies.settings import Settings, names_of
 from trainers.pretraining_checks import check_pretraining
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
@@ -34,10 +34,14 @@ def describe(bundle: Bundle) -> str:
     lines = []
     for item in fields(Settings):
         meta = item.metadata
-        allowed = " | ".join(meta["choices"]) or ", ".join(
-            f"{word} {meta[name]}"
-            for name, word in (("low", "from"), ("high", "to"))
-            if meta[name] is not None
+        allowed = (
+            " | ".join(meta["choices"])
+            or ", ".join(meta["names"])
+            or ", ".join(
+                f"{word} {meta[name]}"
+                for name, word in (("low", "from"), ("high", "to"))
+                if meta[name] is not None
+            )
         )
         lines.append(
             f"  {item.name} ({type(item.default).__name__}, default {item.default!r}"
@@ -71,6 +75,10 @@ def _setting(item: Any, text: Any) -> Any:
     value, meta = _convert(item.name, text, item.default), item.metadata
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(f"--conf {item.name} {text}: choose one of {', '.join(meta['choices'])}")
+    if meta["names"] and (unknown := [name for name in names_of(value) if name not in meta["names"]]):
+        raise ConfigError(
+            f"--conf {item.name} {text}: there is no {unknown[0]!r}; there are: {', '.join(meta['names'])}"
+        )
     low, high = meta["low"], meta["high"]
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         raise ConfigError(f"--conf {item.name} {text}: must lie from {low} to {high}")

@@ -75,15 +75,16 @@ class Context:
         """The cold-start plan, made once under this key."""
         return f"cold_start|{self.layout_key}|{self.settings.cold_start_budget}"
 
-    def active_key(self, model: str, alpha: float) -> str:
-        """The active plan of one model and alpha."""
-        return f"active|{self.layout_key}|{model}|{alpha:g}"
+    def active_key(self, model: str, alpha: float | str) -> str:
+        """The active plan of one model and alpha, or "adaptive"."""
+        weight = alpha if isinstance(alpha, str) else f"{alpha:g}"
+        return f"active|{self.layout_key}|{model}|{weight}"
 
     def layout(self) -> Layout | None:
         """The newest map, or None before the first."""
         return self.state.newest_layout(self.layout_key)
 
-    def active_plan(self, alpha: float) -> tuple[Model, Plan] | None:
+    def active_plan(self, alpha: float | str) -> tuple[Model, Plan] | None:
         """The plan of the newest model that has one; an older round goes on until the new one is planned."""
         for model in self.state.models():
             plan = self.state.journal.plan(self.active_key(model.fingerprint, alpha))

@@ -15,7 +15,7 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
-from infers.pool_encoder import make_pool_encoder
+from infers.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.database import Busy
 from pool.images import ImageError
@@ -24,6 +24,7 @@ from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
 from strategies.judged import judge, to_judge
+from strategies.methods import OTSU, due_methods, make_method_plan
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -32,6 +33,7 @@ from strategies.plans import (
     rows_of,
     unscored,
 )
+from strategies.scoring import FOREGROUND, judge_prediction, thresholded_foreground
 
 logger = logging.getLogger(__name__)
 _BATCH = 8  # images between two commits
@@ -72,13 +74,17 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
         active_plan_due(context, models[0].fingerprint, a, complete=True) for a in planned_alphas(context)
     ):
         steps.append("active")
-    return steps
+    if to_threshold(context, pool):
+        steps.append("foreground")
+    return steps + due_methods(context, pool)
 
 
-def image_entropy(predict: Predictor, path: str) -> float:
-    """Predictive entropy, the mean over all pixels or voxels. Raises ImageError."""
-    parts = [(selectors.mean_entropy(p.numpy()), p[0].numel()) for p in predict.blocks(path)]
-    return sum(entropy * count for entropy, count in parts) / sum(count for _, count in parts)
+def to_threshold(context: Context, pool: Pool) -> list[str]:
+    """Images whose foreground is wanted before there is a model."""
+    if "foreground_random" not in context.settings.methods or context.state.models():
+        return []
+    have = context.state.measures(OTSU).get(FOREGROUND, {})
+    return [image for image in pool.unlabelled if image not in have]
 
 
 class Refresh(ScoringMethod):
@@ -122,6 +128,31 @@ class Refresh(ScoringMethod):
             make_cold_plan(self.context, layout, pool)
         self._follow_model(datastore)
         self._judge(datastore)
+        self._threshold(datastore)
+        pool = Pool.of(self.context, datastore)
+        for name in due_methods(self.context, pool):
+            self._step(f"planning {name}", 0, 1, time.time())
+            make_method_plan(self.context, pool, name)
+
+    def _threshold(self, datastore: PoolStore) -> None:
+        read = pool_reader(self.bundle)
+
+        def measure(images: Sequence[str]) -> None:
+            found: dict[str, dict[str, float]] = {}
+            for image in images:
+                try:
+                    array = read(datastore.get_image_uri(image))
+                    found[image] = {FOREGROUND: thresholded_foreground(array)}
+                except ImageError as error:
+                    self._leave_out(datastore, image, error)
+            self.context.state.add_measures(OTSU, found)
+
+        if todo := to_threshold(self.context, Pool.of(self.context, datastore)):
+            self._in_batches("measuring foreground", todo, measure)
+
+    def _leave_out(self, datastore: PoolStore, image: str, error: ImageError) -> None:
+        logger.error("Image %s is left out: %s", image, error)
+        self.context.state.add_failure(image, marks(datastore, [image]).get(image, ""), str(error))
 
     def _follow_model(self, datastore: PoolStore) -> None:
         self._register_model()
@@ -199,16 +230,15 @@ class Refresh(ScoringMethod):
 
         def score(images: Sequence[str]) -> None:
             values: dict[str, float] = {}
+            measures: dict[str, dict[str, float]] = {}
             for image in images:
                 try:
-                    values[image] = image_entropy(predict, datastore.get_image_uri(image))
+                    values[image], measures[image] = judge_prediction(predict, datastore.get_image_uri(image))
                 except ImageError as error:
-                    logger.error("Image %s is left out: %s", image, error)
-                    self.context.state.add_failure(
-                        image, marks(datastore, [image]).get(image, ""), str(error)
-                    )
+                    self._leave_out(datastore, image, error)
             if values:
                 self.context.state.add_entropies(model, values)
+                self.context.state.add_measures(model, measures)
             self._plan_active(datastore, complete=False)
 
         self._in_batches("scoring", (first + sorted(set(todo) - set(first)))[:wanted], score)

@@ -17,6 +17,7 @@ that of Levy et al., "From Cold Start to Active Learning", arXiv 2601.18532.
 """
 
 from strategies.selectors.active import active
+from strategies.selectors.agreement import adaptive_alpha
 from strategies.selectors.allocate import allocate
 from strategies.selectors.alps import alps
 from strategies.selectors.calr import calr
@@ -46,6 +47,7 @@ __all__ = [
     "Clustering",
     "Selection",
     "active",
+    "adaptive_alpha",
     "allocate",
     "alps",
     "calr",

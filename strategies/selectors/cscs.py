@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from strategies.selectors.agreement import spearman
 from strategies.selectors.checks import (
     FloatArray,
     IntArray,
@@ -70,7 +71,7 @@ def cscs(
     gamma = dcr = 0.0
     if count:
         typicality[rows.unlabelled] = 1.0 / np.maximum(mean_nearest(array[rows.unlabelled], NEIGHBOURS), EPS)
-        dcr = _spearman(unsure[rows.unlabelled], typicality[rows.unlabelled])
+        dcr = spearman(unsure[rows.unlabelled], typicality[rows.unlabelled])
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:
         ranks = _rank(typicality[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
@@ -107,11 +108,3 @@ def _rank(values: FloatArray) -> FloatArray:
     if len(values) == 1:
         return np.ones(1)
     return np.clip((rankdata(values) - 1) / (len(values) - 1), LEAST_RANK, 1.0)
-
-
-def _spearman(first: FloatArray, second: FloatArray) -> float:
-    """Spearman's rank correlation; 0 where one of both is constant."""
-    a, b = rankdata(first), rankdata(second)
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum() / size) if size > 0 else 0.0
