@@ -13,6 +13,7 @@ import torch
 from monailabel.client import MONAILabelClient
 
 from benchmarks.server_process import Server, running
+from pool.journal import Plan
 from pool.state import State
 from tests.volumes import write_volume
 
@@ -20,6 +21,7 @@ IMAGES = [f"v{n}" for n in range(6)]
 CONF = {
     "encoder": "csal3d",
     "projection": "pca",
+    "strategies": "auto,urds,cscs",
     "cold_start_budget": 3,
     "window": "[16, 16, 16]",
     "channels": "[4, 8]",
@@ -84,6 +86,18 @@ def test_pretraining_from_the_client_to_the_first_pick(server: Server, tmp_path:
     assert state.vectors(key, IMAGES).shape == (6, 128)
     assert client.next_sample("auto", {})["selection"]["role"] == "medoid"
     assert state.journal.last_training() is None, "a pretraining is no round"
+
+    plan = until(lambda: _plan_of(state, "urds"), "plan of urds")
+    block = client.next_sample("urds", {})["selection"]
+    assert block["method"] == "urds" and len(plan.picks) == 3
+    assert block["uncertainty"] in state.entropies(key).values() and "typicality" in block["reason"]
+
+
+def _plan_of(state: State, method: str) -> Plan | None:
+    """The plan of a method, once the ledger has it."""
+    keys = [entry["details"]["key"] for entry in state.journal.ledger() if entry["event"] == "plan"]
+    found = [key for key in keys if key.startswith(f"{method}|")]
+    return state.journal.plan(found[-1]) if found else None
 
 
 def _planned(client: MONAILabelClient) -> dict[str, Any] | None:
