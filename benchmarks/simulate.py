@@ -167,6 +167,7 @@ def main(
         "seed": seed,
         "encoder": encoder,
         "state": (out / "state").resolve(),
+        "strategies": strategy,
         **more,
     }
     if server:

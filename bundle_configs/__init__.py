@@ -9,6 +9,11 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from bundle_configs.checks import check_volumes
+
+_FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
+_POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
+
 
 class Bundle:
     """The configuration of one app, read with MONAI's ConfigParser.
@@ -21,7 +26,7 @@ class Bundle:
         self.name, self.values = name, dict(overrides or {})
         folder = Path(__file__).parent / name / "configs"
         self._parser = ConfigParser()
-        self._parser.read_config(str(folder / "train.yaml"))
+        self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
         self._parser.update(self.values)
 
     def get(self, key: str) -> Any:
@@ -31,23 +36,36 @@ class Bundle:
     @property
     def overrides(self) -> list[str]:
         """Keys that `--conf` may change."""
-        return list(self._parser.get_parsed_content("overrides"))
+        return [*self.get("overrides"), *(self.get("pretrain_overrides") if self.pretrains else [])]
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the app has self-supervised pretraining."""
+        return "pretrain_network" in self._parser
 
     def check(self, overrides: Mapping[str, Any]) -> None:
         """Raises ValueError when the network cannot be built with these values."""
-        for name in ("image_size", "epochs", "train_batch_size", "learning_rate"):
+        for name in _POSITIVE:
             if name in overrides and not 0 < overrides[name] < float("inf"):
                 raise ValueError(f"--conf {name} {overrides[name]}: must be a number above 0")
         if not 0 <= overrides.get("dropout", 0) < 1:
             raise ValueError(f"--conf dropout {overrides['dropout']}: must lie from 0 to below 1")
         bundle = Bundle(self.name, overrides)
-        size = bundle.get("image_size")
+        if bundle.get("dimensions") == 3:
+            check_volumes(overrides)
         try:
             network = bundle.new("network_def").eval()
             with torch.inference_mode():
-                network(torch.zeros(1, 1, size, size))
+                network(torch.zeros(bundle.input_shape))
         except Exception as error:  # MONAI and torch raise many kinds for values that do not fit together
             raise ValueError(f"the network cannot be built with {dict(overrides)}: {error}") from error
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(1, C, ...) of what the network sees at once."""
+        if self.get("dimensions") == 3:
+            return (1, self.get("in_channels"), *self.get("window"))
+        return (1, 1, self.get("image_size"), self.get("image_size"))
 
     def new(self, key: str) -> Any:
         """A fresh object each time, for networks and transforms that keep state."""

@@ -1,27 +1,32 @@
 """MONAI Label's infer task for an app's segmentation network, and the entropy of its predictions.
 
-The network sees the bundle's image size; predictions come back on the image's own grid.
+The network sees what the bundle's transforms make of an image, 2-D or a volume; predictions come back on the
+image's own grid.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from fastapi import HTTPException
-from monai.inferers import Inferer, SimpleInferer
+from monai.inferers import Inferer
 from monai.transforms import Compose, Resize
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
+from infers.volumes import blocks, restore
 from pool.images import ImageError, fingerprint
-from pool.labels import EXTENSIONS, LabelError, write_label
+from pool.label_writer import write_label
+from pool.labels import EXTENSIONS, LabelError
+
+_MOST = 2**26  # probabilities held at once: 256 MiB
 
 
 @lru_cache(maxsize=8)
@@ -59,16 +64,37 @@ class Predictor:
         bundle = bundle_of(checkpoint["details"])
         self.network = bundle.new("network_def").to(self.device).eval()
         self.network.load_state_dict(checkpoint["model"])
-        self.transforms = Compose(bundle.new("image_transforms"))
+        self.transforms, self.inferer = Compose(bundle.new("image_transforms")), bundle.new("inferer")
+        self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
+        self._classes = len(bundle.get("labels")) + 1
 
-    @torch.inference_mode()
     def __call__(self, image: str) -> torch.Tensor:
-        """Softmax probabilities (C, h, w) at the network's size. Raises ImageError."""
+        """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
+        return self._probabilities(self._pixels(image))
+
+    def blocks(self, image: str) -> Iterator[torch.Tensor]:
+        """The probabilities (C, ...) piece by piece: a volume's in blocks that fit into memory.
+
+        Together they are every voxel once. A block sees half a window of its neighbours, so that next to
+        its faces values differ a little from those of the whole. Raises ImageError.
+        """
+        pixels = self._pixels(image)
+        if self._window is None:
+            yield self._probabilities(pixels)
+            return
+        for seen, core in blocks(pixels.shape[1:], self._window, _MOST // self._classes):
+            yield self._probabilities(pixels[seen])[core]
+
+    def _pixels(self, image: str) -> torch.Tensor:
         try:
-            pixels = self.transforms({"image": image})["image"].as_tensor()
+            return self.transforms({"image": image})["image"].as_tensor()
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
-        return torch.softmax(self.network(pixels[None].to(self.device)), dim=1)[0].cpu()
+
+    @torch.inference_mode()
+    def _probabilities(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits = self.inferer(pixels[None].to(self.device), self.network)
+        return torch.softmax(logits, dim=1)[0].cpu()
 
 
 class SegmentationInfer(BasicInferTask):
@@ -85,7 +111,7 @@ class SegmentationInfer(BasicInferTask):
             network=bundle.new("network_def"),
             type=InferType.SEGMENTATION,
             labels=bundle.get("labels"),
-            dimension=2,
+            dimension=bundle.get("dimensions"),
             description="Segments the app's structures with the newest trained model",
             config={"result_dtype": "uint8"},
         )
@@ -119,7 +145,7 @@ class SegmentationInfer(BasicInferTask):
         return self.bundle.new("image_transforms")
 
     def inferer(self, data: Any = None) -> Inferer:
-        return SimpleInferer()
+        return self.bundle.new("inferer")
 
     def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
         return [_restore]
@@ -127,12 +153,15 @@ class SegmentationInfer(BasicInferTask):
     def writer(
         self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
     ) -> tuple[str, dict[str, Any]]:
-        """Write the prediction as the format asked for, else as the image's own, PNG for a JPEG."""
-        ext = extension or data.get("result_extension") or _own_extension(data["image_path"])
+        """Write the prediction as the format asked for, else as the image's own, PNG for a JPEG.
+
+        Of a volume that is no NIfTI or NRRD file, it is NIfTI.
+        """
+        label, affine = data["pred"]
+        ext = extension or data.get("result_extension") or _own_extension(data["image_path"], label.ndim)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
-        label, affine = data["pred"]
         try:
             write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
         except LabelError:
@@ -141,14 +170,17 @@ class SegmentationInfer(BasicInferTask):
         return target, {}
 
 
-def _own_extension(path: str) -> str:
-    return next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
+def _own_extension(path: str, dimensions: int) -> str:
+    other = ".png" if dimensions == 2 else ".nii.gz"
+    return next((e for e in EXTENSIONS if path.lower().endswith(e)), other)
 
 
 def _restore(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Logits (C, h, w) become a label (W, H) on the image's grid; probabilities are resized, not labels."""
-    image = data["image"]
+    """Logits (C, ...) become a label on the image's grid; probabilities are resized, not labels."""
+    image, logits = data["image"], torch.as_tensor(data["pred"])
+    if logits.ndim == 4:
+        return {**data, "pred": (restore(logits, image), image.meta["own_affine"])}
     size = tuple(int(v) for v in image.meta["spatial_shape"])
-    probabilities = torch.softmax(torch.as_tensor(data["pred"]).float(), dim=0)
+    probabilities = torch.softmax(logits.float(), dim=0)
     label = Resize(size, mode="bilinear")(probabilities).argmax(dim=0)
     return {**data, "pred": (label.cpu().numpy().astype("uint8"), image.meta["own_affine"])}

@@ -15,7 +15,8 @@ from pool.dicom_seg import read_seg, write_seg
 from pool.dicom_server import DicomServer
 from pool.images import image_id, read_image
 from pool.label_check import label_extension
-from pool.labels import LabelError, check_label, write_label
+from pool.label_writer import write_label
+from pool.labels import LabelError, check_label
 
 
 class SegFiles:

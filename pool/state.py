@@ -103,6 +103,7 @@ class State:
         replaced = sa.select(table.c.image).where(table.c.encoder == encoder, table.c.image.in_(images))
         self._db.write(
             sa.delete(schema.entropies).where(schema.entropies.c.image.in_(replaced)),
+            sa.delete(schema.measures).where(schema.measures.c.image.in_(replaced)),
             sa.delete(table).where(table.c.encoder == encoder, table.c.image.in_(images)),
             sa.delete(schema.failures).where(schema.failures.c.image.in_(images)),
             sa.insert(table).values(values),
@@ -226,3 +227,25 @@ class State:
             sa.delete(table).where(table.c.model == model, table.c.image.in_(list(values))),
             sa.insert(table).values(rows),
         )
+
+    def measures(self, source: str) -> dict[str, dict[str, float]]:
+        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says."""
+        table = schema.measures
+        found: dict[str, dict[str, float]] = {}
+        for row in self._db.read(sa.select(table).where(table.c.source == source)):
+            found.setdefault(row.kind, {})[row.image] = row.value
+        return found
+
+    def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep {image: {kind: value}}."""
+        table = schema.measures
+        rows = [
+            {"source": source, "kind": kind, "image": image, "value": value}
+            for image, kinds in values.items()
+            for kind, value in kinds.items()
+        ]
+        if rows:
+            self._db.write(
+                sa.delete(table).where(table.c.source == source, table.c.image.in_(list(values))),
+                sa.insert(table).values(rows),
+            )

@@ -31,7 +31,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
-from infers.encoders import check_encoder
+from infers.pool_encoder import pool_encoder_key
 from infers.segmentation import SegmentationInfer
 from pool.dicomweb import DicomWebPool
 from pool.store import PoolStore
@@ -45,6 +45,7 @@ from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies, upcoming
+from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class Shell:
             )
         chosen = config.parse(conf, Bundle(bundle))
         self.bundle = Bundle(bundle, chosen.overrides)
-        key = check_encoder(chosen.settings.encoder, chosen.settings.encoder_weights or None)
+        settings = chosen.settings
+        key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, self.bundle)
         folder = state_folder(app_dir, studies, chosen.settings.state)
         several = bool(chosen.settings.database) and studies.startswith(("http://", "https://"))
         if self.in_server and not several:
@@ -137,13 +139,17 @@ class Shell:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        return {"segmentation": SegmentationTrain(self.state.folder, self.bundle, self.context.settings.seed)}
+        folder, seed = self.state.folder, self.context.settings.seed
+        trainers: dict[str, TrainTask] = {"segmentation": SegmentationTrain(folder, self.bundle, seed)}
+        if self.bundle.pretrains:
+            trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
+        return trainers
 
     def init_strategies(self) -> dict[str, Strategy]:
         return all_strategies(self.context)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        return {"refresh": Refresh(self.context)}
+        return {"refresh": Refresh(self.context, self.bundle)}
 
     # background ---------------------------------------------------------------------------------------
 
@@ -261,6 +267,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if not self.datastore().count_labelled():
+            if model != "pretraining" and not self.datastore().count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

@@ -22,7 +22,7 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.data import CacheDataset, DataLoader
 from monai.handlers import StatsHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
-from monai.inferers import Inferer, SimpleInferer
+from monai.inferers import Inferer
 from monai.transforms import Activationsd, AsDiscreted, Compose
 from monai.utils import set_determinism
 from monailabel.interfaces.datastore import Datastore
@@ -81,8 +81,11 @@ class SegmentationTrain(BasicTrainTask):
     def load_path(self, output_dir: str, pretrained: bool = True) -> None:
         return None  # never from an earlier round's weights
 
-    def train_pre_transforms(self, context: Context) -> list[Any]:
+    def _reading(self) -> list[Any]:
         return [*self.bundle.new("label_transforms"), *self.bundle.new("image_transforms")]
+
+    def train_pre_transforms(self, context: Context) -> list[Any]:
+        return [*self._reading(), *self.bundle.new("train_transforms")]
 
     def train_post_transforms(self, context: Context) -> Compose:
         classes = len(self.bundle.get("labels")) + 1
@@ -94,14 +97,14 @@ class SegmentationTrain(BasicTrainTask):
         )
 
     def val_inferer(self, context: Context) -> Inferer:
-        return SimpleInferer()
+        return self.bundle.new("inferer")
 
     # how it is fed and watched ------------------------------------------------------------------------
 
     def _dataset(
         self, context: Context, datalist: list[dict[str, Any]], is_train: bool, replace_rate: float = 0.25
     ) -> tuple[CacheDataset, list[dict[str, Any]]]:
-        """All images in memory after their transforms, none of which is random."""
+        """All images in memory after their transforms up to the first random one (a volume's crops)."""
         return CacheDataset(datalist, Compose(self.train_pre_transforms(context)), progress=False), datalist
 
     def _dataloader(
@@ -112,7 +115,10 @@ class SegmentationTrain(BasicTrainTask):
         num_workers: int,
         shuffle: bool = False,
     ) -> DataLoader:
-        """Shuffled by a generator of its own, so that dropout cannot change the order of the images."""
+        """Shuffled by a generator of its own, so that dropout cannot change the order of the images.
+
+        MONAI's loader draws the seed of random transforms from it too.
+        """
         generator = torch.Generator().manual_seed(int(context.request["seed"]))
         return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
 
@@ -137,7 +143,7 @@ class SegmentationTrain(BasicTrainTask):
 
         Raises RuntimeError when nothing is left to train on.
         """
-        check, pairs = Compose(self.train_pre_transforms(Context())), []
+        check, pairs = Compose(self._reading()), []
         self._labelled = sorted(image_id(pair["image"]) for pair in datastore.datalist())
         for pair in sorted(datastore.datalist(), key=lambda p: p["image"]):
             try:

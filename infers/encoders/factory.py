@@ -9,7 +9,8 @@ from pathlib import Path
 
 from infers.encoders.base import Encoder
 
-NAMES = "descriptor, radimagenet, transformers:<folder>"
+CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d.py), not single images
+NAMES = f"descriptor, radimagenet, transformers:<folder>, {CSAL3D}"
 
 
 def make_encoder(name: str, weights: str | None = None) -> Encoder:
@@ -43,8 +44,11 @@ def check_encoder(name: str, weights: str | None = None) -> str:
     """The key that `make_encoder(name, weights)` would have, without building a model.
 
     Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
-    transformers is not imported, RadImageNet's keys are compared only.
+    transformers is not imported, RadImageNet's keys are compared only. CSAL3D is accepted; its weights come
+    from a training of the pool.
     """
+    if name == CSAL3D and not weights:
+        return CSAL3D
     kind, path = _parse(name, weights)
     if kind == "radimagenet":
         from infers.encoders.radimagenet import key_of, read_weights

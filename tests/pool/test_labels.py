@@ -13,7 +13,8 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from pool.labels import LabelError, ReadLabeld, check_label, read_label, write_label
+from pool.label_writer import write_label
+from pool.labels import LabelError, ReadLabeld, check_label, read_label
 
 LABELS = {"right lung": 1, "left lung": 2}
 COLORS = {"right lung": [255, 0, 51], "left lung": [0, 255, 0]}

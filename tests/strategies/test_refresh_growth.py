@@ -11,6 +11,7 @@ import pytest
 from fastapi import HTTPException
 from PIL import Image
 
+from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from pool.state import Layout
 from strategies.context import Context
@@ -20,6 +21,8 @@ from strategies.projection import place
 from strategies.refresh import Refresh
 from strategies.stages import status
 from strategies.strategies import all_strategies
+
+BUNDLE = Bundle("cxr_lungs")
 
 
 def write(folder: Path, *names: str, like: str | None = None) -> None:
@@ -41,14 +44,14 @@ class Growing:
 
     def __init__(self, world: Any, folder: Path) -> None:
         self.world, self.folder = world, folder
-        self._use(replace(world.context, encoder_key=Descriptor.key))
+        self._use(replace(world.context, fixed_encoder_key=Descriptor.key))
 
     def _use(self, context: Context) -> None:
         self.world.context, self.world.strategies = context, all_strategies(context)
 
     def refresh(self) -> list[str]:
         self.world.store.refresh()  # the watcher is off
-        steps: list[str] = Refresh(self.world.context)({}, self.world.store)["steps"]
+        steps: list[str] = Refresh(self.world.context, BUNDLE)({}, self.world.store)["steps"]
         return steps
 
     def add(self, *names: str, like: str | None = None) -> list[str]:

@@ -1,0 +1,53 @@
+"""From the settings to what `refresh` embeds images with: how one is read, and what makes it a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bundle_configs import Bundle
+from infers.encoders import CSAL3D, check_encoder, make_encoder
+from infers.encoders.slices import axial_slices, embed_slices, slices_key
+from pool.images import unit_range
+
+
+@dataclass(frozen=True)
+class PoolEncoder:
+    """An encoder of a pool's image files.
+
+    Attributes:
+        key: identifies the encoder with its weights and with how images are shown to it.
+        read: from the path of an image to what `embed` takes; raises ImageError.
+        embed: from a list of these to (B, dim) float32.
+    """
+
+    key: str
+    read: Callable[[str], Any]
+    embed: Callable[[Sequence[Any]], np.ndarray]
+
+
+def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
+    """The key that `make_pool_encoder` would give; cheap, and raises what that would raise about names."""
+    key = check_encoder(name, weights)
+    if name == CSAL3D:
+        return key
+    return slices_key(key, bundle.get("modality_rule")) if bundle.get("dimensions") == 3 else key
+
+
+def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
+    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError."""
+    if bundle.get("dimensions") == 2:
+        return unit_range
+    return partial(axial_slices, modality=bundle.get("modality_rule"))
+
+
+def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:
+    """For 2-D images the encoder itself; for volumes the mean over slices. Raises as `make_encoder`."""
+    key, encoder = pool_encoder_key(name, weights, bundle), make_encoder(name, weights)
+    if bundle.get("dimensions") == 2:
+        return PoolEncoder(key, pool_reader(bundle), encoder.embed)
+    return PoolEncoder(key, pool_reader(bundle), partial(embed_slices, encoder))
