@@ -90,7 +90,8 @@ class Handouts:
             mine = self._mine(connection, client, now, is_open) if client.named else []
             if again := _again(mine, now, terms, resume, moved_on):
                 return again
-            image = self._first_free(connection, candidates, is_open, now - terms.settle_seconds)
+            since = now - terms.settle_seconds if terms.settle_seconds else None
+            image = self._first_free(connection, candidates, is_open, since)
             if image is None:
                 return None
             return _lease(connection, image, source, client, now, terms, selection_of(image))
@@ -110,7 +111,7 @@ class Handouts:
         connection: sa.Connection,
         candidates: Iterable[str],
         is_open: Callable[[str], bool],
-        since: float,
+        since: float | None,
     ) -> str | None:
         waiting = iter(candidates)
         while some := list(islice(waiting, _AT_ONCE)):
@@ -166,6 +167,11 @@ class Handouts:
         now = self.now()
         return [_handout(row) for row in self._db.read(_open()) if row.expires > now]
 
+    def held(self) -> list[str]:
+        """Images in somebody's hands: what `open` says, without the rest, for every click."""
+        table, now = schema.handouts.c, self.now()
+        return [row.image for row in self._db.read(_open(table.image, table.expires)) if row.expires > now]
+
     def skipped(self) -> dict[str, str]:
         """Skipped images with the reason."""
         return {row.image: row.reason for row in self._db.read(sa.select(schema.skips))}
@@ -176,8 +182,11 @@ class Handouts:
         return self._clock.now(rows[0].now if rows else 0.0)
 
 
-def _open() -> sa.Select[Any]:
-    return sa.select(schema.handouts).where(schema.handouts.c.ended.is_(None)).order_by(schema.handouts.c.id)
+def _open(*columns: sa.Column[Any]) -> sa.Select[Any]:
+    """All leases, oldest first. Ordered by the id alone, SQLite would walk the whole history for them."""
+    table = schema.handouts.c
+    query = sa.select(*(columns or table)).where(table.ended.is_(None))
+    return query.order_by(table.created, table.id)
 
 
 def _handout(row: sa.Row[Any], again: str | None = None) -> Handout:
@@ -220,13 +229,16 @@ def _because(handout: Handout, again: str) -> Handout:
     return Handout(**{**vars(handout), "again": again})
 
 
-def _taken(connection: sa.Connection, images: list[str], since: float) -> set[str]:
-    """Those of the images that are in somebody's hands, labelled after `since`, skipped, or unreadable."""
+def _taken(connection: sa.Connection, images: list[str], since: float | None) -> set[str]:
+    """Those of the images that are in somebody's hands, skipped, unreadable, or labelled after `since`."""
     held = schema.handouts.c
-    busy = sa.or_(held.ended.is_(None), sa.and_(held.outcome == "labelled", held.ended > since))
-    tables = (schema.handouts, schema.skips, schema.failures)
-    queries = [sa.select(table.c.image).where(table.c.image.in_(images)) for table in tables]
-    queries[0] = queries[0].where(busy)
+    queries = [
+        sa.select(table.c.image).where(table.c.image.in_(images))
+        for table in (schema.handouts, schema.skips, schema.failures)
+    ]
+    if since is not None:
+        queries.append(queries[0].where(held.outcome == "labelled", held.ended > since))
+    queries[0] = queries[0].where(held.ended.is_(None))  # its own index: the history may be long
     return set(connection.scalars(sa.union_all(*queries)))
 
 

@@ -110,8 +110,7 @@ class Pool:
     def of(context: Context, store: PoolStore) -> Pool:
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
-        held = (handout.image for handout in state.handouts.open())
-        leased = frozenset(image for image in held if is_unlabelled(store, image))
+        leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
         return Pool(store, failed, leased, frozenset(state.handouts.skipped()))
 
     @property

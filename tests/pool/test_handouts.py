@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from pool.handouts import Client, Handout, HandoutError, Terms
 from pool.state import State
@@ -241,3 +243,22 @@ def test_processes_that_ask_at_once_never_get_the_same_image(tmp_path: Path, dat
     assert Counter(image for part in given for image in part) == Counter(images)
     for part in given:
         assert part == sorted(part), "best first for each process"
+
+
+def test_the_wait_does_not_grow_with_the_history(tmp_path: Path) -> None:
+    """No statement of a click walks the table of all hand-outs there ever were (SQLite's own words)."""
+    state, asked = State(tmp_path, migrate=True), list[tuple[str, Any]]()
+    engine = state.handouts._db.engine
+    sa.event.listen(
+        engine, "before_cursor_execute", lambda c, cursor, text, values, *_: asked.append((text, values))
+    )
+    state.handouts.give(ANN, "plan", IMAGES, lambda i: True, lambda i: {}, Terms(600, 3))
+    state.handouts.release(IMAGES[0], ANN)
+    state.handouts.open()
+    looks = [(text, values) for text, values in asked if text.startswith("SELECT") and "handouts" in text]
+    with sqlite3.connect(tmp_path / "pool.db") as database:
+        steps = [
+            row[3] for text, values in looks for row in database.execute(f"EXPLAIN QUERY PLAN {text}", values)
+        ]
+    assert len(looks) >= 4 and any("USING INDEX one_open_handout" in step for step in steps)
+    assert not [step for step in steps if "handouts" in step and "INDEX" not in step]
