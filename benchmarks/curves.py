@@ -15,6 +15,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 
+def unit_of(ledger: dict[str, Any]) -> str:
+    """Of its distances; the first ledgers did not say."""
+    return str(ledger.get("unit", "px at 256"))
+
+
 def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
     """Dice and HD95 against the number of labels, one line per run; the band is the images' middle half."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -41,7 +46,9 @@ def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
         title=f"{settings['app']}: {len(settings['test'])} held-out images",
     )
     axes[1].set(
-        xlabel="labels", ylabel="mean HD95 (pixels at 256)", title=f"{epochs} epochs, {settings['encoder']}"
+        xlabel="labels",
+        ylabel=f"mean HD95 ({unit_of(ledgers[0])})",
+        title=f"{epochs} epochs, {settings['encoder']}",
     )
     for axis in axes:
         axis.set_xticks(sorted({stage["labels"] for ledger in ledgers for stage in ledger["stages"]}))
@@ -59,7 +66,7 @@ def main(
     runs = [json.loads(path.read_text()) for path in ledgers]
     draw_curve(runs, out)
     typer.echo(
-        "| strategy | seed | labels | Dice | HD95 (px at 256) | images below Dice 0.5 |\n"
+        f"| strategy | seed | labels | Dice | HD95 ({unit_of(runs[0])}) | images below Dice 0.5 |\n"
         "|---|---|---|---|---|---|"
     )
     for run in runs:

@@ -5,6 +5,7 @@
 
 Asks for a sample, sends its true label, trains after each stage of the budget, and evaluates Dice and HD95
 on held-out images that never enter the studies folder. Started again with the same --out, it goes on.
+Volumes: --app volumes, and for a Decathlon task also --conf dataset=TASK/dataset.json.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.curves import draw_curve
 from benchmarks.metrics import summarise
 from benchmarks.server_process import running
 from pool.images import EXTENSIONS, image_id
+from pool.volumes import volume_grid
 from strategies.plans import versions
 
 
@@ -38,7 +40,8 @@ def split(images: list[Path], share: float, seed: int) -> tuple[list[Path], list
 
 def find_images(folder: Path) -> list[Path]:
     """All images of a folder, sorted. Raises typer.BadParameter when there is none."""
-    images = sorted(p for p in folder.iterdir() if p.name.lower().endswith(EXTENSIONS))
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    images = sorted(path for path in files if path.name.lower().endswith(EXTENSIONS))
     if not images:
         raise typer.BadParameter(f"{folder} has no images ({', '.join(EXTENSIONS)})", param_hint="--studies")
     return images
@@ -112,7 +115,7 @@ def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], o
         write_json(out / "ledger.json", ledger)
         draw_curve([ledger], out / "curve.png")
         tqdm.write(
-            f"{total} labels: Dice {result['dice']:.4f}, HD95 {result['hd95']:.2f} px at 256, "
+            f"{total} labels: Dice {result['dice']:.4f}, HD95 {result['hd95']:.2f} {ledger['unit']}, "
             f"{result['failures']} of {len(images)} below Dice 0.5 (trained {seconds:.0f} s)"
         )
     bar.close()
@@ -160,6 +163,7 @@ def main(
     }
     out.mkdir(parents=True, exist_ok=True)
     ledger = resume(out, settings)
+    ledger.setdefault("unit", "mm" if volume_grid(test[0]) else "px at 256")  # of HD95
     write_json(out / "ledger.json", ledger)
     options = {
         "cold_start_budget": steps[0],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,8 +54,7 @@ def variance(
     their mean, and divides by the number of voxels: factors that are the same for all images change no pick.
     """
     aligned = []
-    for make in observe(window[None], block, ratio, generator):
-        view = make()
+    for view in observe(window[None], block, ratio, generator):
         rebuilt = network.reconstruct(view.masked.flatten(0, 1)).float()
         aligned.append(view.align(rebuilt.unflatten(0, view.masked.shape[:2])))
     return torch.cat(aligned).var(dim=0, unbiased=False)[0].mean(dim=0)
@@ -80,7 +79,7 @@ class Csal3d:
         self.transforms = Compose(bundle.new("image_transforms"))
         self.side: int = bundle.get("pretrain_crop")
         self.block, self.ratio = bundle.get("pretrain_mask_block"), bundle.get("pretrain_mask_ratio")
-        self.seed: int = checkpoint["details"]["seed"]
+        self.details: dict[str, Any] = checkpoint["details"]
 
     def judge(self, path: str) -> Judged:
         """Features and uncertainty of an image file. Raises ImageError."""
@@ -119,4 +118,4 @@ class Csal3d:
 
     def _seed_of(self, window: int) -> int:
         """Of a window's angles and masks; those of other images are the same, so that they compare."""
-        return int(np.random.SeedSequence([self.seed, window]).generate_state(1, np.uint32)[0])
+        return int(np.random.SeedSequence([self.details["seed"], window]).generate_state(1, np.uint32)[0])

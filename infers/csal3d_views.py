@@ -7,7 +7,7 @@ Both only move voxels, so that undoing them is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -72,31 +72,17 @@ class View:
         return torch.stack([turn_back(one, self.index, quarters) for one, quarters in pairs])
 
 
-def observe(
-    crops: torch.Tensor, block: int, ratio: float, generator: torch.Generator
-) -> list[Callable[[], View]]:
-    """Three views of three rotations of `crops` (B, C, S, S, S), each masked by itself.
+def observe(crops: torch.Tensor, block: int, ratio: float, generator: torch.Generator) -> Iterator[View]:
+    """Three views of three rotations of `crops` (B, C, S, S, S), each masked by itself; one view at a time.
 
-    All random numbers are drawn here, on the processor, so that they are the same on every device. A view
-    is made when its function is called: only one needs to be in memory at a time.
+    Random numbers are drawn on the processor, so that they are the same on every device. Raises ValueError
+    for crops that are no cubes.
     """
     side = crops.shape[-1]
     if crops.ndim != 5 or crops.shape[2:] != (side, side, side):
         raise ValueError(f"crops of shape {tuple(crops.shape)}: expected (B, C, S, S, S)")
-    angles = draw_angles(generator).tolist()
-    masks = [
-        torch.stack(
-            [
-                torch.stack([draw_mask(side, block, ratio, generator) for _ in range(len(crops))])
-                for _ in range(ROTATIONS)
-            ]
-        )
-        for _ in VIEWS
-    ]
-
-    def view(index: int) -> View:
-        whole = torch.stack([turn(crops, index, quarters) for quarters in angles[index]])
-        hidden = masks[index][:, :, None].to(crops.device)
-        return View(index, tuple(angles[index]), whole, whole.masked_fill(hidden, 0.0))
-
-    return [lambda index=index: view(index) for index in range(len(VIEWS))]  # type: ignore[misc]
+    for index, quarters in enumerate(draw_angles(generator).tolist()):
+        masks = [draw_mask(side, block, ratio, generator) for _ in range(ROTATIONS * len(crops))]
+        hidden = torch.stack(masks).unflatten(0, (ROTATIONS, len(crops)))[:, :, None].to(crops.device)
+        whole = torch.stack([turn(crops, index, quarter) for quarter in quarters])
+        yield View(index, tuple(quarters), whole, whole.masked_fill(hidden, 0.0))

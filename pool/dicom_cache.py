@@ -72,12 +72,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def header_of(series: Path) -> Dataset:
-    """The header of a downloaded series of one image. Raises SeriesError when it holds more."""
+def _in_order(series: Path) -> list[Path]:
+    """A series' files along its normal, as ITK stacks them into a volume."""
     files = sorted(series.glob("*.dcm"))
-    if len(files) != 1:
-        raise SeriesError(f"series {series.name} holds {len(files)} images, but a label belongs to one image")
-    return dcmread(files[0], stop_before_pixels=True)
+    if len(files) == 1:
+        return files
+    return [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))]
+
+
+def headers_of(series: Path) -> list[Dataset]:
+    """The headers of a downloaded series, in the order of the slices that `convert` makes of it."""
+    return [dcmread(file, stop_before_pixels=True) for file in _in_order(series)]
 
 
 def convert(series: Path, target: Path) -> None:
@@ -86,7 +91,7 @@ def convert(series: Path, target: Path) -> None:
     Raises SeriesError when it cannot be read.
     """
     try:
-        image = _read(sorted(series.glob("*.dcm")))
+        image = _read(_in_order(series))
     except Exception as error:  # ITK and pydicom have errors of their own
         reason = " ".join(str(error).strip().splitlines()[-1:])
         raise SeriesError(
@@ -100,8 +105,6 @@ def _read(files: list[Path]) -> sitk.Image:
     for file in files:
         _check_length(dcmread(file))
     names, header = [str(file) for file in files], dcmread(files[0], stop_before_pixels=True)
-    if len(names) > 1:
-        names = list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(files[0].parent)))
     image = sitk.ReadImage(names if len(names) > 1 else names[0], imageIO="GDCMImageIO")
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
     if spacing and "ImagePositionPatient" not in header:  # a radiograph: ITK looks at one of the two only

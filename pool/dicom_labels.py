@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nibabel
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from pool.dicom_cache import fill_folder, header_of, replacing
+from pool.dicom_cache import fill_folder, headers_of, replacing
 from pool.dicom_index import Seg
 from pool.dicom_seg import read_seg, write_seg
 from pool.dicom_server import DicomServer
-from pool.images import image_id, read_image
+from pool.images import image_id
 from pool.label_check import label_extension
 from pool.label_writer import write_label
-from pool.labels import LabelError, check_label
+from pool.labels import LabelError, check_label, grid_of
 
 
 class SegFiles:
@@ -46,12 +46,11 @@ class SegFiles:
 
         :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
         :param image: path of the image
-        :param series: folder of the image's DICOM file
-        Raises LabelError when it does not fit, SeriesError when the series has several images, ServerError
-        when the server did not keep it.
+        :param series: folder of the image's DICOM files
+        Raises LabelError when it does not fit, ServerError when the server did not keep it.
         """
         plane = self._checked(sent, image, allow_empty)
-        seg = write_seg(plane, header_of(series), self._labels, self._colors, self._codes)
+        seg = write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
         affine = nibabel.nifti1.load(image).affine
         self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
@@ -63,25 +62,26 @@ class SegFiles:
         return seg
 
     def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
-        """What was sent as (W, H) on the image's grid. Raises LabelError."""
+        """What was sent as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
         if not sent.lower().endswith(".bin"):
             label_extension(sent)
             return check_label(sent, self._labels, image, allow_empty=allow_empty)
-        grey, affine = read_image(image)  # OHIF: one byte per pixel, row by row
-        pixels = np.fromfile(sent, np.uint8)
-        if pixels.size != grey.size:
-            raise LabelError(f"{pixels.size} bytes were sent for {grey.size} pixels; send one per pixel")
+        shape, affine = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
+        pixels, count = np.fromfile(sent, np.uint8), int(np.prod(shape))
+        if pixels.size != count:
+            raise LabelError(f"{pixels.size} bytes were sent for {count} pixels; send one per pixel")
         converted = Path(f"{sent}.nii.gz")
         try:
-            self._write(converted, pixels.reshape(grey.shape, order="F"), affine)
+            self._write(converted, pixels.reshape(shape, order="F"), affine)
             return self._checked(str(converted), image, allow_empty)
         finally:
             converted.unlink(missing_ok=True)
 
-    def fetch(self, seg: Seg, image: str) -> Path:
+    def fetch(self, seg: Seg, image: str, series: Callable[[], Path]) -> Path:
         """The file of a label, downloaded and converted when it is not here yet.
 
         :param image: path of the image
+        :param series: gives the folder of the image's DICOM files; asked for a volume only
         Raises LabelError when the SEG cannot be used, SeriesError or ServerError when it cannot be had.
         """
         target = self._file(seg.series, image)
@@ -91,10 +91,11 @@ class SegFiles:
             self._folder / "segs" / seg.series,
             lambda folder: self._server.download(seg.study, seg.series, folder),
         )
-        grey, affine = read_image(image)
+        shape, affine = grid_of(image)
+        images = headers_of(series()) if len(shape) == 3 else []
         try:
             file = sorted(downloaded.glob("*.dcm"))[-1]
-            plane = read_seg(dcmread(file), self._labels, (grey.shape[0], grey.shape[1]))
+            plane = read_seg(dcmread(file), self._labels, shape, images)
         except LabelError as error:
             raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
         except Exception as error:  # pydicom raises many kinds for a damaged file

@@ -1,7 +1,8 @@
-"""Labels as DICOM segmentations (SEG), written and read pixel by pixel on the grid of a one-slice image.
+"""Labels as DICOM segmentations (SEG), written and read pixel by pixel on the grid of their images.
 
-A radiograph (CR, DX) has no position in the body, so a SEG of it has none either: each frame says which
-image it belongs to and that pixels correspond (DICOM PS3.3, C.7.6.16.2.6, Spatial Locations Preserved). The
+A label belongs to one image, or to the slices of a CT or MR volume. A radiograph (CR, DX) has no position in
+the body, so a SEG of it has none either: each frame says which image it belongs to and that pixels correspond
+(DICOM PS3.3, C.7.6.16.2.6, Spatial Locations Preserved). Of a volume it says so too, beside its position. The
 files are made with highdicom; no dcmqi is needed.
 """
 
@@ -18,6 +19,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from skimage.color import rgb2lab
 
+from pool.dicom_slices import Slices
 from pool.labels import LabelError, same_name
 
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
@@ -37,28 +39,33 @@ _MAY_BE_EMPTY = (
 
 def write_seg(
     label: np.ndarray,
-    image: Dataset,
+    images: Sequence[Dataset],
     labels: Mapping[str, int],
     colors: Mapping[str, Sequence[int]] | None = None,
     codes: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
-    """A label (W, H) as a DICOM SEG in a new series of the image's study, ready to be stored.
+    """A label (W, H) or (W, H, D) as a DICOM SEG in a new series of the images' study, ready to be stored.
 
     All of `labels` become segments, numbered from 1 in their order, so that an absent structure is known to
     be absent.
 
-    :param image: the header of the one image that was labelled
+    :param images: the headers of the images that were labelled: one, or one per slice in the label's order
     :param colors: {name: red, green, blue}, 0 to 255
     :param codes: {name: value, scheme, meaning} of the structure, such as 3341006, SCT, Right lung
-    Raises LabelError when the image is no single slice of the label's size, or its header is unusable.
+    Raises LabelError when the images are not slices of the label's size, or their headers are unusable.
     """
-    size = (int(image.get("Columns", 0)), int(image.get("Rows", 0)))
-    if label.shape != size or int(image.get("NumberOfFrames", 1) or 1) != 1:
-        raise LabelError(f"the label is {label.shape}, its DICOM image {size} with one frame was expected")
-    masks = [np.equal(label.T, value) for value in labels.values()]
-    frames = np.stack(masks, axis=-1)[None].astype(np.uint8)  # (1, H, W, segments)
+    volume = label if label.ndim == 3 else label[..., None]
+    size = {(int(image.get("Columns", 0)), int(image.get("Rows", 0))) for image in images}
+    frames_each = {int(image.get("NumberOfFrames", 1) or 1) for image in images}
+    if size != {volume.shape[:2]} or frames_each != {1} or len(images) != volume.shape[2]:
+        raise LabelError(
+            f"the label is {label.shape}, its DICOM series {len(images)} of {sorted(size)}; "
+            "files with one frame each and of one size were expected"
+        )
+    masks = [np.equal(volume.T, value) for value in labels.values()]
+    frames = np.stack(masks, axis=-1).astype(np.uint8)  # (D, H, W, segments)
     try:
-        made = _segmentation(frames, image, labels, colors or {}, codes or {})
+        made = _segmentation(frames, images, labels, colors or {}, codes or {})
     except (AttributeError, TypeError, ValueError) as error:  # highdicom's, for a header that lacks things
         raise LabelError(f"the header of the DICOM image does not allow a segmentation: {error}") from error
     made.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: names of patients and structures in any alphabet
@@ -70,13 +77,13 @@ def write_seg(
 
 def _segmentation(
     frames: np.ndarray,
-    image: Dataset,
+    images: Sequence[Dataset],
     labels: Mapping[str, int],
     colors: Mapping[str, Sequence[int]],
     codes: Mapping[str, Sequence[str]],
 ) -> Segmentation:
     return Segmentation(
-        source_images=[_header(image)],
+        source_images=[_header(image) for image in images],
         pixel_array=frames,
         segmentation_type="BINARY",
         segment_descriptions=[
@@ -130,18 +137,20 @@ def names_of(seg: Dataset) -> list[str]:
     return [str(item.get("SegmentLabel", "")) for item in seg.get("SegmentSequence", [])]
 
 
-def read_seg(seg: Dataset, labels: Mapping[str, int], size: tuple[int, int]) -> np.ndarray:
-    """A SEG of a one-slice image as a label (W, H) uint8 with the values of `labels`.
+def read_seg(
+    seg: Dataset, labels: Mapping[str, int], shape: Sequence[int], images: Sequence[Dataset] = ()
+) -> np.ndarray:
+    """A SEG as a label uint8 of `shape`, (W, H) or (W, H, D), with the values of `labels`.
 
     Segments are known by their names, whatever their numbers; those that the app does not know are left out,
     and where two overlap, the later in the file wins.
 
-    :param size: columns and rows of the image
+    :param images: the headers of a volume's slices, in its order
     Raises LabelError when it is on another grid or has none of the app's segments.
     """
-    if (seg.Columns, seg.Rows) != size:
+    if (seg.Columns, seg.Rows) != tuple(shape[:2]):
         raise LabelError(
-            f"the segmentation is {seg.Columns} x {seg.Rows} pixels, its image {size[0]} x {size[1]}; "
+            f"the segmentation is {seg.Columns} x {seg.Rows} pixels, its image {shape[0]} x {shape[1]}; "
             "draw it on the image's own grid"
         )
     values = {same_name(name): value for name, value in labels.items()}
@@ -153,11 +162,13 @@ def read_seg(seg: Dataset, labels: Mapping[str, int], size: tuple[int, int]) -> 
     if not number:
         raise LabelError(f"the segmentation has {names_of(seg)}, but this app knows {', '.join(labels)}")
     frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
-    out = np.zeros(size, np.uint8)
+    out = np.zeros(shape, np.uint8)
+    slices = Slices(seg, images) if len(shape) == 3 else None
     for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
         segment = int(_segment_number(seg, groups))
         if segment in number:
-            out[np.greater_equal(frame.T, _half(seg))] = number[segment]
+            plane = out[..., slices.of(groups)] if slices else out
+            plane[np.greater_equal(frame.T, _half(seg))] = number[segment]
     return out
 
 

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from pool.dicom_header import CLASSES, PICTURES, VOLUMES, Given, Ids
 from pool.dicom_radiograph import radiograph
-from pool.dicom_slices import open_volume, shape_of, slices
+from pool.dicom_volume import open_volume, shape_of, slices
 
 __all__ = ["CLASSES", "PICTURES", "VOLUMES", "Given", "Series", "describe"]
 

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ class DicomWebPool(DICOMWebDatastore):
         seg = self._index.view.segs.get(image)
         if seg is None:
             return ""
-        return str(self._segs.fetch(seg, self.get_image_uri(image)))
+        return str(self._segs.fetch(seg, self.get_image_uri(image), partial(self._series, image)))
 
     def save_label(
         self,

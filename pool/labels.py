@@ -91,7 +91,7 @@ def _to_grid(
     label: np.ndarray, affine: np.ndarray, path: str | os.PathLike[str], image: str | os.PathLike[str]
 ) -> np.ndarray:
     """The label on its image's grid: as it is, or resampled where both files carry geometry."""
-    shape, target = _grid(image)
+    shape, target = grid_of(image)
     geometry = all(str(p).lower().endswith(_GEOMETRY) or os.path.isdir(p) for p in (path, image))
     if label.shape == shape and (not geometry or np.allclose(affine, target, atol=1e-3)):
         return label
@@ -112,7 +112,7 @@ def _to_grid(
     return out
 
 
-def _grid(image: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
+def grid_of(image: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine of an image, of a volume by its header alone. Raises ImageError."""
     if volume := volume_grid(image):
         return volume

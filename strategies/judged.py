@@ -41,6 +41,8 @@ def judge(context: Context, datastore: PoolStore) -> Iterator[tuple[int, int]]:
     if not todo:
         return
     network = Csal3d(context.pretrained_file)
+    if not context.state.embedded(network.key):
+        context.state.journal.log("pretrained", None, {"key": network.key, **network.details})
     for done, (image, mark) in enumerate(todo.items()):
         if context.pretrained_key != network.key:
             return

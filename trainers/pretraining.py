@@ -86,8 +86,9 @@ class Pretraining(TrainTask):
             raise RuntimeError("there is no image to train on; add volumes to the studies folder first")
         seed = int(request["seed"])
         set_determinism(seed)
-        identity = {"bundle": bundle.name, "overrides": bundle.values, "seed": seed}
-        run = Run(bundle, identity, torch.device(name_to_device(request["device"])))
+        device = torch.device(name_to_device(request["device"]))
+        identity = {"bundle": bundle.name, "overrides": bundle.values, "seed": seed, "device": device.type}
+        run = Run(bundle, identity, device)
         run.identity["images"] = self._resume(run, set(images)) or images
         crops = Crops(
             run.identity["images"],
@@ -165,7 +166,6 @@ class Pretraining(TrainTask):
             "trained_on": sorted(run.seen),
             "curve": run.curve,
             "threads": torch.get_num_threads(),
-            "device": str(run.device),
             "versions": {
                 "torch": str(torch.__version__),
                 "monai": monai.__version__,

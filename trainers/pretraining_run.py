@@ -102,9 +102,9 @@ class Run:
         """One iteration; the gradients of the views add up, one view is in memory at a time."""
         block, ratio = self.bundle.get("pretrain_mask_block"), self.bundle.get("pretrain_mask_ratio")
         self.optimizer.zero_grad()
-        for make in observe(batch, block, ratio, generator(seed, self.iteration)):
+        for view in observe(batch, block, ratio, generator(seed, self.iteration)):
             with torch.autocast(self.device.type, enabled=self.scaler.is_enabled()):
-                parts = view_losses(self.network, make(), self.terms)
+                parts = view_losses(self.network, view, self.terms)
             self.scaler.scale(torch.stack([*parts.values()]).sum()).backward()
             for name, part in parts.items():
                 self._sums[name] += part.item()

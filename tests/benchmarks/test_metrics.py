@@ -19,7 +19,11 @@ def box(top: int, left: int, height: int, width: int, value: int = 1) -> np.ndar
 
 def test_equal_labels() -> None:
     label = box(10, 10, 50, 40) + box(100, 100, 30, 20, 2)
-    assert score_image(label, label, [1, 2]) == {"dice": [1.0, 1.0], "hd95": [0.0, 0.0]}
+    assert score_image(label, label, [1, 2]) == {
+        "dice": [1.0, 1.0],
+        "hd95": [0.0, 0.0],
+        "one_empty": [0, 0],
+    }
 
 
 def test_shifted_square() -> None:
@@ -45,6 +49,7 @@ def test_classes_do_not_mix() -> None:
     assert score_image(right + left, right + box(100, 103, 4, 4, 2), [1, 2]) == {
         "dice": [1.0, pytest.approx(0.25)],
         "hd95": [0.0, 3.0],
+        "one_empty": [0, 0],
     }
 
 
@@ -72,12 +77,32 @@ def test_labels_are_resized_without_new_values() -> None:
 
 def test_summary_means_over_images_and_classes() -> None:
     images = {
-        "a": {"dice": [1.0, 0.8], "hd95": [0.0, 4.0]},
-        "b": {"dice": [0.4, 0.2], "hd95": [10.0, 6.0]},
+        "a": {"dice": [1.0, 0.8], "hd95": [0.0, 4.0], "one_empty": [0, 0]},
+        "b": {"dice": [0.4, 0.2], "hd95": [10.0, 6.0], "one_empty": [0, 1]},
     }
     found = summarise(images, ["right", "left"])
     assert found["dice"] == pytest.approx(0.6) and found["hd95"] == pytest.approx(5)
     assert found["dice_std"] == pytest.approx(0.3) and found["hd95_std"] == pytest.approx(3)
     assert found["dice_per_class"] == pytest.approx({"right": 0.7, "left": 0.5})
     assert found["hd95_per_class"] == pytest.approx({"right": 5, "left": 5})
-    assert found["failures"] == 1
+    assert found["failures"] == 1 and found["one_empty"] == 1
+
+
+def cube(start: tuple[int, int, int], side: int = 4) -> np.ndarray:
+    label = np.zeros((20, 30, 10), np.uint8)
+    label[tuple(slice(s, s + side) for s in start)] = 1
+    return label
+
+
+def test_distances_in_volumes_are_in_millimetres() -> None:
+    """A cube moved by one voxel along each axis in turn: half a millimetre, one, three."""
+    for axis, millimetres in enumerate((0.5, 1.0, 3.0)):
+        moved = tuple(4 + int(i == axis) for i in range(3))
+        scores = score_image(cube((4, 4, 4)), cube(moved), [1], (0.5, 1.0, 3.0))  # type: ignore[arg-type]
+        assert scores["hd95"] == [pytest.approx(millimetres)] and scores["dice"] == [pytest.approx(0.75)]
+
+
+def test_empty_volume_is_as_far_away_as_its_diagonal() -> None:
+    scores = score_image(cube((4, 4, 4)), np.zeros((20, 30, 10), np.uint8), [1], (0.5, 1.0, 3.0))
+    assert scores["hd95"] == [pytest.approx((10**2 + 30**2 + 30**2) ** 0.5)]
+    assert scores["dice"] == [0] and scores["one_empty"] == [1]

@@ -47,8 +47,7 @@ def test_uncertainty_is_the_variance_of_nine_realigned_reconstructions(judge: Cs
     window = volume(32, 32, 32)
     found = variance(judge.network, window, 4, 0.3, torch.Generator().manual_seed(3))
     rebuilt = []
-    for make in observe(window[None], 4, 0.3, torch.Generator().manual_seed(3)):
-        view = make()
+    for view in observe(window[None], 4, 0.3, torch.Generator().manual_seed(3)):
         for r, quarters in enumerate(view.quarters):
             with torch.inference_mode():
                 y = judge.network(view.masked[r])[0][0, 0]

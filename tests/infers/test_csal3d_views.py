@@ -69,7 +69,7 @@ def test_a_mask_that_cannot_be_is_refused(side: int, block: int, ratio: float) -
 def test_observations_are_the_turned_crops_with_nothing_but_the_hidden_blocks_changed(
     crops: torch.Tensor,
 ) -> None:
-    views: list[View] = [make() for make in observe(crops, 2, 0.3, seeded())]
+    views: list[View] = list(observe(crops, 2, 0.3, seeded()))
     assert [view.index for view in views] == [0, 1, 2]
     seen = set()
     for view in views:
@@ -87,11 +87,11 @@ def test_observations_are_the_turned_crops_with_nothing_but_the_hidden_blocks_ch
 def test_observations_depend_on_the_seed_alone(crops: torch.Tensor) -> None:
     torch.rand(3)  # the global generator does not matter
     one, two, other = (
-        torch.stack([make().masked for make in observe(crops, 2, 0.3, seeded(s))]) for s in (5, 5, 6)
+        torch.stack([view.masked for view in observe(crops, 2, 0.3, seeded(s))]) for s in (5, 5, 6)
     )
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
 def test_a_crop_that_is_no_cube_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(B, C, S, S, S\)"):
-        observe(torch.zeros(1, 1, 8, 8, 4), 2, 0.3, seeded())
+        next(observe(torch.zeros(1, 1, 8, 8, 4), 2, 0.3, seeded()))

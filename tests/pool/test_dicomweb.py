@@ -284,8 +284,8 @@ def test_segmentations_of_other_things_are_no_labels(
 ) -> None:
     plane = np.zeros((128, 96), np.uint8)
     plane[4:8, 4:8] = 1
-    heart = write_seg(plane, files["phantom_000"], {"heart": 1})
-    lungs = write_seg(plane, files["phantom_001"], {"Left_Lung": 1, "heart": 2})
+    heart = write_seg(plane, [files["phantom_000"]], {"heart": 1})
+    lungs = write_seg(plane, [files["phantom_001"]], {"Left_Lung": 1, "heart": 2})
     orthanc.add(heart, lungs)
     pool = opened()
     assert pool.get_labeled_images() == [uid(files["phantom_001"])]

@@ -8,18 +8,15 @@ from pathlib import Path
 import nibabel
 import nrrd
 import numpy as np
-import pydicom
 import pytest
 from monai.transforms import Compose
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from bundle_configs import Bundle
 from pool.images import ImageError
 from pool.volumes import ReadVolumed, read_volume, to_unit_range, volume_grid
+from tests.ct_series import write_series
 
 SIZE = (12, 10, 7)
-SPACING = (0.5, 0.75, 3.0)
 AFFINE = np.array([[-0.5, 0, 0, 20], [0, -0.75, 0, 30], [0, 0, 3, -40], [0, 0, 0, 1.0]])
 
 
@@ -48,40 +45,11 @@ def write_nrrd(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def write_series(folder: Path, array: np.ndarray, modality: str = "CT") -> Path:
-    """A DICOM series, one file per slice, whose names are not in the order of the slices."""
-    folder.mkdir(parents=True)
-    series, study, frame = generate_uid(), generate_uid(), generate_uid()
-    for z in range(array.shape[2]):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        path = folder / f"{(z * 3) % array.shape[2]}.dcm"
-        data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
-        data.Modality, data.PatientID, data.InstanceNumber = modality, "one", z + 1
-        lps = np.diag([-1.0, -1, 1, 1]) @ AFFINE
-        data.ImagePositionPatient = (lps @ [0, 0, z, 1])[:3].tolist()
-        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        data.PixelSpacing, data.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
-        data.Columns, data.Rows = array.shape[:2]
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated = data.BitsStored = 16
-        data.HighBit, data.PixelRepresentation = 15, 1
-        data.RescaleIntercept, data.RescaleSlope = 0, 1
-        data.PixelData = np.ascontiguousarray(array[:, :, z].T).tobytes()
-        data.is_little_endian, data.is_implicit_VR = True, False
-        data.save_as(path, write_like_original=False)
-    return folder
-
-
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "series"])
 def test_every_format_gives_the_same_volume_and_affine(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "series":
-        write_series(path, voxels())
+        write_series(path, voxels(), AFFINE)
     else:
         (write_nrrd if name.endswith("nrrd") else write_nifti)(path, voxels())
     volume, affine = read_volume(path)

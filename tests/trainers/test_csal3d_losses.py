@@ -39,8 +39,8 @@ def test_three_views_add_up_to_the_papers_sums() -> None:
         torch.nn.init.zeros_(parameter)
     crops = torch.rand(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
     total = dict.fromkeys(LOSSES, 0.0)
-    for make in observe(crops, 4, 0.3, torch.Generator().manual_seed(0)):
-        for name, part in view_losses(network, make(), LOSSES).items():
+    for view in observe(crops, 4, 0.3, torch.Generator().manual_seed(0)):
+        for name, part in view_losses(network, view, LOSSES).items():
             total[name] += part.item()
     assert total["inpainting"] == pytest.approx(crops.square().mean().item(), rel=1e-4)
     assert total["rotation"] == pytest.approx(math.log(4), rel=1e-5)
@@ -50,7 +50,7 @@ def test_three_views_add_up_to_the_papers_sums() -> None:
 @pytest.mark.parametrize("terms", [("inpainting",), ("rotation", "consistency"), LOSSES])
 def test_each_term_can_be_left_out(terms: tuple[str, ...]) -> None:
     network = Csal3dNetwork(feature_size=8, window=2, groups=4)
-    view = observe(torch.rand(1, 1, 32, 32, 32), 4, 0.3, torch.Generator().manual_seed(0))[1]()
+    view = next(observe(torch.rand(1, 1, 32, 32, 32), 4, 0.3, torch.Generator().manual_seed(0)))
     parts = view_losses(network, view, terms)
     assert tuple(parts) == terms
     sum(parts.values()).backward()  # type: ignore[union-attr]
