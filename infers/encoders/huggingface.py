@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModel, BitImageProcessorPil
 
 from infers.encoders.base import embed_in_batches
@@ -108,7 +109,7 @@ def _load_model(folder: Path) -> tuple[torch.nn.Module, bool]:
     """The model, and whether its pooler (if it has one) came from the folder."""
     try:
         model, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (ImportError, ValueError, OSError, KeyError, RuntimeError) as error:
+    except (ImportError, ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"transformers cannot load the model in {folder} ({error}); expected one that "
             "AutoModel.from_pretrained loads with this version of transformers"
