@@ -1,0 +1,83 @@
+"""Where the weights that `docs/encoders.md` names are published. Nothing here asks the network.
+
+Every source is a repository of a hub that answers `<endpoint>/<repository>/resolve/main/<file>`, as
+huggingface.co and its mirrors do; the variable HF_ENDPOINT names a mirror.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from infers.encoders.model_folder import WEIGHTS
+
+_SETTINGS = ("config.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One encoder's files.
+
+    Attributes:
+        repository: owner and name on the hub.
+        licence: of the weights, as far as their page says.
+        size: of the download, for people.
+        weights: names of the file with the weights; the first that is there is taken.
+        settings: names of the other files; empty for RadImageNet, which is one file.
+    """
+
+    repository: str
+    licence: str
+    size: str
+    weights: tuple[str, ...] = WEIGHTS
+    settings: tuple[str, ...] = _SETTINGS
+
+    @property
+    def page(self) -> str:
+        """Where people read about it, accept its terms and download it by hand."""
+        return f"{endpoint()}/{self.repository}"
+
+    def url(self, file: str) -> str:
+        """Address of one of its files."""
+        return f"{self.page}/resolve/main/{file}"
+
+
+# RadImageNet-ResNet50_notop.pth is in MONAI's repository for its perceptual loss (github
+# Project-MONAI/perceptual-models, README and radimagenet/resnet.py); the official file is on the authors'
+# Google Drive (github BMEII-AI/RadImageNet, README), which needs a browser, and copied by Lab-Rasool.
+_RADIMAGENET = "none stated: ask the authors of RadImageNet before commercial use"
+SOURCES = {
+    "radimagenet": Source(
+        "MONAI/checkpoints", _RADIMAGENET, "94 MB", ("RadImageNet-ResNet50_notop.pth",), ()
+    ),
+    "radimagenet-official": Source("Lab-Rasool/RadImageNet", _RADIMAGENET, "94 MB", ("ResNet50.pt",), ()),
+    "resnet-50": Source("microsoft/resnet-50", "Apache-2.0", "102 MB"),
+    "mobilenet-v2": Source("google/mobilenet_v2_1.0_224", "see its page", "14 MB"),
+    "dinov2-base": Source("facebook/dinov2-base", "Apache-2.0", "346 MB"),
+    "dinov3-base": Source(
+        "facebook/dinov3-vitb16-pretrain-lvd1689m", "DINOv3 License, to be accepted on its page", "343 MB"
+    ),
+    "rad-dino": Source("microsoft/rad-dino", "MIT; for research, not for clinical practice", "346 MB"),
+}
+
+
+def endpoint() -> str:
+    """The hub: HF_ENDPOINT, as huggingface's own tools read it, or huggingface.co."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def source_of(name: str) -> Source:
+    """The source called `name`, or for `owner/model` the transformers model of that name on the hub.
+
+    Raises:
+        ValueError: neither; the text lists the names.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    parts = name.split("/")
+    if len(parts) == 2 and all(part and not part.startswith(".") for part in parts):
+        return Source(name, "see its page", "unknown")
+    raise ValueError(
+        f"no weights are known as {name!r}: expected one of {', '.join(SOURCES)}, or owner/model, the name "
+        "of a transformers model on the hub"
+    )
