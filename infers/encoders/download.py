@@ -66,8 +66,8 @@ def fetch(
     if expected and found != expected:
         _discard(part)
         raise DownloadError(
-            f"{url} has sha256 {found}, expected {expected}: another file, or damaged on the way; nothing was "
-            "kept. Run it again; if it stays so, ask whoever gave you the checksum"
+            f"{url} has sha256 {found}, expected {expected}: another file, or damaged on the way; nothing "
+            "was kept. Run it again; if it stays so, ask whoever gave you the checksum"
         )
     os.replace(part, target)
     _discard(part)
@@ -98,8 +98,8 @@ def _request(url: str, part: Path, token: str | None) -> requests.Response:
         raise NotThereError(f"{url} is not there (404)")
     if response.status_code in (401, 403):
         raise DownloadError(
-            f"{url} is refused ({response.status_code}): accept the terms on its page and put a token of your "
-            "account into the variable HF_TOKEN; a misspelt name is refused as well"
+            f"{url} is refused ({response.status_code}): accept the terms on its page and put a token of "
+            "your account into the variable HF_TOKEN; a misspelt name is refused as well"
         )
     if response.status_code not in (200, 206, 416):
         raise DownloadError(f"{url} answers {response.status_code} {response.reason}; try again later")
@@ -156,6 +156,6 @@ def _check_room(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise DownloadError(
-            f"{needed:,} bytes are to come, but {part.parent} has {free:,} free; make room, or choose another "
-            "folder"
+            f"{needed:,} bytes are to come, but {part.parent} has {free:,} free; make room, or choose "
+            "another folder"
         )

@@ -24,6 +24,7 @@ class Source:
         size: of the download, for people.
         weights: names of the file with the weights; the first that is there is taken.
         settings: names of the other files; empty for RadImageNet, which is one file.
+        sha256: of the weights; empty where only the hub's answer has it.
     """
 
     repository: str
@@ -31,6 +32,7 @@ class Source:
     size: str
     weights: tuple[str, ...] = WEIGHTS
     settings: tuple[str, ...] = _SETTINGS
+    sha256: str = ""
 
     @property
     def page(self) -> str:
@@ -42,22 +44,34 @@ class Source:
         return f"{self.page}/resolve/main/{file}"
 
 
-# RadImageNet-ResNet50_notop.pth is in MONAI's repository for its perceptual loss (github
-# Project-MONAI/perceptual-models, README and radimagenet/resnet.py); the official file is on the authors'
-# Google Drive (github BMEII-AI/RadImageNet, README), which needs a browser, and copied by Lab-Rasool.
-_RADIMAGENET = "none stated: ask the authors of RadImageNet before commercial use"
+# The sha256 are those that the pages of the two files give (<page>/blob/main/<file>, "Large File Pointer
+# Details"). MONAI publishes the port for its perceptual loss (github Project-MONAI/perceptual-models). The
+# official file is on its authors' Google Drive (github BMEII-AI/RadImageNet), which asks for a browser;
+# Lab-Rasool has a copy of it.
 SOURCES = {
     "radimagenet": Source(
-        "MONAI/checkpoints", _RADIMAGENET, "94 MB", ("RadImageNet-ResNet50_notop.pth",), ()
+        "MONAI/checkpoints",
+        "Apache-2.0",
+        "95 MB",
+        ("RadImageNet-ResNet50_notop.pth",),
+        (),
+        "2457479b254569e5a81ba48fee6c5b2b84b7a729e507aaa2466101aedb8e5c37",
     ),
-    "radimagenet-official": Source("Lab-Rasool/RadImageNet", _RADIMAGENET, "94 MB", ("ResNet50.pt",), ()),
+    "radimagenet-official": Source(
+        "Lab-Rasool/RadImageNet",
+        "MIT",
+        "94 MB",
+        ("ResNet50.pt",),
+        (),
+        "08629f7e7bd3e29b8ee9522ca3f65ce4d010a7ddf74f0ea3c7e3f3d0bbab0734",
+    ),
     "resnet-50": Source("microsoft/resnet-50", "Apache-2.0", "102 MB"),
-    "mobilenet-v2": Source("google/mobilenet_v2_1.0_224", "see its page", "14 MB"),
+    "mobilenet-v2": Source("google/mobilenet_v2_1.0_224", "its page says 'other'", "14 MB"),
     "dinov2-base": Source("facebook/dinov2-base", "Apache-2.0", "346 MB"),
     "dinov3-base": Source(
         "facebook/dinov3-vitb16-pretrain-lvd1689m", "DINOv3 License, to be accepted on its page", "343 MB"
     ),
-    "rad-dino": Source("microsoft/rad-dino", "MIT; for research, not for clinical practice", "346 MB"),
+    "rad-dino": Source("microsoft/rad-dino", "MIT; not meant for clinical practice", "346 MB"),
 }
 
 

@@ -32,13 +32,14 @@ def main(
     """
     try:
         source = source_of(name)
+        sha256 = sha256.lower() or source.sha256
         folder = out.expanduser().resolve() / name.rpartition("/")[2]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
             if folder.exists():
-                _check_there(folder, sha256.lower())
+                _check_there(folder, sha256)
             else:
-                _download(source, folder, sha256.lower())
+                _download(source, folder, sha256)
     except Timeout:
         _fail(f"another process is downloading {name} to {out}; wait for it")
     except (DownloadError, OSError, ValueError) as error:
