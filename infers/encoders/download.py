@@ -14,7 +14,7 @@ import requests
 from infers.encoders.files import sha256_of
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-_BLOCK = 1 << 20
+_BLOCK = 1 << 14  # what is lost of a connection that breaks
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Progress = Callable[[int, int | None], object]  # (bytes that came, or were there; bytes in all where known)
