@@ -93,7 +93,12 @@ def _request(url: str, part: Path, token: str | None) -> requests.Response:
         # a file that changed since is sent whole, so that two halves are always of one
         headers["Range"] = f"bytes={part.stat().st_size}-"
         headers["If-Range"] = _validator(part).read_text()
-    response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    try:
+        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise DownloadError(
+            f"no connection to {url} ({error}); a proxy is named by the variable HTTPS_PROXY"
+        ) from error
     if response.status_code == 404:
         raise NotThereError(f"{url} is not there (404)")
     if response.status_code in (401, 403):

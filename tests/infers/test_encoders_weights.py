@@ -213,9 +213,8 @@ def test_without_internet_it_says_what_to_do_by_hand(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     code, said = run("radimagenet", "--out", tmp_path)
-    assert (
-        code == 1 and "By hand: on a machine with internet open http://127.0.0.1:9/MONAI/checkpoints" in said
-    )
+    assert code == 1 and "no connection to http://127.0.0.1:9/" in said
+    assert "By hand: on a machine with internet open http://127.0.0.1:9/MONAI/checkpoints/tree/main" in said
     assert f"--conf encoder_weights {tmp_path}/radimagenet/RadImageNet-ResNet50_notop.pth" in said
     assert "Traceback" not in said
 
