@@ -9,7 +9,7 @@ from pathlib import Path
 from infers.encoders.files import fingerprint
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ASK = "download the model with all its files (huggingface-cli download <model> --local-dir <folder>)"
+_ASK = "download the model with all its files (python -m infers.encoders.weights <owner/model>, or by hand)"
 
 
 def check_folder(folder: Path) -> None:
