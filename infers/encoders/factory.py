@@ -77,7 +77,7 @@ def _parse(name: str, weights: str | None) -> tuple[str, Path]:
             raise ValueError(
                 "encoder radimagenet needs encoder_weights, the path of RadImageNet-ResNet50_notop.pth "
                 "(Warvito/radimagenet-models) or of the official ResNet50.pt (BMEII-AI/RadImageNet); "
-                "get one with make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
+                "get one by make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
             )
         return kind, Path(weights).expanduser()
     known = name == "descriptor" or (kind == "transformers" and folder)

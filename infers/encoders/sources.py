@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from infers.encoders.model_folder import WEIGHTS
 
+_OPEN_CLIP = ("open_clip_config.json", "open_clip_pytorch_model.bin")
 _SETTINGS = ("config.json", "preprocessor_config.json")
 
 
@@ -38,6 +39,11 @@ class Source:
     def page(self) -> str:
         """Where people read about it, accept its terms and download it by hand."""
         return f"{endpoint()}/{self.repository}"
+
+    @property
+    def is_open_clip(self) -> bool:
+        """Whether the files are open_clip's, to be converted (`open_clip.convert`)."""
+        return self.weights == _OPEN_CLIP[1:]
 
     def url(self, file: str) -> str:
         """Address of one of its files."""
@@ -70,6 +76,13 @@ SOURCES = {
     "dinov2-base": Source("facebook/dinov2-base", "Apache-2.0", "346 MB"),
     "dinov3-base": Source(
         "facebook/dinov3-vitb16-pretrain-lvd1689m", "DINOv3 License, to be accepted on its page", "343 MB"
+    ),
+    "biomedclip": Source(
+        "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        "MIT",
+        "784 MB",
+        _OPEN_CLIP[1:],
+        _OPEN_CLIP[:1],
     ),
     "rad-dino": Source("microsoft/rad-dino", "MIT; not meant for clinical practice", "346 MB"),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -60,10 +62,12 @@ def _download(source: Source, folder: Path, sha256: str) -> None:
     try:
         for file in source.settings:
             _fetch(source, file, part, "")
-        weights = _fetch_first(source, part, sha256)
+        _fetch_first(source, part, sha256)
     except DownloadError as error:
         raise DownloadError(f"{error}\n{_by_hand(source, folder)}") from error
-    names = sorted([*source.settings, weights])
+    if source.is_open_clip:
+        _convert(source, part)
+    names = sorted(file.name for file in part.iterdir() if file.name != SUMS)
     (part / SUMS).write_text("".join(f"{sha256_of([part / name])}  {name}\n" for name in names))
     _try_out(source, part)
     part.rename(folder)
@@ -98,10 +102,24 @@ def _fetch(source: Source, file: str, part: Path, sha256: str) -> str:
     return file
 
 
+def _convert(source: Source, part: Path) -> None:
+    from infers.encoders.open_clip import convert
+
+    with _or_nothing_is_kept(source, part):
+        convert(part)
+
+
 def _try_out(source: Source, part: Path) -> None:
-    """Make the encoder; what does not work is removed, so that the next run starts afresh."""
-    try:
+    """Make the encoder."""
+    with _or_nothing_is_kept(source, part):
         make_encoder(*_encoder(source, part))
+
+
+@contextmanager
+def _or_nothing_is_kept(source: Source, part: Path) -> Iterator[None]:
+    """What does not work is removed, so that the next run starts afresh."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         shutil.rmtree(part)
         raise DownloadError(
@@ -139,9 +157,11 @@ def _setting(source: Source, folder: Path) -> str:
 
 def _by_hand(source: Source, folder: Path) -> str:
     files = [*source.settings, " or ".join(source.weights)]
+    convert = f"run python -m infers.encoders.open_clip {folder}, " if source.is_open_clip else ""
     return (
         f"By hand: on a machine with internet open {source.page}/tree/main, download {', '.join(files)} into "
-        f"a folder {folder.name}, bring it here, and start the server with {_setting(source, folder)}"
+        f"a folder {folder.name}, bring it here, {convert}and start the server with "
+        f"{_setting(source, folder)}"
     )
 
 

@@ -14,9 +14,11 @@ from transformers import ViTConfig, ViTModel
 from typer.testing import CliRunner
 
 from infers.encoders import make_encoder
+from infers.encoders.open_clip import CONFIG, WEIGHTS
 from infers.encoders.resnet import KERAS, TORCHVISION, ResNet50
 from infers.encoders.sources import SOURCES
 from infers.encoders.weights import main
+from tests.infers.test_encoders_open_clip import published, save
 
 PREPARE = {
     "image_processor_type": "ViTImageProcessor", "do_resize": True, "do_rescale": True, "do_normalize": True,
@@ -263,3 +265,13 @@ def test_unknown_names_list_the_known_ones(name: str, hub: Hub, tmp_path: Path) 
     code, said = run(name, "--out", tmp_path)
     assert code == 1 and "expected one of radimagenet, radimagenet-official, resnet-50" in said
     assert hub.asked == []
+
+
+def test_biomedclip_is_converted(hub: Hub, tmp_path: Path) -> None:
+    source = SOURCES["biomedclip"]
+    save(tmp_path / "files", published())
+    for file in (CONFIG, WEIGHTS):
+        hub.files[f"/{source.repository}/resolve/main/{file}"] = (tmp_path / "files" / file).read_bytes()
+    assert run("biomedclip", "--out", tmp_path)[0] == 0
+    assert make_encoder(f"transformers:{tmp_path / 'biomedclip'}").dim == 128
+    assert run("biomedclip", "--out", tmp_path)[0] == 0  # it is there, with the sums of all its files
