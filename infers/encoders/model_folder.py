@@ -96,5 +96,6 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def key_of_folder(folder: Path) -> str:
-    """The encoder's key: the folder's name and the sha256 of its weights."""
-    return f"transformers:{folder.resolve().name}:{fingerprint(weight_files(folder))}"
+    """The encoder's key: the folder's name, and the sha256 of how it prepares images and of its weights."""
+    files = [folder / "preprocessor_config.json", *weight_files(folder)]
+    return f"transformers:{folder.resolve().name}:{fingerprint(files)}"

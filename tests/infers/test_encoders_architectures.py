@@ -34,7 +34,7 @@ from transformers import (
     ViTModel,
 )
 
-from infers.encoders import make_encoder
+from infers.encoders import check_encoder, make_encoder
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -216,3 +216,14 @@ def test_what_a_torchvision_processor_leaves_out_is_not_guessed(key: str, tmp_pa
     name = save(tmp_path / "model", PUBLISHED["dinov3-base"].make(), prepare)
     with pytest.raises(ValueError, match=f"no preparation that works without torchvision.*expected .*{key}"):
         make_encoder(name)
+
+
+def test_another_preparation_is_another_key(tmp_path: Path) -> None:
+    """Vectors of two preparations must not meet in one pool."""
+    row = PUBLISHED["vit"]
+    name = save(tmp_path / "vit", row.make(), row.settings)
+    before = check_encoder(name)
+    assert make_encoder(name).key == before
+    changed = {**row.settings, "image_mean": IMAGENET[0]}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(changed))
+    assert check_encoder(name) == make_encoder(name).key != before

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from filelock import FileLock
 from transformers import ViTConfig, ViTModel
 from typer.testing import CliRunner
 
@@ -258,6 +259,12 @@ def test_radimagenet_is_one_file_with_a_known_sha256(name: str, hub: Hub, tmp_pa
     code, said = run(name, "--out", tmp_path, "--sha256", hashlib.sha256(data).hexdigest())
     assert code == 0, said
     assert f"--conf encoder radimagenet --conf encoder_weights {tmp_path / name / source.weights[0]}" in said
+
+
+def test_one_download_at_a_time(hub: Hub, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".tiny-vit.lock"):
+        code, said = run(MODEL, "--out", tmp_path)
+    assert code == 1 and "another process is downloading" in said and hub.asked == []
 
 
 @pytest.mark.parametrize("name", ["radimagnet", "a/b/c", "../x", "/x"])
