@@ -282,3 +282,10 @@ def test_biomedclip_is_converted(hub: Hub, tmp_path: Path) -> None:
     assert run("biomedclip", "--out", tmp_path)[0] == 0
     assert make_encoder(f"transformers:{tmp_path / 'biomedclip'}").dim == 128
     assert run("biomedclip", "--out", tmp_path)[0] == 0  # it is there, with the sums of all its files
+
+
+def test_the_docs_name_every_source_and_its_page() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    for name, source in SOURCES.items():
+        assert f"`{name}`" in text or f"ENCODER={name}`" in text, name
+        assert f"https://huggingface.co/{source.repository}" in text, source.repository
