@@ -1,4 +1,5 @@
 # make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
+# make weights ENCODER=radimagenet   download an encoder (docs/encoders.md)
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
@@ -10,8 +11,9 @@ APP ?= apps/cxr_lungs
 PORT ?= 8000
 CONF ?=
 SAMPLE := sample
+WEIGHTS ?= weights
 
-.PHONY: setup serve test lint clean
+.PHONY: setup serve weights test lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -29,6 +31,9 @@ ifndef STUDIES
 endif
 	$(VENV)/bin/python -m monailabel.main start_server --app "$(APP)" \
 		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
+
+weights: $(READY)
+	$(VENV)/bin/python -m infers.encoders.weights "$(ENCODER)" --out "$(WEIGHTS)" $(if $(SHA256),--sha256 $(SHA256))
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest -c setup.cfg $(PYTEST_ARGS)
