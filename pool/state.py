@@ -228,11 +228,15 @@ class State:
             sa.insert(table).values(rows),
         )
 
-    def measures(self, source: str) -> dict[str, dict[str, float]]:
-        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says."""
+    def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
+        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says.
+
+        :param kind: the only one that is wanted
+        """
         table = schema.measures
+        query = sa.select(table).where(table.c.source == source)
         found: dict[str, dict[str, float]] = {}
-        for row in self._db.read(sa.select(table).where(table.c.source == source)):
+        for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
             found.setdefault(row.kind, {})[row.image] = row.value
         return found
 
