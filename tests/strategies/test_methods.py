@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 
+from bundle_configs import Bundle
 from strategies import selectors
 from strategies.context import Context
 from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan, planned_methods
 from strategies.plans import make_active_plan, weight_of
+from strategies.refresh import Refresh
 from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
 from strategies.strategies import all_strategies
@@ -201,6 +203,19 @@ def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
             if planned:
                 assert due_methods(offered.context, offered.pool) == []
         plan_all(offered)
+
+
+def test_a_network_published_meanwhile_fails_no_refresh(
+    offered: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(offered, strategies="auto,urds,alps")
+    # what was due when it was looked at: urds, whose uncertainties belong to a network that has gone since
+    monkeypatch.setattr("strategies.refresh.due_methods", lambda *_: ["urds", "alps"])
+    with caplog.at_level("INFO", logger="strategies.refresh"):
+        Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
+    assert "urds is planned later" in caplog.text
+    assert offered.context.state.journal.progress()["step"] == "ready"
+    assert offered.ask("alps")["selection"]["rank"] == 1
 
 
 def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> None:
