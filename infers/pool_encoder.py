@@ -39,10 +39,14 @@ def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
 
 
 def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
-    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError."""
+    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError.
+
+    Also for a volume with other channels than the network takes: what it cannot learn from, nobody labels.
+    """
     if bundle.get("dimensions") == 2:
         return unit_range
-    return partial(axial_slices, modality=bundle.get("modality_rule"))
+    modality, channels = bundle.get("modality_rule"), bundle.get("in_channels")
+    return partial(axial_slices, modality=modality, channels=channels)
 
 
 def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:

@@ -21,6 +21,8 @@ from pool.database import Database, entry
 from pool.handouts import Handouts
 from pool.journal import Journal
 
+_VECTORS = 1_000  # embeddings read at once
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -110,11 +112,20 @@ class State:
         )
 
     def vectors(self, encoder: str, images: Sequence[str]) -> np.ndarray:
-        """Embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without."""
-        table = schema.embeddings
-        rows = self._db.read(sa.select(table.c.image, table.c.vector).where(table.c.encoder == encoder))
-        found = {row.image: row.vector for row in rows}
-        return np.stack([np.frombuffer(found[i], dtype=np.float32) for i in images]).astype(np.float64)
+        """Embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without.
+
+        Read in parts: a large pool's are gigabytes, which are in memory once.
+        """
+        table, found = schema.embeddings, np.empty((0, 0))
+        columns = sa.select(table.c.image, table.c.vector).where(table.c.encoder == encoder)
+        for at in range(0, len(images), _VECTORS):
+            part = images[at : at + _VECTORS]
+            rows = {row.image: row.vector for row in self._db.read(columns.where(table.c.image.in_(part)))}
+            block = np.stack([np.frombuffer(rows[image], dtype=np.float32) for image in part])
+            if at == 0:
+                found = np.empty((len(images), block.shape[1]))
+            found[at : at + len(part)] = block
+        return found
 
     # maps ---------------------------------------------------------------------------------------------
 
@@ -228,11 +239,15 @@ class State:
             sa.insert(table).values(rows),
         )
 
-    def measures(self, source: str) -> dict[str, dict[str, float]]:
-        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says."""
+    def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
+        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says.
+
+        :param kind: the only one that is wanted
+        """
         table = schema.measures
+        query = sa.select(table).where(table.c.source == source)
         found: dict[str, dict[str, float]] = {}
-        for row in self._db.read(sa.select(table).where(table.c.source == source)):
+        for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
             found.setdefault(row.kind, {})[row.image] = row.value
         return found
 

@@ -169,8 +169,7 @@ class Shell:
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
             self._train_again(*interrupted)
-        if isinstance(store, DicomWebPool):  # a series has no date of change: each start tries them again
-            self.state.forget_failures()
+        self.state.forget_failures()  # tried again: settings may be others, a series has no date of change
         self._background.start()
         self.wake()
 

@@ -47,14 +47,11 @@ def planned_methods(context: Context) -> list[str]:
     return [name for name in context.settings.methods if name not in OWN_WAY]
 
 
-def uncertainty_of(context: Context) -> dict[str, float] | None:
-    """Uncertainty of each image by the newest pretraining (CSAL-3D), or None before it has judged any."""
-    key = context.pretrained_key
-    return (context.state.entropies(key) or None) if key else None
+def source_key(context: Context, name: str) -> tuple[str, Model | None]:
+    """Name of the source that a method would be planned from now, and its model; looks at no values.
 
-
-def source_of(context: Context, pool: Pool, name: str) -> Source:
-    """What a method would be planned from now. Raises NotReadyError."""
+    Raises NotReadyError when there is none.
+    """
     method, models = METHODS[name], context.state.models()
     if "model" in method.needs or (FOREGROUND in method.needs and models):
         if not models:
@@ -62,38 +59,42 @@ def source_of(context: Context, pool: Pool, name: str) -> Source:
                 f"{name} needs a trained model: label images (strategy auto or cold_start), then start a "
                 "training (POST /train/segmentation)"
             )
-        return _of_model(context, pool, name, models[0])
+        return models[0].fingerprint, models[0]
     if FOREGROUND in method.needs:
-        values = context.state.measures(OTSU).get(FOREGROUND, {})
-        _check_complete(pool, context.layout(), values, "foreground")
-        return Source(OTSU, None, {FOREGROUND: values})
+        return OTSU, None
     if "uncertainty" in method.needs:
-        unsure = uncertainty_of(context)
-        if unsure is None:
+        if context.pretrained_key is None:
             raise NotReadyError(
                 f"{name} needs the uncertainties of a pretraining on this pool: start it (POST "
-                "/train/pretraining, in an app that has it), or ask again when it has judged all images"
+                "/train/pretraining, in an app that has it)"
             )
-        _check_complete(pool, context.layout(), unsure, "uncertainty")
-        return Source(context.pretrained_key or "", None, {"uncertainty": dict(unsure)})
-    return Source("", None, {})
+        return context.pretrained_key, None
+    return "", None
 
 
-def _check_complete(pool: Pool, layout: Layout | None, values: dict[str, float], what: str) -> None:
+def source_of(context: Context, pool: Pool, name: str) -> Source:
+    """What a method would be planned from now. Raises NotReadyError."""
+    key, model = source_key(context, name)
+    if model:
+        return _of_model(context, pool, name, model)
+    if not METHODS[name].values:
+        return Source(key, None, {})
+    if key == OTSU:
+        kind, values = FOREGROUND, context.state.measures(OTSU).get(FOREGROUND, {})
+    else:
+        kind, values = "uncertainty", context.state.entropies(key)
+    layout = context.layout()
     mapped = set(layout.images) if layout else set()
     lacking = sum(image in mapped and image not in values for image in pool.unlabelled)
-    if lacking or not layout:
-        raise NotReadyError(
-            f"the {what} of {lacking} images is still being worked out; ask again in a moment"
-            if layout
-            else "the pool is still being prepared; ask again in a moment"
-        )
+    if lacking or layout is None:
+        raise NotReadyError(f"the {kind} of {lacking} images is still being worked out")
+    return Source(key, None, {kind: values})
 
 
 def _of_model(context: Context, pool: Pool, name: str, model: Model) -> Source:
     entropies = context.state.entropies(model.fingerprint)
     if not entropies or unscored(context, pool):
-        raise NotReadyError("the newest model is still being applied to the pool; ask again in a moment")
+        raise NotReadyError("the newest model is still being applied to the pool")
     found = context.state.measures(model.fingerprint)
     kinds = sorted((k for k in found if k.startswith(CLASS)), key=lambda kind: int(kind[len(CLASS) :]))
     images = entropies.keys() & found.get(FOREGROUND, {}).keys()
@@ -130,17 +131,20 @@ def _is_due(context: Context, pool: Pool, name: str) -> bool:
     if context.layout() is None:
         return False
     try:
-        source = source_of(context, pool, name)
+        key, _ = source_key(context, name)
+        if context.state.journal.plan(plan_key(context, name, key)):
+            return False
+        source_of(context, pool, name)  # takes a while in a large pool
     except NotReadyError:
         return False
-    return context.state.journal.plan(plan_key(context, name, source.name)) is None
+    return True
 
 
 def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
     """Plan a method from its present source and keep the plan. Raises NotReadyError."""
     method, layout, source = METHODS[name], context.layout(), source_of(context, pool, name)
     if layout is None:
-        raise NotReadyError("the pool is still being prepared; ask again in a moment")
+        raise NotReadyError("the pool is still being prepared")
     usable, labelled = {*pool.labelled, *pool.unlabelled}, set(pool.labelled)
     known = [set(values) for values in source.values.values()]
     images = [i for i in layout.images if i in usable and (i in labelled or all(i in v for v in known))]

@@ -15,7 +15,7 @@ from pool.journal import Plan
 from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
-from strategies.methods import NotReadyError, newest_plan, source_of
+from strategies.methods import NotReadyError, newest_plan, source_key
 from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
@@ -154,14 +154,16 @@ def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def method_offer(context: Context, pool: Pool, name: str) -> Offer:
     """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
 
-    Raises HTTPException 409 when the method lacks a model or uncertainties.
+    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are not complete.
     """
     stage, found = stage_of(context, pool), newest_plan(context, name)
     if found is None:
         try:
-            source_of(context, pool, name)
+            source_key(context, name)
         except NotReadyError as error:
             raise HTTPException(409, str(error)) from error
+        if METHODS[name].values:
+            raise HTTPException(409, f"{name} is not planned yet{_still(context)}")
         return provisional_offer(context, pool)
     model, plan = found
     facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
@@ -188,13 +190,7 @@ def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
     ):
         found = _plan_now(context, pool, alpha, models[0]) or found
     if found is None:
-        progress = progress_of(context) or {}
-        raise HTTPException(
-            409,
-            f"the newest model is still being applied to the pool "
-            f"({progress.get('step')}, {progress.get('done')} of {progress.get('total')}); "
-            "ask again in a moment, or use strategy auto, which never waits",
-        )
+        raise HTTPException(409, f"the newest model is still being applied to the pool{_still(context)}")
     model, plan = found
     facts = {
         "round": model.round,
@@ -208,6 +204,15 @@ def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
     ):  # the same greedy goes on
         offer = _plan_offer(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
     return offer if offer.images else farthest_offer(context, pool, "active", "New images are not scored yet")
+
+
+def _still(context: Context) -> str:
+    """What is waited for, and what to do meanwhile."""
+    if context.is_pretrained_here and context.pretrained_key is None:
+        return f": {encoder_note(context)}"
+    progress = progress_of(context)
+    at = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
+    return f"{at}; ask again in a moment, or use strategy auto, which never waits"
 
 
 def _used_up(pool: Pool, plan: Plan, values: Mapping[str, float]) -> bool:

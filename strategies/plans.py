@@ -119,7 +119,7 @@ def _scored_by(context: Context, model: Model) -> set[str]:
     """Images that a model has scored, with the other measures if a strategy on offer needs them."""
     found = set(context.state.entropies(model.fingerprint))
     if any(METHODS[name].needs & {"class_entropy", "foreground"} for name in context.settings.methods):
-        found &= context.state.measures(model.fingerprint).get(FOREGROUND, {}).keys()
+        found &= context.state.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
     return found
 
 

@@ -24,7 +24,7 @@ from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
 from strategies.judged import judge, to_judge
-from strategies.methods import OTSU, due_methods, make_method_plan
+from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -132,7 +132,10 @@ class Refresh(ScoringMethod):
         pool = Pool.of(self.context, datastore)
         for name in due_methods(self.context, pool):
             self._step(f"planning {name}", 0, 1, time.time())
-            make_method_plan(self.context, pool, name)
+            try:
+                make_method_plan(self.context, pool, name)
+            except NotReadyError as reason:  # another network was published meanwhile
+                logger.info("%s is planned later: %s", name, reason)
 
     def _threshold(self, datastore: PoolStore) -> None:
         read = pool_reader(self.bundle)

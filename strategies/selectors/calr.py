@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import AgglomerativeClustering, Birch
+from sklearn.metrics import pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.checks import (
@@ -21,6 +22,7 @@ from strategies.selectors.selection import Selection
 from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
 
 MOST_EXACT = 4_000  # rows that are merged pair by pair; their distances take 64 MB
+_TRIES = 10  # radii
 
 
 def calr(
@@ -38,12 +40,14 @@ def calr(
     as CSAL-3D (MICCAI 2025) compares it; see `docs/selection.md`. The information density of a row is its
     mean cosine similarity to the other unlabelled rows of its cluster, 1 for a lone row; a row of zeros is
     similar to none. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few thousand
-    subclusters are merged by Ward. Largest cluster first, ties to the lowest label, then to the lowest row.
-    With fewer clusters than picks, each gives another in turn.
+    subclusters are merged by Ward. Where Birch finds too few or too many of them (rows that all lie about
+    equally far apart), Ward clusters a seeded sample of 4,000 rows and the others join the nearest mean.
+    Above 4,000 rows there are 4,000 clusters at most. Largest cluster first, ties to the lowest label, then
+    to the lowest row. With fewer clusters than picks, each gives another in turn.
 
     Args:
         features, budget, labelled, candidates, labels: as in `kmeans_to_budget`.
-        seed: of the sample by which Birch's threshold is chosen.
+        seed: of the samples that Birch's threshold is chosen by and that Ward clusters.
 
     Returns:
         Evidence: `role` ("densest", or "runner-up"), `cluster`, `cluster_size` and `density`.
@@ -74,17 +78,43 @@ def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
     k = min(k, count_distinct(points, k)) if k < len(points) else len(np.unique(points, axis=0))
     if k < 2:
         return np.zeros(len(points), dtype=np.int64)
-    merge = AgglomerativeClustering(n_clusters=k)
     with threadpool_limits(limits=1):
         if len(points) <= MOST_EXACT:
-            return numbered_by_size(merge.fit_predict(points).astype(np.int64))
-        threshold = _threshold(points, max(k, MOST_EXACT // 4), seed)
-        tree = Birch(threshold=threshold, n_clusters=None).fit(points)
-        while not k <= len(tree.subcluster_centers_) <= max(k, MOST_EXACT):
-            threshold *= 2.0 if len(tree.subcluster_centers_) > k else 0.5
-            tree = Birch(threshold=threshold, n_clusters=None).fit(points)
-        merged = merge.fit_predict(tree.subcluster_centers_)
-    return numbered_by_size(merged[tree.labels_].astype(np.int64))
+            return numbered_by_size(_ward(points, k))
+        k = min(k, MOST_EXACT)
+        if tree := _birch(points, k, seed):
+            return numbered_by_size(_ward(tree.subcluster_centers_, k)[tree.labels_])
+        return numbered_by_size(_by_sample(points, k, seed))
+
+
+def _ward(points: FloatArray, k: int) -> IntArray:
+    return AgglomerativeClustering(n_clusters=k).fit_predict(points).astype(np.int64)
+
+
+def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
+    """A tree with k to `MOST_EXACT` subclusters; None when none of ten radii gives that.
+
+    In many dimensions all rows may lie about equally far apart: then a hair's breadth of the radius decides
+    between one subcluster and one for each row.
+    """
+    radius, low, high = _threshold(points, max(k, MOST_EXACT // 4), seed), 0.0, np.inf
+    for _ in range(_TRIES):
+        tree = Birch(threshold=radius, n_clusters=None).fit(points)
+        count = len(tree.subcluster_centers_)
+        if k <= count <= MOST_EXACT:
+            return tree
+        low, high = (radius, high) if count > MOST_EXACT else (low, radius)
+        radius = 2 * radius if np.isinf(high) else (low + high) / 2
+    return None
+
+
+def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
+    """Ward's clusters of `MOST_EXACT` rows drawn at random; every row joins the nearest of their means."""
+    drawn = np.random.default_rng(seed).choice(len(points), MOST_EXACT, replace=False)
+    sample = points[np.sort(drawn)]
+    found = _ward(sample, min(k, count_distinct(sample, k)))
+    means = np.stack([sample[found == label].mean(axis=0) for label in range(found.max() + 1)])
+    return pairwise_distances_argmin(points, means).astype(np.int64)
 
 
 def _threshold(points: FloatArray, most: int, seed: int) -> float:

@@ -115,8 +115,9 @@ def _nearest(
     one_hot[np.arange(len(members)), labels] = 1.0
     sizes = one_hot.sum(axis=0)
     means = one_hot / np.maximum(sizes, 1.0)
-    inner = np.where(sizes > 0, (means * _products(members, members, means, kept)).sum(axis=0), np.inf)
-    reach = inner - 2.0 * _products(points, members, means, kept) + _SELF
+    own = _products(members, members, means, kept)
+    inner = np.where(sizes > 0, (means * own).sum(axis=0), np.inf)
+    reach = inner - 2.0 * (own if points is members else _products(points, members, means, kept)) + _SELF
     found = reach.argmin(axis=1)
     return found, np.maximum(reach[np.arange(len(points)), found], 0.0)
 

@@ -34,6 +34,7 @@ from strategies.selectors.usl import usl
 
 LEVY = "arXiv 2601.18532"
 CSAL = "CSAL-3D, MICCAI 2025"
+_CENTRAL = "It is nearest to the mean of all images; there is none yet to be far from."
 NEEDS = ("features", "unit_features", "map", "uncertainty", "model", "class_entropy", "foreground")
 
 
@@ -65,7 +66,7 @@ class Method:
         shown = dict(evidence)
         if "cluster" in shown:
             shown["cluster"] += 1
-        said = self.reason.format(**shown)
+        said = (_CENTRAL if shown.get("role") == "central" else self.reason).format(**shown)
         return said[:1].upper() + said[1:]
 
     @property

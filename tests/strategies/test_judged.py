@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 from bundle_configs import Bundle
 from infers.csal3d import Csal3d, key_of
+from infers.pool_encoder import pool_encoder_key
 from pool.datastore import PoolDatastore
 from pool.state import State
 from strategies.context import Context, Pool
@@ -147,3 +149,24 @@ def test_with_another_encoder_the_volumes_are_judged_all_the_same(
     publish(context)
     assert sorted(to_judge(context, store)) == IMAGES and context.encoder_key == "d"
     assert "embed" in missing(context, store) and "judge" in missing(context, store)
+
+
+def test_volumes_with_other_channels_come_back_when_the_app_is_told(tmp_path: Path) -> None:
+    """A server forgets failures when it starts, so that one that is told in_channels can read them."""
+    (tmp_path / "studies").mkdir()
+    for n in range(3):
+        volume = np.random.default_rng(n).random((20, 20, 20, 2))
+        nibabel.nifti1.save(
+            nibabel.nifti1.Nifti1Image(volume, np.eye(4)), tmp_path / "studies" / f"v{n}.nii.gz"
+        )
+    store = PoolDatastore(str(tmp_path / "studies"), {"thing": 1}, read_only=True)
+    one, two = Bundle("volumes"), Bundle("volumes", {"in_channels": 2})
+    settings = Settings(cold_start_budget=2, projection="pca")
+    key = pool_encoder_key("descriptor", None, one)
+    context = Context(State(tmp_path / "state", migrate=True), settings, key)
+    Refresh(context, one)({}, store)
+    assert len(Pool.of(context, store).failed) == 3 and context.layout() is None
+    assert missing(context, store) == [], "nothing is tried for ever"
+    context.state.forget_failures()
+    Refresh(context, two)({}, store)
+    assert not Pool.of(context, store).failed and ask(context, store)["role"] == "medoid"

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 
+from bundle_configs import Bundle
 from strategies import selectors
 from strategies.context import Context
-from strategies.methods import OTSU, due_methods, make_method_plan, planned_methods
+from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan, planned_methods
 from strategies.plans import make_active_plan, weight_of
+from strategies.refresh import Refresh
 from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
 from strategies.strategies import all_strategies
@@ -111,8 +113,12 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
     key = offered.context.pretrained_key
     values = {image: float(np.sin(n)) for n, image in enumerate(offered.images)}
     offered.context.state.add_entropies(key, {image: values[image] for image in offered.images[:5]})
-    with pytest.raises(HTTPException, match="uncertainty of 7 images is still being worked out"):
+    offered.context.state.journal.set_progress("judging with the pretrained network", 5, 12, 0.0)
+    with pytest.raises(HTTPException, match=rf"{name} is not planned yet \(judging with .*, 5 of 12\)"):
         offered.ask(name)
+    assert name not in due_methods(offered.context, offered.pool)
+    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being worked out"):
+        make_method_plan(offered.context, offered.pool, name)
     offered.context.state.add_entropies(key, values)
     assert name in plan_all(offered)
     block = offered.ask(name)["selection"]
@@ -141,8 +147,10 @@ def test_urds_differs_from_both_ablations_and_says_why(offered: Any) -> None:
 
 
 def test_foreground_comes_from_a_threshold_and_then_from_the_model(offered: Any) -> None:
-    with pytest.raises(HTTPException, match="foreground of 12 images"):
+    with pytest.raises(HTTPException, match="foreground_random is not planned yet; ask again"):
         offered.ask("foreground_random")
+    with pytest.raises(NotReadyError, match="foreground of 12 images"):
+        make_method_plan(offered.context, offered.pool, "foreground_random")
     shown = {image: {"foreground": 0.0 if n % 2 else 0.4} for n, image in enumerate(offered.images)}
     offered.context.state.add_measures(OTSU, shown)
     plan_all(offered)
@@ -168,6 +176,56 @@ def test_clasp_pe_has_a_plan_per_model(offered: Any) -> None:
     plan = make_method_plan(offered.context, offered.pool, "clasp_pe")
     assert plan.details["beta"] == pytest.approx(100**0.25) and plan.details["round"] == 2
     assert {pick["role"] for pick in plan.picks} == {"the image", "class 1", "class 2"}
+
+
+def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
+    offered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are one row per image and class: seconds in a pool of 100,000."""
+    state = offered.context.state
+    train(offered, "one")
+    offered.context.pretrained_file.write_bytes(b"weights")
+    state.add_entropies(offered.context.pretrained_key, dict.fromkeys(offered.images, 0.5))
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the values of all images were read")
+
+    for planned in (False, True):
+        with monkeypatch.context() as patched:
+            patched.setattr(state, "entropies", refuse)
+            patched.setattr(state, "measures", refuse)
+            for name in ("urds", "cscs", "clasp_pe", "foreground_random"):
+                if planned:
+                    assert offered.ask(name)["selection"]["method"] == name
+                else:
+                    with pytest.raises(HTTPException, match=f"{name} is not planned yet"):
+                        offered.ask(name)
+            if planned:
+                assert due_methods(offered.context, offered.pool) == []
+        plan_all(offered)
+
+
+def test_a_network_published_meanwhile_fails_no_refresh(
+    offered: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(offered, strategies="auto,urds,alps")
+    # what was due when it was looked at: urds, whose uncertainties belong to a network that has gone since
+    monkeypatch.setattr("strategies.refresh.due_methods", lambda *_: ["urds", "alps"])
+    with caplog.at_level("INFO", logger="strategies.refresh"):
+        Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
+    assert "urds is planned later" in caplog.text
+    assert offered.context.state.journal.progress()["step"] == "ready"
+    assert offered.ask("alps")["selection"]["rank"] == 1
+
+
+def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> None:
+    """Nothing applies it to the pool meanwhile, so that "in a moment" would be wrong."""
+    use(offered, encoder="csal3d", strategies="auto,active,clasp_pe")
+    train(offered, "one")
+    for name in ("active", "clasp_pe"):
+        with pytest.raises(HTTPException, match="csal3d is not pretrained yet: start the training") as caught:
+            offered.ask(name)
+        assert caught.value.status_code == 409 and "in a moment" not in caught.value.detail
 
 
 def test_a_model_that_was_applied_before_is_applied_again_for_the_measures(offered: Any) -> None:
