@@ -36,7 +36,7 @@ weights: $(READY)
 	$(VENV)/bin/python -m infers.encoders.weights "$(ENCODER)" --out "$(WEIGHTS)" $(if $(SHA256),--sha256 $(SHA256))
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
