@@ -33,3 +33,18 @@ def _check_labels(labels: Mapping[str, Any]) -> None:
             f"--conf labels {dict(labels)}: names with the values 1, 2, ..., as in "
             '\'{"liver": 1, "tumour": 2}\'; the background is 0 and stands in no list'
         )
+
+
+def check_channels(file: str, trained: int, channels: int) -> None:
+    """A published network must see images as the app reads them, else each image would seem to be at fault.
+
+    :param trained: channels of the images that it was trained on
+    :param channels: what the app is set to
+
+    Raises ValueError.
+    """
+    if trained != channels:
+        raise ValueError(
+            f"{file} was trained on images with {trained} channels, the app is set to {channels}: train "
+            f"again, or start the server with --conf in_channels {trained}"
+        )

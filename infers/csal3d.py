@@ -78,6 +78,7 @@ class Csal3d:
         self.network.load_state_dict(checkpoint["model"])
         self.transforms = Compose(bundle.new("image_transforms"))
         self.side: int = bundle.get("pretrain_crop")
+        self.channels = bundle.input_shape[1]
         self.block, self.ratio = bundle.get("pretrain_mask_block"), bundle.get("pretrain_mask_ratio")
         self.details: dict[str, Any] = checkpoint["details"]
 

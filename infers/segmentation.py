@@ -67,6 +67,7 @@ class Predictor:
         self.transforms, self.inferer = Compose(bundle.new("image_transforms")), bundle.new("inferer")
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
+        self.channels = bundle.input_shape[1]
 
     def __call__(self, image: str) -> torch.Tensor:
         """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""

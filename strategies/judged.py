@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from bundle_configs.checks import check_channels
 from infers.csal3d import Csal3d, Judged
 from pool.images import ImageError
 from pool.store import PoolStore
@@ -32,15 +33,20 @@ def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
     }
 
 
-def judge(context: Context, datastore: PoolStore) -> Iterator[tuple[int, int]]:
+def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tuple[int, int]]:
     """Judge what is missing, one image per transaction; tells images done and all before each.
 
     When another network is published meanwhile it ends, and the next refresh begins with that one.
+
+    :param channels: of the images, as the app reads them
+
+    Raises ValueError when the network was trained on images with other channels.
     """
     todo = to_judge(context, datastore)
     if not todo:
         return
     network = Csal3d(context.pretrained_file)
+    check_channels(context.pretrained_file.name, network.channels, channels)
     if not context.state.embedded(network.key):
         context.state.journal.log("pretrained", None, {"key": network.key, **network.details})
     for done, (image, mark) in enumerate(todo.items()):

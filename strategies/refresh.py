@@ -15,6 +15,7 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
+from bundle_configs.checks import check_channels
 from infers.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.database import Busy
@@ -200,7 +201,7 @@ class Refresh(ScoringMethod):
     def _judge(self, datastore: PoolStore) -> None:
         """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
         started = time.time()
-        for done, total in judge(self.context, datastore):
+        for done, total in judge(self.context, datastore, self.bundle.input_shape[1]):
             self._step("judging with the pretrained network", done, total, started)
             models, published = self.context.state.models(), model_fingerprint(self.context.model_file)
             if published and (not models or models[0].fingerprint != published):
@@ -230,6 +231,7 @@ class Refresh(ScoringMethod):
         if model_fingerprint(self.context.model_file) != model:  # a newer one was published meanwhile
             self._register_model()
             return self._score(datastore, pool)
+        check_channels(self.context.model_file.name, predict.channels, self.bundle.input_shape[1])
 
         def score(images: Sequence[str]) -> None:
             values: dict[str, float] = {}

@@ -98,11 +98,11 @@ def test_once_published_features_make_the_map_and_uncertainties_are_kept(
 def test_a_killed_refresh_repeats_one_image_at_most(pool: tuple[Context, PoolDatastore]) -> None:
     context, store = pool
     publish(context)
-    steps = judge(context, store)
+    steps = judge(context, store, 1)
     assert [next(steps) for _ in range(3)] == [(0, 6), (1, 6), (2, 6)]
     steps.close()  # as a kill would, before the third image
     assert sorted(to_judge(context, store)) == IMAGES[2:]
-    assert [done for done, _ in judge(context, store)] == [0, 1, 2, 3, 4]
+    assert [done for done, _ in judge(context, store, 1)] == [0, 1, 2, 3, 4]
     assert to_judge(context, store) == {}
 
 
@@ -126,7 +126,7 @@ def test_a_changed_file_is_judged_again_and_a_damaged_one_named(pool: tuple[Cont
 def test_another_network_is_another_encoder(pool: tuple[Context, PoolDatastore]) -> None:
     context, store = pool
     publish(context)
-    steps = judge(context, store)
+    steps = judge(context, store, 1)
     next(steps)
     publish(context, seed=1)
     assert list(steps) == [], "ends when another one is published"
@@ -170,3 +170,13 @@ def test_volumes_with_other_channels_come_back_when_the_app_is_told(tmp_path: Pa
     context.state.forget_failures()
     Refresh(context, two)({}, store)
     assert not Pool.of(context, store).failed and ask(context, store)["role"] == "medoid"
+
+
+def test_a_network_that_sees_other_channels_is_refused_and_not_the_images(
+    pool: tuple[Context, PoolDatastore],
+) -> None:
+    context, store = pool
+    publish(context)
+    with pytest.raises(ValueError, match="1 channels, the app is set to 2: train again, or start"):
+        next(judge(context, store, 2))
+    assert not Pool.of(context, store).failed and sorted(to_judge(context, store)) == IMAGES
