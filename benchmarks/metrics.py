@@ -13,6 +13,7 @@ from PIL import Image
 
 SIZE = 256  # pixels; predictions and references are compared at this size, distances are in its pixels
 DIAGONAL = math.hypot(SIZE, SIZE)
+METRICS = ("class_dice", "image_dice")  # what a bundle's `metric` may be
 
 
 def at_size(label: np.ndarray, size: int = SIZE) -> np.ndarray:
@@ -23,7 +24,7 @@ def at_size(label: np.ndarray, size: int = SIZE) -> np.ndarray:
 def score_image(
     prediction: np.ndarray, reference: np.ndarray, values: Sequence[int]
 ) -> dict[str, list[float]]:
-    """Dice and HD95 per class of one image, both (H, W) labels.
+    """Dice and HD95 per class of one image, both (H, W) labels; `present`: 1 where the reference has it.
 
     HD95 is in pixels. Both empty: Dice 1, HD95 0. One empty: Dice 0, HD95 the image's diagonal.
     """
@@ -37,20 +38,43 @@ def score_image(
         empty = int(not pred[0, i].any()) + int(not ref[0, i].any())
         if empty:
             distance[i] = 0.0 if empty == 2 else math.hypot(*prediction.shape)
-    return {"dice": dice.tolist(), "hd95": distance.tolist()}
+    present = ref[0].flatten(1).any(dim=1).float()
+    return {"dice": dice.tolist(), "hd95": distance.tolist(), "present": present.tolist()}
 
 
-def summarise(images: Mapping[str, dict[str, list[float]]], names: Sequence[str]) -> dict[str, Any]:
-    """Means over images and classes, per class, and how many images failed (mean Dice below 0.5)."""
+def summarise(
+    images: Mapping[str, dict[str, list[float]]], names: Sequence[str], metric: str = "class_dice"
+) -> dict[str, Any]:
+    """Means over images and classes, per class, and how many images failed (mean Dice below 0.5).
+
+    :param images: of each image, what `score_image` gave
+    :param metric: "class_dice", Dice of every class averaged (X-rays), or "image_dice", per image the mean
+        over the classes that its reference has, then the mean over images (brain). Images without any class
+        say nothing about the latter and are left out of it; a class that no image has gets None.
+    Raises ValueError for another metric, and when the latter has no image left.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r}: choose one of {', '.join(METRICS)}")
     dice = np.array([image["dice"] for image in images.values()])
     hd95 = np.array([image["hd95"] for image in images.values()])
+    counted = np.ones(dice.shape, bool)
+    if metric == "image_dice":
+        counted = np.array([image["present"] for image in images.values()]) > 0
+    if not counted.any():
+        raise ValueError("no reference has any class: image_dice has nothing to measure")
+    per_image = [float(values[has].mean()) for values, has in zip(dice, counted, strict=True) if has.any()]
+    per_class = [
+        float(values[has].mean()) if has.any() else None
+        for values, has in zip(dice.T, counted.T, strict=True)
+    ]
     return {
-        "dice": float(dice.mean()),
+        "metric": metric,
+        "dice": float(np.mean(per_image)),
         "hd95": float(hd95.mean()),
-        "dice_std": float(dice.mean(axis=1).std()),
+        "dice_std": float(np.std(per_image)),
         "hd95_std": float(hd95.mean(axis=1).std()),
-        "dice_per_class": dict(zip(names, dice.mean(axis=0).tolist(), strict=True)),
+        "dice_per_class": dict(zip(names, per_class, strict=True)),
         "hd95_per_class": dict(zip(names, hd95.mean(axis=0).tolist(), strict=True)),
-        "failures": int((dice.mean(axis=1) < 0.5).sum()),
+        "failures": sum(value < 0.5 for value in per_image),
         "one_empty": int((hd95 > DIAGONAL - 0.01).sum()),  # structures predicted or present, not both
     }
