@@ -1,4 +1,5 @@
 # make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
+# make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
@@ -9,9 +10,10 @@ READY := $(VENV)/.ready
 APP ?= apps/cxr_lungs
 PORT ?= 8000
 CONF ?=
+FROM ?= cxr_lungs
 SAMPLE := sample
 
-.PHONY: setup serve test lint clean
+.PHONY: setup serve app test lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -29,6 +31,9 @@ ifndef STUDIES
 endif
 	$(VENV)/bin/python -m monailabel.main start_server --app "$(APP)" \
 		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
+
+app: $(READY)
+	$(VENV)/bin/python -m server.new_app "$(NAME)" --from "$(FROM)" --labels "$(LABELS)"
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest -c setup.cfg $(PYTEST_ARGS)
