@@ -30,7 +30,8 @@ README = """# {name}
 {task}. Structures: {structures}.
 
 A MONAI bundle, trained on {images} labelled images for {epochs} epochs with the seed {seed}. Research
-software, not a medical device. It needs torch, monai, pytorch-ignite, nibabel, itk, pynrrd, pillow, fire; here:
+software, not a medical device. It needs torch, monai, pytorch-ignite, nibabel, itk, pynrrd, pillow and fire.
+In this folder:
 
     export PYTHONPATH=$PWD
     python -m monai.bundle run --config_file configs/inference.json --checkpoint models/model.pt \\

@@ -165,9 +165,7 @@ def test_bundle_predicts_as_the_server_does(name: str, ran: dict[str, Path]) -> 
         Path(expected).unlink()
 
 
-def test_exported_bundle_runs_where_the_project_is_not_installed(
-    ran: dict[str, Path], tmp_path: Path
-) -> None:
+def test_exported_bundle_runs_without_this_project(ran: dict[str, Path], tmp_path: Path) -> None:
     folder = ran["cxr_lungs"]
     export(folder / "state" / "model.pt", tmp_path / "lungs.zip")
     with zipfile.ZipFile(tmp_path / "lungs.zip") as archive:
