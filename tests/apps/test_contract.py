@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+import torch
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
@@ -40,6 +42,7 @@ KEYS = (
 _LOADER = """
 import json, sys
 from pathlib import Path
+from monai.bundle import run
 from pool.state import State
 from monailabel.interfaces.utils.app import app_instance
 found = {}
@@ -51,16 +54,24 @@ for name in sys.argv[3:]:
     found[name] = {key: info[key] for key in ("name", "labels", "metric")}
     found[name] |= {key: list(info[key]) for key in ("models", "trainers", "strategies", "scoring")}
     found[name]["class"] = type(app).__name__
+    folder = f"{sys.argv[2]}/{name}"
+    tiny = json.loads(Path(folder, "tiny.json").read_text())
+    config = f"{sys.argv[1]}/bundle_configs/{name}/configs/train.yaml"
+    run(config_file=config, images=folder, masks=f"{folder}/masks", checkpoint=f"{folder}/model.pt", **tiny)
 print(json.dumps(found))
 """
+TINY: dict[int, dict[str, Any]] = {
+    2: {"image_size": 32, "channels": [4, 8], "epochs": 2, "device": "cpu"},
+    3: {"window": [16, 16, 16], "channels": [4, 8], "epochs": 2, "device": "cpu"},
+}
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each app says of itself after MONAI Label loaded it on an empty studies folder."""
+    """What each app says of itself after MONAI Label loaded it on three images; then its bundle trained."""
     studies = tmp_path_factory.mktemp("studies")
     for name in APPS:
-        (studies / name).mkdir()
+        draw_images(studies / name, Bundle(name))
     said = subprocess.run(
         [sys.executable, "-c", _LOADER, str(ROOT), str(studies), *APPS],
         capture_output=True,
@@ -69,7 +80,24 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=studies,
     )
     assert said.returncode == 0, said.stderr[-3000:]
-    return json.loads(said.stdout.splitlines()[-1])
+    return {"studies": studies, **json.loads(said.stdout.splitlines()[-1])}
+
+
+def draw_images(folder: Path, bundle: Bundle) -> None:
+    """Three slices or volumes as NIfTI with blocks of all structures, their labels in `masks`."""
+    (folder / "masks").mkdir(parents=True)
+    dimensions, labels = bundle.get("dimensions"), bundle.get("labels")
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        shape = (40, 36, 20) if dimensions == 3 else (40, 36, 1)
+        label = np.zeros(shape, np.uint8)
+        for value in labels.values():
+            left, top = 2 + 7 * (value % 5), 2 + 7 * (value // 5) + number
+            label[left : left + 6, top : top + 6] = value
+        image = (label * 9 + rng.normal(0, 3, shape)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), folder / f"{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), folder / "masks" / f"{number}.nii.gz")
+    (folder / "tiny.json").write_text(json.dumps(TINY[dimensions]))
 
 
 @pytest.mark.parametrize("name", APPS)
@@ -150,6 +178,19 @@ def test_app_starts_through_monai_labels_loader(name: str, loaded: dict[str, Any
     assert found["class"] == "".join(word.capitalize() for word in name.split("_"))
     assert found["name"] and "segmentation" in found["trainers"] and found["scoring"] == ["refresh"]
     assert {"auto", "cold_start", "active", "random"} <= set(found["strategies"])
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_bundle_learns_without_a_server(name: str, loaded: dict[str, Any]) -> None:
+    bundle = Bundle(name, TINY[Bundle(name).get("dimensions")])
+    trained = torch.load(loaded["studies"] / name / "model.pt", weights_only=True)
+    torch.manual_seed(bundle.get("seed"))  # what the training started from
+    network = bundle.new("network_def").eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.load_state_dict(trained)
+    assert all(torch.isfinite(value).all() for value in trained.values())
+    assert any(not torch.equal(value, before[key]) for key, value in trained.items())
+    assert network(torch.rand(bundle.input_shape)).shape[1] == len(bundle.get("labels")) + 1
 
 
 def test_brain_has_the_structures_that_the_preparer_writes() -> None:
