@@ -42,6 +42,24 @@ def score_image(
     return {"dice": dice.tolist(), "hd95": distance.tolist(), "present": present.tolist()}
 
 
+def counted(images: Mapping[str, dict[str, list[float]]], metric: str) -> np.ndarray:
+    """Which classes count for a metric, (images, classes) bool. Raises ValueError for another metric."""
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r}: choose one of {', '.join(METRICS)}")
+    if metric == "image_dice":
+        return np.array([image["present"] for image in images.values()]) > 0
+    return np.ones((len(images), len(next(iter(images.values()))["dice"])), bool)
+
+
+def dice_per_image(images: Mapping[str, dict[str, list[float]]], metric: str) -> list[float]:
+    """Mean Dice of each image over the classes that count; images where none does are left out."""
+    return [
+        float(np.array(image["dice"])[has].mean())
+        for image, has in zip(images.values(), counted(images, metric), strict=True)
+        if has.any()
+    ]
+
+
 def summarise(
     images: Mapping[str, dict[str, list[float]]], names: Sequence[str], metric: str = "class_dice"
 ) -> dict[str, Any]:
@@ -53,19 +71,13 @@ def summarise(
         say nothing about the latter and are left out of it; a class that no image has gets None.
     Raises ValueError for another metric, and when the latter has no image left.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r}: choose one of {', '.join(METRICS)}")
+    counts, per_image = counted(images, metric), dice_per_image(images, metric)
+    if not per_image:
+        raise ValueError("no reference has any class: image_dice has nothing to measure")
     dice = np.array([image["dice"] for image in images.values()])
     hd95 = np.array([image["hd95"] for image in images.values()])
-    counted = np.ones(dice.shape, bool)
-    if metric == "image_dice":
-        counted = np.array([image["present"] for image in images.values()]) > 0
-    if not counted.any():
-        raise ValueError("no reference has any class: image_dice has nothing to measure")
-    per_image = [float(values[has].mean()) for values, has in zip(dice, counted, strict=True) if has.any()]
     per_class = [
-        float(values[has].mean()) if has.any() else None
-        for values, has in zip(dice.T, counted.T, strict=True)
+        float(values[has].mean()) if has.any() else None for values, has in zip(dice.T, counts.T, strict=True)
     ]
     return {
         "metric": metric,
