@@ -1,5 +1,6 @@
 # make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
 # make weights ENCODER=radimagenet   download an encoder (docs/encoders.md)
+# make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
@@ -10,10 +11,11 @@ READY := $(VENV)/.ready
 APP ?= apps/cxr_lungs
 PORT ?= 8000
 CONF ?=
+FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 
-.PHONY: setup serve weights test lint clean
+.PHONY: setup serve weights app test lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -34,6 +36,9 @@ endif
 
 weights: $(READY)
 	$(VENV)/bin/python -m infers.encoders.weights "$(ENCODER)" --out "$(WEIGHTS)" $(if $(SHA256),--sha256 $(SHA256))
+
+app: $(READY)
+	$(VENV)/bin/python -m server.new_app "$(NAME)" --from "$(FROM)" --labels "$(LABELS)"
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from bundle_configs.checks import check_volumes
+from bundle_configs.checks import check_labels, check_volumes
 
 _FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
 _POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
@@ -51,6 +51,7 @@ class Bundle:
         if not 0 <= overrides.get("dropout", 0) < 1:
             raise ValueError(f"--conf dropout {overrides['dropout']}: must lie from 0 to below 1")
         bundle = Bundle(self.name, overrides)
+        check_labels(bundle.get("labels"))
         if bundle.get("dimensions") == 3:
             check_volumes(overrides)
         try:

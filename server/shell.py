@@ -243,7 +243,8 @@ class Shell:
             raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
-        return super().info() | {"selection": self.selection_status()}  # type: ignore[misc]
+        own = {"selection": self.selection_status(), "metric": self.bundle.get("metric")}
+        return super().info() | own  # type: ignore[misc]
 
     def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:
         if name not in existing:
