@@ -39,7 +39,7 @@ def test_wrong_budget_is_refused_with_an_example(text: str) -> None:
 def test_images_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="has no images"):
         find_images(tmp_path)
-    for name in ("b.PNG", "a.nii.gz", "c.txt"):
+    for name in ("b.PNG", "a.nii.gz", "c.txt", "._a.nii.gz"):
         (tmp_path / name).touch()
     assert [p.name for p in find_images(tmp_path)] == ["a.nii.gz", "b.PNG"]
 
