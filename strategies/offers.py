@@ -123,7 +123,9 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
         return provisional_offer(context, pool)
+    known = "this image is the farthest on the map from all that is labelled or in somebody's hands"
     if np.isinf(reach).all():  # nothing to be far from yet
+        known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
         rows = _free_rows(layout, rows, pool)
         order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows).picks
         reach = np.zeros(len(reach))
@@ -135,8 +137,8 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
         return provisional_offer(context, pool)
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
-    reason = f"{why}: this image is the farthest on the map from all labelled images."
-    return Offer(f"farthest|{context.layout_key}", stage, images, evidence, reason=reason)
+    source = f"farthest|{context.layout_key}"
+    return Offer(source, stage, images, evidence, reason=f"{why}: {known}.")
 
 
 def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
