@@ -67,15 +67,15 @@ def cscs(
     count = min(check_budget(budget), len(rows.candidates))
     groups = cluster_rows(array, rows, budget, seed, labels, _standardised_kmeans)
     clusters = largest_first(groups, rows.unlabelled) if count else []
-    typicality, score = np.zeros(len(array)), np.zeros(len(array))
+    typicality, compared, score = (np.zeros(len(array)) for _ in range(3))
     gamma = dcr = 0.0
     if count:
         typicality[rows.unlabelled] = 1.0 / np.maximum(mean_nearest(array[rows.unlabelled], NEIGHBOURS), EPS)
-        dcr = spearman(unsure[rows.unlabelled], typicality[rows.unlabelled])
+        compared = np.round(typicality / typicality.max(), 12)  # what differs by rounding only is equal
+        dcr = spearman(unsure[rows.unlabelled], compared[rows.unlabelled])
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:
-        ranks = _rank(typicality[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
-        score[members] = ranks
+        score[members] = _rank(compared[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
     turns = take_turns(clusters, groups, rows.candidates, count, by_score(score))
     evidence = {
         "role": turns.role("typical and uncertain"),

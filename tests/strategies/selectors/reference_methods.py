@@ -45,6 +45,13 @@ usl
     square to alpha, which is alpha = 1 here. neighbours 20 (400 of 50,000 images in the publication). No
     horizon.
 18. Only clusters that are handed out have picks; labelled rows are none. Distances count as 1e-8 at least.
+cscs
+19. Typicality = 1 / mean distance to the 20 nearest unlabelled rows, at most 1e8. Equal values share their
+    mean rank, also for Spearman's correlation, which is 0 where one of both is constant; typicalities that differ
+    by less than 1e-9 of the largest are equal. A lone row has rank 1.
+clasp_pe
+20. Without noise. Step by step the stratum that is furthest below its share gives its best row; the image's
+    own entropy is the first stratum, so that ties go to it, then to the lowest class.
 """
 
 from __future__ import annotations
@@ -271,3 +278,75 @@ def usl(
                 close = math.fsum(1 / apart(i, p) ** alpha for p in picks if p not in members)
                 reg[i] = momentum * reg[i] + (1 - momentum) * close
     return in_turn(queues, budget)
+
+
+def clfps(points: Sequence[Point], budget: int, labelled: Sequence[int] = ()) -> list[int]:
+    lengths = [math.hypot(*point) for point in points]
+    unit = [[x / n if n else 0.0 for x in point] for point, n in zip(points, lengths, strict=True)]
+    return farthest_first(unit, budget, labelled)
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """1 for the smallest; equal values share their mean rank."""
+    return [
+        1 + sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
+        for value in values
+    ]
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    left, right = ([r - (len(x) + 1) / 2 for r in ranks(x)] for x in (a, b))
+    spread = math.sqrt(math.fsum(x * x for x in left) * math.fsum(y * y for y in right))
+    return math.fsum(x * y for x, y in zip(left, right, strict=True)) / spread if spread else 0.0
+
+
+def cscs(
+    points: Sequence[Point],
+    labels: Sequence[int],
+    budget: int,
+    uncertainty: Sequence[float],
+    labelled: Sequence[int] = (),
+) -> list[int]:
+    pool = unlabelled(len(points), labelled)
+    if not pool or not budget:
+        return []
+    typical = {}
+    for i in pool:
+        near = sorted(distance(points[i], points[j]) for j in pool if j != i)[:20]
+        typical[i] = 1 / max(average(near), EPS)
+    typical = {i: round(value / max(typical.values()), 9) for i, value in typical.items()}
+    dcr = spearman([uncertainty[i] for i in pool], [typical[i] for i in pool])
+    effective = min(budget, len(pool)) / math.sqrt(len(pool))
+    gamma = min(0.7, max(0.3, 0.5 + dcr / 4 * effective / (1 + effective)))
+    queues = []
+    for members in clusters(labels, labelled):
+        most = max(1, len(members) - 1)
+        t, u = (
+            [max(0.01, (r - 1) / most) if len(members) > 1 else 1.0 for r in ranks([x[i] for i in members])]
+            for x in (typical, uncertainty)
+        )
+        score = {i: t[n] ** (1 - gamma) * u[n] ** gamma for n, i in enumerate(members)}
+        queues.append(ranked(members, lambda i, score=score: -score[i]))
+    return in_turn(queues, budget)
+
+
+def clasp_pe(
+    uncertainty: Sequence[float],
+    class_entropy: Sequence[Sequence[float]],
+    budget: int,
+    labelled: Sequence[int] = (),
+) -> list[int]:
+    scores = [[image, *classes] for image, classes in zip(uncertainty, class_entropy, strict=True)]
+    classes = len(class_entropy[0]) if len(class_entropy) else 0
+    foreground = Fraction(66, 100) if classes else Fraction(0)
+    shares = [1 - foreground, *([foreground / classes] * classes if classes else [])]
+    given, picks = [0] * len(shares), list[int]()
+    rest = unlabelled(len(uncertainty), labelled)
+    while rest and len(picks) < budget:
+        lack = [share * (len(picks) + 1) - had for share, had in zip(shares, given, strict=True)]
+        stratum = lack.index(max(lack))
+        best = min(rest, key=lambda i, stratum=stratum: (-scores[i][stratum], i))
+        given[stratum] += 1
+        picks.append(best)
+        rest.remove(best)
+    return picks

@@ -35,6 +35,7 @@ def cases(kind: str) -> Iterator[Case]:
             "budget": int(rng.integers(0, count + 3)),
             "delta": float(rng.choice([0.0, 1 / 3, 1.0, 2.0])),
             "n_cand": int(rng.integers(1, 5)),
+            "class_entropy": rng.integers(0, 5, (count, int(rng.integers(0, 4)))) / 4,
         }
 
 
@@ -65,6 +66,27 @@ def farthest_first(methods: ModuleType, case: Case) -> tuple[list[int], list[int
     return chosen.picks.tolist(), methods.farthest_first(points.tolist(), budget, labelled)
 
 
+def clfps(methods: ModuleType, case: Case) -> tuple[list[int], list[int]]:
+    points, budget, labelled = case["points"], case["budget"], case["labelled"]
+    chosen = selectors.clfps(points, budget, labelled=labelled)
+    return chosen.picks.tolist(), methods.clfps(points.tolist(), budget, labelled)
+
+
+def clasp_pe(methods: ModuleType, case: Case) -> tuple[list[int], list[int]]:
+    budget, labelled, unsure, classes = (
+        case[k] for k in ("budget", "labelled", "uncertainty", "class_entropy")
+    )
+    chosen = selectors.clasp_pe(
+        case["points"],
+        budget,
+        uncertainty=unsure,
+        class_entropy=classes,
+        labelled=labelled,
+        beta=np.inf,
+    )
+    return chosen.picks.tolist(), methods.clasp_pe(unsure.tolist(), classes.tolist(), budget, labelled)
+
+
 def probcover(methods: ModuleType, case: Case) -> tuple[list[int], list[int]]:
     points, budget, labelled, delta = (case[k] for k in ("points", "budget", "labelled", "delta"))
     chosen = selectors.probcover(points, budget, labelled=labelled, delta=delta)
@@ -85,6 +107,9 @@ BOTH = {
     "urds": clustered("urds", "uncertainty", "n_cand"),
     "urds_diversity_only": clustered("urds_diversity_only"),
     "usl": clustered("usl"),
+    "cscs": clustered("cscs", "uncertainty"),
+    "clasp_pe": clasp_pe,
+    "clfps": clfps,
     "farthest_first": farthest_first,
     "probcover": probcover,
     "urds_uncertainty_only": urds_uncertainty_only,
@@ -95,6 +120,8 @@ BOTH = {
 @pytest.mark.parametrize("name", sorted(BOTH))
 def test_picks_agree(methods: ModuleType, name: str, kind: str) -> None:
     for number, case in enumerate(cases(kind)):
+        if name == "clfps" and kind != "normal":  # its own arithmetic, not that of the case, makes ties
+            case["points"] = case["points"] + np.random.default_rng(number).random(case["points"].shape)
         chosen, wanted = BOTH[name](methods, case)
         assert chosen == wanted, (number, case)
 
@@ -123,3 +150,29 @@ def test_radius_is_the_largest_with_pure_balls(methods: ModuleType, kind: str) -
         if len(set(np.delete(labels, labelled))) > 1:  # with one label delta is itself such a distance
             picks = methods.probcover(points.tolist(), budget, delta * (1 - 1e-12), labelled)
             assert chosen.picks.tolist() == picks
+
+
+def test_noise_draws_in_proportion_to_a_power_of_the_entropy() -> None:
+    """First picks of 4,000 seeds, against the chances that power noising stands for: s^beta / sum s^beta."""
+    entropy = np.array([0.1, 0.2, 0.4, 0.3])
+    firsts = [
+        selectors.clasp_pe(
+            np.zeros((4, 1)), 1, uncertainty=entropy, class_entropy=np.zeros((4, 0)), beta=2, seed=seed
+        ).picks[0]
+        for seed in range(4000)
+    ]
+    share = np.bincount(firsts, minlength=4) / 4000
+    assert share == pytest.approx(entropy**2 / (entropy**2).sum(), abs=0.03)
+
+
+def test_foreground_random_is_random_among_images_that_show_something() -> None:
+    shown = np.array([0.2, 0.0, 0.1, 0.9, 0.0, 0.3, 0.4])
+    rows = np.zeros((7, 1))
+    everywhere = selectors.foreground_random(rows, 5, foreground=np.ones(7), labelled=[2], seed=4)
+    assert everywhere.picks.tolist() == selectors.random(rows, 5, labelled=[2], seed=4).picks.tolist()
+    firsts = np.zeros(7)
+    for seed in range(2000):
+        picks = selectors.foreground_random(rows, 6, foreground=shown, labelled=[2], seed=seed).picks
+        assert sorted(picks[:4]) == [0, 3, 5, 6] and sorted(picks[4:]) == [1, 4], "the empty ones come last"
+        firsts[picks[0]] += 1
+    assert firsts[[0, 3, 5, 6]] / 2000 == pytest.approx(np.full(4, 0.25), abs=0.04)
