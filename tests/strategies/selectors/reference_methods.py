@@ -47,8 +47,8 @@ usl
 18. Only clusters that are handed out have picks; labelled rows are none. Distances count as 1e-8 at least.
 cscs
 19. Typicality = 1 / mean distance to the 20 nearest unlabelled rows, at most 1e8. Equal values share their
-    mean rank, also for Spearman's correlation, which is 0 where one of both is constant; typicalities that differ
-    by less than 1e-9 of the largest are equal. A lone row has rank 1.
+    mean rank, also for Spearman's correlation, which is 0 where one of both is constant. Typicalities that
+    differ by less than 1e-9 of the largest are equal. A lone row has rank 1.
 clasp_pe
 20. Without noise. Step by step the stratum that is furthest below its share gives its best row; the image's
     own entropy is the first stratum, so that ties go to it, then to the lowest class.
