@@ -1,4 +1,6 @@
 # make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
+# make weights ENCODER=radimagenet   download an encoder (docs/encoders.md)
+# make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
@@ -9,9 +11,11 @@ READY := $(VENV)/.ready
 APP ?= apps/cxr_lungs
 PORT ?= 8000
 CONF ?=
+FROM ?= cxr_lungs
 SAMPLE := sample
+WEIGHTS ?= weights
 
-.PHONY: setup serve test lint clean
+.PHONY: setup serve weights app test lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -30,8 +34,14 @@ endif
 	$(VENV)/bin/python -m monailabel.main start_server --app "$(APP)" \
 		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
 
+weights: $(READY)
+	$(VENV)/bin/python -m infers.encoders.weights "$(ENCODER)" --out "$(WEIGHTS)" $(if $(SHA256),--sha256 $(SHA256))
+
+app: $(READY)
+	$(VENV)/bin/python -m server.new_app "$(NAME)" --from "$(FROM)" --labels "$(LABELS)"
+
 test: $(READY)
-	$(VENV)/bin/python -m pytest -c setup.cfg $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

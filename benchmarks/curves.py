@@ -11,6 +11,8 @@ import matplotlib
 import numpy as np
 import typer
 
+from benchmarks.metrics import dice_per_image
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
@@ -20,6 +22,13 @@ def unit_of(ledger: dict[str, Any]) -> str:
     return str(ledger.get("unit", "px at 256"))
 
 
+def _per_image(stage: dict[str, Any], metric: str) -> list[float]:
+    """Dice or HD95 of each image; ledgers from before apps named their Dice have that of all classes."""
+    if metric == "dice":
+        return dice_per_image(stage["images"], stage.get("metric", "class_dice"))
+    return [float(np.mean(image[metric])) for image in stage["images"].values()]
+
+
 def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
     """Dice and HD95 against the number of labels, one line per run; the band is the images' middle half."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -27,7 +36,7 @@ def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
         settings, stages = ledger["settings"], ledger["stages"]
         x = [stage["labels"] for stage in stages]
         for axis, metric in zip(axes, ("dice", "hd95"), strict=True):
-            values = [[np.mean(image[metric]) for image in stage["images"].values()] for stage in stages]
+            values = [_per_image(stage, metric) for stage in stages]
             axis.plot(
                 x,
                 [stage[metric] for stage in stages],

@@ -14,7 +14,8 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from PIL import Image
 
-SIZE = 256  # pixels
+SIZE = 256  # pixels; predictions and references of pictures are compared at this size
+METRICS = ("class_dice", "image_dice")  # what a bundle's `metric` may be
 
 
 def at_size(label: np.ndarray, size: int = SIZE) -> np.ndarray:
@@ -28,7 +29,8 @@ def score_image(
     values: Sequence[int],
     spacing: Sequence[float] | None = None,
 ) -> dict[str, list[float]]:
-    """Dice and HD95 per class of one image, both (H, W) or (W, H, D) labels.
+    """Dice and HD95 per class of one image, both (H, W) or (W, H, D) labels; `present`: 1 where the
+    reference has the class.
 
     Both empty: Dice 1, HD95 0. One empty, which is counted: Dice 0, HD95 the image's diagonal.
 
@@ -47,21 +49,61 @@ def score_image(
         if empty:
             one_empty[i] = int(empty == 1)
             distance[i] = math.hypot(*np.multiply(prediction.shape, steps)) * one_empty[i]
-    return {"dice": dice.tolist(), "hd95": distance.tolist(), "one_empty": one_empty}
+    present = ref[0].flatten(1).any(dim=1).float()
+    return {
+        "dice": dice.tolist(),
+        "hd95": distance.tolist(),
+        "one_empty": one_empty,
+        "present": present.tolist(),
+    }
 
 
-def summarise(images: Mapping[str, dict[str, list[float]]], names: Sequence[str]) -> dict[str, Any]:
-    """Means over images and classes, per class, and how many images failed (mean Dice below 0.5)."""
+def counted(images: Mapping[str, dict[str, list[float]]], metric: str) -> np.ndarray:
+    """Which classes count for a metric, (images, classes) bool. Raises ValueError for another metric."""
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r}: choose one of {', '.join(METRICS)}")
+    if metric == "image_dice":
+        return np.array([image["present"] for image in images.values()]) > 0
+    return np.ones((len(images), len(next(iter(images.values()))["dice"])), bool)
+
+
+def dice_per_image(images: Mapping[str, dict[str, list[float]]], metric: str) -> list[float]:
+    """Mean Dice of each image over the classes that count; images where none does are left out."""
+    return [
+        float(np.array(image["dice"])[has].mean())
+        for image, has in zip(images.values(), counted(images, metric), strict=True)
+        if has.any()
+    ]
+
+
+def summarise(
+    images: Mapping[str, dict[str, list[float]]], names: Sequence[str], metric: str = "class_dice"
+) -> dict[str, Any]:
+    """Means over images and classes, per class, and how many images failed (mean Dice below 0.5).
+
+    :param images: of each image, what `score_image` gave
+    :param metric: "class_dice", Dice of every class averaged (X-rays), or "image_dice", per image the mean
+        over the classes that its reference has, then the mean over images (brain). Images without any class
+        say nothing about the latter and are left out of it; a class that no image has gets None.
+    Raises ValueError for another metric, and when the latter has no image left.
+    """
+    counts, per_image = counted(images, metric), dice_per_image(images, metric)
+    if not per_image:
+        raise ValueError("no reference has any class: image_dice has nothing to measure")
     dice = np.array([image["dice"] for image in images.values()])
     hd95 = np.array([image["hd95"] for image in images.values()])
+    per_class = [
+        float(values[has].mean()) if has.any() else None for values, has in zip(dice.T, counts.T, strict=True)
+    ]
     return {
-        "dice": float(dice.mean()),
+        "metric": metric,
+        "dice": float(np.mean(per_image)),
         "hd95": float(hd95.mean()),
-        "dice_std": float(dice.mean(axis=1).std()),
+        "dice_std": float(np.std(per_image)),
         "hd95_std": float(hd95.mean(axis=1).std()),
-        "dice_per_class": dict(zip(names, dice.mean(axis=0).tolist(), strict=True)),
+        "dice_per_class": dict(zip(names, per_class, strict=True)),
         "hd95_per_class": dict(zip(names, hd95.mean(axis=0).tolist(), strict=True)),
-        "failures": int((dice.mean(axis=1) < 0.5).sum()),
+        "failures": sum(value < 0.5 for value in per_image),
         "one_empty": sum(
             sum(map(int, image["one_empty"])) for image in images.values()
         ),  # structures predicted or present, not both

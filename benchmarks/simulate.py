@@ -103,10 +103,10 @@ def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], o
         stats = annotator.train(settings["epochs"])
         seconds = time.time() - started
         images = dict(annotator.evaluate(test))
-        names = list(annotator.client.info()["labels"])
+        info = annotator.client.info()
         result = {
             "labels": total,
-            **summarise(images, names),
+            **summarise(images, list(info["labels"]), info["metric"]),
             "training_seconds": round(seconds, 1),
             "training": stats["train"]["metrics"],
             "images": images,
@@ -171,6 +171,7 @@ def main(
         "seed": seed,
         "encoder": encoder,
         "state": (out / "state").resolve(),
+        "strategies": strategy,
         **more,
     }
     if server:

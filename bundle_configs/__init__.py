@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from bundle_configs.checks import check_volumes
+from bundle_configs.checks import check_labels, check_volumes
 
+_FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
 _POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
 
 
@@ -25,7 +26,7 @@ class Bundle:
         self.name, self.values = name, dict(overrides or {})
         folder = Path(__file__).parent / name / "configs"
         self._parser = ConfigParser()
-        self._parser.read_config(str(folder / "train.yaml"))
+        self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
         self._parser.update(self.values)
 
     def get(self, key: str) -> Any:
@@ -35,7 +36,12 @@ class Bundle:
     @property
     def overrides(self) -> list[str]:
         """Keys that `--conf` may change."""
-        return list(self._parser.get_parsed_content("overrides"))
+        return [*self.get("overrides"), *(self.get("pretrain_overrides") if self.pretrains else [])]
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the app has self-supervised pretraining."""
+        return "pretrain_network" in self._parser
 
     def check(self, overrides: Mapping[str, Any]) -> None:
         """Raises ValueError when the network cannot be built with these values."""
@@ -45,6 +51,7 @@ class Bundle:
         if not 0 <= overrides.get("dropout", 0) < 1:
             raise ValueError(f"--conf dropout {overrides['dropout']}: must lie from 0 to below 1")
         bundle = Bundle(self.name, overrides)
+        check_labels(bundle.get("labels"))
         if bundle.get("dimensions") == 3:
             check_volumes(overrides)
         try:

@@ -1,4 +1,4 @@
-"""What `--conf` may say about volumes; a wrong value stops the start."""
+"""What a bundle or `--conf` may say; a wrong value stops the start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pool.volumes import MODALITIES
 
 
 def check_volumes(overrides: Mapping[str, Any]) -> None:
-    """Raises ValueError for labels, modality_rule, spacing or window that cannot be meant."""
-    if "labels" in overrides:
-        _check_labels(overrides["labels"])
+    """Raises ValueError for modality_rule, spacing or window that cannot be meant."""
     if (rule := overrides.get("modality_rule", "mr")) not in MODALITIES:
         raise ValueError(f"--conf modality_rule {rule}: choose one of {', '.join(MODALITIES)}")
     spacing, window = overrides.get("spacing", []), overrides.get("window", [1, 1, 1])
@@ -25,11 +23,26 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_labels(labels: Mapping[str, Any]) -> None:
-    """The network's channels are numbered from 0, so the labels are 1, 2, ..., without a gap."""
+def check_labels(labels: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the labels are 1, 2, ... without a gap, as the channels are."""
     values = [value for value in labels.values() if isinstance(value, int)]
     if not labels or len(values) < len(labels) or sorted(values) != list(range(1, len(labels) + 1)):
         raise ValueError(
-            f"--conf labels {dict(labels)}: names with the values 1, 2, ..., as in "
+            f"labels {dict(labels)}: names with the values 1, 2, ..., as in "
             '\'{"liver": 1, "tumour": 2}\'; the background is 0 and stands in no list'
+        )
+
+
+def check_channels(file: str, trained: int, channels: int) -> None:
+    """A published network must see images as the app reads them, else each image would seem to be at fault.
+
+    :param trained: channels of the images that it was trained on
+    :param channels: what the app is set to
+
+    Raises ValueError.
+    """
+    if trained != channels:
+        raise ValueError(
+            f"{file} was trained on images with {trained} channels, the app is set to {channels}: train "
+            f"again, or start the server with --conf in_channels {trained}"
         )

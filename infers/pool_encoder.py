@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bundle_configs import Bundle
-from infers.encoders import check_encoder, make_encoder
+from infers.encoders import CSAL3D, check_encoder, make_encoder
 from infers.encoders.slices import axial_slices, embed_slices, slices_key
 from pool.images import unit_range
 
@@ -33,13 +33,25 @@ class PoolEncoder:
 def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
     """The key that `make_pool_encoder` would give; cheap, and raises what that would raise about names."""
     key = check_encoder(name, weights)
+    if name == CSAL3D:
+        return key
     return slices_key(key, bundle.get("modality_rule")) if bundle.get("dimensions") == 3 else key
+
+
+def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
+    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError.
+
+    Also for a volume with other channels than the network takes: what it cannot learn from, nobody labels.
+    """
+    if bundle.get("dimensions") == 2:
+        return unit_range
+    modality, channels = bundle.get("modality_rule"), bundle.get("in_channels")
+    return partial(axial_slices, modality=modality, channels=channels)
 
 
 def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:
     """For 2-D images the encoder itself; for volumes the mean over slices. Raises as `make_encoder`."""
     key, encoder = pool_encoder_key(name, weights, bundle), make_encoder(name, weights)
     if bundle.get("dimensions") == 2:
-        return PoolEncoder(key, unit_range, encoder.embed)
-    read = partial(axial_slices, modality=bundle.get("modality_rule"))
-    return PoolEncoder(key, read, partial(embed_slices, encoder))
+        return PoolEncoder(key, pool_reader(bundle), encoder.embed)
+    return PoolEncoder(key, pool_reader(bundle), partial(embed_slices, encoder))

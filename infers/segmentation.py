@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from fastapi import HTTPException
 from monai.inferers import Inferer
-from monai.transforms import Compose, Resize
+from monai.transforms import Compose
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
-from infers.volumes import blocks, restore
+from infers.volumes import blocks
+from infers.writing import Restored
 from pool.images import ImageError, fingerprint
 from pool.label_writer import write_label
 from pool.labels import EXTENSIONS, LabelError
@@ -67,6 +68,7 @@ class Predictor:
         self.transforms, self.inferer = Compose(bundle.new("image_transforms")), bundle.new("inferer")
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
+        self.channels = bundle.input_shape[1]
 
     def __call__(self, image: str) -> torch.Tensor:
         """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
@@ -148,7 +150,7 @@ class SegmentationInfer(BasicInferTask):
         return self.bundle.new("inferer")
 
     def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
-        return [_restore]
+        return [Restored(keys="pred")]
 
     def writer(
         self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
@@ -173,14 +175,3 @@ class SegmentationInfer(BasicInferTask):
 def _own_extension(path: str, dimensions: int) -> str:
     other = ".png" if dimensions == 2 else ".nii.gz"
     return next((e for e in EXTENSIONS if path.lower().endswith(e)), other)
-
-
-def _restore(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Logits (C, ...) become a label on the image's grid; probabilities are resized, not labels."""
-    image, logits = data["image"], torch.as_tensor(data["pred"])
-    if logits.ndim == 4:
-        return {**data, "pred": (restore(logits, image), image.meta["own_affine"])}
-    size = tuple(int(v) for v in image.meta["spatial_shape"])
-    probabilities = torch.softmax(logits.float(), dim=0)
-    label = Resize(size, mode="bilinear")(probabilities).argmax(dim=0)
-    return {**data, "pred": (label.cpu().numpy().astype("uint8"), image.meta["own_affine"])}

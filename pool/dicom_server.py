@@ -191,10 +191,28 @@ class DicomServer:
         if reason:
             raise SeriesError(f"series {series} cannot be fetched from {self.url}: {reason}")
 
-    def store(self, instance: Dataset) -> None:
-        """Upload one instance."""
+    def instances(self, study: str, series: str) -> set[str]:
+        """UIDs of the images that the server has of a series; none for an unknown one."""
+        found: set[str] = set()
+        while True:
+            try:
+                with self._asking():
+                    rows = self.client.search_for_instances(
+                        study, series, fields=["SOPInstanceUID"], limit=self._page, offset=len(found)
+                    )
+            except ServerError as error:
+                if error.code == 404:  # some servers' word for none
+                    return found
+                raise
+            fresh = {str(first(row, "00080018")) for row in rows} - found
+            if not fresh:
+                return found
+            found |= fresh
+
+    def store(self, *instances: Dataset) -> None:
+        """Upload instances, in one request."""
         with self._asking():
-            answer = self.client.store_instances([instance])
+            answer = self.client.store_instances(instances)
         if failed := answer.get("FailedSOPSequence"):
             why = failed[0].get("FailureReason", 0)
             raise ServerError(

@@ -108,10 +108,13 @@ class Journal:
             entry("training_ended", None, {"outcome": outcome}),
         )
 
-    def last_training(self) -> int | None:
-        """Number of final labels that the newest training that did not fail started from, or None."""
+    def last_training(self, model: str = "segmentation") -> int | None:
+        """Number of final labels that the newest training of `model` that did not fail started from."""
         table = schema.trainings
-        query = sa.select(table.c.labelled).where(sa.func.coalesce(table.c.outcome, "") != "ERROR")
+        query = sa.select(table.c.labelled).where(
+            sa.func.coalesce(table.c.outcome, "") != "ERROR",
+            sa.func.coalesce(table.c.request["model"].as_string(), model) == model,
+        )
         rows = self._db.read(query.order_by(table.c.id.desc()).limit(1))
         return rows[0].labelled if rows else None
 

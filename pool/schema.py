@@ -67,12 +67,20 @@ entropies = Table(
     Column("image", String, primary_key=True),
     Column("value", Float, nullable=False),  # mean over pixels, nats
 )
+measures = Table(  # other numbers of an image: foreground, entropies of classes
+    "measures",
+    metadata,
+    Column("source", String, primary_key=True),  # the model, or the rule that needs none
+    Column("kind", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("value", Float, nullable=False),
+)
 plans = Table(
     "plans",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("key", String, nullable=False, index=True),
-    Column("kind", String, nullable=False),  # cold_start or active
+    Column("kind", String, nullable=False),  # active, or the method's name
     Column("layout", Integer, nullable=False),
     Column("model", String),
     Column("scored", Integer, nullable=False),  # rows with an entropy when it was made

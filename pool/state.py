@@ -21,6 +21,8 @@ from pool.database import Database, entry
 from pool.handouts import Handouts
 from pool.journal import Journal
 
+_VECTORS = 1_000  # embeddings read at once
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -103,17 +105,27 @@ class State:
         replaced = sa.select(table.c.image).where(table.c.encoder == encoder, table.c.image.in_(images))
         self._db.write(
             sa.delete(schema.entropies).where(schema.entropies.c.image.in_(replaced)),
+            sa.delete(schema.measures).where(schema.measures.c.image.in_(replaced)),
             sa.delete(table).where(table.c.encoder == encoder, table.c.image.in_(images)),
             sa.delete(schema.failures).where(schema.failures.c.image.in_(images)),
             sa.insert(table).values(values),
         )
 
     def vectors(self, encoder: str, images: Sequence[str]) -> np.ndarray:
-        """Embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without."""
-        table = schema.embeddings
-        rows = self._db.read(sa.select(table.c.image, table.c.vector).where(table.c.encoder == encoder))
-        found = {row.image: row.vector for row in rows}
-        return np.stack([np.frombuffer(found[i], dtype=np.float32) for i in images]).astype(np.float64)
+        """Embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without.
+
+        Read in parts: a large pool's are gigabytes, which are in memory once.
+        """
+        table, found = schema.embeddings, np.empty((0, 0))
+        columns = sa.select(table.c.image, table.c.vector).where(table.c.encoder == encoder)
+        for at in range(0, len(images), _VECTORS):
+            part = images[at : at + _VECTORS]
+            rows = {row.image: row.vector for row in self._db.read(columns.where(table.c.image.in_(part)))}
+            block = np.stack([np.frombuffer(rows[image], dtype=np.float32) for image in part])
+            if at == 0:
+                found = np.empty((len(images), block.shape[1]))
+            found[at : at + len(part)] = block
+        return found
 
     # maps ---------------------------------------------------------------------------------------------
 
@@ -226,3 +238,29 @@ class State:
             sa.delete(table).where(table.c.model == model, table.c.image.in_(list(values))),
             sa.insert(table).values(rows),
         )
+
+    def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
+        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says.
+
+        :param kind: the only one that is wanted
+        """
+        table = schema.measures
+        query = sa.select(table).where(table.c.source == source)
+        found: dict[str, dict[str, float]] = {}
+        for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
+            found.setdefault(row.kind, {})[row.image] = row.value
+        return found
+
+    def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep {image: {kind: value}}."""
+        table = schema.measures
+        rows = [
+            {"source": source, "kind": kind, "image": image, "value": value}
+            for image, kinds in values.items()
+            for kind, value in kinds.items()
+        ]
+        if rows:
+            self._db.write(
+                sa.delete(table).where(table.c.source == source, table.c.image.in_(list(values))),
+                sa.insert(table).values(rows),
+            )

@@ -28,14 +28,21 @@ _HOUNSFIELD = (-1024.0, 1024.0)
 _PERCENTILES = (1, 99)
 
 
-def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """A volume (C, W, H, D) float32 in its own intensities, and its affine (4, 4).
 
-    Raises ImageError that names the file: unreadable, empty, 2-D or thinner than 4 voxels, not finite, all
-    voxels equal, or without a usable affine.
+    :param channels: how many it must have, if that matters
+
+    Raises ImageError that names the file: unreadable, empty, 2-D or thinner than 4 voxels, another number of
+    channels, not finite, all voxels equal, or without a usable affine.
     """
     array, affine = _read_nrrd(path) if _is_nrrd(path) else read_array(path)
     volume = _channels_first(array, path).astype(np.float32, copy=False)
+    if channels is not None and len(volume) != channels:
+        raise ImageError(
+            f"{path}: has {len(volume)} channels, the app is set to {channels}; "
+            f"start it with --conf in_channels {len(volume)}, or remove the image"
+        )
     if not np.isfinite(volume).all():
         raise ImageError(f"{path}: has voxels that are not finite; replace or remove it")
     if volume.min() == volume.max():
@@ -177,12 +184,7 @@ class ReadVolumed(MapTransform):
         return out
 
     def _read(self, path: str | Path) -> MetaTensor:
-        volume, affine = read_volume(path)
-        if len(volume) != self.channels:
-            raise ImageError(
-                f"{path}: has {len(volume)} channels, the app is set to {self.channels}; "
-                f"start it with --conf in_channels {len(volume)}, or remove the image"
-            )
+        volume, affine = read_volume(path, self.channels)
         return MetaTensor(
             torch.from_numpy(volume),
             affine=torch.from_numpy(affine),

@@ -65,7 +65,7 @@ class Background(threading.Thread):
         self._wake = threading.Event()
         self._next_look = self._refreshed = self._rested = 0.0
         self._paused: dict[str, float] = {}  # work that failed, and when it is tried again
-        self._model: str | None = None
+        self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
         self._training: tuple[dict[str, Any], int] | None = None  # MONAI Label's task, its number with us
         self._expected: int | None = None
@@ -117,9 +117,10 @@ class Background(threading.Thread):
             self._trained = labelled
 
     def _watch_model(self) -> None:
-        published = model_fingerprint(self._state.folder / "model.pt")
-        if published != self._model:
-            self._model, self._next_look = published, 0.0
+        files = (self._state.folder / name for name in ("model.pt", "pretrained.pt"))
+        published = [model_fingerprint(file) for file in files]
+        if published != self._published:
+            self._published, self._next_look = published, 0.0
 
     def _look(self) -> None:
         """Start refresh when it has work and none runs; one that failed is left alone for a while."""

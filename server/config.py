@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from bundle_configs import Bundle
-from strategies.settings import Settings
+from infers.encoders import CSAL3D
+from strategies.settings import Settings, names_of
+from trainers.pretraining_checks import check_pretraining
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
@@ -32,10 +34,14 @@ def describe(bundle: Bundle) -> str:
     lines = []
     for item in fields(Settings):
         meta = item.metadata
-        allowed = " | ".join(meta["choices"]) or ", ".join(
-            f"{word} {meta[name]}"
-            for name, word in (("low", "from"), ("high", "to"))
-            if meta[name] is not None
+        allowed = (
+            " | ".join(meta["choices"])
+            or ", ".join(meta["names"])
+            or ", ".join(
+                f"{word} {meta[name]}"
+                for name, word in (("low", "from"), ("high", "to"))
+                if meta[name] is not None
+            )
         )
         lines.append(
             f"  {item.name} ({type(item.default).__name__}, default {item.default!r}"
@@ -69,10 +75,22 @@ def _setting(item: Any, text: Any) -> Any:
     value, meta = _convert(item.name, text, item.default), item.metadata
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(f"--conf {item.name} {text}: choose one of {', '.join(meta['choices'])}")
+    if meta["names"] and (unknown := [name for name in names_of(value) if name not in meta["names"]]):
+        raise ConfigError(
+            f"--conf {item.name} {text}: there is no {unknown[0]!r}; there are: {', '.join(meta['names'])}"
+        )
     low, high = meta["low"], meta["high"]
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         raise ConfigError(f"--conf {item.name} {text}: must lie from {low} to {high}")
     return value
+
+
+def _check_pretraining(encoder: str | None, bundle: Bundle) -> None:
+    """Raises ValueError for a pretraining that cannot be meant, or that this app does not have."""
+    if bundle.pretrains:
+        check_pretraining(bundle)
+    elif encoder == CSAL3D:
+        raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; the app for volumes has")
 
 
 def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
@@ -89,6 +107,7 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
             elif name not in _IGNORED:
                 raise ConfigError(f"--conf {name}: there is no such key")
         bundle.check(overrides)
+        _check_pretraining(settings.get("encoder"), Bundle(bundle.name, overrides))
     except ValueError as error:
         raise ConfigError(f"{error}\nKeys that exist:\n{describe(bundle)}") from None
     return Config(Settings(**settings), overrides)

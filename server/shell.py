@@ -45,6 +45,7 @@ from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
 from strategies.stages import encoder_note, status, training_due
 from strategies.strategies import all_strategies, upcoming
+from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,11 @@ class Shell:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        return {"segmentation": SegmentationTrain(self.state.folder, self.bundle, self.context.settings.seed)}
+        folder, seed = self.state.folder, self.context.settings.seed
+        trainers: dict[str, TrainTask] = {"segmentation": SegmentationTrain(folder, self.bundle, seed)}
+        if self.bundle.pretrains:
+            trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
+        return trainers
 
     def init_strategies(self) -> dict[str, Strategy]:
         return all_strategies(self.context)
@@ -164,8 +169,7 @@ class Shell:
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
             self._train_again(*interrupted)
-        if isinstance(store, DicomWebPool):  # a series has no date of change: each start tries them again
-            self.state.forget_failures()
+        self.state.forget_failures()  # tried again: settings may be others, a series has no date of change
         self._background.start()
         self.wake()
 
@@ -239,7 +243,8 @@ class Shell:
             raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
-        return super().info() | {"selection": self.selection_status()}  # type: ignore[misc]
+        own = {"selection": self.selection_status(), "metric": self.bundle.get("metric")}
+        return super().info() | own  # type: ignore[misc]
 
     def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:
         if name not in existing:
@@ -262,6 +267,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if not self.datastore().count_labelled():
+            if model != "pretraining" and not self.datastore().count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from infers.csal3d import key_of
+from infers.encoders import CSAL3D
 from pool.datastore import PoolDatastore
 from pool.handouts import Terms
 from pool.images import fingerprint
@@ -21,11 +23,14 @@ _SETTLE = 120.0  # seconds; a server looks for labels saved through others every
 
 @dataclass(frozen=True)
 class Context:
-    """One pool and how it is selected from; made once per process."""
+    """One pool and how it is selected from; made once per process.
+
+    :param fixed_encoder_key: the encoder with its weights, as `check_encoder` says
+    """
 
     state: State
     settings: Settings
-    encoder_key: str  # the encoder with its weights
+    fixed_encoder_key: str
     reach: Reach = field(default_factory=Reach, compare=False)
 
     @property
@@ -40,6 +45,26 @@ class Context:
         return self.state.folder / "model.pt"
 
     @property
+    def pretrained_file(self) -> Path:
+        """Where the self-supervised pretraining publishes."""
+        return self.state.folder / "pretrained.pt"
+
+    @property
+    def pretrained_key(self) -> str | None:
+        """What features and uncertainties of the published pretraining are kept under; None before it."""
+        return key_of(self.pretrained_file)
+
+    @property
+    def is_pretrained_here(self) -> bool:
+        """Whether the encoder is the one that is pretrained on the pool itself."""
+        return self.settings.encoder == CSAL3D
+
+    @property
+    def encoder_key(self) -> str:
+        """The encoder with its weights. That of a pretraining on the pool has none before it is published."""
+        return (self.is_pretrained_here and self.pretrained_key) or self.fixed_encoder_key
+
+    @property
     def layout_key(self) -> str:
         """The map: another encoder, projection or seed is another map."""
         s = self.settings
@@ -50,15 +75,16 @@ class Context:
         """The cold-start plan, made once under this key."""
         return f"cold_start|{self.layout_key}|{self.settings.cold_start_budget}"
 
-    def active_key(self, model: str, alpha: float) -> str:
-        """The active plan of one model and alpha."""
-        return f"active|{self.layout_key}|{model}|{alpha:g}"
+    def active_key(self, model: str, alpha: float | str) -> str:
+        """The active plan of one model and alpha, or "adaptive"."""
+        weight = alpha if isinstance(alpha, str) else f"{alpha:g}"
+        return f"active|{self.layout_key}|{model}|{weight}"
 
     def layout(self) -> Layout | None:
         """The newest map, or None before the first."""
         return self.state.newest_layout(self.layout_key)
 
-    def active_plan(self, alpha: float) -> tuple[Model, Plan] | None:
+    def active_plan(self, alpha: float | str) -> tuple[Model, Plan] | None:
         """The plan of the newest model that has one; an older round goes on until the new one is planned."""
         for model in self.state.models():
             plan = self.state.journal.plan(self.active_key(model.fingerprint, alpha))

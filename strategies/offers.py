@@ -15,8 +15,10 @@ from pool.journal import Plan
 from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
+from strategies.methods import NotReadyError, newest_plan, source_key
 from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
-from strategies.stages import progress_of
+from strategies.selectors.registry import METHODS
+from strategies.stages import encoder_note, progress_of, stage_of
 
 _AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
 
@@ -36,6 +38,7 @@ class Offer:
     common: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""  # the same for all images, unless their evidence says more
     facts: Mapping[str, Any] = field(default_factory=dict)  # the same for all images
+    method: str = ""  # of the registry, whose words explain a pick
 
     def pick(self, image: str) -> Mapping[str, Any]:
         """What speaks for an image."""
@@ -75,14 +78,14 @@ def provisional_offer(context: Context, pool: Pool) -> Offer:
             f"preparing the pool failed: {progress['error']}. The server's log has the "
             "details; it tries again every 30 seconds",
         )
-    offer = random_offer(context, pool, "preparing")
-    return replace(
-        offer,
-        common={"role": "provisional"},
-        facts={"provisional": True},
-        reason=f"The pool is still being prepared ({progress['step']}, {progress['done']} of "
-        f"{progress['total']}), so this image was chosen at random.",
+    why = (
+        f"The pool is still being prepared ({progress['step']}, {progress['done']} of {progress['total']}), "
+        "so this image was chosen at random."
     )
+    if context.is_pretrained_here and context.pretrained_key is None:
+        why = f"Chosen at random: {encoder_note(context)}."
+    offer = random_offer(context, pool, "preparing")
+    return replace(offer, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
 
 
 def _plan_offer(plan: Plan, pool: Pool, stage: str, facts: Mapping[str, Any]) -> Offer:
@@ -120,7 +123,9 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
         return provisional_offer(context, pool)
+    known = "this image is the farthest on the map from all that is labelled or in somebody's hands"
     if np.isinf(reach).all():  # nothing to be far from yet
+        known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
         rows = _free_rows(layout, rows, pool)
         order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows).picks
         reach = np.zeros(len(reach))
@@ -132,8 +137,8 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
         return provisional_offer(context, pool)
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
-    reason = f"{why}: this image is the farthest on the map from all labelled images."
-    return Offer(f"farthest|{context.layout_key}", stage, images, evidence, reason=reason)
+    source = f"farthest|{context.layout_key}"
+    return Offer(source, stage, images, evidence, reason=f"{why}: {known}.")
 
 
 def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
@@ -148,7 +153,29 @@ def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-values[rows], kind="stable")]
 
 
-def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
+def method_offer(context: Context, pool: Pool, name: str) -> Offer:
+    """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
+
+    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are not complete.
+    """
+    stage, found = stage_of(context, pool), newest_plan(context, name)
+    if found is None:
+        try:
+            source_key(context, name)
+        except NotReadyError as error:
+            raise HTTPException(409, str(error)) from error
+        if METHODS[name].values:
+            raise HTTPException(409, f"{name} is not planned yet{_still(context)}")
+        return provisional_offer(context, pool)
+    model, plan = found
+    facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
+    if model:
+        facts |= {"round": model.round, "model": model.fingerprint}
+    offer = replace(_plan_offer(plan, pool, stage, facts), method=name)
+    return offer if offer.images else farthest_offer(context, pool, stage, f"The plan of {name} is used up")
+
+
+def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
     """The active plan of the newest model that is planned. Raises HTTPException 409 before the first."""
     models = context.state.models()
     if not models:
@@ -165,15 +192,14 @@ def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
     ):
         found = _plan_now(context, pool, alpha, models[0]) or found
     if found is None:
-        progress = progress_of(context) or {}
-        raise HTTPException(
-            409,
-            f"the newest model is still being applied to the pool "
-            f"({progress.get('step')}, {progress.get('done')} of {progress.get('total')}); "
-            "ask again in a moment, or use strategy auto, which never waits",
-        )
+        raise HTTPException(409, f"the newest model is still being applied to the pool{_still(context)}")
     model, plan = found
-    facts = {"round": model.round, "model": model.fingerprint, "alpha": alpha}
+    facts = {
+        "round": model.round,
+        "model": model.fingerprint,
+        "alpha": plan.details["alpha"],
+        "alpha_why": plan.details.get("alpha_why"),
+    }
     offer, layout = _plan_offer(plan, pool, "active", facts), context.layout()
     if (
         layout and not offer.images and _used_up(pool, plan, context.state.entropies(model.fingerprint))
@@ -182,17 +208,26 @@ def active_offer(context: Context, pool: Pool, alpha: float) -> Offer:
     return offer if offer.images else farthest_offer(context, pool, "active", "New images are not scored yet")
 
 
+def _still(context: Context) -> str:
+    """What is waited for, and what to do meanwhile."""
+    if context.is_pretrained_here and context.pretrained_key is None:
+        return f": {encoder_note(context)}"
+    progress = progress_of(context)
+    at = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
+    return f"{at}; ask again in a moment, or use strategy auto, which never waits"
+
+
 def _used_up(pool: Pool, plan: Plan, values: Mapping[str, float]) -> bool:
     """True when no pick of the plan is free while other images of the round are."""
     picked = {pick["image"] for pick in plan.picks}
     return any(image not in picked and pool.is_free(image) for image in values)
 
 
-def _plan_now(context: Context, pool: Pool, alpha: float, model: Model) -> tuple[Model, Plan] | None:
+def _plan_now(context: Context, pool: Pool, alpha: float | str, model: Model) -> tuple[Model, Plan] | None:
     """An alpha that refresh does not plan for: possible as soon as its own plan of the model exists."""
     layout = context.layout()
     if layout is None or not context.state.journal.plan(
-        context.active_key(model.fingerprint, context.settings.alpha)
+        context.active_key(model.fingerprint, context.settings.active_alpha)
     ):
         return None
     return model, make_active_plan(context, layout, model, alpha, pool)
@@ -204,6 +239,8 @@ def reason_of(offer: Offer, image: str) -> str:
     role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
     if offer.reason:
         return offer.reason
+    if offer.method:
+        return f"{METHODS[offer.method].explain(pick)[:-1]} {rank}."
     if role == "medoid":
         return f"The most typical image of cluster {pick['cluster'] + 1} {rank}."
     if role == "farthest":
@@ -213,5 +250,11 @@ def reason_of(offer: Offer, image: str) -> str:
     return (
         f"The model of round {offer.facts['round']} is unsure about it (entropy {pick['entropy']:.2f} of 1) "
         f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
-        f"{offer.facts['alpha']:g} {rank}."
+        f"{_alpha_words(offer)} {rank}."
     )
+
+
+def _alpha_words(offer: Offer) -> str:
+    """alpha, and why when it was not simply configured."""
+    why = str(offer.facts.get("alpha_why") or "")
+    return f"{offer.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,19 +13,18 @@ from pool.journal import Plan
 from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
+from strategies.scoring import FOREGROUND
+from strategies.selectors.registry import METHODS
 
 MOST_PICKS = 500  # of one active plan; used up, it is continued
 _FIRST_PLAN = 50  # scored images that the first active plan of a round waits for
 
 
-def _picks(
-    layout: Layout, chosen: selectors.Selection, rows: np.ndarray | None = None
-) -> list[dict[str, Any]]:
-    """Picks as JSON: image and evidence. `rows` maps the selector's rows to those of the layout."""
-    rows = np.arange(len(layout.images)) if rows is None else rows
+def picks_of(images: Sequence[str], chosen: selectors.Selection) -> list[dict[str, Any]]:
+    """Picks as JSON: image and evidence; row i of the selector is image i of `images`."""
     names = sorted(chosen.evidence)
     return [
-        {"image": layout.images[rows[row]], **{n: plain(chosen.evidence[n][i]) for n in names}}
+        {"image": images[row], **{n: plain(chosen.evidence[n][i]) for n in names}}
         for i, row in enumerate(chosen.picks)
     ]
 
@@ -68,15 +67,37 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
             layout.id,
             None,
             len(rows),
-            _picks(layout, chosen, rows),
+            picks_of([layout.images[row] for row in rows], chosen),
             details,
         )
     )
 
 
-def planned_alphas(context: Context) -> list[float]:
-    """Active plans made in advance: the configured alpha, entropy only, diversity only."""
-    return sorted({0.0, context.settings.alpha, 1.0})
+def planned_alphas(context: Context) -> list[float | str]:
+    """Active plans made in advance: the configured alpha, and those of the strategies offered."""
+    offered, found = context.settings.offered, [context.settings.active_alpha]
+    found += [alpha for name, alpha in (("entropy", 0.0), ("diversity", 1.0)) if name in offered]
+    return list(dict.fromkeys(found))
+
+
+def weight_of(context: Context, model: Model, alpha: float | str) -> tuple[float, str]:
+    """The weight of diversity in the plan of a model, and why: a number is itself.
+
+    "adaptive" compares the entropies of this model and of the newest older one that has any
+    (`selectors.adaptive_alpha`), over the images that both have scored when the plan is made.
+    """
+    if not isinstance(alpha, str):
+        return alpha, "as configured" if alpha == context.settings.alpha else "as asked for"
+    now = context.state.entropies(model.fingerprint)
+    older = (m for m in context.state.models() if m.round < model.round)
+    before = next((found for m in older if (found := context.state.entropies(m.fingerprint))), {})
+    shared = sorted(now.keys() & before.keys())
+    weight, agreement = selectors.adaptive_alpha(
+        [now[image] for image in shared], [before[image] for image in shared], context.settings.alpha
+    )
+    if agreement is None:
+        return weight, "adaptive: there is no earlier model to compare with, so the configured alpha"
+    return weight, f"adaptive: its entropies correlate by {agreement:.2f} with those of the model before"
 
 
 def scored(values: Mapping[str, float], pool: Pool, labelled: Iterable[str]) -> list[str]:
@@ -90,11 +111,19 @@ def unscored(context: Context, pool: Pool) -> list[str]:
     models, layout, most = context.state.models(), context.layout(), context.settings.max_scored
     if not models or not layout or 0 < most <= context.state.count_entropies(models[0].fingerprint):
         return []
-    values, mapped = context.state.entropies(models[0].fingerprint), set(layout.images)
+    values, mapped = _scored_by(context, models[0]), set(layout.images)
     return [image for image in pool.unlabelled if image not in values and image in mapped]
 
 
-def active_plan_due(context: Context, model: str, alpha: float, complete: bool) -> bool:
+def _scored_by(context: Context, model: Model) -> set[str]:
+    """Images that a model has scored, with the other measures if a strategy on offer needs them."""
+    found = set(context.state.entropies(model.fingerprint))
+    if any(METHODS[name].needs & {"class_entropy", "foreground"} for name in context.settings.methods):
+        found &= context.state.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
+    return found
+
+
+def active_plan_due(context: Context, model: str, alpha: float | str, complete: bool) -> bool:
     """A first plan at enough scored images, another when their number has doubled or scoring is complete."""
     plan, count = (
         context.state.journal.plan(context.active_key(model, alpha)),
@@ -105,12 +134,13 @@ def active_plan_due(context: Context, model: str, alpha: float, complete: bool) 
     return count >= 2 * plan.scored or (complete and count > plan.scored)
 
 
-def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float, pool: Pool) -> Plan:
+def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float | str, pool: Pool) -> Plan:
     """Plan or continue the round of a model (arXiv 2601.18532, section 3.2).
 
     Within a round the normalisation stays that of its first plan's labels, and images handed out or labelled
     since then count as picked.
     """
+    weight, why = weight_of(context, model, alpha)
     state, key = context.state, context.active_key(model.fingerprint, alpha)
     earlier, values = state.journal.plan(key), state.entropies(model.fingerprint)
     start = set(earlier.details["labelled"] if earlier else pool.labelled)
@@ -124,7 +154,7 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
         layout.points[rows],
         np.array([values.get(image, np.nan) for image in images]),
         MOST_PICKS,
-        alpha,
+        weight,
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
         candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
@@ -138,10 +168,11 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
             layout.id,
             model.fingerprint,
             len(values),
-            kept + _picks(layout, chosen, rows),
+            kept + picks_of(images, chosen),
             {
                 "seed": context.settings.seed,
-                "alpha": alpha,
+                "alpha": weight,
+                "alpha_why": why,
                 "round": model.round,
                 "labelled": sorted(start),
                 "versions": versions(),

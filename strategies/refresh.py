@@ -15,7 +15,8 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
-from infers.pool_encoder import make_pool_encoder
+from bundle_configs.checks import check_channels
+from infers.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation import Predictor, model_details, model_fingerprint
 from pool.database import Busy
 from pool.images import ImageError
@@ -23,6 +24,8 @@ from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
+from strategies.judged import judge, to_judge
+from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan
 from strategies.plans import (
     active_plan_due,
     make_active_plan,
@@ -31,6 +34,7 @@ from strategies.plans import (
     rows_of,
     unscored,
 )
+from strategies.scoring import FOREGROUND, judge_prediction, thresholded_foreground
 
 logger = logging.getLogger(__name__)
 _BATCH = 8  # images between two commits
@@ -39,6 +43,8 @@ _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorte
 
 def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
     """Images without an embedding of their present file, with its fingerprint; failed ones when changed."""
+    if context.is_pretrained_here:
+        return {}  # comes with `judge`
     have = context.state.embedded(context.encoder_key)
     failed = {image: mark for image, (mark, _) in context.state.failures().items()}
     return {
@@ -54,6 +60,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     models, steps = state.models(), []
     if to_embed(context, datastore, pool):
         steps.append("embed")
+    if to_judge(context, datastore):
+        steps.append("judge")
     if unmapped(context, pool):
         steps.append("map")
     if context.layout() and state.journal.plan(context.cold_key) is None:
@@ -67,13 +75,17 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
         active_plan_due(context, models[0].fingerprint, a, complete=True) for a in planned_alphas(context)
     ):
         steps.append("active")
-    return steps
+    if to_threshold(context, pool):
+        steps.append("foreground")
+    return steps + due_methods(context, pool)
 
 
-def image_entropy(predict: Predictor, path: str) -> float:
-    """Predictive entropy, the mean over all pixels or voxels. Raises ImageError."""
-    parts = [(selectors.mean_entropy(p.numpy()), p[0].numel()) for p in predict.blocks(path)]
-    return sum(entropy * count for entropy, count in parts) / sum(count for _, count in parts)
+def to_threshold(context: Context, pool: Pool) -> list[str]:
+    """Images whose foreground is wanted before there is a model."""
+    if "foreground_random" not in context.settings.methods or context.state.models():
+        return []
+    have = context.state.measures(OTSU).get(FOREGROUND, {})
+    return [image for image in pool.unlabelled if image not in have]
 
 
 class Refresh(ScoringMethod):
@@ -106,6 +118,8 @@ class Refresh(ScoringMethod):
 
     def _run(self, datastore: PoolStore) -> None:
         self._embed(datastore)
+        if self.context.is_pretrained_here:
+            self._judge(datastore)
         pool = Pool.of(self.context, datastore)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: self._step(step, 0, n, time.time()))
@@ -113,8 +127,40 @@ class Refresh(ScoringMethod):
         if layout and self.context.state.journal.plan(self.context.cold_key) is None:
             self._step("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
+        self._follow_model(datastore)
+        self._judge(datastore)
+        self._threshold(datastore)
+        pool = Pool.of(self.context, datastore)
+        for name in due_methods(self.context, pool):
+            self._step(f"planning {name}", 0, 1, time.time())
+            try:
+                make_method_plan(self.context, pool, name)
+            except NotReadyError as reason:  # another network was published meanwhile
+                logger.info("%s is planned later: %s", name, reason)
+
+    def _threshold(self, datastore: PoolStore) -> None:
+        read = pool_reader(self.bundle)
+
+        def measure(images: Sequence[str]) -> None:
+            found: dict[str, dict[str, float]] = {}
+            for image in images:
+                try:
+                    array = read(datastore.get_image_uri(image))
+                    found[image] = {FOREGROUND: thresholded_foreground(array)}
+                except ImageError as error:
+                    self._leave_out(datastore, image, error)
+            self.context.state.add_measures(OTSU, found)
+
+        if todo := to_threshold(self.context, Pool.of(self.context, datastore)):
+            self._in_batches("measuring foreground", todo, measure)
+
+    def _leave_out(self, datastore: PoolStore, image: str, error: ImageError) -> None:
+        logger.error("Image %s is left out: %s", image, error)
+        self.context.state.add_failure(image, marks(datastore, [image]).get(image, ""), str(error))
+
+    def _follow_model(self, datastore: PoolStore) -> None:
         self._register_model()
-        self._score(datastore, pool)
+        self._score(datastore, Pool.of(self.context, datastore))
         self._plan_active(datastore, complete=True)
 
     def _step(self, step: str, done: int, total: int, started: float) -> None:
@@ -152,6 +198,15 @@ class Refresh(ScoringMethod):
 
         self._in_batches("embedding", list(todo), embed)
 
+    def _judge(self, datastore: PoolStore) -> None:
+        """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
+        started = time.time()
+        for done, total in judge(self.context, datastore, self.bundle.input_shape[1]):
+            self._step("judging with the pretrained network", done, total, started)
+            models, published = self.context.state.models(), model_fingerprint(self.context.model_file)
+            if published and (not models or models[0].fingerprint != published):
+                self._follow_model(datastore)
+
     def _register_model(self) -> None:
         published, models = model_fingerprint(self.context.model_file), self.context.state.models()
         if published and (not models or models[0].fingerprint != published):
@@ -176,19 +231,19 @@ class Refresh(ScoringMethod):
         if model_fingerprint(self.context.model_file) != model:  # a newer one was published meanwhile
             self._register_model()
             return self._score(datastore, pool)
+        check_channels(self.context.model_file.name, predict.channels, self.bundle.input_shape[1])
 
         def score(images: Sequence[str]) -> None:
             values: dict[str, float] = {}
+            measures: dict[str, dict[str, float]] = {}
             for image in images:
                 try:
-                    values[image] = image_entropy(predict, datastore.get_image_uri(image))
+                    values[image], measures[image] = judge_prediction(predict, datastore.get_image_uri(image))
                 except ImageError as error:
-                    logger.error("Image %s is left out: %s", image, error)
-                    self.context.state.add_failure(
-                        image, marks(datastore, [image]).get(image, ""), str(error)
-                    )
+                    self._leave_out(datastore, image, error)
             if values:
                 self.context.state.add_entropies(model, values)
+                self.context.state.add_measures(model, measures)
             self._plan_active(datastore, complete=False)
 
         self._in_batches("scoring", (first + sorted(set(todo) - set(first)))[:wanted], score)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from strategies.selectors.registry import METHODS
+
 
 def key(
     default: Any,
@@ -13,10 +15,19 @@ def key(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     shown: bool = True,
+    names: tuple[str, ...] = (),
 ) -> Any:
-    """One setting: its default, a help line, what it may be, and whether logs may show it."""
-    allowed = {"low": low, "high": high, "choices": choices}
+    """One setting: its default, a help line, what it may be, and whether logs may show it.
+
+    :param names: what a list of names with commas between them may have
+    """
+    allowed = {"low": low, "high": high, "choices": choices, "names": names}
     return field(default=default, repr=shown, metadata={"help": text, **allowed})
+
+
+def names_of(text: str) -> list[str]:
+    """The names in a list with commas between them, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,8 @@ class Settings:
     encoder: str = key(
         "descriptor",
         "what turns an image into features: descriptor (needs no weights), "
-        "radimagenet, or transformers:<folder of a published model>",
+        "radimagenet, transformers:<folder of a published model>, or in an app with pretraining csal3d, "
+        "which is pretrained on the pool itself",
     )
     encoder_weights: str = key("", "weights file of the radimagenet encoder")
     projection: str = key("tsne", "the map that selection happens on", choices=("tsne", "pca", "none"))
@@ -43,6 +55,17 @@ class Settings:
     batch_size: int = key(4, "picks per active round", low=1, high=10_000)
     alpha: float = key(
         0.3, "weight of diversity against entropy: 0 is entropy only, 1 diversity only", low=0, high=1
+    )
+    alpha_schedule: str = key(
+        "fixed",
+        "adaptive: alpha follows from how far successive models agree on what is uncertain; alpha is then "
+        "that of the first model",
+        choices=("fixed", "adaptive"),
+    )
+    strategies: str = key(
+        "auto,cold_start,active,random",
+        "what clients may select by, with commas between",
+        names=("auto", *METHODS),
     )
     lease_minutes: float = key(
         60.0, "how long a handed-out image belongs to its annotator", low=0.01, high=60 * 24 * 30
@@ -67,3 +90,18 @@ class Settings:
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
     )
+
+    @property
+    def offered(self) -> list[str]:
+        """Names of the strategies that clients may select by."""
+        return names_of(self.strategies)
+
+    @property
+    def methods(self) -> list[str]:
+        """Those of `offered` that are methods of the registry."""
+        return [name for name in self.offered if name in METHODS]
+
+    @property
+    def active_alpha(self) -> float | str:
+        """What `active` weighs diversity by: a number, or "adaptive"."""
+        return "adaptive" if self.alpha_schedule == "adaptive" else self.alpha

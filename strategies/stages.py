@@ -18,7 +18,7 @@ def stage_of(context: Context, pool: Pool) -> str:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
         return "preparing"
-    found = context.active_plan(context.settings.alpha)
+    found = context.active_plan(context.settings.active_alpha)
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
         return "active"
     return "cold_start" if pool.store.count_labelled() < budget else "bridging"
@@ -54,6 +54,11 @@ def progress_of(context: Context) -> dict[str, Any] | None:
 
 def encoder_note(context: Context) -> str | None:
     """What a user should know of the encoder, or None."""
+    if context.is_pretrained_here and context.pretrained_key is None:
+        return (
+            "encoder csal3d is not pretrained yet: start the training `pretraining` (client.train_start("
+            '"pretraining", {}), or Train in the viewer); until it is published, images are chosen at random'
+        )
     if context.settings.encoder != "descriptor":
         return None
     return (
@@ -77,7 +82,7 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "handed_out": len(pool.leased),
         "cold_start_budget": context.settings.cold_start_budget,
         "batch_size": context.settings.batch_size,
-        "alpha": context.settings.alpha,
+        "alpha": context.settings.active_alpha,
         "seed": context.settings.seed,
         "encoder": context.encoder_key,
         "encoder_note": encoder_note(context),

@@ -14,6 +14,7 @@ from pool.store import PoolStore
 from strategies import offers
 from strategies.context import Context, Pool, is_unlabelled
 from strategies.identity import client_of
+from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
 from strategies.verbs import AGAIN, apply_verbs, asks_to_resume
 
@@ -112,6 +113,7 @@ class Select(Strategy):
             "stage": offer.stage,
             "round": 0,
             **{name: pick.get(name) for name in _EVIDENCE},
+            **{name: value for name, value in pick.items() if name != "image"},
             "model": None,
             "encoder": self.context.encoder_key,
             "encoder_note": encoder_note(self.context),
@@ -131,7 +133,7 @@ def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Of
         return offers.cold_start_offer(context, pool)
     if stage == "bridging":
         return offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
-    return offers.active_offer(context, pool, context.settings.alpha)
+    return offers.active_offer(context, pool, context.settings.active_alpha)
 
 
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
@@ -144,33 +146,31 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
 
 
 def _active(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
-    alpha = request.get("alpha", context.settings.alpha)
+    if "alpha" not in request:
+        return offers.active_offer(context, pool, context.settings.active_alpha)
+    alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
         raise HTTPException(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")
     return offers.active_offer(context, pool, float(alpha))
 
 
+# strategies whose plans or orders are not made by `strategies.methods`
+_OWN_WAY: dict[str, OfferOf] = {
+    "auto": _auto,
+    "random": lambda c, p, r: offers.random_offer(c, p, stage_of(c, p)),
+    "cold_start": lambda c, p, r: offers.cold_start_offer(c, p),
+    "active": _active,
+    "entropy": lambda c, p, r: offers.active_offer(c, p, 0.0),
+    "diversity": lambda c, p, r: offers.active_offer(c, p, 1.0),
+}
+
+
+def _offer_of(name: str) -> OfferOf:
+    return _OWN_WAY.get(name) or (lambda c, p, r: offers.method_offer(c, p, name))
+
+
 def all_strategies(context: Context) -> dict[str, Strategy]:
-    """Every strategy of an app by name; `auto` comes first, so that clients offer it first."""
-    return {
-        "auto": Select(context, "What helps most now: cold start, then active selection", _auto),
-        "cold_start": Select(
-            context,
-            "The cold-start plan: typical and diverse images of every cluster",
-            lambda c, p, r: offers.cold_start_offer(c, p),
-        ),
-        "active": Select(context, "Entropy of the newest model combined with distance on the map", _active),
-        "entropy": Select(
-            context,
-            "The most uncertain images of the newest model",
-            lambda c, p, r: offers.active_offer(c, p, 0.0),
-        ),
-        "diversity": Select(
-            context,
-            "The most uncertain image, then the farthest on the map",
-            lambda c, p, r: offers.active_offer(c, p, 1.0),
-        ),
-        "random": Select(
-            context, "Random images, seeded", lambda c, p, r: offers.random_offer(c, p, stage_of(c, p))
-        ),
-    }
+    """Every strategy on offer by name, in the order of the setting: clients offer the first one first."""
+    texts = {"auto": "What helps most now: cold start, then active selection"}
+    texts |= {name: method.text for name, method in METHODS.items()}
+    return {name: Select(context, texts[name], _offer_of(name)) for name in context.settings.offered}

@@ -8,18 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from infers.encoders.base import Encoder
+from infers.encoders.plugins import make_plugin, plugin_names
 
-NAMES = "descriptor, radimagenet, transformers:<folder>"
+CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d.py), not single images
+NAMES = ("descriptor", "radimagenet", "transformers:<folder>", CSAL3D)
 
 
 def make_encoder(name: str, weights: str | None = None) -> Encoder:
     """The encoder called `name`, ready to embed.
 
     Args:
-        name: `descriptor`; `radimagenet`; or `transformers:<folder>`, a folder that
-            `transformers.AutoModel.from_pretrained` loads.
-        weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`);
-            the others take none.
+        name: `descriptor`; `radimagenet`; `transformers:<folder>`, a folder that
+            `transformers.AutoModel.from_pretrained` loads; or an entry point of an installed package.
+        weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`); an
+            entry point gets it as it is; the others take none.
 
     Raises:
         FileNotFoundError: a file or folder that was named does not exist.
@@ -34,6 +36,8 @@ def make_encoder(name: str, weights: str | None = None) -> Encoder:
         from infers.encoders.radimagenet import RadImageNet
 
         return RadImageNet(path)
+    if kind == "plugin":
+        return make_plugin(name, weights)
     from infers.encoders.huggingface import Transformers
 
     return Transformers(path)
@@ -43,8 +47,11 @@ def check_encoder(name: str, weights: str | None = None) -> str:
     """The key that `make_encoder(name, weights)` would have, without building a model.
 
     Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
-    transformers is not imported, RadImageNet's keys are compared only.
+    transformers is not imported, RadImageNet's keys are compared only. CSAL3D is accepted; its weights come
+    from a training of the pool. An encoder of another package is made, since only it knows its key.
     """
+    if name == CSAL3D and not weights:
+        return CSAL3D
     kind, path = _parse(name, weights)
     if kind == "radimagenet":
         from infers.encoders.radimagenet import key_of, read_weights
@@ -55,25 +62,30 @@ def check_encoder(name: str, weights: str | None = None) -> str:
 
         check_folder(path)
         return key_of_folder(path)
+    if kind == "plugin":
+        return make_plugin(name, weights).key
     from infers.encoders.descriptor import Descriptor
 
     return Descriptor.key
 
 
 def _parse(name: str, weights: str | None) -> tuple[str, Path]:
-    """The kind of encoder, and the path it loads from (unused for `descriptor`)."""
+    """The kind of encoder, and the path it loads from (unused for `descriptor` and plugins)."""
     kind, colon, folder = name.partition(":")
     if kind == "radimagenet" and not colon:
         if not weights:
             raise ValueError(
                 "encoder radimagenet needs encoder_weights, the path of RadImageNet-ResNet50_notop.pth "
                 "(Warvito/radimagenet-models) or of the official ResNet50.pt (BMEII-AI/RadImageNet); "
-                "download one of them and set encoder_weights, or set encoder to descriptor, which needs none"
+                "get one by make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
             )
         return kind, Path(weights).expanduser()
     known = name == "descriptor" or (kind == "transformers" and folder)
+    if not known and name in plugin_names():
+        return "plugin", Path()
     if not known:
-        raise ValueError(f"encoder {name!r} is not known: expected one of {NAMES}; change the key encoder")
+        names = ", ".join([*NAMES, *plugin_names()])
+        raise ValueError(f"encoder {name!r} is not known: expected one of {names}; change the key encoder")
     if weights:
         raise ValueError(
             f"encoder {name} takes no encoder_weights, but {weights} was given: remove encoder_weights, "

@@ -8,13 +8,18 @@ from pathlib import Path
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """First 12 hex digits of the sha256 over the bytes of `files` in the given order.
+    """First 12 hex digits of `sha256_of`."""
+    return sha256_of(files)[:12]
 
-    For one file it is the start of what `sha256sum FILE` prints.
+
+def sha256_of(files: Sequence[Path]) -> str:
+    """The sha256 over the bytes of `files` in the given order, 64 hex digits.
+
+    For one file it is what `sha256sum FILE` prints.
     """
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModel, BitImageProcessorPil
+from safetensors import SafetensorError
+from transformers import AutoModel
 
 from infers.encoders.base import embed_in_batches
-from infers.encoders.model_folder import check_folder, key_of_folder, read_settings
+from infers.encoders.model_folder import check_folder, key_of_folder
+from infers.encoders.processor import load_processor
 
 BATCH = 16
-# what `BitImageProcessorPil` (resize, crop, rescale, normalise) can be told to do
-_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 
 
 class Transformers:
@@ -44,7 +44,7 @@ class Transformers:
         self.name = f"transformers:{folder}"
         self.key = key_of_folder(folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._processor = _load_processor(folder)
+        self._processor = load_processor(folder)
         model, trained_pooler = _load_model(folder)
         self._model = model.to(self._device, torch.float32).eval()
         probe = self._probe(folder)
@@ -66,7 +66,7 @@ class Transformers:
         """(1, 3, h, w) network input from one image (H, W)."""
         # uint8, because Pillow in the processors would round floats to it, after guessing their range
         rgb = np.repeat(np.rint(image * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-        return self._processor([rgb], input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+        return self._processor(rgb)
 
     def _probe(self, folder: Path) -> Any:
         """The model's outputs for one grey image, or an error if it is no image model."""
@@ -85,30 +85,11 @@ class Transformers:
             return self._model(pixel_values=pixels.to(self._device, torch.float32))
 
 
-def _load_processor(folder: Path) -> Any:
-    """The folder's image processor with the Pillow backend, which needs no torchvision.
-
-    DINOv3's exists for torchvision only; where a processor has no Pillow backend, its settings go to a
-    generic one if they are nothing but resize, crop, rescale and normalise.
-    """
-    try:
-        return AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-    except (ImportError, ValueError, OSError, AttributeError) as error:
-        settings = read_settings(folder, "preprocessor_config.json")
-        steps = {key for key, value in settings.items() if key.startswith("do_") and value}
-        if "size" not in settings or not steps <= _STEPS:
-            raise ValueError(
-                f"{folder / 'preprocessor_config.json'} describes no preparation that works without "
-                f"torchvision ({error}); expected size and of the steps only {', '.join(sorted(_STEPS))}"
-            ) from error
-        return BitImageProcessorPil(**{"do_center_crop": False, **settings})
-
-
 def _load_model(folder: Path) -> tuple[torch.nn.Module, bool]:
     """The model, and whether its pooler (if it has one) came from the folder."""
     try:
         model, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (ImportError, ValueError, OSError, KeyError, RuntimeError) as error:
+    except (ImportError, ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"transformers cannot load the model in {folder} ({error}); expected one that "
             "AutoModel.from_pretrained loads with this version of transformers"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 from infers.encoders.files import fingerprint
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ASK = "download the model with all its files (huggingface-cli download <model> --local-dir <folder>)"
+_ASK = "download the model with all its files (python -m infers.encoders.weights <owner/model>, or by hand)"
 
 
 def check_folder(folder: Path) -> None:
-    """Check that `folder` has config.json, preprocessor_config.json and model weights.
+    """Check that `folder` has config.json, preprocessor_config.json and model weights, and these whole.
 
     Raises:
         FileNotFoundError: the folder or one of the files is missing.
-        ValueError: a file of settings is no JSON object, or config.json names no model_type.
+        ValueError: a file of settings is no JSON object, config.json names no model_type, or a file of
+            weights is half a download.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -28,7 +30,32 @@ def check_folder(folder: Path) -> None:
             f"{folder / 'config.json'} has no key model_type, so it is no transformers model; {_ASK}"
         )
     read_settings(folder, "preprocessor_config.json")
-    weight_files(folder)
+    for file in weight_files(folder):
+        if not _is_whole(file):
+            raise ValueError(
+                f"{file} ({file.stat().st_size:,} bytes) is damaged or half a download; "
+                f"delete it, then {_ASK}"
+            )
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a file of weights ends where its own header says; catches half downloads and error pages."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        first = stream.read(8)
+        if (
+            file.suffix != ".safetensors"
+        ):  # a zip, whose directory is at its end, or before torch 1.6 a pickle
+            return first.startswith(b"\x80") or zipfile.is_zipfile(file)
+        length = int.from_bytes(first, "little")
+        if not 2 <= length <= size - 8:
+            return False
+        try:
+            tensors = json.loads(stream.read(length))
+            ends = [tensor["data_offsets"][1] for key, tensor in tensors.items() if key != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return False
+    return size == 8 + length + max(ends, default=0)
 
 
 def read_settings(folder: Path, name: str) -> dict[str, object]:
@@ -69,5 +96,6 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def key_of_folder(folder: Path) -> str:
-    """The encoder's key: the folder's name and the sha256 of its weights."""
-    return f"transformers:{folder.resolve().name}:{fingerprint(weight_files(folder))}"
+    """The encoder's key: the folder's name, and the sha256 of how it prepares images and of its weights."""
+    files = [folder / "preprocessor_config.json", *weight_files(folder)]
+    return f"transformers:{folder.resolve().name}:{fingerprint(files)}"

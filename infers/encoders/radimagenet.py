@@ -129,7 +129,8 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} cannot be read as PyTorch weights ({type(error).__name__}); expected {ACCEPTED}"
+            f"{path} cannot be read as PyTorch weights ({type(error).__name__}): it is damaged, half a "
+            f"download, or something else; get it again. Expected {ACCEPTED}"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         held = f"a dict with {_some(list(found))}" if isinstance(found, dict) else type(found).__name__

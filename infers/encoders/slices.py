@@ -24,7 +24,7 @@ def slices_key(encoder_key: str, modality: str) -> str:
     return f"{encoder_key}|{KEY}|{modality}"
 
 
-def axial_slices(path: str | os.PathLike[str], modality: str) -> np.ndarray:
+def axial_slices(path: str | os.PathLike[str], modality: str, channels: int | None = None) -> np.ndarray:
     """Slices (n, 224, 224) float32 in [0, 1] across the body's long axis, feet to head, 1 to 16 of them.
 
     Axial by the affine: the slices of constant height, up is anterior and left the patient's right. Channels
@@ -32,10 +32,11 @@ def axial_slices(path: str | os.PathLike[str], modality: str) -> np.ndarray:
     Otsu's threshold of the whole volume; when none has, the fullest is taken.
 
     :param modality: ct or mr
+    :param channels: how many the volume must have, if that matters
 
     Raises ImageError.
     """
-    volume, affine = read_volume(path)
+    volume, affine = read_volume(path, channels)
     grey = to_unit_range(volume, modality).mean(axis=0)
     ras = apply_orientation(grey, ornt_transform(io_orientation(affine), axcodes2ornt("RAS")))
     share = (ras > threshold_otsu(ras)).mean(axis=(0, 1))

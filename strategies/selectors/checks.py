@@ -51,18 +51,20 @@ def check_points(points: npt.ArrayLike) -> FloatArray:
     return array
 
 
-def check_entropy(entropy: npt.ArrayLike, unlabelled: IntArray, n_rows: int) -> FloatArray:
-    """`entropy` as float64 (N,); values of labelled rows are not looked at.
+def check_entropy(
+    entropy: npt.ArrayLike, unlabelled: IntArray, n_rows: int, name: str = "entropy"
+) -> FloatArray:
+    """`entropy`, or another number per row, as float64 (N,); values of labelled rows are not looked at.
 
     Raises:
         ValueError: not one value per row, or NaN, inf or a value beyond 1e100 in the unlabelled pool.
     """
     values = np.asarray(entropy, dtype=np.float64)
     if values.shape != (n_rows,):
-        raise ValueError(f"entropy must have one value per row: shape ({n_rows},), not {values.shape}")
+        raise ValueError(f"{name} must have one value per row: shape ({n_rows},), not {values.shape}")
     bad = unlabelled[~_usable(values[unlabelled])]
     if len(bad):
-        raise ValueError(f"entropy of row {bad[0]} is {values[bad[0]]}; it must be finite and within 1e100")
+        raise ValueError(f"{name} of row {bad[0]} is {values[bad[0]]}; it must be finite and within 1e100")
     return values
 
 

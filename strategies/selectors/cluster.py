@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from strategies.selectors.checks import FloatArray, IntArray, check_budget, check_points
 
 MOST_CLUSTERS = 20
-_MANY_POINTS = 10_000
+MANY_POINTS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +48,13 @@ def cluster_by_silhouette(points: npt.ArrayLike, max_clusters: int, seed: int) -
         ValueError: points that are not finite, or a negative `max_clusters`.
     """
     array = check_points(points)
-    n_init = 10 if len(array) <= _MANY_POINTS else 1
+    n_init = 10 if len(array) <= MANY_POINTS else 1
     tried = labellings(array, check_budget(max_clusters), seed, n_init)
     if not tried:
         return Clustering(np.zeros(len(array), dtype=np.int64), {}, min(1, len(array)))
     silhouettes = {k: score for k, (_, score) in tried.items()}
     best = max(silhouettes, key=lambda k: (silhouettes[k], -k))
-    return Clustering(_numbered_by_size(tried[best][0]), silhouettes, best)
+    return Clustering(numbered_by_size(tried[best][0]), silhouettes, best)
 
 
 def labellings(
@@ -65,7 +65,7 @@ def labellings(
     most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
     # one thread: with several, k-means adds in an order that changes from run to run
     with threadpool_limits(limits=1):
-        for k in range(2, _count_distinct(points, most) + 1):
+        for k in range(2, count_distinct(points, most) + 1):
             means = KMeans(n_clusters=k, init="k-means++", n_init=n_init, random_state=seed)
             labels = means.fit_predict(points).astype(np.int64)
             if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
@@ -73,7 +73,7 @@ def labellings(
     return tried
 
 
-def _count_distinct(points: FloatArray, limit: int) -> int:
+def count_distinct(points: FloatArray, limit: int) -> int:
     """Number of distinct rows, counted up to `limit` only."""
     left = np.ones(len(points), dtype=bool)
     count = 0
@@ -83,7 +83,7 @@ def _count_distinct(points: FloatArray, limit: int) -> int:
     return count
 
 
-def _numbered_by_size(labels: IntArray) -> IntArray:
+def numbered_by_size(labels: IntArray) -> IntArray:
     """The same clusters, numbered by falling size, then by their lowest row."""
     _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     number = np.empty(len(sizes), dtype=np.int64)

@@ -43,6 +43,31 @@ def first_smallest(values: FloatArray) -> int:
     return int(np.argmax(values <= values.min() * (1 + ROUNDING)))
 
 
+def first_largest(values: FloatArray, scale: float = 0.0) -> int:
+    """Index of the largest of `values` (N >= 1); the first of those that tie but for rounding.
+
+    `scale` is the size of the terms that the values were added up from, where these cancel.
+    """
+    size = max(scale, float(np.abs(values).max()))
+    return int(np.argmax(values >= values.max() - ROUNDING * size))
+
+
+def unit_rows(points: FloatArray) -> FloatArray:
+    """Each row of `points` (N, D) divided by its length; a row of zeros stays as it is."""
+    length = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
+    return np.divide(points, length, out=np.zeros_like(points), where=length > 0)
+
+
+def dissimilarity(points: FloatArray) -> FloatArray:
+    """Mean of 1 - cosine similarity of each row to the others: (n,); 0 for a lone row. Linear in n."""
+    others = len(points) - 1
+    if others == 0:
+        return np.zeros(1)
+    units = unit_rows(points)
+    similar = units @ units.sum(axis=0) - np.einsum("ij,ij->i", units, units)
+    return np.maximum((others - similar) / others, 0.0)
+
+
 def farthest_points(points: FloatArray, nearest: FloatArray, count: int) -> tuple[IntArray, FloatArray]:
     """Greedy farthest-point selection (Levy et al., arXiv 2601.18532, section 3.1.5).
 

@@ -39,8 +39,8 @@ def farthest_first(
         seed: unused, the rule is deterministic; here so that all baselines are called alike.
 
     Returns:
-        Evidence: `role` ("farthest") and `distance` to the nearest labelled or picked row at the time of the
-        pick (0 for a first pick without labels).
+        Evidence: `role` ("farthest", or "central" for a first pick without labels) and `distance` to the
+        nearest labelled or picked row at the time of the pick (0 for the central one).
 
     Raises:
         ValueError: points, budget or row numbers out of range (see `checks`).
@@ -56,7 +56,9 @@ def farthest_first(
         order, reach = farthest_points(open_points, nearest, count)
     else:
         order, reach = _from_the_middle(open_points, array.mean(axis=0), count)
-    return Selection(rows.candidates[order], {"role": np.full(count, "farthest"), "distance": reach})
+    central = (np.arange(count) == 0) & (len(rows.labelled) == 0)
+    role = np.where(central, "central", "farthest")
+    return Selection(rows.candidates[order], {"role": role, "distance": reach})
 
 
 def _from_the_middle(points: FloatArray, mean: FloatArray, count: int) -> tuple[IntArray, FloatArray]:

@@ -23,20 +23,21 @@ def mean_entropy(probabilities: npt.ArrayLike) -> float:
     Raises:
         ValueError: no pixels, or a value that is NaN or not in [0, 1].
     """
+    return float(entropy_map(probabilities).mean())
+
+
+def entropy_map(probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The entropy of each pixel, (...), nats; `mean_entropy` is its mean. Raises ValueError like it."""
     array = np.asarray(probabilities)
     if array.ndim < 1 or array.size == 0:
         raise ValueError(f"probabilities must have shape (channels, ...) with pixels, not {array.shape}")
-    total = 0.0
+    total = np.zeros(array.shape[1:])
     for channel in array:  # one at a time: a volume with many classes is large
         values = _in_unit_interval(channel)
-        total += _channel_entropy(values)
+        total -= values * np.log(values + EPS)
         if len(array) == 1:
-            total += _channel_entropy(1.0 - values)
-    return total / (array.size // len(array))
-
-
-def _channel_entropy(values: npt.NDArray[np.float64]) -> float:
-    return -float((values * np.log(values + EPS)).sum())
+            total -= (1.0 - values) * np.log(1.0 - values + EPS)
+    return total
 
 
 def _in_unit_interval(channel: npt.ArrayLike) -> npt.NDArray[np.float64]:

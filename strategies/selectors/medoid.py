@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import FloatArray, RowNumbers, check_points, row_numbers
+from strategies.selectors.checks import BoolArray, FloatArray, RowNumbers, check_points, row_numbers
 from strategies.selectors.distances import distances, first_smallest
 
 # How far rounding can lift a lower bound above the sum that it bounds, relative to that sum.
@@ -36,8 +36,8 @@ def medoid(points: npt.ArrayLike, members: RowNumbers) -> int:
     return int(rows[middle(array[rows])])
 
 
-def middle(cluster: FloatArray) -> int:
-    """`medoid` of all rows of `cluster` (n >= 1, D), without checks.
+def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
+    """`medoid` of all rows of `cluster` (n >= 1, D), without checks; of the `allowed` (n,) ones if given.
 
     The summed distance is convex in the position: S(y) >= S(x) + g(x) (y - x), with g(x) the sum of the unit
     vectors towards x. So each sum that is computed bounds all others from below, and only rows whose bound
@@ -45,13 +45,14 @@ def middle(cluster: FloatArray) -> int:
     """
     centred = cluster - cluster.mean(axis=0)
     sums = np.full(len(cluster), np.inf)
-    bounds = np.zeros(len(cluster))
-    at = int(np.argmin((centred * centred).sum(axis=1)))
+    free = np.ones(len(cluster), dtype=bool) if allowed is None else allowed
+    bounds = np.where(free, 0.0, np.inf)
+    at = int(np.argmin(np.where(free, (centred * centred).sum(axis=1), np.inf)))
     while bounds[at] <= sums.min() * (1 + _SLACK):
         reach = distances(cluster, cluster[at])
         sums[at] = reach.sum()
         np.maximum(bounds, _bounds(centred, at, reach), out=bounds)
-        same = reach == 0
+        same = (reach == 0) & free
         sums[same] = sums[at]
         bounds[same] = np.inf
         at = int(np.argmin(bounds))

@@ -23,6 +23,7 @@ def test_equal_labels() -> None:
         "dice": [1.0, 1.0],
         "hd95": [0.0, 0.0],
         "one_empty": [0, 0],
+        "present": [1.0, 1.0],
     }
 
 
@@ -50,6 +51,7 @@ def test_classes_do_not_mix() -> None:
         "dice": [1.0, pytest.approx(0.25)],
         "hd95": [0.0, 3.0],
         "one_empty": [0, 0],
+        "present": [1.0, 1.0],
     }
 
 
@@ -65,6 +67,7 @@ def test_classes_do_not_mix() -> None:
 def test_empty_labels(prediction: np.ndarray, reference: np.ndarray, dice: float, hd95: float) -> None:
     scores = score_image(prediction, reference, [1])
     assert scores["dice"] == [dice] and scores["hd95"] == [pytest.approx(hd95)]
+    assert scores["present"] == [float(reference.any())]
 
 
 def test_labels_are_resized_without_new_values() -> None:
@@ -106,3 +109,26 @@ def test_empty_volume_is_as_far_away_as_its_diagonal() -> None:
     scores = score_image(cube((4, 4, 4)), np.zeros((20, 30, 10), np.uint8), [1], (0.5, 1.0, 3.0))
     assert scores["hd95"] == [pytest.approx((10**2 + 30**2 + 30**2) ** 0.5)]
     assert scores["dice"] == [0] and scores["one_empty"] == [1]
+
+
+def test_image_dice_counts_the_classes_that_a_reference_has() -> None:
+    """By hand: a has both classes, (1 + 0.5) / 2; b only the first, 0.2; c none and is left out."""
+    images = {
+        "a": {"dice": [1.0, 0.5], "hd95": [0.0, 4.0], "one_empty": [0, 0], "present": [1.0, 1.0]},
+        "b": {"dice": [0.2, 1.0], "hd95": [9.0, 0.0], "one_empty": [0, 0], "present": [1.0, 0.0]},
+        "c": {"dice": [0.0, 1.0], "hd95": [DIAGONAL, 0.0], "one_empty": [1, 0], "present": [0.0, 0.0]},
+    }
+    found = summarise(images, ["cortex", "caudate"], "image_dice")
+    assert found["dice"] == pytest.approx((0.75 + 0.2) / 2) and found["failures"] == 1
+    assert found["dice_per_class"] == pytest.approx({"cortex": 0.6, "caudate": 0.5})
+    assert summarise(images, ["cortex", "caudate"])["dice"] == pytest.approx(3.7 / 6)
+    only_b = summarise({"b": images["b"]}, ["cortex", "caudate"], "image_dice")
+    assert only_b["dice_per_class"] == {"cortex": pytest.approx(0.2), "caudate": None}
+
+
+def test_metric_that_cannot_be_meant_is_refused() -> None:
+    empty = {"a": {"dice": [1.0], "hd95": [0.0], "present": [0.0]}}
+    with pytest.raises(ValueError, match="choose one of class_dice, image_dice"):
+        summarise(empty, ["cortex"], "dice")
+    with pytest.raises(ValueError, match="no reference has any class"):
+        summarise(empty, ["cortex"], "image_dice")

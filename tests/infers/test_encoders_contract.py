@@ -216,6 +216,41 @@ def test_a_model_folder_must_be_complete(call: Callable[..., object], name: str,
         call(f"transformers:{tmp_path / 'absent'}")
 
 
+@pytest.mark.parametrize("call", [make_encoder, check_encoder])
+@pytest.mark.parametrize(
+    "content", ["half", "", "<html>sign in</html>", "version https://git-lfs.github.com/spec/v1"]
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_half_downloads_are_refused(
+    call: Callable[..., object], content: str, name: str, tmp_path: Path
+) -> None:
+    encoder = vit(tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    whole = file.read_bytes()
+    if name == "pytorch_model.bin":
+        torch.save(ViTModel(ViTConfig(**TINY, intermediate_size=16)).state_dict(), tmp_path / "weights")
+        whole = (tmp_path / "weights").read_bytes()
+        file.unlink()
+    (tmp_path / "model" / name).write_bytes(whole)
+    call(encoder)
+    (tmp_path / "model" / name).write_bytes(
+        whole[: len(whole) // 2] if content == "half" else content.encode()
+    )
+    with pytest.raises(ValueError, match=f"{name} .* half a download; delete it, then download"):
+        call(encoder)
+
+
+@pytest.mark.parametrize("call", [make_encoder, check_encoder])
+def test_half_a_download_of_radimagenet_is_refused(
+    call: Callable[..., object], radimagenet_files: dict[str, Path], tmp_path: Path
+) -> None:
+    for file in radimagenet_files.values():
+        half = tmp_path / file.name
+        half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        with pytest.raises(ValueError, match=f"{file.name} cannot be read as PyTorch weights"):
+            call("radimagenet", str(half))
+
+
 def test_weights_of_another_model_are_refused_and_not_filled_at_random(tmp_path: Path) -> None:
     vit(tmp_path / "vit")
     name = resnet(tmp_path / "resnet")

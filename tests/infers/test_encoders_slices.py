@@ -103,3 +103,14 @@ def test_pool_encoder_fits_the_bundle(tmp_path: Path) -> None:
     assert flat.key == Descriptor.key
     with pytest.raises(ImageError, match="single 2-D"):
         flat.read(path)
+
+
+def test_a_volume_with_other_channels_than_the_network_takes_is_refused(tmp_path: Path) -> None:
+    """Else it is handed out, labelled, and left out of the training."""
+    path = str(save(tmp_path / "a.nii.gz", np.stack([body(), body()], axis=-1)))
+    with pytest.raises(
+        ImageError, match="has 2 channels, the app is set to 1; start it with --conf in_channels 2"
+    ):
+        make_pool_encoder("descriptor", None, Bundle("volumes")).read(path)
+    two = make_pool_encoder("descriptor", None, Bundle("volumes", {"in_channels": 2}))
+    assert two.embed([two.read(path)]).shape == (1, Descriptor().dim)

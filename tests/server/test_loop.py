@@ -21,6 +21,9 @@ from pool.state import State
 from strategies import selectors
 
 Run = dict[str, Any]
+# planned from features alone, from foreground, and for each model
+METHODS = ("typiclust", "probcover", "usl", "foreground_random", "clasp_pe")
+STRATEGIES = ("auto", "cold_start", "active", "entropy", "diversity", "random", "urds", *METHODS)
 
 
 def peek(run: Run, strategy: str) -> dict[str, Any]:
@@ -35,11 +38,12 @@ def run(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.T
     """One pool, labelled from the first image to the last; what every step answered."""
     folder = tmp_path_factory.mktemp("loop")
     shutil.copytree(phantoms / "studies", folder / "studies")
-    server = start(folder / "studies", folder / "state")
+    server = start(folder / "studies", folder / "state", strategies=",".join(STRATEGIES))
     annotator = Annotator(server.url, phantoms / "labels")
     answers: Run = {"server": server, "annotator": annotator, "state": State(folder / "state")}
     answers["first"] = peek(answers, "auto")
     annotator.wait_ready(rounds=0)
+    answers["before"] = {name: peek(answers, name) for name in METHODS if name != "clasp_pe"}
     answers["cold"] = [annotator.label_next("auto") for _ in range(4)]
     answers["bridging"] = peek(answers, "auto")
     answers["labelled_when_trained"] = annotator.status()["labelled"]
@@ -47,9 +51,7 @@ def run(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.T
     annotator.wait_ready(rounds=1)
     answers["info"] = annotator.client.info()
     answers["active"] = [annotator.label_next("auto") for _ in range(4)]
-    answers["offers"] = {
-        name: peek(answers, name) for name in ("cold_start", "active", "entropy", "diversity", "random")
-    }
+    answers["offers"] = {name: peek(answers, name) for name in STRATEGIES if name not in ("auto", "urds")}
     return answers
 
 
@@ -131,6 +133,30 @@ def test_every_strategy_answers_with_its_reason(run: Run) -> None:
     assert run["offers"]["random"]["selection"]["role"] == "random"
 
 
+def test_every_method_on_offer_answers_in_its_own_words(run: Run) -> None:
+    assert tuple(run["info"]["strategies"]) == STRATEGIES
+    words = {
+        "typiclust": "typicality",
+        "probcover": "Its ball of radius",
+        "usl": "density",
+        "foreground_random": "of the image is foreground",
+        "clasp_pe": "Drawn by the entropy of",
+    }
+    for name, answer in (*run["before"].items(), *((name, run["offers"][name]) for name in METHODS)):
+        block = answer["selection"]
+        if block["role"] != "farthest":  # its plan is used up
+            assert block["method"] == name and words[name] in block["reason"], answer
+    assert all(answer["selection"]["method"] for answer in run["before"].values())
+    assert [run["before"][n]["selection"].get("model") for n in run["before"]] == [None] * 4
+    model = run["info"]["selection"]["model"]
+    assert {run["offers"][n]["selection"]["model"] for n in ("clasp_pe", "foreground_random")} == {model}
+
+
+def test_a_method_that_lacks_something_says_what_to_do(run: Run) -> None:
+    answer = requests.post(f"{run['server'].url}/activelearning/urds", json={}, timeout=30)
+    assert answer.status_code == 409 and "/train/pretraining" in answer.json()["detail"]
+
+
 def test_predictions_come_in_the_format_asked_for(run: Run, phantoms: Path) -> None:
     annotator: Annotator = run["annotator"]
     image = run["cold"][0]["id"]
@@ -170,7 +196,7 @@ def test_the_ledger_tells_the_whole_story(run: Run) -> None:
 @pytest.mark.parametrize(
     "strategy, params, code, says",
     [
-        ("best", {}, 404, "auto, cold_start, active, entropy, diversity, random"),
+        ("best", {}, 404, ", ".join(STRATEGIES)),
         ("active", {"alpha": 2}, 400, "from 0"),
         ("active", {"alpha": "much"}, 400, "from 0"),
     ],

@@ -22,6 +22,7 @@ from strategies.strategies import all_strategies
 IMAGES = [f"i{n:02d}" for n in range(12)]
 POINTS = np.random.default_rng(5).normal(size=(len(IMAGES), 2))
 BUDGET = 4
+STRATEGIES = "auto,cold_start,active,entropy,diversity,random"
 
 
 class World:
@@ -40,7 +41,9 @@ class World:
         bundle = Bundle("cxr_lungs")
         self.store = PoolDatastore(str(studies), bundle.get("labels"))
         state = State(folder / "state", migrate=True)
-        self.context = Context(state, Settings(cold_start_budget=BUDGET, batch_size=2), "descriptor")
+        self.context = Context(
+            state, Settings(cold_start_budget=BUDGET, batch_size=2, strategies=STRATEGIES), "descriptor"
+        )
         self.strategies = all_strategies(self.context)
 
     @property

@@ -7,8 +7,10 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import pytest
 
 from strategies.selectors import farthest_first, random
+from strategies.selectors.registry import METHODS
 
 
 def test_random_depends_on_the_seed_only() -> None:
@@ -37,7 +39,19 @@ def test_farthest_first_starts_nearest_to_the_mean() -> None:
     chosen = farthest_first([[0.0], [1.0], [4.0], [11.0]], 4)  # mean 4
     assert chosen.picks.tolist() == [2, 3, 0, 1]
     assert chosen.evidence["distance"].tolist() == [0, 7, 4, 1]
-    assert chosen.evidence["role"].tolist() == ["farthest"] * 4
+    assert chosen.evidence["role"].tolist() == ["central"] + ["farthest"] * 3
+    known = farthest_first([[0.0], [1.0], [4.0], [11.0]], 2, labelled=[0])
+    assert known.evidence["role"].tolist() == ["farthest"] * 2
+
+
+@pytest.mark.parametrize("name", ["farthest_first", "clfps"])
+def test_the_first_of_all_is_not_said_to_be_far_away(name: str) -> None:
+    chosen = METHODS[name].select([[0.0, 1.0], [1.0, 0.0], [4.0, 4.0]], 2)
+    first, second = (
+        METHODS[name].explain({key: values[i].item() for key, values in chosen.evidence.items()})
+        for i in range(2)
+    )
+    assert first.startswith("It is nearest to the mean") and "no other is that far" in second
 
 
 def test_farthest_first_start_ties_go_to_the_lowest_row() -> None:

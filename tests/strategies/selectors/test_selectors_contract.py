@@ -1,8 +1,14 @@
-"""What every selector must do, whatever its rule. A new selector is one more line in SELECTORS."""
+"""What every registered method must do, whatever its rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import re
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,36 +18,37 @@ from hypothesis import strategies as st
 
 from strategies import selectors
 from strategies.selectors import Selection
+from strategies.selectors.registry import METHODS, NEEDS
 
-Run = Callable[..., Selection]
+every_method = pytest.mark.parametrize("name", sorted(METHODS))
+takes_labels = [name for name, m in METHODS.items() if "labels" in (m.select.__kwdefaults__ or {})]
+# a larger budget only adds picks at the end
+GROWS = (
+    "random",
+    "farthest_first",
+    "clfps",
+    "active",
+    "entropy",
+    "diversity",
+    "foreground_random",
+    "clasp_pe",
+)
+MEMORY = 250 * 2**20  # bytes; all pairs of 100,000 rows would be 80 GB
 
 
-def _cold_start(points: Any, budget: int, *, labelled: Any = (), candidates: Any = None) -> Selection:
-    rows = set(range(len(points))) if candidates is None else {int(row) for row in candidates}
-    open_rows = sorted(rows - {int(row) for row in labelled})
-    return selectors.cold_start(points, np.arange(len(points)) % 3, budget, candidates=open_rows)
+def values_for(name: str, count: int) -> dict[str, np.ndarray]:
+    """What a method needs besides points, one number per row, made from the row's number."""
+    rows = np.arange(count)
+    made = {
+        "uncertainty": 1 + np.cos(rows * 1.7),
+        "class_entropy": np.stack([1 + np.sin(rows * 0.7), 1 + np.cos(rows * 2.9)], axis=1),
+        "foreground": np.where(rows % 4 == 0, 0.0, 0.3),
+    }
+    return {key: made[key] for key in METHODS[name].values}
 
 
-def _with_entropy(select: Run) -> Run:
-    def run(points: Any, budget: int, *, labelled: Any = (), candidates: Any = None) -> Selection:
-        values = np.cos(np.arange(len(points)) * 1.7)
-        return select(points, values, budget, labelled=labelled, candidates=candidates)
-
-    return run
-
-
-# name -> the selector as (points, budget, *, labelled, candidates), its evidence, whether a larger budget
-# only adds picks at the end
-SELECTORS: dict[str, tuple[Run, set[str], bool]] = {
-    "random": (selectors.random, {"role"}, True),
-    "farthest_first": (selectors.farthest_first, {"role", "distance"}, True),
-    "cold_start": (_cold_start, {"role", "cluster", "distance", "score"}, False),
-}
-for _name in ("active", "entropy", "diversity"):
-    _names = {"score", "entropy", "raw_entropy", "distance", "role"}
-    SELECTORS[_name] = (_with_entropy(getattr(selectors, _name)), _names, True)
-
-every_selector = pytest.mark.parametrize("name", sorted(SELECTORS))
+def run(name: str, points: Any, budget: Any, **more: Any) -> Selection:
+    return METHODS[name].select(points, budget, **values_for(name, len(points)), **more)
 
 
 def spread(count: int, columns: int = 2) -> np.ndarray:
@@ -58,87 +65,162 @@ def calls(draw: st.DrawFn) -> tuple[np.ndarray, int, list[int], list[int] | None
     return points, draw(st.integers(0, 16)), draw(rows), draw(st.none() | rows)
 
 
-@every_selector
+@every_method
 @given(call=calls())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_picks_are_open_rows_without_repetition(
     name: str, call: tuple[np.ndarray, int, list[int], list[int] | None]
 ) -> None:
-    run, names, grows_at_end = SELECTORS[name]
     points, budget, labelled, candidates = call
     open_rows = set(range(len(points)) if candidates is None else candidates) - set(labelled)
-    chosen = run(points, budget, labelled=labelled, candidates=candidates)
+    chosen = run(name, points, budget, labelled=labelled, candidates=candidates)
     picks = chosen.picks.tolist()
     assert len(picks) == len(set(picks)) == min(budget, len(open_rows))
     assert set(picks) <= open_rows
     assert chosen.picks.dtype == np.int64
-    assert set(chosen.evidence) == names
-    assert all(len(values) == len(picks) for values in chosen.evidence.values())
-    numbers = [values for values in chosen.evidence.values() if values.dtype.kind == "f"]
-    assert all(np.isfinite(values).all() for values in numbers)
-    if grows_at_end:
-        fewer = run(points, budget // 2, labelled=labelled, candidates=candidates).picks
+    check_evidence(name, chosen)
+    if name in GROWS:
+        fewer = run(name, points, budget // 2, labelled=labelled, candidates=candidates).picks
         assert picks[: len(fewer)] == fewer.tolist()
 
 
-@every_selector
+def check_evidence(name: str, chosen: Selection) -> None:
+    """One finite value per pick and name, as many as the reason wants, and words for each pick."""
+    assert "role" in chosen.evidence
+    assert set(chosen.evidence) == set(run(name, spread(3), 0).evidence), "the same names for every budget"
+    for values in chosen.evidence.values():
+        assert values.shape == chosen.picks.shape
+        assert values.dtype.kind in "iUf" and (values.dtype.kind == "U" or np.isfinite(values).all())
+    for i in range(len(chosen.picks)):
+        said = METHODS[name].explain({key: values[i].item() for key, values in chosen.evidence.items()})
+        assert said.endswith(".") and "{" not in said
+
+
+@every_method
 def test_same_call_same_picks_and_input_untouched(name: str) -> None:
-    run, points = SELECTORS[name][0], spread(30)
+    points = spread(30)
     before = points.copy()
-    first, second = run(points, 7, labelled=[3, 4]), run(points, 7, labelled=[4, 3, 3])
+    first, second = run(name, points, 7, labelled=[3, 4]), run(name, points, 7, labelled=[4, 3, 3])
     assert first.picks.tolist() == second.picks.tolist()
     assert (points == before).all()
 
 
-@every_selector
+def picks_of_all() -> dict[str, list[int]]:
+    """Picks of all methods with their own clusters; what another process is compared with."""
+    return {
+        name: run(name, spread(40, 5), 6, labelled=[1, 2], seed=3).picks.tolist() for name in sorted(METHODS)
+    }
+
+
+def test_same_picks_in_another_process() -> None:
+    code = (
+        "import importlib.util, json, sys\n"
+        f"spec = importlib.util.spec_from_file_location('contract', {str(Path(__file__))!r})\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "print(json.dumps(module.picks_of_all()))\n"
+    )
+    env = os.environ | {"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "2"}
+    root = str(Path(selectors.__file__).parents[2])
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env | {"PYTHONPATH": root},
+    )
+    assert json.loads(other.stdout) == picks_of_all()
+
+
+@every_method
 def test_input_types(name: str) -> None:
-    run, points = SELECTORS[name][0], np.round(spread(20) * 4) / 4  # exact in every type
-    wanted = run(points, 5, labelled=[2]).picks.tolist()
+    points = np.round(spread(20) * 4) / 4  # exact in every type
+    wanted = run(name, points, 5, labelled=[2]).picks.tolist()
     for same in (
         points.tolist(),
         points.astype(np.float32),
         points.astype(np.float16),
         np.asfortranarray(points),
     ):
-        assert run(same, np.int64(5), labelled=np.array([2], dtype=np.uint8)).picks.tolist() == wanted
-    assert run(points, 5, labelled={2}, candidates=range(20)).picks.tolist() == wanted
+        assert run(name, same, np.int64(5), labelled=np.array([2], dtype=np.uint8)).picks.tolist() == wanted
+    assert run(name, points, 5, labelled={2}, candidates=range(20)).picks.tolist() == wanted
 
 
-@every_selector
+@every_method
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-@pytest.mark.parametrize("budget", [0, 1, 2, 5])
-def test_small_pools(name: str, count: int, budget: int) -> None:
-    run = SELECTORS[name][0]
-    assert len(run(spread(count), budget).picks) == min(count, budget)
-    assert len(run(np.zeros((count, 2)), budget).picks) == min(count, budget)
-    assert len(run(spread(count), budget, labelled=range(count)).picks) == 0
+def test_small_pools(name: str, count: int) -> None:
+    for budget in (0, 1, 2, 5):
+        assert len(run(name, spread(count), budget).picks) == min(count, budget)
+        assert len(run(name, np.zeros((count, 2)), budget).picks) == min(count, budget)
+        assert len(run(name, spread(count), budget, labelled=range(count)).picks) == 0
 
 
-@every_selector
+@every_method
 def test_empty_list_is_an_empty_pool(name: str) -> None:
-    chosen = SELECTORS[name][0]([], 3)
+    chosen = run(name, [], 3)
     assert len(chosen.picks) == 0
-    assert set(chosen.evidence) == SELECTORS[name][1]
+    check_evidence(name, chosen)
 
 
-@every_selector
+@every_method
 @pytest.mark.parametrize("points", [np.ones((6, 2)), np.arange(6.0)[:, None] * [[1.0, 2.0]], spread(6, 20)])
 def test_identical_collinear_and_wide_points(name: str, points: np.ndarray) -> None:
-    run = SELECTORS[name][0]
-    assert sorted(run(points, 6).picks.tolist()) == list(range(6))
-    assert len(run(points, 4).picks) == 4
+    assert sorted(run(name, points, 6).picks.tolist()) == list(range(6))
+    assert sorted(run(name, points, 100).picks.tolist()) == list(range(6))
+    assert len(run(name, points, 4).picks) == 4
 
 
-@every_selector
+@every_method
+def test_skipped_rows_are_not_picked_but_stay_in_the_pool(name: str) -> None:
+    open_rows = list(range(0, 30, 2))
+    chosen = run(name, spread(30), 5, labelled=[0, 1], candidates=open_rows)
+    assert set(chosen.picks.tolist()) <= set(open_rows) - {0}
+
+
+# the gains of probcover are whole numbers, so that it always has ties
+@pytest.mark.parametrize(
+    "name", [n for n, m in METHODS.items() if m.deterministic or n in takes_labels and n != "probcover"]
+)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_row_order_does_not_matter_without_ties(name: str, seed: int) -> None:
+    """The same rows in another order, with the clustering given where the method makes one."""
+    rng = np.random.default_rng(seed)
+    points, order = rng.normal(size=(25, 3)), rng.permutation(25)
+    # of 13, 7 and 5 rows, 11, 6 and 5 of them unlabelled: no two are equally large
+    extra = {"labels": np.repeat([4, 9, 2], [13, 7, 5])} if name in takes_labels else {}
+    given_values = {key: rng.random((25, 2) if key == "class_entropy" else 25) for key in values_for(name, 0)}
+    wanted = METHODS[name].select(points, 6, labelled=[0, 1, 14], **extra, **given_values).picks
+    moved = METHODS[name].select(
+        points[order],
+        6,
+        labelled=np.flatnonzero(np.isin(order, [0, 1, 14])),
+        **{key: values[order] for key, values in (extra | given_values).items()},
+    )
+    assert order[moved.picks].tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("name", takes_labels)
+def test_a_given_clustering_leaves_nothing_to_the_seed(name: str) -> None:
+    labels = np.arange(30) % 4
+    first = run(name, spread(30), 6, labels=labels, seed=1)
+    assert first.picks.tolist() == run(name, spread(30), 6, labels=labels, seed=2).picks.tolist()
+    with pytest.raises(ValueError, match="labels must have one value per row"):
+        run(name, spread(30), 6, labels=labels[:5])
+    with pytest.raises(ValueError, match="labels must be integers"):
+        run(name, spread(30), 6, labels=labels / 2)
+
+
+@every_method
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
 def test_unusable_point_names_its_row(name: str, value: float) -> None:
     points = spread(9)
     points[5, 1] = value
     with pytest.raises(ValueError, match=r"points row 5 holds"):
-        SELECTORS[name][0](points, 2)
+        run(name, points, 2)
 
 
-@every_selector
+@every_method
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,24 +230,63 @@ def test_unusable_point_names_its_row(name: str, value: float) -> None:
         ({"points": np.zeros((2, 2, 2))}, "points must have shape"),
         ({"candidates": [1, 9]}, "candidates names row 9"),
         ({"candidates": [-1]}, "candidates names row -1"),
+        ({"labelled": [4]}, "labelled names row 4"),
+        ({"labelled": [-1]}, "labelled names row -1"),
+        ({"labelled": [0.5]}, "labelled"),
+        ({"labelled": np.array([True, False, False, False])}, "labelled"),
     ],
 )
 def test_bad_arguments(name: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SELECTORS[name][0](**({"points": spread(4), "budget": 2} | arguments))
+        run(name, **({"points": spread(4), "budget": 2} | arguments))
 
 
-@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"cold_start"}))
-@pytest.mark.parametrize("labelled", [[4], [-1], [0.5], np.array([True, False, False, False])])
-def test_bad_labelled_rows(name: str, labelled: Any) -> None:
-    with pytest.raises(ValueError, match="labelled"):
-        SELECTORS[name][0](spread(4), 2, labelled=labelled)
-
-
-@every_selector
+@every_method
 def test_budget_must_be_whole(name: str) -> None:
     with pytest.raises(TypeError):
-        SELECTORS[name][0](spread(4), 2.0)
+        run(name, spread(4), 2.0)
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.values])
+def test_unusable_values_are_refused_except_of_labelled_rows(name: str) -> None:
+    for key in METHODS[name].values:
+        good = values_for(name, 6)
+        bad = {**good, key: good[key].copy()}
+        bad[key][2] = np.nan
+        assert len(METHODS[name].select(spread(6), 2, labelled=[2], **bad).picks) == 2
+        with pytest.raises(ValueError, match="of row 2 is nan"):
+            METHODS[name].select(spread(6), 2, **bad)
+        with pytest.raises(ValueError, match="must have"):
+            METHODS[name].select(spread(6), 2, **{**good, key: good[key][:4]})
+
+
+# urds_diversity_only takes the same steps as urds, and they are among the slowest
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"urds_diversity_only"}))
+def test_a_large_pool_takes_bounded_memory(name: str) -> None:
+    points = np.random.default_rng(1).normal(size=(100_000, 2))
+    values = values_for(name, len(points))
+    if name == "cold_start":  # the silhouettes of so many rows take minutes
+        values["labels"] = (points > 0) @ np.array([1, 2])
+    tracemalloc.start()
+    try:
+        chosen = METHODS[name].select(points, 8, labelled=range(4), **values)
+        assert tracemalloc.get_traced_memory()[1] < MEMORY
+    finally:
+        tracemalloc.stop()
+    assert len(set(chosen.picks.tolist())) == 8
+
+
+def test_the_registry_is_that_of_the_documentation() -> None:
+    """Each method has one row: name, paper, needs, cold or warm."""
+    text = (Path(selectors.__file__).parents[2] / "docs" / "selection.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| (cold|warm) \|", text, re.MULTILINE)
+    assert {name for name, *_ in rows} == set(METHODS) and len(rows) == len(METHODS)
+    for name, paper, needs, when in rows:
+        method = METHODS[name]
+        assert paper.strip() == method.paper, name
+        listed = set() if needs.strip() == "nothing" else set(needs.strip().split(", "))
+        assert listed == method.needs <= set(NEEDS), name
+        assert when == ("cold" if method.cold else "warm"), name
 
 
 def test_evidence_must_match_the_picks() -> None:

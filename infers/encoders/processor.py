@@ -1,0 +1,70 @@
+"""How a folder of huggingface transformers says that images are prepared, without torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor
+
+from infers.encoders.model_folder import read_settings
+
+# what `_in_floats` can be told to do, and must be told: a processor's own defaults are not known
+_STEPS = {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}
+_NAMED = {"size", "resample", "image_mean", "image_std"}
+_MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+Processor = Callable[[np.ndarray], torch.Tensor]  # (H, W, 3) uint8 to the network's input (1, 3, h, w)
+
+
+def load_processor(folder: Path) -> Processor:
+    """The folder's own image processor, with its Pillow backend.
+
+    DINOv3's exists for torchvision only. What has no Pillow backend is done here in floats and in DINOv3's
+    order, if its settings are nothing but rescale, resize and normalise.
+
+    Raises:
+        ValueError: the settings ask for more than that, or do not say what they ask for.
+    """
+    try:
+        found = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    except (ImportError, ValueError, OSError, AttributeError) as error:
+        settings = read_settings(folder, "preprocessor_config.json")
+        if _is_enough(settings):
+            return partial(_in_floats, settings=settings)
+        raise ValueError(
+            f"{folder / 'preprocessor_config.json'} describes no preparation that works without torchvision "
+            f"({' '.join(str(error).split())}); expected {', '.join(sorted(_NAMED))}, size with height and "
+            f"width, resample 2 or 3, and of the steps only {', '.join(sorted(_STEPS))}"
+        ) from error
+    return partial(_with, found)
+
+
+def _with(processor: Any, rgb: np.ndarray) -> torch.Tensor:
+    return processor([rgb], input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+
+
+def _is_enough(settings: Mapping[str, Any]) -> bool:
+    steps = {key for key, value in settings.items() if key.startswith("do_") and value}
+    return (
+        settings.keys() >= _NAMED
+        and {"do_resize", "do_rescale", "do_normalize"} <= steps <= _STEPS
+        and isinstance(settings["size"], dict)
+        and settings["size"].keys() >= {"height", "width"}
+        and settings["resample"] in _MODES
+    )
+
+
+def _in_floats(rgb: np.ndarray, settings: Mapping[str, Any]) -> torch.Tensor:
+    """Rescale, then resize with anti-aliasing, then normalise, as DINOv3's processor with torchvision."""
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None] * float(settings.get("rescale_factor", 1 / 255))
+    side, mode = settings["size"], _MODES[settings["resample"]]
+    small = torch.nn.functional.interpolate(
+        pixels, (side["height"], side["width"]), mode=mode, antialias=True
+    )
+    mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1) for key in ("image_mean", "image_std"))
+    return (small - mean) / std

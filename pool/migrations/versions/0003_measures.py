@@ -1,0 +1,18 @@
+"""Numbers of an image beside its entropy: foreground, entropies of classes."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """A new table; it fills when a model is applied next."""
+    op.create_table(
+        "measures",
+        sa.Column("source", sa.String, primary_key=True),
+        sa.Column("kind", sa.String, primary_key=True),
+        sa.Column("image", sa.String, primary_key=True),
+        sa.Column("value", sa.Float, nullable=False),
+    )

@@ -1,0 +1,168 @@
+"""A folder of pictures or NIfTI files onto a DICOMweb server: `python -m server.dicom_in`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydicom.dataset import Dataset
+from tqdm import tqdm
+
+from pool.dicom_server import DicomServer, ServerError
+from pool.dicom_write import PICTURES, VOLUMES, Given, Series, describe
+from pool.images import ImageError, image_id
+
+_AT_ONCE = 16  # images per request
+_COLUMNS = ("file", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "images")
+
+
+class Modality(str, Enum):
+    """What the files are."""
+
+    CR = "CR"
+    DX = "DX"
+    MR = "MR"
+    CT = "CT"
+
+
+class Record:
+    """A CSV file that says which file became which series: what is written once is not written again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: set[tuple[str, ...]] = set()
+        if path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                self._rows = {tuple(row) for row in csv.reader(file)}
+        else:
+            self._append(_COLUMNS)
+
+    def add(self, file: str, series: Series) -> None:
+        row = (file, series.ids.patient, series.ids.study, series.ids.series, str(series.count))
+        if row not in self._rows:
+            self._append(row)
+
+    def _append(self, row: tuple[str, ...]) -> None:
+        with open(self._path, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+        self._rows.add(row)
+
+
+def send(series: Series, server: DicomServer) -> int:
+    """Upload the images of a series that the server has not yet; how many these were.
+
+    Raises ImageError for a file that cannot be used, ServerError when the server is down or refuses.
+    """
+    wanted = {series.ids.image(number) for number in range(1, series.count + 1)}
+    missing = wanted - server.instances(series.ids.study, series.ids.series)
+    if not missing:
+        return 0
+    batch: list[Dataset] = []
+    for image in series.images():
+        if image.SOPInstanceUID in missing:
+            batch.append(image)
+        if len(batch) == _AT_ONCE:
+            server.store(*batch)
+            batch = []
+    if batch:
+        server.store(*batch)
+    return len(missing)
+
+
+def patient_of(name: str, pattern: str) -> str:
+    """What tells the patient: the pattern's first group (or all that it matches) in a file's name without
+    the extension. Raises ImageError when that is nothing."""
+    found = re.search(pattern, name)
+    told = found and (found.group(1) if found.groups() else found.group())
+    if not told:
+        raise ImageError(f"{name}: --patient {pattern!r} finds no patient in it; every file needs one")
+    return told
+
+
+def find_files(source: Path) -> list[Path]:
+    """Pictures and NIfTI files of a folder, sorted. Raises typer.BadParameter when there are none."""
+    files = sorted(
+        path
+        for path in source.iterdir()
+        if path.name.lower().endswith(PICTURES + VOLUMES) and not path.name.startswith(".")
+    )
+    if not files:
+        raise typer.BadParameter(
+            f"{source} has no files that end in {', '.join(PICTURES + VOLUMES)}", param_hint="--source"
+        )
+    return files
+
+
+def main(
+    source: Annotated[
+        Path, typer.Option(help="Folder of PNG, JPEG, TIFF or NIfTI files", exists=True, file_okay=False)
+    ],
+    to: Annotated[str, typer.Option(help="URL of the DICOMweb server; it often ends in /dicom-web")],
+    modality: Annotated[Modality, typer.Option(help="Radiographs are CR or DX, NIfTI volumes MR or CT")],
+    spacing: Annotated[
+        float | None, typer.Option(help="mm of a pixel of the pictures; leave it out when unknown", min=1e-6)
+    ] = None,
+    patient: Annotated[
+        str, typer.Option(help="Regular expression: the part of a file's name that tells the patient")
+    ] = ".+",
+    body_part: Annotated[str, typer.Option(help="As DICOM names it, such as CHEST")] = "",
+    seed: Annotated[
+        str, typer.Option(help="A secret word: without it nobody can compute the identifiers from file names")
+    ] = "",
+    record: Annotated[
+        Path, typer.Option(help="CSV file that gets a row for each file: its patient and series")
+    ] = Path("dicom-in.csv"),
+) -> None:
+    """Make DICOM images from files and store them on a DICOMweb server, without patients' names.
+
+    Run again, it sends what is missing: the same file always has the same identifiers. User and password come
+    from MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD.
+    """
+    given = Given(modality.value, spacing, body_part.upper(), seed)
+    files, said = find_files(source), Record(record)
+    try:
+        re.compile(patient)
+        server = DicomServer(to.rstrip("/"))
+        server.check()
+        failed, sent = _send_all(files, given, patient, server, said)
+    except re.error as error:
+        raise typer.BadParameter(f"{patient!r}: {error}", param_hint="--patient") from error
+    except ServerError as error:
+        typer.echo(f"{error}; then run this again, it goes on from here", err=True)
+        raise typer.Exit(1) from error
+    for reason in failed:
+        typer.echo(f"left out: {reason}", err=True)
+    there = len(files) - len(failed)
+    typer.echo(f"{there} of {len(files)} files are on {to}, {sent} images were sent now")
+    typer.echo(f"{record} says which file is which series")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _send_all(
+    files: list[Path], given: Given, patient: str, server: DicomServer, record: Record
+) -> tuple[list[str], int]:
+    """The reasons of the files that could not be used, and how many images were sent."""
+    failed: list[str] = []
+    seen: dict[str, str] = {}
+    sent = 0
+    bar = tqdm(files, desc=f"to {server.url}", unit="file", disable=None)
+    for path in bar:
+        bar.set_postfix(images=sent)
+        try:
+            series = describe(path, given, patient_of(image_id(path.name), patient))
+            if (other := seen.setdefault(series.ids.series, path.name)) != path.name:
+                raise ImageError(f"{path}: is the same file as {other}")
+            sent += send(series, server)
+        except ImageError as error:
+            failed.append(str(error))
+        else:
+            record.add(path.name, series)
+    return failed, sent
+
+
+if __name__ == "__main__":
+    typer.run(main)

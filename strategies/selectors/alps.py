@@ -1,0 +1,55 @@
+"""As many k-means clusters as picks, and the row nearest to each centre."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.distances import distances
+from strategies.selectors.selection import Selection
+from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
+
+
+def alps(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+) -> Selection:
+    """k-means with k = budget, and the candidate nearest to each cluster's centre.
+
+    ALPS, Yuan, Lin and Boyd-Graber, "Cold-start active learning through self-supervised language modeling",
+    EMNLP 2020; here on image features, as CSAL-3D (MICCAI 2025) compares it. See `docs/selection.md`. The
+    centre is the mean of the cluster's unlabelled rows, candidates or not. Largest cluster first, ties to the
+    lowest label, then to the lowest row. With fewer clusters than picks, each gives another in turn.
+
+    Args:
+        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+
+    Returns:
+        Evidence: `role` ("centre", or "runner-up"), `cluster`, `cluster_size` and `distance` to the
+        centre.
+
+    Raises:
+        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    groups = cluster_rows(array, rows, budget, seed, labels)
+    clusters = largest_first(groups, rows.unlabelled) if count else []
+    reach = np.zeros(len(array))
+    for members in clusters:
+        reach[members] = distances(array[members], array[members].mean(axis=0))
+    turns = take_turns(clusters, groups, rows.candidates, count, by_score(-reach))
+    evidence = {
+        "role": turns.role("centre"),
+        "cluster": turns.cluster,
+        "cluster_size": turns.size,
+        "distance": reach[turns.picks],
+    }
+    return Selection(turns.picks, evidence)

@@ -1,0 +1,47 @@
+"""Random picks among the images that show something."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import RowNumbers, check_budget, check_entropy, check_points, check_rows
+from strategies.selectors.selection import Selection
+
+
+def foreground_random(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    foreground: npt.ArrayLike,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Candidates with foreground uniformly at random; those without only when the others are used up.
+
+    Whole-image form of the foreground-aware random baseline of nnActive, Lueth et al., TMLR 2025; see
+    `docs/selection.md`. When no candidate's foreground is empty, the picks are those of `random`. A larger
+    budget only adds picks at the end.
+
+    Args:
+        features: (N, D); only their number matters.
+        foreground: (N,) fraction of the image that is foreground, by a model or by a threshold; values of
+            labelled rows are ignored and may be NaN.
+        budget, labelled, candidates: as in `random`.
+        seed: of the order, at least 0.
+
+    Returns:
+        Evidence: `role` ("foreground" or "empty") and `foreground`.
+
+    Raises:
+        ValueError: foreground, budget, seed or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    shown = check_entropy(foreground, rows.unlabelled, len(array), "foreground")
+    order = np.random.default_rng(seed).permutation(rows.candidates)
+    picks = np.concatenate([order[shown[order] > 0], order[shown[order] <= 0]])[:count]
+    role = np.where(shown[picks] > 0, "foreground", "empty")
+    return Selection(picks, {"role": role, "foreground": shown[picks]})

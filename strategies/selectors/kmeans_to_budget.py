@@ -1,0 +1,66 @@
+"""As many k-means clusters as picks, and the medoid of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import IntArray, RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.medoid import middle
+from strategies.selectors.selection import Selection
+from strategies.selectors.turns import cluster_rows, largest_first, take_turns
+
+
+def kmeans_to_budget(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+) -> Selection:
+    """k-means with k = budget, and the medoid of each cluster.
+
+    The baseline "k-means (to budget)" of Levy et al., arXiv 2601.18532, section 4.4, after Yuan et al., EMNLP
+    2020; see `docs/selection.md`. The unlabelled rows are clustered, candidates or not; the pick of a cluster
+    is the candidate with the smallest summed distance to all its members. Largest cluster first, ties to the
+    lowest label, then to the lowest row. With fewer clusters than picks, each gives another in turn.
+
+    Args:
+        features: (N, D).
+        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        labelled: rows that have a label; never picked.
+        candidates: rows that may be picked; default all unlabelled rows.
+        seed: of k-means.
+        labels: (N,) integers, a clustering one already has, instead of k-means.
+
+    Returns:
+        Evidence: `role` ("medoid", or "runner-up"), `cluster`, `cluster_size` and `distance`, the mean
+        distance to the members of the cluster.
+
+    Raises:
+        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    groups = cluster_rows(array, rows, budget, seed, labels)
+
+    def choose(members: IntArray, open_rows: IntArray) -> int:
+        return int(members[middle(array[members], np.isin(members, open_rows))])
+
+    clusters = largest_first(groups, rows.unlabelled) if count else []
+    turns = take_turns(clusters, groups, rows.candidates, count, choose)
+    members_of = {int(groups[members[0]]): members for members in clusters}
+    distance = [
+        np.linalg.norm(array[members_of[int(group)]] - array[row], axis=1).mean()
+        for row, group in zip(turns.picks, turns.cluster, strict=True)
+    ]
+    evidence = {
+        "role": turns.role("medoid"),
+        "cluster": turns.cluster,
+        "cluster_size": turns.size,
+        "distance": np.array(distance, dtype=np.float64),
+    }
+    return Selection(turns.picks, evidence)

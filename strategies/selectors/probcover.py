@@ -1,0 +1,125 @@
+"""Cover as much of the pool as possible with balls around the picks."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import (
+    LARGEST,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    RowNumbers,
+    check_budget,
+    check_points,
+    check_rows,
+)
+from strategies.selectors.diameter import diameter
+from strategies.selectors.distances import distances
+from strategies.selectors.neighbours import count_within, nearest_other
+from strategies.selectors.selection import Selection
+from strategies.selectors.turns import cluster_rows
+
+PURITY = 0.95
+
+
+def probcover(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+    delta: float | None = None,
+) -> Selection:
+    """Greedy cover: always the candidate whose ball holds the most rows that no ball holds yet.
+
+    ProbCover, Yehuda et al., "Active learning through a covering lens", NeurIPS 2022; see
+    `docs/selection.md`. Balls are closed. What lies in the balls of labelled rows is covered from the start.
+    Every unlabelled row counts, candidate or not. Ties go to the lowest row, also when all is covered and
+    nothing is gained. A larger budget with the same `delta` only adds picks at the end. Distances are worked
+    out in blocks.
+
+    Args:
+        features, budget, labelled, candidates: as in `kmeans_to_budget`.
+        seed: of the k-means that `delta` is chosen by.
+        labels: (N,) integers, pseudo-labels to choose `delta` by, instead of k-means with k = budget.
+        delta: radius of the balls; default `pure_radius` of the unlabelled rows.
+
+    Returns:
+        Evidence: `role` ("cover"), `covers` (rows newly covered by the pick), `covered` (share of the
+        unlabelled rows covered after it) and `delta`.
+
+    Raises:
+        ValueError: features, labels, delta, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    if delta is not None and not 0 <= delta <= LARGEST:
+        raise ValueError(f"delta must be a radius of at least 0, not {delta}")
+    groups = cluster_rows(array, rows, budget, seed, labels)
+    pool = array[rows.unlabelled]
+    if delta is None:
+        delta = pure_radius(pool, groups[rows.unlabelled]) if count else 0.0
+    covered = np.zeros(len(pool), dtype=bool)
+    for row in rows.labelled if count else ():
+        covered |= distances(pool, array[row]) <= delta
+    open_rows = np.searchsorted(rows.unlabelled, rows.candidates)
+    found = list(_greedy(pool, open_rows, covered, delta, count))
+    gains = np.array([gain for _, gain in found], dtype=np.int64)
+    before = int(covered.sum()) - int(gains.sum())  # `covered` is that after the last pick
+    evidence = {
+        "role": np.full(count, "cover"),
+        "covers": gains,
+        "covered": (before + np.cumsum(gains)) / max(1, len(pool)),
+        "delta": np.full(count, float(delta)),
+    }
+    return Selection(rows.unlabelled[np.array([at for at, _ in found], dtype=np.int64)], evidence)
+
+
+def pure_radius(points: FloatArray, labels: IntArray) -> float:
+    """The largest radius at which at least 95 % of the balls around `points` (n, D) hold one label only.
+
+    Section 3.4 of the paper. A closed ball is pure while its radius is below the distance to the nearest row
+    with another label, so that the largest radius is the last number before one of these distances. With one
+    label only it is the diameter; 0 when even balls without radius are impure.
+    """
+    nearest = np.sort(nearest_other(points, labels))
+    # compared in whole numbers: 5 % of 20 rows is one row, whatever binary fractions make of it
+    impure = (len(points) * round((1 - PURITY) * 100)) // 100
+    limit = nearest[impure]
+    return float(max(0.0, np.nextafter(limit, 0.0))) if np.isfinite(limit) else diameter(points)
+
+
+def _greedy(
+    points: FloatArray, open_rows: IntArray, covered: BoolArray, delta: float, count: int
+) -> Iterator[tuple[int, int]]:
+    """Positions in `points` in the order taken, and what each newly covers; `covered` is kept up.
+
+    What a row would gain only shrinks, so that an old gain is an upper bound: the best one is worked out anew
+    and taken when no other bound exceeds it. Equal bounds: the lowest row comes up first.
+    """
+    if count == 0:
+        return
+    bounds = count_within(points[open_rows], points[~covered], delta) if not covered.all() else None
+    heap = [(-int(bounds[i]) if bounds is not None else 0, int(row)) for i, row in enumerate(open_rows)]
+    heapq.heapify(heap)
+    fresh: dict[int, int] = {}  # row -> picks made when its gain was worked out
+    for step in range(count):
+        while True:
+            bound, row = heap[0]
+            if bound == 0 or fresh.get(row) == step:
+                break
+            gain = int(((distances(points, points[row]) <= delta) & ~covered).sum())
+            fresh[row] = step
+            heapq.heapreplace(heap, (-gain, row))
+        heapq.heappop(heap)
+        if bound:
+            covered |= distances(points, points[row]) <= delta
+        yield row, -bound

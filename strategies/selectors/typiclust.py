@@ -1,0 +1,78 @@
+"""The most typical row of each cluster that has no label yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import (
+    RowNumbers,
+    check_budget,
+    check_labels,
+    check_points,
+    check_rows,
+)
+from strategies.selectors.neighbours import mean_nearest
+from strategies.selectors.selection import Selection
+from strategies.selectors.turns import by_score, kmeans, largest_first, take_turns
+
+EPS = 1e-8
+MOST_CLUSTERS = 500
+NEIGHBOURS = 20
+
+
+def typiclust(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+) -> Selection:
+    """The most typical candidate of the least covered, then largest clusters.
+
+    TypiClust, Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML 2022, section 3.2; see
+    `docs/selection.md`. All rows, labelled ones too, are clustered by k-means into min(labelled + budget,
+    500) clusters; those with the fewest labelled rows come first, then those with the most rows, then the
+    lowest label. Typicality is 1 / (mean distance to the min(20, n_c - 1) nearest members), labelled or not;
+    that of a lone row is 0. Ties go to the lowest row. With fewer clusters than picks, each gives another in
+    turn.
+
+    Args:
+        features, budget, labelled, candidates, seed: as in `kmeans_to_budget`.
+        labels: (N,) integers, a clustering of all rows, labelled ones too, instead of k-means.
+
+    Returns:
+        Evidence: `role` ("most typical", or "runner-up"), `cluster`, `cluster_size`, `typicality` and
+        `labelled_in_cluster` before the call.
+
+    Raises:
+        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    if labels is not None:
+        groups = check_labels(labels, len(array))
+    elif count:
+        groups = kmeans(array, min(len(rows.labelled) + budget, MOST_CLUSTERS), seed)
+    else:
+        groups = np.zeros(len(array), dtype=np.int64)
+    clusters = largest_first(groups, np.arange(len(array))) if count else []
+    known = {int(name): int((groups[rows.labelled] == name).sum()) for name in np.unique(groups)}
+    clusters.sort(key=lambda members: known[int(groups[members[0]])])  # stable: the largest stay first
+    reach, typicality = np.zeros(len(array)), np.zeros(len(array))
+    for members in clusters:
+        reach[members] = mean_nearest(array[members], NEIGHBOURS)
+        if len(members) > 1:
+            typicality[members] = 1.0 / np.maximum(reach[members], EPS)
+    turns = take_turns(clusters, groups, rows.candidates, count, by_score(-reach))
+    evidence = {
+        "role": turns.role("most typical"),
+        "cluster": turns.cluster,
+        "cluster_size": turns.size,
+        "typicality": typicality[turns.picks],
+        "labelled_in_cluster": np.array([known[int(group)] for group in turns.cluster], dtype=np.int64),
+    }
+    return Selection(turns.picks, evidence)

@@ -1,0 +1,105 @@
+"""The densest row of each cluster, kept apart from the picks of the others."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.checks import (
+    FloatArray,
+    IntArray,
+    RowNumbers,
+    check_budget,
+    check_points,
+    check_rows,
+)
+from strategies.selectors.distances import distances, first_largest
+from strategies.selectors.neighbours import mean_nearest
+from strategies.selectors.selection import Selection
+from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
+
+EPS = 1e-8
+NEIGHBOURS = 20
+
+
+def usl(
+    features: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+    neighbours: int = NEIGHBOURS,
+    weight: float = 0.5,
+    alpha: float = 0.5,
+    momentum: float = 0.9,
+    iterations: int = 10,
+) -> Selection:
+    """One row per cluster: dense around it, and not close to the picks of the other clusters.
+
+    Unsupervised selective labelling, Wang, Lian and Yu, ECCV 2022, sections 3.1-3.3; see `docs/selection.md`.
+    Utility U(i) = 1 / (mean distance to the nearest unlabelled rows). The picks are worked out `iterations`
+    times: in round t each cluster picks the candidate with the highest U(i) - weight * R(i), and R becomes
+    momentum * R + (1 - momentum) * sum over the picks j of the other clusters of 1 / |f_i - f_j|^alpha; R = 0
+    at first. The last round's picks count. Largest cluster first, ties to the lowest label, then to the
+    lowest row. With fewer clusters than picks, each gives another in turn, by the last U - weight * R.
+
+    The parameters are those of the paper's CIFAR code, except for the number of neighbours: 400 of 50,000
+    images there. The paper's features have length 1; the balance of U and R depends on their scale, so that
+    the strategy of this name gives unit vectors.
+
+    Args:
+        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+        neighbours: nearest rows that the density is measured by, at least 1; at most all others are used.
+        weight, alpha, momentum: of the regularisation, as above; momentum in [0, 1].
+        iterations: how often the picks are worked out, at least 1; with 1 there is no regularisation.
+
+    Returns:
+        Evidence: `role` ("dense", or "runner-up"), `cluster`, `cluster_size`, `density` (U),
+        `regularisation` (weight * R) and `score`, their difference.
+
+    Raises:
+        ValueError: features, labels, parameters, budget or row numbers out of range (see `checks`).
+    """
+    array = check_points(features)
+    rows = check_rows(len(array), labelled, candidates)
+    count = min(check_budget(budget), len(rows.candidates))
+    if operator.index(neighbours) < 1 or operator.index(iterations) < 1:
+        raise ValueError(f"neighbours and iterations must be at least 1, not {neighbours} and {iterations}")
+    if not (0 <= momentum <= 1 and weight >= 0 and alpha >= 0):
+        raise ValueError(f"0 <= momentum <= 1, weight and alpha >= 0; not {momentum}, {weight} and {alpha}")
+    groups = cluster_rows(array, rows, budget, seed, labels)
+    clusters = largest_first(groups, rows.unlabelled) if count else []
+    density = np.zeros(len(array))
+    if count:
+        spread = mean_nearest(array[rows.unlabelled], neighbours)
+        density[rows.unlabelled] = 1.0 / np.maximum(spread, EPS)
+    open_clusters = [found for c in clusters if len(found := np.intersect1d(c, rows.candidates))]
+    near = np.zeros(len(array))
+    for _ in range(iterations - 1 if count else 0):
+        picks = [members[first_largest((density - weight * near)[members])] for members in open_clusters]
+        near = momentum * near + (1 - momentum) * _crowding(array, groups, picks[:count], alpha)
+    score = density - weight * near
+    turns = take_turns(clusters, groups, rows.candidates, count, by_score(score))
+    evidence = {
+        "role": turns.role("dense"),
+        "cluster": turns.cluster,
+        "cluster_size": turns.size,
+        "density": density[turns.picks],
+        "regularisation": weight * near[turns.picks],
+        "score": score[turns.picks],
+    }
+    return Selection(turns.picks, evidence)
+
+
+def _crowding(points: FloatArray, groups: IntArray, picks: Sequence[int], alpha: float) -> FloatArray:
+    """Sum over the picks of other clusters of 1 / distance^alpha, for each row: (N,)."""
+    total = np.zeros(len(points))
+    for pick in picks:
+        other = groups != groups[pick]
+        total += np.where(other, 1.0 / np.maximum(distances(points, points[pick]), EPS) ** alpha, 0.0)
+    return total

@@ -1,0 +1,292 @@
+"""Methods of the registry as strategies, through the real state: what they lack, plan and say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import HTTPException
+
+from bundle_configs import Bundle
+from strategies import selectors
+from strategies.context import Context
+from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan, planned_methods
+from strategies.plans import make_active_plan, weight_of
+from strategies.refresh import Refresh
+from strategies.selectors.registry import METHODS
+from strategies.settings import Settings
+from strategies.strategies import all_strategies
+
+FEATURES = np.random.default_rng(8).normal(size=(12, 5))
+COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfps", "probcover", "usl"]
+
+
+@pytest.fixture
+def offered(world: Any) -> Any:
+    """The world with every strategy on offer, and embeddings."""
+    use(world, strategies="auto," + ",".join(METHODS))
+    rows = [(image, "1", vector) for image, vector in zip(world.images, FEATURES, strict=True)]
+    world.context.state.add_embeddings(world.context.encoder_key, rows)
+    world.prepare()
+    return world
+
+
+def use(world: Any, **settings: Any) -> None:
+    world.context = replace(world.context, settings=replace(world.context.settings, **settings))
+    world.strategies = all_strategies(world.context)
+
+
+def plan_all(world: Any) -> list[str]:
+    names = due_methods(world.context, world.pool)
+    for name in names:
+        make_method_plan(world.context, world.pool, name)
+    return names
+
+
+def train(world: Any, name: str, seed: int = 0) -> None:
+    """A model with entropies and measures for all unlabelled images."""
+    rng, images = np.random.default_rng(seed), world.pool.unlabelled
+    world.context.state.add_model(name, world.pool.labelled, {})
+    world.context.state.add_entropies(name, {image: rng.random() for image in images})
+    kinds = ("foreground", "class 1", "class 2")
+    values = {image: {kind: rng.random() for kind in kinds} for image in images}
+    world.context.state.add_measures(name, values)
+
+
+def test_the_default_offer_and_its_order(world: Any) -> None:
+    use(world, strategies=Settings().strategies)
+    assert list(world.strategies) == ["auto", "cold_start", "active", "random"]
+    use(world, strategies="urds, random,auto,random")
+    assert list(world.strategies) == ["urds", "random", "auto"]
+
+
+def test_only_what_is_on_offer_is_planned(world: Any) -> None:
+    world.prepare()
+    assert planned_methods(world.context) == [] == due_methods(world.context, world.pool)
+
+
+@pytest.mark.parametrize("name", COLD)
+def test_a_cold_method_hands_out_its_plan_in_its_own_words(offered: Any, name: str) -> None:
+    provisional = offered.ask(name)["selection"]
+    assert provisional["provisional"] and provisional["role"] == "provisional"
+    offered.context.state.handouts.release(*_held(offered))
+    assert name in plan_all(offered) and name not in due_methods(offered.context, offered.pool)
+    points = FEATURES.astype(np.float32).astype(np.float64)
+    if name == "usl":
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    wanted = METHODS[name].select(points, offered.budget, seed=42)
+    answers = [offered.ask(name) for _ in range(offered.budget)]
+    assert [a["id"] for a in answers] == [offered.images[row] for row in wanted.picks]
+    for rank, answer in enumerate(answers):
+        block = answer["selection"]
+        assert (block["method"], block["rank"], block["of"]) == (name, rank + 1, offered.budget)
+        assert block["reason"].endswith(f"(rank {rank + 1} of {offered.budget} in the plan).")
+        for key, values in wanted.evidence.items():
+            assert block[key] == pytest.approx(values[rank].item()), key
+    beyond = offered.ask(name)["selection"]
+    assert beyond["role"] == "farthest" and f"The plan of {name} is used up" in beyond["reason"]
+
+
+def _held(world: Any) -> tuple[str, Any]:
+    from pool.handouts import Client
+
+    return world.context.state.handouts.open()[0].image, Client("anonymous", named=False)
+
+
+def test_a_cold_plan_knows_the_labels_there_are(offered: Any) -> None:
+    offered.label(*offered.images[:3])
+    plan = make_method_plan(offered.context, offered.pool, "typiclust")
+    wanted = selectors.typiclust(FEATURES.astype(np.float32), 4, labelled=[0, 1, 2], seed=42)
+    assert [pick["image"] for pick in plan.picks] == [offered.images[row] for row in wanted.picks]
+    assert plan.details["labelled"] == offered.images[:3]
+
+
+@pytest.mark.parametrize("name", ["urds", "urds_uncertainty_only", "cscs"])
+def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
+    with pytest.raises(HTTPException, match="/train/pretraining") as caught:
+        offered.ask(name)
+    assert caught.value.status_code == 409
+    offered.context.pretrained_file.write_bytes(b"weights")  # only its fingerprint is looked at
+    key = offered.context.pretrained_key
+    values = {image: float(np.sin(n)) for n, image in enumerate(offered.images)}
+    offered.context.state.add_entropies(key, {image: values[image] for image in offered.images[:5]})
+    offered.context.state.journal.set_progress("judging with the pretrained network", 5, 12, 0.0)
+    with pytest.raises(HTTPException, match=rf"{name} is not planned yet \(judging with .*, 5 of 12\)"):
+        offered.ask(name)
+    assert name not in due_methods(offered.context, offered.pool)
+    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being worked out"):
+        make_method_plan(offered.context, offered.pool, name)
+    offered.context.state.add_entropies(key, values)
+    assert name in plan_all(offered)
+    block = offered.ask(name)["selection"]
+    image = offered.ask(name, resume=False)["id"]
+    assert block["uncertainty"] in values.values() and image in values
+    wanted = METHODS[name].select(FEATURES.astype(np.float32), 4, seed=42, uncertainty=list(values.values()))
+    assert block["uncertainty"] == pytest.approx(wanted.evidence["uncertainty"][0])
+    offered.context.pretrained_file.write_bytes(b"other weights")
+    again = offered.context.pretrained_key
+    assert again != key
+    offered.context.state.add_entropies(again, values)
+    assert name in due_methods(offered.context, offered.pool), "another pretraining, another plan"
+
+
+def test_urds_differs_from_both_ablations_and_says_why(offered: Any) -> None:
+    offered.context.pretrained_file.write_bytes(b"weights")
+    values = {image: float(np.sin(n)) for n, image in enumerate(offered.images)}
+    offered.context.state.add_entropies(offered.context.pretrained_key, values)
+    plan_all(offered)
+    names = ("urds", "urds_uncertainty_only", "urds_diversity_only")
+    plans = {name: make_method_plan(offered.context, offered.pool, name) for name in names}
+    picks = {name: [pick["image"] for pick in plan.picks][:4] for name, plan in plans.items()}
+    assert len({tuple(found) for found in picks.values()}) == 3
+    first = plans["urds"].picks[0]
+    assert {"uncertainty", "typicality", "typicality_rank", "cluster"} <= set(first)
+
+
+def test_foreground_comes_from_a_threshold_and_then_from_the_model(offered: Any) -> None:
+    with pytest.raises(HTTPException, match="foreground_random is not planned yet; ask again"):
+        offered.ask("foreground_random")
+    with pytest.raises(NotReadyError, match="foreground of 12 images"):
+        make_method_plan(offered.context, offered.pool, "foreground_random")
+    shown = {image: {"foreground": 0.0 if n % 2 else 0.4} for n, image in enumerate(offered.images)}
+    offered.context.state.add_measures(OTSU, shown)
+    plan_all(offered)
+    answers = [offered.ask("foreground_random") for _ in range(7)]
+    roles = [answer["selection"]["role"] for answer in answers]
+    assert roles == ["foreground"] * 6 + ["empty"]
+    assert "40.0% of the image is foreground" in answers[0]["selection"]["reason"]
+    train(offered, "m")
+    assert "foreground_random" in plan_all(offered)
+    block = offered.ask("foreground_random")["selection"]
+    assert (block["model"], block["round"]) == ("m", 1)
+
+
+def test_clasp_pe_has_a_plan_per_model(offered: Any) -> None:
+    with pytest.raises(HTTPException, match="clasp_pe needs a trained model"):
+        offered.ask("clasp_pe")
+    train(offered, "one", seed=1)
+    assert "clasp_pe" in plan_all(offered)
+    block = offered.ask("clasp_pe")["selection"]
+    assert block["model"] == "one" and "Drawn by the entropy of" in block["reason"]
+    train(offered, "two", seed=2)
+    assert offered.ask("clasp_pe")["selection"]["model"] == "one", "until the newer one is planned"
+    plan = make_method_plan(offered.context, offered.pool, "clasp_pe")
+    assert plan.details["beta"] == pytest.approx(100**0.25) and plan.details["round"] == 2
+    assert {pick["role"] for pick in plan.picks} == {"the image", "class 1", "class 2"}
+
+
+def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
+    offered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are one row per image and class: seconds in a pool of 100,000."""
+    state = offered.context.state
+    train(offered, "one")
+    offered.context.pretrained_file.write_bytes(b"weights")
+    state.add_entropies(offered.context.pretrained_key, dict.fromkeys(offered.images, 0.5))
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the values of all images were read")
+
+    for planned in (False, True):
+        with monkeypatch.context() as patched:
+            patched.setattr(state, "entropies", refuse)
+            patched.setattr(state, "measures", refuse)
+            for name in ("urds", "cscs", "clasp_pe", "foreground_random"):
+                if planned:
+                    assert offered.ask(name)["selection"]["method"] == name
+                else:
+                    with pytest.raises(HTTPException, match=f"{name} is not planned yet"):
+                        offered.ask(name)
+            if planned:
+                assert due_methods(offered.context, offered.pool) == []
+        plan_all(offered)
+
+
+def test_a_network_published_meanwhile_fails_no_refresh(
+    offered: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(offered, strategies="auto,urds,alps")
+    # what was due when it was looked at: urds, whose uncertainties belong to a network that has gone since
+    monkeypatch.setattr("strategies.refresh.due_methods", lambda *_: ["urds", "alps"])
+    with caplog.at_level("INFO", logger="strategies.refresh"):
+        Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
+    assert "urds is planned later" in caplog.text
+    assert offered.context.state.journal.progress()["step"] == "ready"
+    assert offered.ask("alps")["selection"]["rank"] == 1
+
+
+def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> None:
+    """Nothing applies it to the pool meanwhile, so that "in a moment" would be wrong."""
+    use(offered, encoder="csal3d", strategies="auto,active,clasp_pe")
+    train(offered, "one")
+    for name in ("active", "clasp_pe"):
+        with pytest.raises(HTTPException, match="csal3d is not pretrained yet: start the training") as caught:
+            offered.ask(name)
+        assert caught.value.status_code == 409 and "in a moment" not in caught.value.detail
+
+
+def test_a_model_that_was_applied_before_is_applied_again_for_the_measures(offered: Any) -> None:
+    from strategies.plans import unscored
+
+    offered.context.state.add_model("old", [], {})
+    offered.context.state.add_entropies("old", dict.fromkeys(offered.images, 0.5))
+    assert unscored(offered.context, offered.pool) == offered.images
+    use(offered, strategies="auto,urds")
+    assert unscored(offered.context, offered.pool) == []
+
+
+# adaptive alpha --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "alpha", "agreement"),
+    [
+        (list(range(10)), 0.0, 1.0),
+        (list(range(9, -1, -1)), 1.0, -1.0),
+        # two neighbours change places: 1 - 6 * 2 / (10 * 99)
+        ([1, 0, *range(2, 10)], 12 / 990, 1 - 12 / 990),
+        ([5.0] * 10, 1.0, 0.0),
+        (list(range(9)), 0.3, None),
+    ],
+)
+def test_adaptive_alpha_by_hand(before: list[float], alpha: float, agreement: float | None) -> None:
+    found, correlation = selectors.adaptive_alpha(np.arange(len(before)) * 2.0, before, 0.3)
+    assert found == pytest.approx(alpha)
+    assert correlation == (None if agreement is None else pytest.approx(agreement))
+
+
+def test_adaptive_alpha_refuses(world: Any) -> None:
+    with pytest.raises(ValueError, match="earlier entropy of row 1"):
+        selectors.adaptive_alpha([1.0, 2.0], [1.0, np.nan], 0.3)
+    with pytest.raises(ValueError, match="one value per row"):
+        selectors.adaptive_alpha([1.0, 2.0], [1.0], 0.3)
+
+
+def test_adaptive_alpha_follows_the_models(world: Any) -> None:
+    use(world, alpha_schedule="adaptive", strategies="auto,active")
+    world.prepare()
+    state, layout = world.context.state, world.context.layout()
+    for name, values in (("one", range(12)), ("two", [1, 0, *range(2, 12)])):
+        state.add_model(name, [], {})
+        state.add_entropies(name, dict(zip(world.images, map(float, values), strict=True)))
+    two, one = state.models()
+    assert weight_of(world.context, one, "adaptive")[0] == 0.3
+    weight, why = weight_of(world.context, two, "adaptive")
+    assert weight == pytest.approx(12 / (12 * 143)) and "correlate by 0.99" in why
+    assert weight_of(world.context, two, 0.5) == (0.5, "as asked for")
+    plan = make_active_plan(world.context, layout, two, "adaptive", world.pool)
+    assert plan.details["alpha"] == pytest.approx(weight) and plan.details["alpha_why"] == why
+    block = world.ask("active")["selection"]
+    assert (block["alpha"], block["alpha_why"]) == (plan.details["alpha"], why)
+    wanted = selectors.active(world.points, [1, 0, *range(2, 12)], 2, weight)
+    second = world.ask("active")
+    assert [block["rank"], second["id"]] == [1, world.images[wanted.picks[1]]]
+    assert "adaptive: its entropies correlate" in second["selection"]["reason"]
+    assert world.ask("active", alpha=1)["selection"]["alpha"] == 1
+
+
+def test_fixed_alpha_is_the_default(tmp_path: Path, world: Any) -> None:
+    assert isinstance(world.context, Context) and world.context.settings.active_alpha == 0.3
