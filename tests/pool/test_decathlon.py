@@ -75,7 +75,7 @@ def test_unusable_dataset_json_says_what_it_needs(tmp_path: Path, content: Any, 
     ],
 )
 def test_wrong_value_stops_the_start(name: str, value: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=f"--conf {name}.*{says}|{says}.*{name}"):
+    with pytest.raises(ConfigError, match=f"{name}.*{says}|{says}.*{name}"):
         parse({name: value}, Bundle("volumes"))
 
 
