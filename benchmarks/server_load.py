@@ -131,7 +131,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     lines += [
         f"| {r['images']:,} | {r['server']} | {r['strategy']} | {r['start']:.1f} | {r['first']:.0f} | "
-        f"{r['p50']:.1f} | {r['p99']:.1f} | {r['per_second']:.0f} |"
+        f"{r['p50']:.1f} | {r['p99']:.1f} | {r['per_second']:.3g} |"
         for r in rows
     ]
     return "\n".join(lines)
