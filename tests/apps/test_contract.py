@@ -127,7 +127,7 @@ def test_labels_survive_as_a_dicom_segmentation(name: str) -> None:
     labels = bundle.get("labels")
     drawn = np.zeros((40, 30), np.uint8)
     drawn.flat[: len(labels)] = list(labels.values())
-    seg = write_seg(drawn, slice_header(drawn.shape), labels, bundle.get("colors"), bundle.get("codes"))
+    seg = write_seg(drawn, [slice_header(drawn.shape)], labels, bundle.get("colors"), bundle.get("codes"))
     assert [item.SegmentLabel for item in seg.SegmentSequence] == list(labels)
     np.testing.assert_array_equal(read_seg(seg, labels, (40, 30)), drawn)
 
