@@ -49,7 +49,10 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
     found = selectors.cluster_by_silhouette(points, settings.cold_start_budget, settings.seed)
     null = selectors.silhouette_null(points, settings.cold_start_budget, settings.seed)
     best = found.silhouettes.get(found.k, float("nan"))
-    chosen = selectors.cold_start(points, found.labels, settings.cold_start_budget)
+    images = [layout.images[row] for row in rows]
+    chosen = selectors.cold_start(
+        points, found.labels, settings.cold_start_budget, groups=pool.group_rows(images)
+    )
     details = {
         "seed": settings.seed,
         "k": found.k,
@@ -67,7 +70,7 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
             layout.id,
             None,
             len(rows),
-            picks_of([layout.images[row] for row in rows], chosen),
+            picks_of(images, chosen),
             details,
         )
     )
@@ -158,6 +161,7 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
         candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
+        groups=pool.group_rows(images),
     )
     kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
     return state.journal.add_plan(
