@@ -33,13 +33,15 @@ class Availability:
         self._left: BoolArray = is_candidate[among]
         self._group = rows.groups[among]
         self._by_group = np.argsort(self._group, kind="stable")
-        names = np.arange(rows.groups.max(initial=-1) + 2)
-        self._starts = np.searchsorted(self._group[self._by_group], names)
-        given = np.bincount(rows.groups[[] if picked is None else picked], minlength=len(names))
+        count = int(rows.groups.max(initial=-1)) + 1
+        self._ends = np.cumsum(np.bincount(self._group, minlength=count))
+        given = np.zeros(count, dtype=np.int64)
+        if picked is not None:
+            given += np.bincount(rows.groups[picked], minlength=count)
         turns = given[self._group]
         self.turn = int(turns[self._left].min(initial=len(rows.groups)))
         self.now: BoolArray = self._left & (turns == self.turn)
-        self._open = len(np.unique(self._group[self.now]))
+        self._open = np.count_nonzero(np.bincount(self._group[self.now]))
         self._waiting: dict[int, list[int]] = defaultdict(list)  # turn -> groups that give one in it
         for group in np.unique(self._group[self._left & ~self.now]):
             self._waiting[int(given[group])].append(int(group))
@@ -62,7 +64,8 @@ class Availability:
                 self.now[members] = self._left[members]
 
     def _members(self, group: int) -> IntArray:
-        return self._by_group[self._starts[group] : self._starts[group + 1]]
+        start = self._ends[group - 1] if group else 0
+        return self._by_group[start : self._ends[group]]
 
 
 def in_turns(order: IntArray, groups: IntArray) -> IntArray:
@@ -71,6 +74,8 @@ def in_turns(order: IntArray, groups: IntArray) -> IntArray:
     First the first row of each group, then the second of each, ...; within a turn they keep their order.
     """
     group = groups[order]
+    if np.bincount(group).max(initial=0) <= 1:  # nothing to sort, as always without groups
+        return order
     by_group = np.argsort(group, kind="stable")
     turn = np.empty(len(order), dtype=np.int64)
     turn[by_group] = np.arange(len(order)) - np.searchsorted(group[by_group], group[by_group])
