@@ -263,6 +263,13 @@ class Shell:
         with self.database_errors():
             return super().next_sample(request)  # type: ignore[misc]
 
+    def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
+        """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
+        strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
+        self._known("strategy", strategy, strategies)
+        with self.database_errors():
+            return strategies[strategy].preview(self.datastore(), count)
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
         image = request.get("image")
