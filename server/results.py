@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,11 @@ def results_of(context: Context, bundle: Bundle) -> Results:
 
 def interval(values: Sequence[float]) -> Interval | None:
     """Mean and percentile bootstrap interval over images, seeded; None without any."""
-    if not values:
-        return None
+    return _interval(tuple(values)) if values else None
+
+
+@lru_cache(maxsize=1024)
+def _interval(values: tuple[float, ...]) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, None, None, len(values))

@@ -263,6 +263,10 @@ class Shell:
         with self.database_errors():
             return super().next_sample(request)  # type: ignore[misc]
 
+    def training_stats(self) -> dict[str, Any]:
+        """MONAI Label's statistics of the newest training; {} before the first."""
+        return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
+
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
         """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
