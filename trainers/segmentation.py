@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -208,7 +209,7 @@ class SegmentationTrain(BasicTrainTask):
             raise RuntimeError("another training of this pool is running; wait for it or stop it") from None
         except ProcessException as error:
             raise RuntimeError(
-                f"one of the training's processes failed, so that all were ended; the last model stays: {error}"
+                f"one of the training's processes failed, all were ended; the last model stays: {error}"
             ) from error
 
     def train(
@@ -217,7 +218,14 @@ class SegmentationTrain(BasicTrainTask):
         set_determinism(int(request["seed"]))
         if request["device"] == "cpu":
             request = {**request, "distributed_backend": "gloo"}  # unless set it is nccl, for GPUs only
-        return super().train(rank, world_size, request, datalist)
+        result = super().train(rank, world_size, request, datalist)
+        if request["multi_gpu"]:
+            # gloo's threads outlive the training: one that asks for Python's lock while Python ends
+            # aborts its process, and so a training that is done
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        return result
 
     def _device(self, context: Context) -> torch.device:
         if context.multi_gpu and context.request["device"] == "cpu":
