@@ -118,7 +118,7 @@ def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Pa
 
     other = shutil.copytree(good, tmp_path / "other")
     settings = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(settings | {"architecture": "test_vit2"}))
+    (other / "config.json").write_text(json.dumps(settings | {"architecture": "vit_tiny_patch16_224"}))
     with pytest.raises(
         ValueError, match="timm cannot load.*Error.*state_dict.*settings and weights that belong"
     ):
