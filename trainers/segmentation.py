@@ -220,8 +220,8 @@ class SegmentationTrain(BasicTrainTask):
             request = {**request, "distributed_backend": "gloo"}  # unless set it is nccl, for GPUs only
         result = super().train(rank, world_size, request, datalist)
         if request["multi_gpu"]:
-            # gloo's threads outlive the training: one that asks for Python's lock while Python ends
-            # aborts its process, and so a training that is done
+            # threads of gloo outlive its process group, and now and then abort a process while Python ends,
+            # which would make a failure of a training that is done
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -65,7 +65,8 @@ def check_encoder(name: str, weights: str | None = None) -> str:
 
     Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
     transformers is not imported, RadImageNet's keys are compared only. CSAL3D is accepted; its weights come
-    from a training of the pool. An encoder of another package is made, since only it knows its key.
+    from a training of the pool. An encoder of another package is made, since only it knows its key; timm and
+    torchxrayvision are imported, since that is what fails.
     """
     if name == CSAL3D and not weights:
         return CSAL3D
