@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from infers.csal3d import key_of
 from infers.encoders import CSAL3D
+from pool.copies import Sets
 from pool.datastore import PoolDatastore
+from pool.groups import Groups
 from pool.handouts import Terms
 from pool.images import fingerprint
 from pool.journal import Plan
@@ -32,6 +35,7 @@ class Context:
     settings: Settings
     fixed_encoder_key: str
     reach: Reach = field(default_factory=Reach, compare=False)
+    groups: Groups = field(default_factory=Groups)
 
     @property
     def terms(self) -> Terms:
@@ -100,19 +104,24 @@ class Pool:
     :param failed: images that cannot be read, with the reason
     :param leased: images in somebody's hands
     :param skipped: images that are handed out to nobody
+    :param groups: which images are of one patient
+    :param copies: images that are copies of each other, under each of their ids, where one is enough
     """
 
     store: PoolStore
     failed: dict[str, str]
     leased: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
+    groups: Groups = Groups()
+    copies: Sets = field(default_factory=dict)
 
     @staticmethod
     def of(context: Context, store: PoolStore) -> Pool:
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
         leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
-        return Pool(store, failed, leased, frozenset(state.handouts.skipped()))
+        copies = state.copies.sets() if context.settings.duplicates == "leave_out" else {}
+        return Pool(store, failed, leased, frozenset(state.handouts.skipped()), context.groups, copies)
 
     @property
     def images(self) -> list[str]:
@@ -126,9 +135,35 @@ class Pool:
 
     @cached_property
     def unlabelled(self) -> list[str]:
-        """Ids without a final label that can be read, sorted."""
-        done = set(self.labelled)
+        """Ids without a final label that can be read and of which no copy is enough, sorted."""
+        done = {*self.labelled, *self.left_out}
         return [i for i in self.images if i not in done and i not in self.failed]
+
+    def group_rows(self, images: Sequence[str]) -> list[str] | None:
+        """The group (mostly the patient) of each image; None when nothing is grouped."""
+        return self.groups.rows(images, self.store)
+
+    def is_left_out(self, image: str) -> bool:
+        """Whether a copy of the image stands for it: a labelled one, else one in somebody's hands, else the
+        first. A copy that is skipped stands for the others too."""
+        return image in self.copies and image != self._standing(self.copies[image])
+
+    def _standing(self, copies: Sequence[str]) -> str | None:
+        there = [i for i in copies if self.store.has_image(i) and i not in self.failed]
+        labelled = (i for i in there if self.store.is_labelled(i))
+        held = (i for i in there if i in self.leased)
+        return next(labelled, None) or next(held, None) or next(iter(there), None)
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Images without a final label that `is_left_out`. Costs as many looks as there are copies."""
+        found: set[str] = set()
+        for first, copies in self.copies.items():
+            if first != copies[0]:
+                continue
+            standing = self._standing(copies)
+            found.update(i for i in copies if i != standing and is_unlabelled(self.store, i))
+        return frozenset(found.difference(self.failed))
 
     def is_free(self, image: str) -> bool:
         """Whether an image may be handed out now."""
@@ -137,16 +172,17 @@ class Pool:
             and image not in self.skipped
             and image not in self.failed
             and is_unlabelled(self.store, image)
+            and not self.is_left_out(image)
         )
 
     def count_unlabelled(self) -> int:
         """Length of `unlabelled`, without making it."""
         failed = sum(is_unlabelled(self.store, image) for image in self.failed)
-        return len(self.images) - self.store.count_labelled() - failed
+        return len(self.images) - self.store.count_labelled() - failed - len(self.left_out)
 
     def count_free(self) -> int:
         """Number of images that `is_free`."""
-        taken = (self.leased | self.skipped).difference(self.failed)
+        taken = (self.leased | self.skipped).difference(self.failed, self.left_out)
         return self.count_unlabelled() - sum(is_unlabelled(self.store, image) for image in taken)
 
 

@@ -67,6 +67,15 @@ def encoder_note(context: Context) -> str | None:
     )
 
 
+def duplicate_sets(context: Context, pool: Pool) -> list[list[str]]:
+    """Images of the pool that are copies of each other, sorted; none when they are not looked for."""
+    if context.settings.duplicates == "off":
+        return []
+    whole = set(context.state.copies.sets().values())
+    there = ([i for i in images if pool.store.has_image(i)] for images in whole)
+    return sorted(images for images in there if len(images) > 1)
+
+
 def status(context: Context, pool: Pool) -> dict[str, Any]:
     """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models(), stage_of(context, pool), context.layout()
@@ -80,6 +89,8 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "failed": len(pool.failed),
         "skipped": len(pool.skipped),
         "handed_out": len(pool.leased),
+        "duplicate_sets": len(duplicate_sets(context, pool)),
+        "left_out": len(pool.left_out),
         "cold_start_budget": context.settings.cold_start_budget,
         "batch_size": context.settings.batch_size,
         "alpha": context.settings.active_alpha,

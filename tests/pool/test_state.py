@@ -203,7 +203,7 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State, dat
     again = State(state.folder, migrate=True, url=database)
     assert [m.fingerprint for m in again.models()] == ["m"]
     with again._db.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0003",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0004",)]
 
 
 def test_older_database_is_upgraded(
@@ -213,7 +213,7 @@ def test_older_database_is_upgraded(
     newer = tmp_path / "newer"
     shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
     (newer / "migrations" / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '0003'\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '0004'\n"
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
     monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))
