@@ -113,7 +113,8 @@ class Copies:
         Some may have left the pool.
         """
         table = schema.copies
-        return self._sets(*self._db.read(sa.select(sa.func.max(table.c.id), sa.func.count(table.c.id)))[0])
+        version = [sa.func.max(table.c.id), sa.func.count(table.c.id)]
+        return self._sets(*self._db.read(sa.select(*version))[0])
 
     def _read_sets(self, newest: int | None, count: int) -> Sets:
         """As they were at that number of copies, the last of which was `newest`."""

@@ -29,7 +29,7 @@ class Groups:
     names: dict[str, str] = field(default_factory=dict)
     pattern: re.Pattern[str] | None = None
 
-    def rows(self, images: Sequence[str], store: PoolStore) -> list[str] | None:
+    def rows(self, images: Sequence[str], store: PoolStore | None = None) -> list[str] | None:
         """The group of each image; None when no two images can share one, for nothing is grouped.
 
         An image without a group is one of its own.
@@ -39,7 +39,7 @@ class Groups:
             return None
         return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, found, strict=True)]
 
-    def _group_of(self, image: str, store: PoolStore) -> str | None:
+    def _group_of(self, image: str, store: PoolStore | None) -> str | None:
         if self.names:
             return self.names.get(image)
         if self.pattern:

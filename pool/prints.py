@@ -75,7 +75,7 @@ class Originals:
         """
         new = _unpack(hashes)
         at, least = self._nearest(new)
-        own, numbers = _differing(new, new), np.full(len(new), -1)
+        own, numbers = _differing(new), np.full(len(new), -1)
         most, count = new.shape[1] * SHARE, len(self._bits)
         for row in range(len(new)):
             near = np.where(numbers[:row] >= 0, own[row, :row], np.inf)
@@ -89,12 +89,13 @@ class Originals:
     def _nearest(self, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Number of the nearest original of each new image, and the bits that differ (infinite: none)."""
         at, least = np.zeros(len(new), int), np.full(len(new), np.inf)
+        rows, floats = np.arange(len(new)), new.astype(np.float32)
         for start in range(0, len(self._bits), _OLD):
-            differing = _differing(new, self._bits[start : start + _OLD])
-            rows, nearest = np.arange(len(new)), differing.argmin(axis=1)
-            closer = differing[rows, nearest] < least
-            at[closer] = nearest[closer] + start
-            least[closer] = differing[rows, nearest][closer]
+            products = floats @ self._bits[start : start + _OLD].astype(np.float32).T
+            nearest = products.argmax(axis=1)
+            differing = (new.shape[1] - products[rows, nearest]) / 2
+            closer = differing < least
+            at[closer], least[closer] = nearest[closer] + start, differing[closer]
         return at, least
 
 
@@ -111,6 +112,7 @@ def _unpack(hashes: Sequence[bytes]) -> np.ndarray:
     return np.unpackbits(packed, axis=1).astype(np.int8) * 2 - 1
 
 
-def _differing(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Bits that differ between each of `one` (N, n) and of `other` (M, n), exactly."""
-    return (one.shape[1] - one.astype(np.float32) @ other.astype(np.float32).T) / 2
+def _differing(bits: np.ndarray) -> np.ndarray:
+    """How many differ between each two of (N, n) rows, exactly."""
+    floats = bits.astype(np.float32)
+    return (bits.shape[1] - floats @ floats.T) / 2
