@@ -108,11 +108,11 @@ def test_blocks_find_what_a_plain_search_finds(together: bool) -> None:
 
 
 def test_the_search_is_no_loop_over_pairs() -> None:
-    rng, known, started = np.random.default_rng(2), Originals([]), time.monotonic()
+    rng, known, started = np.random.default_rng(2), Originals([]), time.process_time()
     hashes = [rng.bytes(72) for _ in range(6_000)]
     for block in blocks(len(hashes)):
         known.find(hashes[block.start : block.stop])
-    assert time.monotonic() - started < 20, "18 million pairs"
+    assert time.process_time() - started < 20, "18 million pairs"
 
 
 # real images ------------------------------------------------------------------------------------------
