@@ -185,6 +185,11 @@ class Pool:
         taken = (self.leased | self.skipped).difference(self.failed, self.left_out)
         return self.count_unlabelled() - sum(is_unlabelled(self.store, image) for image in taken)
 
+    def has_free(self) -> bool:
+        """Whether any image `is_free`; of every click, so copies are looked at only when little is left."""
+        most = len(self.leased) + len(self.skipped) + len(self.failed) + len(self.copies)
+        return len(self.images) - self.store.count_labelled() > most or self.count_free() > 0
+
 
 def is_unlabelled(store: PoolStore, image: str) -> bool:
     """Whether the pool holds an image that has no final label."""

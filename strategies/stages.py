@@ -14,7 +14,7 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: Pool) -> str:
     """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    if pool.images and not pool.failed and not pool.count_free() and not pool.leased:
+    if pool.images and not pool.failed and not pool.has_free() and not pool.leased:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
         return "preparing"

@@ -46,7 +46,7 @@ class Select(Strategy):
         refused: HTTPException | None = None
         offer = offers.Offer("none", "none", ())
         try:
-            if pool.count_free():
+            if pool.has_free():
                 offer = self.offer(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
@@ -140,7 +140,7 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
     pool = Pool.of(context, store)
     try:
-        return list(islice(_auto(context, pool, {}).images, count)) if pool.count_free() else []
+        return list(islice(_auto(context, pool, {}).images, count)) if pool.has_free() else []
     except HTTPException:  # there is no plan, so that nothing is known
         return []
 

@@ -111,6 +111,7 @@ def test_counts_are_those_of_the_lists_whatever_happened(world: Any) -> None:
             assert getattr(error, "status_code", 0) == 409, error
         pool = world.pool
         assert pool.count_free() == sum(pool.is_free(i) for i in pool.images)
+        assert pool.has_free() == (pool.count_free() > 0)
         assert pool.count_unlabelled() == len(pool.unlabelled)
         said = status(world.context, pool)
         known = sum(not pool.store.is_labelled(i) for i in pool.failed)
