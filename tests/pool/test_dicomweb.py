@@ -112,7 +112,9 @@ def test_other_modalities_and_the_users_own_search(
 
 def test_series_of_one_patient_are_a_group_by_themselves(opened: Open, orthanc: Orthanc) -> None:
     names = ("ann", "ann", "bob", "", "")
-    files = [radiograph(name, np.eye(64, dtype=np.uint8), "DX") for name in names]
+    files = [radiograph(f"file {n}", np.eye(64, dtype=np.uint8), "DX") for n in range(len(names))]
+    for file, name in zip(files, names, strict=True):
+        file.PatientID = name
     orthanc.add(*files)
     rows = Groups().rows([uid(file) for file in files], opened())
     assert rows is not None and rows[0] == rows[1] and len(set(rows)) == 4, "without a name: each its own"

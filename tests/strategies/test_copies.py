@@ -67,12 +67,12 @@ def test_a_labelled_one_stands_and_no_copy_of_it_is_free(world: Any) -> None:
 
 
 def test_one_in_somebodys_hands_stands(world: Any) -> None:
-    given = world.ask("random", client_id="ann")["id"]
-    others = [i for i in world.images if i != given]
-    found(world, (others[0], given, others[1]))
-    assert not {others[0], others[1]} & set(free(world))
-    world.context.state.handouts.release(given, Client("ann"))
-    assert others[0] in free(world), "given back, it is the first one that stands"
+    found(world, *SETS)
+    handouts, terms = world.context.state.handouts, world.context.terms
+    handouts.give(Client("ann"), "p", ["i04"], lambda image: True, lambda image: {}, terms)
+    assert not {"i01", "i04", "i07"} & set(free(world))
+    handouts.release("i04", Client("ann"))
+    assert "i01" in free(world), "given back, it is the first one that stands"
 
 
 def test_a_skip_holds_for_the_copies_too(world: Any) -> None:
