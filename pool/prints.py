@@ -59,9 +59,8 @@ def _grey(plane: np.ndarray) -> Image.Image:
 class Originals:
     """Tells which images of a growing list are copies of an earlier one that is itself no copy.
 
-    So copies of one image form a star, not a chain: two images that differ by more than the threshold from
-    the same third one are two. Each new image is compared with all originals, by matrix
-    products.
+    So copies of one image form a star, not a chain: each is within the threshold of the same original. Each
+    new image is compared with all originals, by matrix products.
     """
 
     def __init__(self, hashes: Sequence[bytes]) -> None:
