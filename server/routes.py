@@ -20,7 +20,7 @@ def router() -> APIRouter:
         prefix=PREFIX, tags=["Selection"], dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
 
-    @routes.get("/status", summary="Stage, progress, and the images that cannot be read")
+    @routes.get("/status", summary="Stage, progress, the images that cannot be read, and copies")
     def selection_status() -> dict[str, Any]:
         return app_instance().selection_status(failures=True)
 

@@ -47,7 +47,7 @@ class Select(Strategy):
         refused: HTTPException | None = None
         offer = offers.Offer("none", "none", ())
         try:
-            if pool.count_free() or pool.validation_open:
+            if pool.has_free() or pool.validation_open:
                 offer = self.offer(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
@@ -153,7 +153,7 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
     pool = Pool.of(context, store)
     try:
-        some = pool.count_free() or pool.validation_open
+        some = pool.has_free() or pool.validation_open
         return list(islice(_auto(context, pool, {}).images, count)) if some else []
     except HTTPException:  # there is no plan, so that nothing is known
         return []
