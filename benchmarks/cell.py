@@ -1,0 +1,179 @@
+"""One cell of a suite, by the product's own selection, training, prediction and metrics, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.annotator import write_json
+from benchmarks.hardware import processor, today
+from benchmarks.simulate import find_images, split
+from benchmarks.suite import Cell
+from bundle_configs import Bundle
+from infers.metrics import score_files, summarise
+from infers.pool_encoder import pool_encoder_key
+from infers.segmentation import SegmentationInfer
+from pool.datastore import PoolDatastore
+from pool.images import fingerprint, image_id
+from pool.state import State
+from strategies.context import Context
+from strategies.plans import versions
+from strategies.refresh import Refresh
+from strategies.settings import Settings
+from strategies.strategies import all_strategies
+from trainers.segmentation import SegmentationTrain
+
+_ANNOTATOR = "annotator"
+
+
+class Data:
+    """Images with their true labels.
+
+    :param labels: folder of masks, named as their images
+    """
+
+    def __init__(self, images: Path, labels: Path) -> None:
+        self.images = find_images(images)
+        masks = {image_id(path.name): path for path in labels.iterdir()}
+        lacking = [path.name for path in self.images if image_id(path.name) not in masks]
+        if lacking:
+            raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
+        self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
+
+
+class Run:
+    """The pool of one cell in a folder of its own, and what cells share in `work`: features and trainings."""
+
+    def __init__(self, cell: Cell, data: Data, weights: Path | None, folder: Path, work: Path) -> None:
+        self.cell, self.data, self.work = cell, data, work
+        self.bundle = Bundle(cell.app, cell.overrides)
+        pool, self.test = split(data.images, cell.test_split, cell.seed)
+        studies = folder / "studies"
+        studies.mkdir()
+        for image in pool:
+            shutil.copy2(image, studies / image.name)
+        encoder = cell.encoder
+        if encoder.startswith("transformers:") and weights:
+            encoder = f"transformers:{weights / encoder.partition(':')[2]}"
+        rounds = {cell.first, cell.then} - {"auto"}
+        settings: dict[str, Any] = {
+            "encoder": encoder,
+            "encoder_weights": str(weights / "RadImageNet-ResNet50_notop.pth")
+            if encoder == "radimagenet" and weights
+            else "",
+            "cold_start_budget": cell.steps[0],
+            "batch_size": max(cell.steps[1:], default=4),
+            "strategies": ",".join(sorted(rounds)),
+            "seed": cell.seed,
+            "duplicates": "off",
+        } | cell.settings
+        chosen = Settings(**settings)
+        self.store = PoolDatastore(str(studies), self.bundle.get("labels"))
+        key = pool_encoder_key(encoder, chosen.encoder_weights or None, self.bundle)
+        self.context = Context(State(folder / "state", migrate=True), chosen, key)
+        self.strategies = all_strategies(self.context)
+        self.refresh = Refresh(self.context, self.bundle)
+
+    def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
+        """Label `count` images, train, and measure on the held-out ones."""
+        self._prepare()
+        picks = [self._label_next(strategy) for _ in range(count)]
+        labelled = self.store.get_labeled_images()
+        if len(labelled) != total:
+            raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
+        started = time.time()
+        scores = self._train(labelled)
+        found = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
+        return {
+            "labels": total,
+            **found,
+            "seconds": round(time.time() - started, 1),
+            "picks": picks,
+            "images": scores,
+        }
+
+    def _prepare(self) -> None:
+        """Bring the pool up to date; features of a seed's pool are made once for all cells."""
+        key = hashlib.sha256(self.context.encoder_key.encode()).hexdigest()[:12]
+        file = self.work / f"features-{self.cell.data}-{key}.npz"
+        known = dict(np.load(file)) if file.exists() else {}
+        have = self.context.state.embedded(self.context.encoder_key)
+        rows = [
+            (image, fingerprint(self.store.get_image_uri(image)), known[image])
+            for image in self.store.list_images()
+            if image in known and image not in have
+        ]
+        if rows:
+            self.context.state.add_embeddings(self.context.encoder_key, rows)
+        self.refresh({}, self.store)
+        images = [i for i in self.store.list_images() if i not in known]
+        if images:
+            vectors = self.context.state.vectors(self.context.encoder_key, images)
+            temporary = file.with_name(f"{os.getpid()}-{file.name}")
+            np.savez(temporary, **known, **dict(zip(images, vectors.astype(np.float32), strict=True)))
+            os.replace(temporary, file)
+
+    def _label_next(self, strategy: str) -> dict[str, Any]:
+        answer = self.strategies[strategy]({"strategy": strategy, "client_id": _ANNOTATOR}, self.store)
+        image = answer["id"]
+        self.store.save_label(image, str(self.data.label_of[image]), "final", {})
+        self.context.state.handouts.labelled(image, _ANNOTATOR, {})
+        names = ("rank", "role", "score", "distance", "raw_entropy", "cluster")
+        return {"image": image} | {name: answer["selection"].get(name) for name in names}
+
+    def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
+        """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
+        cell = self.cell
+        same = [cell.app, cell.data, cell.test_split, cell.seed, cell.overrides, sorted(labelled)]
+        key = hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
+        model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
+        if not (model.exists() and file.exists()):
+            task = SegmentationTrain(self.context.state.folder, self.bundle, cell.seed)
+            task({"device": "cuda" if torch.cuda.is_available() else "cpu"}, self.store)
+            shutil.copy(self.context.model_file, model)
+            write_json(file, self._evaluate())
+        else:
+            shutil.copy(model, self.context.model_file)
+        return dict(json.loads(file.read_text()))
+
+    def _evaluate(self) -> dict[str, dict[str, list[float]]]:
+        infer = SegmentationInfer(self.context.model_file, self.bundle)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        scores = {}
+        for image in self.test:
+            file, _ = infer({"image": str(image), "device": device, "result_extension": ".nii.gz"})
+            reference = self.data.label_of[image_id(image.name)]
+            scores[image_id(image.name)] = score_files(file, reference, image, self.bundle.get("labels"))
+            Path(file).unlink()
+        return scores
+
+
+def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path) -> Path:
+    """Run a cell and write it as one JSON file in `out`, whole or not at all; on one thread, to repeat."""
+    torch.set_num_threads(1)
+    logging.disable(logging.INFO)
+    total, stages = 0, []
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        run = Run(cell, data, weights, Path(folder), work)
+        try:
+            for number, step in enumerate(cell.steps):
+                total += step
+                stages.append(run.stage(cell.then if number else cell.first, step, total))
+        finally:
+            run.store.close()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    facts = {"device": device, "date": today(), "versions": versions()}
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{cell.name}.json"
+    write_json(file, {"cell": cell.as_json(), **facts, "stages": stages})
+    return file
