@@ -56,15 +56,26 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """Something that is said of two methods: `better` has more Dice `than` the other, at these budgets."""
+
+    text: str
+    better: str
+    than: str
+    budgets: list[str]
+
+
+@dataclass(frozen=True)
 class Suite:
-    """The cells of one experiment, and what its table says of the protocol."""
+    """The cells of one experiment, what its table says of the protocol, and the claims that it answers."""
 
     name: str
     protocol: str
     cells: list[Cell]
+    claims: list[Claim]
 
 
-_KEYS = ("app", "data", "protocol", "overrides", "encoder", "test_split", "seeds", "cells")
+_KEYS = ("app", "data", "protocol", "overrides", "encoder", "test_split", "seeds", "cells", "claims")
 
 
 def read_suite(name: str) -> Suite:
@@ -81,7 +92,8 @@ def read_suite(name: str) -> Suite:
     twice = {cell.name for cell in cells if sum(other.name == cell.name for other in cells) > 1}
     if twice:
         raise SuiteError(f"{path.name}: two cells would be called {sorted(twice)[0]}")
-    return Suite(path.stem, found["protocol"], cells)
+    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in found["claims"]]
+    return Suite(path.stem, found["protocol"], cells, claims)
 
 
 def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:

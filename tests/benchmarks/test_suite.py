@@ -1,0 +1,171 @@
+"""Suites: what is wrong is named, cells repeat to the bit, and statistics are those worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from benchmarks import run, tables
+from benchmarks.phantoms import generate
+from benchmarks.run import unfinished
+from benchmarks.statistics import Difference, Outcome, area, labels_needed, paired
+from benchmarks.suite import FOLDER, SuiteError, read_suite
+
+TINY: dict[str, Any] = {
+    "app": "cxr_lungs",
+    "data": "phantoms",
+    "protocol": "a test",
+    "overrides": {"image_size": 32, "epochs": 1, "channels": [4, 8]},
+    "encoder": "descriptor",
+    "test_split": 0.25,
+    "seeds": [43],
+    "cells": [
+        {"budgets": ["4"], "methods": {"random": {"first": "random"}, "cold": {"first": "cold_start"}}},
+        {"budgets": ["4+2"], "methods": {"active": {"first": "cold_start", "then": "active"}}},
+    ],
+    "claims": [{"text": "cold beats random", "better": "cold", "than": "random", "budgets": [4]}],
+}
+
+
+def written(folder: Path, **changes: Any) -> str:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return str(path)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_suite_can_be_read_and_its_claims_compare_cells_that_it_has(path: Path) -> None:
+    suite = read_suite(path.stem)
+    rows = {(cell.method, cell.budget) for cell in suite.cells}
+    for claim in suite.claims:
+        assert {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} <= rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": 3}, "'epoch' is unknown or missing"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "no strategy 'best'"),
+        (
+            {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "settings": {"alfa": 1}}}}]},
+            "'alfa'",
+        ),
+        ({"seeds": [1, 1]}, "two cells would be called"),
+    ],
+)
+def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        read_suite(written(tmp_path, **changes))
+    with pytest.raises(SuiteError, match="montgomery"):
+        read_suite("nothing")
+
+
+def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:
+    phantoms = tmp_path / "phantoms"
+    generate(phantoms, count=16, seed=1, size=64)
+    suite, cells = written(tmp_path), tmp_path / "out" / "cells"
+    line = [suite, "--studies", f"{phantoms / 'studies'}", "--labels", f"{phantoms / 'labels'}"]
+    line += ["--out", f"{tmp_path / 'out'}"]
+    first = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
+    assert first.exit_code == 0, first.output
+    found = {path.name: json.loads(path.read_text())["stages"] for path in sorted(cells.iterdir())}
+    assert list(found) == ["active_4+2_43.json", "cold_4_43.json", "random_4_43.json"]
+    active, cold = found["active_4+2_43.json"], found["cold_4_43.json"]
+    assert [stage["labels"] for stage in active] == [4, 6]
+    assert active[0]["images"] == cold[0]["images"], "the same labels are the same model"
+    assert [pick["role"] for pick in active[1]["picks"]] == ["most_uncertain", "combined"]
+    assert len(cold[0]["images"]) == 4, "a quarter of 16 is held out"
+
+    picked = {pick["image"] for stage in active for pick in stage["picks"]}
+    assert len(picked) == 6 and not picked & set(cold[0]["images"])
+    before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
+    (cells / "active_4+2_43.json").unlink()
+    again = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'other'}"])
+    assert again.exit_code == 0, again.output
+    stages = json.loads((cells / "active_4+2_43.json").read_text())["stages"]
+    assert [_numbers(stage) for stage in stages] == [_numbers(stage) for stage in active]
+    assert {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != "active_4+2_43.json"} == {
+        name: time for name, time in before.items() if name != "active_4+2_43.json"
+    }
+    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{tmp_path / 'out'}"])
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| not measured |" in page
+    assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
+
+
+def _numbers(stage: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stage.items() if name != "seconds"}
+
+
+def _app(command: Any) -> Any:
+    app = typer.Typer()
+    app.command()(command)
+    return app
+
+
+def outcome_of(folder: Path, dice: dict[str, list[float]]) -> Outcome:
+    """Cells of one budget with the given Dice per seed."""
+    methods = {name: {"first": "random"} for name in dice}
+    suite = read_suite(
+        written(
+            folder,
+            seeds=[1, 2, 3],
+            cells=[{"budgets": ["4"], "methods": methods}],
+            claims=[{"text": "c", "better": "cold", "than": "random", "budgets": ["4"]}],
+        )
+    )
+    (folder / "cells").mkdir()
+    for cell in suite.cells:
+        value = dict(zip([1, 2, 3], dice[cell.method], strict=False)).get(cell.seed)
+        if value is not None:
+            stage = {"labels": 4, "dice": value, "hd95": 1.0, "failures": 0}
+            content = {"cell": cell.as_json(), "stages": [stage]}
+            (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
+    return Outcome(suite, folder / "cells")
+
+
+@pytest.mark.parametrize(
+    ("cold", "verdict"),
+    [
+        ([0.9, 0.8, 0.7], "confirmed"),
+        ([0.5, 0.4, 0.3], "contradicted"),
+        ([0.9, 0.4, 0.5], "not confirmed"),
+        ([0.9], "not measured"),
+        ([], "not measured"),
+    ],
+)
+def test_claims_are_answered_by_the_interval(tmp_path: Path, cold: list[float], verdict: str) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": cold})
+    assert outcome.answer(outcome.suite.claims[0])[0] == verdict
+    assert len(outcome.missing) == 3 - len(cold)
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": [0.7, 0.8]})
+    found = outcome.difference(("cold", "4"), ("random", "4"))
+    assert found is not None and found.seeds == 2 and found.mean == pytest.approx(0.2)
+    assert paired([]) is None and paired([0.1]) == Difference(0.1, None, None, 1)
+
+
+def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": []})
+    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 3
+    other = read_suite(
+        written(tmp_path, seeds=[1], cells=[{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}])
+    )
+    with pytest.raises(SuiteError, match="another configuration"):
+        unfinished(other.cells, tmp_path / "cells")
+
+
+def test_labels_saved_and_area() -> None:
+    assert labels_needed([8, 12, 16], [0.5, 0.7, 0.9], 0.8) == pytest.approx(14.0)
+    assert labels_needed([8, 12], [0.5, 0.7], 0.4) == 8.0 and labels_needed([8, 12], [0.5, 0.7], 0.8) is None
+    assert area([8, 12, 16], [0.5, 0.7, 0.9]) == pytest.approx(0.7) and area([8], [0.5]) is None
+    assert area([0, 10], np.array([1.0, 1.0]).tolist()) == 1.0
