@@ -243,7 +243,11 @@ class Shell:
             raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
-        own = {"selection": self.selection_status(), "metric": self.bundle.get("metric")}
+        own = {
+            "labels": list(self.bundle.get("labels")),  # OHIF fails on names with values; the models have them
+            "selection": self.selection_status(),
+            "metric": self.bundle.get("metric"),
+        }
         return super().info() | own  # type: ignore[misc]
 
     def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:
