@@ -1,8 +1,8 @@
 """OHIF as MONAI Label ships it, with what stands in an annotator's way put right while it is served.
 
-Shipped, its panel asks for the strategy `random` whatever its menu says, nothing saves a label, its pages ask
-Google for fonts, files in folders are answered with the start page, and searches for studies reach the DICOM
-server without their words (docs/how-to.md, OHIF).
+Shipped, its panel asks for the strategy `random` whatever its menu says, nothing saves a label, radiographs
+are not segmented, its pages ask Google for fonts, files in folders are answered with the start page, and
+searches for studies reach the DICOM server without their words (docs/how-to.md, OHIF).
 """
 
 from __future__ import annotations
@@ -23,30 +23,40 @@ from monailabel.utils.others.generic import get_mime_type
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
-_PANEL = "3933.bundle.92d0a0e9bc7e6861b7c9.js"  # of monailabel 0.8.5
 _OURS = Path(__file__).with_name("ohif_config.js")
-# the strategy that the panel starts with, and what its menu does
-_CORRECTIONS = (
-    ("strategy: 'random',", "strategy: Object.keys(props.info.data.strategies)[0],"),
-    (
-        "onChange: this.onChangeStrategy,",
-        "onChange: event => this.setState({ strategy: event.target.value }),",
+_CORRECTIONS = {  # of the scripts of monailabel 0.8.5
+    # MONAI Label's panel: the strategy that it starts with, and what its menu does
+    "3933.bundle.92d0a0e9bc7e6861b7c9.js": (
+        ("strategy: 'random',", "strategy: Object.keys(props.info.data.strategies)[0],"),
+        (
+            "onChange: this.onChangeStrategy,",
+            "onChange: event => this.setState({ strategy: event.target.value }),",
+        ),
     ),
-)
+    # its mode: what studies the list offers it for
+    "2068.bundle.83ad900b6ad2110750da.js": (
+        (
+            "modalitiesArray.includes('CT') || modalitiesArray.includes('MR')",
+            "['CT', 'MR', 'CR', 'DX'].some(modality => modalitiesArray.includes(modality))",
+        ),
+    ),
+}
 # the browser itself refuses whatever is not this server's
 _HEADERS = {"Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"}
 
 
-def panel() -> str | None:
-    """The script of MONAI Label's panel, corrected; None, with a warning, when it is another than expected."""
-    file = SHIPPED / _PANEL
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    if any(text.count(old) != 1 for old, _ in _CORRECTIONS):
-        logger.warning("OHIF is not the one of monailabel 0.8.5: its panel may ask for random images only")
-        return None
-    for old, new in _CORRECTIONS:
-        text = text.replace(old, new)
-    return text
+def scripts() -> dict[str, str]:
+    """The scripts that differ from the shipped ones; with a warning, none for another OHIF than expected."""
+    changed = {"app-config.js": (SHIPPED / "app-config.js").read_text("utf-8") + _OURS.read_text("utf-8")}
+    for name, corrections in _CORRECTIONS.items():
+        text = (SHIPPED / name).read_text("utf-8") if (SHIPPED / name).exists() else ""
+        if any(text.count(old) != 1 for old, _ in corrections):
+            logger.warning("OHIF is not that of monailabel 0.8.5: its panel may ask for random images only")
+            continue
+        for old, new in corrections:
+            text = text.replace(old, new)
+        changed[name] = text
+    return changed
 
 
 def routes() -> APIRouter:
@@ -54,14 +64,12 @@ def routes() -> APIRouter:
     found = APIRouter(
         include_in_schema=False, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
-    scripts = {"app-config.js": (SHIPPED / "app-config.js").read_text("utf-8") + _OURS.read_text("utf-8")}
-    if corrected := panel():
-        scripts[_PANEL] = corrected
+    changed = scripts()
 
     @found.get("/ohif/{path:path}")
     def ohif(path: str) -> Response:
-        if path in scripts:
-            return Response(scripts[path], media_type="text/javascript", headers=_HEADERS)
+        if path in changed:
+            return Response(changed[path], media_type="text/javascript", headers=_HEADERS)
         file = (SHIPPED / path).resolve()
         if not file.is_file() or not file.is_relative_to(SHIPPED.resolve()):
             file = SHIPPED / "index.html"  # it reads the rest of the address itself

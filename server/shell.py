@@ -243,8 +243,9 @@ class Shell:
             raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
+        labels: dict[str, int] = self.bundle.get("labels")
         own = {
-            "labels": list(self.bundle.get("labels")),  # OHIF fails on names with values; the models have them
+            "labels": sorted(labels, key=labels.__getitem__),  # OHIF wants a list; models have the values
             "selection": self.selection_status(),
             "metric": self.bundle.get("metric"),
         }
