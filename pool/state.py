@@ -20,6 +20,7 @@ from pool import schema
 from pool.database import Database, entry
 from pool.handouts import Handouts
 from pool.journal import Journal
+from pool.marks import Marks
 
 _VECTORS = 1_000  # embeddings read at once
 
@@ -55,12 +56,14 @@ class Model:
 
 
 class State:
-    """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips."""
+    """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips,
+    `marks` what a lead decided."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
+        self.marks = Marks(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 
@@ -250,6 +253,23 @@ class State:
         for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
             found.setdefault(row.kind, {})[row.image] = row.value
         return found
+
+    def validations(self, model: str) -> dict[str, dict[str, list[float]]]:
+        """How good a model is on each held-out image: numbers per class, as `infers.metrics.score_image`."""
+        table = schema.validations
+        rows = self._db.read(sa.select(table).where(table.c.model == model).order_by(table.c.image))
+        return {row.image: row.scores for row in rows}
+
+    def add_validation(self, model: str, image: str, scores: Mapping[str, Sequence[float]]) -> None:
+        table = schema.validations
+        self._db.write(
+            sa.delete(table).where(table.c.model == model, table.c.image == image),
+            sa.insert(table).values(model=model, image=image, scores=dict(scores)),
+        )
+
+    def forget_validations(self, image: str) -> None:
+        """An image has another label: what models were measured by has changed."""
+        self._db.write(sa.delete(schema.validations).where(schema.validations.c.image == image))
 
     def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
         """Keep {image: {kind: value}}."""

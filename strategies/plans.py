@@ -49,7 +49,10 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
     found = selectors.cluster_by_silhouette(points, settings.cold_start_budget, settings.seed)
     null = selectors.silhouette_null(points, settings.cold_start_budget, settings.seed)
     best = found.silhouettes.get(found.k, float("nan"))
-    chosen = selectors.cold_start(points, found.labels, settings.cold_start_budget)
+    images = [layout.images[row] for row in rows]
+    chosen = selectors.cold_start(
+        points, found.labels, settings.cold_start_budget, groups=pool.group_rows(images)
+    )
     details = {
         "seed": settings.seed,
         "k": found.k,
@@ -67,7 +70,7 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
             layout.id,
             None,
             len(rows),
-            picks_of([layout.images[row] for row in rows], chosen),
+            picks_of(images, chosen),
             details,
         )
     )
@@ -102,8 +105,8 @@ def weight_of(context: Context, model: Model, alpha: float | str) -> tuple[float
 
 def scored(values: Mapping[str, float], pool: Pool, labelled: Iterable[str]) -> list[str]:
     """Images of a round: scored by its model, and not among the labels that the round started with."""
-    start = set(labelled)
-    return sorted(i for i in values if pool.store.has_image(i) and i not in pool.failed and i not in start)
+    out = {*labelled, *pool.failed, *pool.held_out}
+    return sorted(image for image in values if pool.store.has_image(image) and image not in out)
 
 
 def unscored(context: Context, pool: Pool) -> list[str]:
@@ -158,6 +161,7 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
         candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
+        groups=pool.group_rows(images),
     )
     kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
     return state.journal.add_plan(

@@ -13,6 +13,7 @@ from pool.handouts import Client, Handout
 from pool.store import PoolStore
 from strategies import offers
 from strategies.context import Context, Pool, is_unlabelled
+from strategies.held_out import marked_offer
 from strategies.identity import client_of
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
@@ -46,7 +47,7 @@ class Select(Strategy):
         refused: HTTPException | None = None
         offer = offers.Offer("none", "none", ())
         try:
-            if pool.count_free():
+            if pool.count_free() or pool.validation_open:
                 offer = self.offer(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
@@ -127,6 +128,10 @@ class Select(Strategy):
 
 def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
     stage = stage_of(context, pool)
+    if pool.wanted:
+        return marked_offer(pool.wanted, stage, "marked")
+    if pool.validation_open and (stage in ("bridging", "active") or not pool.count_free()):
+        return marked_offer(pool.validation_open, stage, "validation")
     if stage == "preparing":
         return offers.provisional_offer(context, pool)
     if stage == "cold_start":
@@ -140,7 +145,8 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
     pool = Pool.of(context, store)
     try:
-        return list(islice(_auto(context, pool, {}).images, count)) if pool.count_free() else []
+        some = pool.count_free() or pool.validation_open
+        return list(islice(_auto(context, pool, {}).images, count)) if some else []
     except HTTPException:  # there is no plan, so that nothing is known
         return []
 
