@@ -82,7 +82,7 @@ def volumes(make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPa
         image = nibabel.nifti1.Nifti1Image(label, AFFINE)
         nibabel.nifti1.save(image, folder / "labels" / f"{series.ids.series}.nii.gz")
     conf = VOLUMES | {"state": folder / "state"}
-    with Server("volumes", Path(orthanc.url), conf, folder / "server.log") as server:
+    with Server("volumes", orthanc.url, conf, folder / "server.log") as server:
         server.wait()
         annotator = Annotator(server.url, folder / "labels")
         annotator.wait_ready(rounds=0)
@@ -104,7 +104,7 @@ def xrays(
         studies[str(file.SeriesInstanceUID)] = str(file.StudyInstanceUID)
     conf = XRAYS | {"state": folder / "state"}
     publish(folder / "state", "cxr_lungs", XRAYS)
-    with Server("cxr_lungs", Path(orthanc.url), conf, folder / "server.log") as server:
+    with Server("cxr_lungs", orthanc.url, conf, folder / "server.log") as server:
         server.wait()
         yield Pool(server, Annotator(server.url, folder), orthanc, studies)
 
