@@ -95,6 +95,8 @@ def _to_grid(
     geometry = _has_geometry(path) and _has_geometry(image)
     if label.shape == shape and (not geometry or np.allclose(affine, target, atol=1e-3)):
         return label
+    if not geometry and (whole := _uncropped(label, path, shape)) is not None:
+        return whole
     if not geometry:
         raise LabelError(
             f"the label is {_by(label.shape)}, its image {_by(shape)}; draw it on the image's own grid"
@@ -109,6 +111,22 @@ def _to_grid(
     out = np.asarray(moved)[0, ..., 0] if flat else np.asarray(moved)[0]
     if label.any() and not out.any():
         raise LabelError("the label lies outside its image; draw it on the image itself")
+    return out
+
+
+def _uncropped(label: np.ndarray, path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray | None:
+    """A label that 3D Slicer cropped to its segments, on the whole image; None when it does not say where."""
+    if not str(path).lower().endswith(".nrrd"):
+        return None
+    said = str(nrrd.read_header(os.fspath(path)).get("Segmentation_ReferenceImageExtentOffset", ""))
+    if not re.fullmatch(r"\d+ \d+ \d+", said):
+        return None
+    start = [int(n) for n in said.split()][: label.ndim]
+    out = np.zeros(shape, label.dtype)
+    part = out[tuple(slice(n, n + size) for n, size in zip(start, label.shape, strict=True))]
+    if part.shape != label.shape:
+        return None
+    part[...] = label
     return out
 
 
