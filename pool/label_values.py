@@ -1,8 +1,8 @@
 """Labels whose voxels do not have the app's values: 3D Slicer saves the k-th of its segments as k.
 
 With the file it sends the parameter `label_info`, a list of {"name": ..., "idx": place in its list}. Segments
-that are not saved (`background`, scribbles) count in `idx`, but not in the voxels (MONAILabel.py, onSaveLabel;
-vtkSlicerSegmentationsModuleLogic, ExportSegmentsToLabelmapNode).
+that are not saved (`background`, scribbles) count in `idx`, but not in the voxels (its onSaveLabel,
+and vtkSlicerSegmentationsModuleLogic, ExportSegmentsToLabelmapNode).
 """
 
 from __future__ import annotations
@@ -69,9 +69,11 @@ def _names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 
 def _mapping(named: list[tuple[int, str]], labels: Mapping[str, int], present: np.ndarray) -> dict[int, int]:
-    """{value in the file: value of the app}; nothing when the names are of other values. Raises LabelError."""
+    """{value in the file: value of the app}; nothing when the names are of others. Raises LabelError."""
     found = {int(value) for value in present if value}
-    readings = [dict(named), {k: name for k, (_, name) in enumerate(named, start=1)}]
+    readings = [dict(named)]
+    if sorted(named) == named:  # as Slicer lists them
+        readings.append({k: name for k, (_, name) in enumerate(named, start=1)})
     fitting = [{value: names[value] for value in found} for names in readings if found <= names.keys()]
     if not fitting:
         return {}

@@ -1,7 +1,7 @@
 """What 3D Slicer's MONAI Label module asks the server, in its order, with MONAI Label's client.
 
-From the module's published source (Project-MONAI/MONAILabel, plugins/slicer/MONAILabel/MONAILabel.py): parameters
-are those of `/info/`, files are as Slicer writes them.
+From the module's published source (Project-MONAI/MONAILabel, plugins/slicer/MONAILabel/MONAILabel.py):
+parameters are those of `/info/`, files are as Slicer writes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.server.published import publish
 from tests.volumes import write_volume
 
 XRAYS = {"image_size": 64, "channels": "[4,8,16]"}
-VOLUMES = {"channels": "[4,8]", "window": "[16,16,8]", "labels": '{"oedema": 4, "tumour": 2}'}
+VOLUMES = {"channels": "[4,8]", "window": "[16,16,8]", "labels": '{"oedema": 2, "tumour": 1}'}
 
 
 @dataclass
@@ -73,7 +73,7 @@ def pool(
 
 def params_of(section: dict[str, Any], name: str) -> dict[str, Any]:
     """`getParamsFromConfig`: of a list its first."""
-    return {k: v[0] if isinstance(v, list) else v for k, v in section[name]["config"].items()}
+    return {k: v[0] if isinstance(v, list) else v for k, v in section[name].get("config", {}).items()}
 
 
 def sample(pool: Pool) -> tuple[str, sitk.Image]:
@@ -153,7 +153,7 @@ def test_connect_ask_segment_save_train_stop(pool: Pool) -> None:
 
 
 def seg_nrrd(image: sitk.Image, drawn: np.ndarray, names: list[str], file: Path) -> str:
-    """Overlapping segments in two layers, cropped to what is drawn, as vtkMRMLSegmentationStorageNode writes."""
+    """Overlapping segments in two layers, cropped to what is drawn (vtkMRMLSegmentationStorageNode)."""
     layers = np.stack([drawn > 0, drawn == 2]).astype(np.uint8)  # the first lies under the second, too
     inside = np.argwhere(drawn > 0)
     low, high = inside.min(axis=0), inside.max(axis=0) + 1
