@@ -100,7 +100,7 @@ class Annotator:
 
     def evaluate(self, images: list[Path]) -> Iterator[tuple[str, dict[str, list[float]]]]:
         """Predict held-out images, which the server does not know, and score them (see `metrics`)."""
-        labels: dict[str, int] = self.client.info()["labels"]
+        labels: dict[str, int] = self.client.info()["models"]["segmentation"]["labels"]
         for image in tqdm(images, desc="evaluating", unit="image", leave=False):
             result, _ = self.client.infer(
                 "segmentation", "", {"result_extension": ".nii.gz"}, file=str(image)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fastapi import HTTPException
 from monai.inferers import Inferer
@@ -131,9 +132,12 @@ class SegmentationInfer(BasicInferTask):
             )
         self._follow_model()
         try:
-            return super().__call__(request, callbacks)
+            file, said = super().__call__(request, callbacks)
         except (ImageError, LabelError) as error:
             raise HTTPException(422, str(error)) from error
+        if "found" in said:  # Slicer gives the k-th value that is in the file the k-th of these names
+            said["label_names"] = said.pop("found")
+        return file, said
 
     def _follow_model(self) -> None:
         """Take over the configuration that the newest model was trained with."""
@@ -169,7 +173,8 @@ class SegmentationInfer(BasicInferTask):
         except LabelError:
             Path(target).unlink()
             raise
-        return target, {}
+        present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
+        return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
 def _own_extension(path: str, dimensions: int) -> str:

@@ -24,6 +24,7 @@ from pool.datastore_labels import (
 )
 from pool.datastore_scan import found_info, split_name
 from pool.files import make_folder, move_into_place, new_copy, sync_folder
+from pool.label_values import own_values
 from pool.labels import LabelError
 
 logger = logging.getLogger(__name__)
@@ -60,8 +61,9 @@ class PoolDatastore(FolderDatastore):
         self._may_write(f"label for {image_id}", tag)
         try:
             image = self.get_image_uri(image_id)
-            ext = checked_extension(label_filename, tag, info, image, self._labels)
-            info = self._keep_label(label_change(image_id, tag, ext, info), Path(label_filename))
+            with own_values(label_filename, info, self._labels) as label:
+                ext = checked_extension(label, tag, info, image, self._labels)
+                info = self._keep_label(label_change(image_id, tag, ext, info), Path(label))
         except LabelError as error:
             raise HTTPException(422, f"label for {image_id}: {error}") from error
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,7 +15,8 @@ from pool.dicom_index import Seg
 from pool.dicom_seg import read_seg, write_seg
 from pool.dicom_server import DicomServer
 from pool.images import image_id
-from pool.label_check import label_extension
+from pool.label_check import label_extension, may_be_empty
+from pool.label_values import own_values
 from pool.label_writer import write_label
 from pool.labels import LabelError, check_label, grid_of
 
@@ -41,15 +43,17 @@ class SegFiles:
     def _file(self, seg: str, image: str) -> Path:
         return self._folder / "labels" / "final" / seg / f"{image_id(image)}.nii.gz"
 
-    def store(self, sent: str, image: str, series: Path, allow_empty: bool) -> Dataset:
+    def store(self, sent: str, image: str, series: Path, info: Mapping[str, Any]) -> Dataset:
         """Check a label file, and store it on the server; returns the SEG.
 
         :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
         :param image: path of the image
         :param series: folder of the image's DICOM files
+        :param info: what was sent with the label
         Raises LabelError when it does not fit, ServerError when the server did not keep it.
         """
-        plane = self._checked(sent, image, allow_empty)
+        with own_values(sent, info, self._labels) as label:
+            plane = self._checked(label, image, may_be_empty(info))
         seg = write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
         affine = nibabel.nifti1.load(image).affine

@@ -27,7 +27,7 @@ from pool.dicom_index import Index
 from pool.dicom_labels import SegFiles
 from pool.dicom_server import DicomServer, SeriesError, ServerError
 from pool.images import ImageError
-from pool.label_check import check_tag, label_extension, may_be_empty, unknown_image
+from pool.label_check import check_tag, label_extension, unknown_image
 from pool.labels import LabelError
 
 logger = logging.getLogger(__name__)
@@ -268,7 +268,7 @@ class DicomWebPool(DICOMWebDatastore):
 
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         uri = self.get_image_uri(image)
-        seg = self._segs.store(sent, uri, self._series(image), may_be_empty(info))
+        seg = self._segs.store(sent, uri, self._series(image), info)
         info |= {
             "SeriesInstanceUID": str(seg.SeriesInstanceUID),
             "StudyInstanceUID": str(seg.StudyInstanceUID),

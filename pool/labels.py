@@ -23,7 +23,7 @@ from pool.images import ImageError, read_array, read_image, to_grey
 from pool.volumes import nrrd_affine, volume_grid
 
 EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
-_GEOMETRY = (".nii", ".nii.gz", ".nrrd", ".dcm")  # formats that say where in the body a pixel lies
+_GEOMETRY = (".nii", ".nii.gz", ".dcm")  # formats that say where in the body a pixel lies
 
 
 class LabelError(ValueError):
@@ -92,9 +92,11 @@ def _to_grid(
 ) -> np.ndarray:
     """The label on its image's grid: as it is, or resampled where both files carry geometry."""
     shape, target = grid_of(image)
-    geometry = all(str(p).lower().endswith(_GEOMETRY) or os.path.isdir(p) for p in (path, image))
+    geometry = _has_geometry(path) and _has_geometry(image)
     if label.shape == shape and (not geometry or np.allclose(affine, target, atol=1e-3)):
         return label
+    if not geometry and (whole := _uncropped(label, path, shape)) is not None:
+        return whole
     if not geometry:
         raise LabelError(
             f"the label is {_by(label.shape)}, its image {_by(shape)}; draw it on the image's own grid"
@@ -110,6 +112,29 @@ def _to_grid(
     if label.any() and not out.any():
         raise LabelError("the label lies outside its image; draw it on the image itself")
     return out
+
+
+def _uncropped(label: np.ndarray, path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray | None:
+    """A label that 3D Slicer cropped to its segments, on the whole image; None when it does not say where."""
+    if not str(path).lower().endswith(".nrrd"):
+        return None
+    said = str(nrrd.read_header(os.fspath(path)).get("Segmentation_ReferenceImageExtentOffset", ""))
+    if not re.fullmatch(r"\d+ \d+ \d+", said):
+        return None
+    start = [int(n) for n in said.split()][: label.ndim]
+    out = np.zeros(shape, label.dtype)
+    part = out[tuple(slice(n, n + size) for n, size in zip(start, label.shape, strict=True))]
+    if part.shape != label.shape:
+        return None
+    part[...] = label
+    return out
+
+
+def _has_geometry(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says where in the body it lies; a NRRD may leave it out."""
+    if str(path).lower().endswith(".nrrd"):
+        return bool(nrrd.read_header(os.fspath(path)).keys() & {"space directions", "spacings"})
+    return str(path).lower().endswith(_GEOMETRY) or os.path.isdir(path)
 
 
 def grid_of(image: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:

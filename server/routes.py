@@ -9,6 +9,7 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
+from server import ohif
 from server.marks import MarkRequest, mark
 
 PREFIX = "/selection"
@@ -58,7 +59,7 @@ def router() -> APIRouter:
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add our routes once, and take the place of MONAI Label's `/reload`.
+    """Add our routes once, OHIF's before MONAI Label's own, and take the place of its `/reload`.
 
     As shipped anybody may call it, and it builds a second app beside the first inside the event loop: two
     datastores that both write, and a request to itself that never returns.
@@ -69,6 +70,9 @@ def add_routes(app: FastAPI) -> None:
         return
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/reload"]
     app.include_router(router(), prefix=settings.MONAI_LABEL_API_STR)
+    shipped = len(app.router.routes)
+    app.include_router(ohif.routes(), prefix=settings.MONAI_LABEL_API_STR)
+    app.router.routes[:] = app.router.routes[shipped:] + app.router.routes[:shipped]
     only_admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 
     @app.post("/reload", dependencies=only_admin, include_in_schema=False)

@@ -261,7 +261,12 @@ class Shell:
             raise HTTPException(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
-        own = {"selection": self.selection_status(), "metric": self.bundle.get("metric")}
+        labels: dict[str, int] = self.bundle.get("labels")
+        own = {
+            "labels": sorted(labels, key=labels.__getitem__),  # OHIF wants a list; models have the values
+            "selection": self.selection_status(),
+            "metric": self.bundle.get("metric"),
+        }
         return super().info() | own  # type: ignore[misc]
 
     def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:

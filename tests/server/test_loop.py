@@ -161,7 +161,7 @@ def test_predictions_come_in_the_format_asked_for(run: Run, phantoms: Path) -> N
     annotator: Annotator = run["annotator"]
     image = run["cold"][0]["id"]
     source = phantoms / "studies" / f"{image}.png"
-    labels = annotator.client.info()["labels"]
+    labels = annotator.client.info()["models"]["segmentation"]["labels"]
     results = {
         ext: annotator.client.infer("segmentation", image, {"result_extension": ext})[0]
         for ext in (".png", ".nii.gz", ".nrrd", ".seg.nrrd")

@@ -69,7 +69,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_dataset_json_says_what_there_is(run: Run) -> None:
     info = run["info"]
-    assert info["labels"] == {"oedema": 1, "tumour": 2}
+    assert info["labels"] == ["oedema", "tumour"]
+    assert info["models"]["segmentation"]["labels"] == {"oedema": 1, "tumour": 2}
     assert info["models"]["segmentation"]["dimension"] == 3
     said = info["selection"]
     assert said["encoder"].startswith("descriptor:1|slices:") and said["encoder"].endswith("|mr")

@@ -1,0 +1,90 @@
+"""OHIF as MONAI Label ships it, with what stands in an annotator's way put right while it is served.
+
+Shipped, its panel asks for the strategy `random` whatever its menu says, nothing saves a label, radiographs
+are not segmented, its pages ask Google for fonts, files in folders are answered with the start page, and
+searches for studies reach the DICOM server without their words (docs/how-to.md, OHIF).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import monailabel.endpoints
+import requests
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+from monailabel.config import settings
+from monailabel.endpoints.proxy import proxy_dicom
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.utils.others.generic import get_mime_type
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
+_OURS = Path(__file__).with_name("ohif_config.js")
+_CORRECTIONS = {  # of the scripts of monailabel 0.8.5
+    # MONAI Label's panel: the strategy that it starts with, and what its menu does
+    "3933.bundle.92d0a0e9bc7e6861b7c9.js": (
+        ("strategy: 'random',", "strategy: Object.keys(props.info.data.strategies)[0],"),
+        (
+            "onChange: this.onChangeStrategy,",
+            "onChange: event => this.setState({ strategy: event.target.value }),",
+        ),
+    ),
+    # its mode: what studies the list offers it for
+    "2068.bundle.83ad900b6ad2110750da.js": (
+        (
+            "modalitiesArray.includes('CT') || modalitiesArray.includes('MR')",
+            "['CT', 'MR', 'CR', 'DX'].some(modality => modalitiesArray.includes(modality))",
+        ),
+    ),
+}
+# the browser itself refuses whatever is not this server's
+_HEADERS = {"Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"}
+
+
+def scripts() -> dict[str, str]:
+    """The scripts that differ from the shipped ones; with a warning, none for another OHIF than expected."""
+    changed = {"app-config.js": (SHIPPED / "app-config.js").read_text("utf-8") + _OURS.read_text("utf-8")}
+    for name, corrections in _CORRECTIONS.items():
+        text = (SHIPPED / name).read_text("utf-8") if (SHIPPED / name).exists() else ""
+        if any(text.count(old) != 1 for old, _ in corrections):
+            logger.warning("OHIF is not that of monailabel 0.8.5: its panel may ask for random images only")
+            continue
+        for old, new in corrections:
+            text = text.replace(old, new)
+        changed[name] = text
+    return changed
+
+
+def routes() -> APIRouter:
+    """`/ohif/...` and searches and downloads of `/proxy/dicom/...`; they stand before MONAI Label's own."""
+    found = APIRouter(
+        include_in_schema=False, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    )
+    changed = scripts()
+
+    @found.get("/ohif/{path:path}")
+    def ohif(path: str) -> Response:
+        if path in changed:
+            return Response(changed[path], media_type="text/javascript", headers=_HEADERS)
+        file = (SHIPPED / path).resolve()
+        if not file.is_file() or not file.is_relative_to(SHIPPED.resolve()):
+            file = SHIPPED / "index.html"  # it reads the rest of the address itself
+        return FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
+
+    @found.get("/proxy/dicom/{service}/{path:path}")
+    def dicom(service: str, path: str, request: Request) -> Response:
+        """As MONAI Label's, but with the words of the search, and beside the other requests."""
+        if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
+            raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
+        words = f"?{request.url.query}" if request.url.query else ""
+        try:
+            return asyncio.run(proxy_dicom(request, service, path + words))
+        except requests.RequestException as error:
+            url = settings.MONAI_LABEL_STUDIES
+            raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
+
+    return found
