@@ -48,6 +48,10 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
     pairs = {key: value for key, _, value in (pair.partition("=") for pair in conf or [])}
     local = not studies.startswith(("http://", "https://"))
     try:
+        if not (folder / "main.py").is_file():
+            raise ValueError(f"--app {folder}: there is no app, which has a main.py; try apps/cxr_lungs")
+        if local and not os.path.isdir(studies):
+            raise ValueError(f"--studies {studies}: there is no such folder")
         found = app_instance(
             os.path.realpath(folder),
             os.path.realpath(studies) if local else studies,

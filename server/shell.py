@@ -145,7 +145,7 @@ class Shell:
         folder, seed = self.state.folder, self.context.settings.seed
         trainers: dict[str, TrainTask] = {
             "segmentation": SegmentationTrain(
-                folder, self.bundle, seed, self.state.marks.held_out, self.context.groups
+                folder, self.bundle, seed, self.context.held_out, self.context.groups
             )
         }
         if self.bundle.pretrains:
@@ -238,7 +238,7 @@ class Shell:
     def _count_labelled(self) -> int:
         """Final labels that models are trained on."""
         store = self.datastore()
-        return store.count_labelled() - sum(map(store.is_labelled, self.state.marks.held_out()))
+        return store.count_labelled() - sum(map(store.is_labelled, self.context.held_out()))
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
         """Where selection stands; with `failures`, each image that cannot be read and why, and the copies."""
@@ -301,6 +301,8 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if model != "pretraining" and not self._count_labelled():
+            with self.database_errors():
+                nothing = model != "pretraining" and not self._count_labelled()
+            if nothing:
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

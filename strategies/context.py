@@ -45,6 +45,15 @@ class Context:
         return Terms(self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE if several else 0.0)
 
     @property
+    def copies(self) -> Sets:
+        """Images that are copies of each other, under each of their ids, where one is enough."""
+        return self.state.copies.sets() if self.settings.duplicates == "leave_out" else {}
+
+    def held_out(self) -> frozenset[str]:
+        """Images that are never trained on: what is marked so, and copies of it."""
+        return with_copies(self.state.marks.held_out(), self.copies)
+
+    @property
     def model_file(self) -> Path:
         """Where the trainer publishes."""
         return self.state.folder / "model.pt"
@@ -123,9 +132,8 @@ class Pool:
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
         leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
-        copies = state.copies.sets() if context.settings.duplicates == "leave_out" else {}
         skipped, marks = frozenset(state.handouts.skipped()), tuple(state.marks.all())
-        return Pool(store, failed, leased, skipped, marks, context.groups, copies)
+        return Pool(store, failed, leased, skipped, marks, context.groups, context.copies)
 
     @property
     def images(self) -> list[str]:
@@ -146,8 +154,13 @@ class Pool:
 
     @cached_property
     def held_out(self) -> frozenset[str]:
-        """Images that are labelled but never trained on, and take no part in selection."""
-        return frozenset(m.image for m in self.marks if m.kind == HELD_OUT and self.store.has_image(m.image))
+        """Images that are labelled but never trained on, and take no part in selection; with their copies."""
+        return frozenset(filter(self.store.has_image, with_copies(self._marked_held_out, self.copies)))
+
+    @property
+    def measured_on(self) -> list[str]:
+        """Held-out images that have a label or are to get one: of copies one is enough."""
+        return [i for i in self.held_out if self.store.is_labelled(i) or not self.is_left_out(i)]
 
     @property
     def wanted(self) -> list[Mark]:
@@ -164,16 +177,20 @@ class Pool:
         return self.groups.rows(images, self.store)
 
     def is_left_out(self, image: str) -> bool:
-        """Whether a copy of the image stands for it: a held-out one, else a labelled one, else one in
-        somebody's hands, else the first. A copy that is skipped stands for the others too."""
+        """Whether a copy of the image stands for it: a labelled one, else one in somebody's hands, else one
+        that is marked as held out, else the first. A copy that is skipped stands for the others too."""
         return image in self.copies and image != self._standing(self.copies[image])
 
     def _standing(self, copies: Sequence[str]) -> str | None:
         there = [i for i in copies if self.store.has_image(i) and i not in self.failed]
-        held_out = (i for i in there if i in self.held_out)
         labelled = (i for i in there if self.store.is_labelled(i))
         held = (i for i in there if i in self.leased)
-        return next((i for some in (held_out, labelled, held, there) for i in some), None)
+        marked = (i for i in there if i in self._marked_held_out)
+        return next((i for some in (labelled, held, marked, there) for i in some), None)
+
+    @cached_property
+    def _marked_held_out(self) -> frozenset[str]:
+        return frozenset(mark.image for mark in self.marks if mark.kind == HELD_OUT)
 
     @cached_property
     def left_out(self) -> frozenset[str]:
@@ -218,6 +235,11 @@ class Pool:
         most = len(self.leased) + len(self.skipped) + len(self.failed) + len(self.held_out)
         most += len(self.copies)
         return len(self.images) - self.store.count_labelled() > most or self.count_free() > 0
+
+
+def with_copies(images: frozenset[str], copies: Sets) -> frozenset[str]:
+    """The images and all copies of them."""
+    return images.union(*(copies.get(image, ()) for image in images))
 
 
 def is_unlabelled(store: PoolStore, image: str) -> bool:

@@ -27,27 +27,30 @@ def marked_offer(marks: Sequence[Mark], stage: str, role: str) -> Offer:
 def to_hold_out(context: Context, pool: Pool) -> list[str]:
     """Images to draw for validation: what `validation_budget` asks for beyond those held out already.
 
-    At random with the pool's seed, among the images that nobody has touched, whole patients at a time
-    (`groups`), and never more than half of the pool.
+    At random with the pool's seed, among the images that nobody has touched, nor a copy of them, whole
+    patients at a time (`groups`), and never more than half of the pool.
     """
-    lacking = min(context.settings.validation_budget, len(pool.images) // 2) - len(pool.held_out)
-    if lacking <= 0:
+    lacking = context.settings.validation_budget - len(pool.measured_on)
+    most = len(pool.images) // 2 - len(pool.held_out)
+    if min(lacking, most) <= 0:
         return []
     groups = pool.group_rows(pool.images) or pool.images
     members: dict[str, list[str]] = {}
     for image, group in zip(pool.images, groups, strict=True):
         members.setdefault(group, []).append(image)
     touched = {mark.image for mark in pool.marks}
+    free = {i for i in pool.images if pool.is_free(i) and i not in touched}
     whole = [
         images
         for images in members.values()
-        if all((pool.is_free(i) or pool.is_left_out(i)) and i not in touched for i in images)
+        if all(i in free or not free.isdisjoint(pool.copies.get(i, ())) for i in images)
     ]
     drawn: list[str] = []
     for at in np.random.default_rng(context.settings.seed).permutation(len(whole)):
         if len(drawn) >= lacking:
             break
-        drawn += whole[at]
+        if len(drawn) + len(whole[at]) <= most:
+            drawn += whole[at]
     return drawn
 
 

@@ -20,6 +20,7 @@ from bundle_configs.checks import check_channels
 from infers.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation import Predictor, SegmentationInfer, model_details, model_fingerprint
 from pool.database import Busy
+from pool.dicom_server import ServerError
 from pool.images import ImageError
 from pool.labels import LabelError
 from pool.store import PoolStore
@@ -208,6 +209,8 @@ class Refresh(ScoringMethod):
             for image in images:
                 try:
                     validate(self.context, infer, datastore, image)
+                except ServerError:  # the DICOM server is down: the next refresh goes on
+                    raise
                 except (HTTPException, LabelError) as error:
                     logger.error("Nothing is measured on %s: %s", image, error)
                     model = self.context.state.models()[0].fingerprint

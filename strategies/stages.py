@@ -73,7 +73,7 @@ def validation_status(context: Context, pool: Pool) -> dict[str, int]:
     labelled = sum(map(pool.store.is_labelled, pool.held_out))
     return {
         "labelled": labelled,
-        "held_out": len(pool.held_out),
+        "held_out": len(pool.measured_on),
         "budget": context.settings.validation_budget,
     }
 

@@ -70,7 +70,7 @@ class Select(Strategy):
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
         """What would be handed out next, best first, as answers; nothing is leased. Raises HTTPException."""
         pool = Pool.of(self.context, store)
-        if not pool.count_free() and not pool.validation_open:
+        if not pool.has_free() and not pool.validation_open:
             return []
         offer = self.offer(self.context, pool, {})
         return [{"id": i, "selection": self._block(offer, i)} for i in islice(offer.images, count)]
@@ -138,7 +138,7 @@ def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Of
     stage = stage_of(context, pool)
     if pool.wanted:
         return marked_offer(pool.wanted, stage, "marked")
-    if pool.validation_open and (stage in ("bridging", "active") or not pool.count_free()):
+    if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
         return marked_offer(pool.validation_open, stage, "validation")
     if stage == "preparing":
         return offers.provisional_offer(context, pool)

@@ -88,3 +88,8 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
     assert "there is no image 'nobody' in this pool" in lead("skip", "nobody", ends=1)
     assert "--conf alfa: there is no such key" in lead("status", ends=1, alfa=1)
     assert "there is no strategy 'best'" in lead("plan", "--strategy", "best", ends=1)
+    away = CliRunner().invoke(app, ["status", "--app", "apps/no", "--studies", str(lead.folder)])
+    assert away.exit_code == 1 and "there is no app" in away.output
+    cxr = str(ROOT / "apps" / "cxr_lungs")
+    away = CliRunner().invoke(app, ["status", "--app", cxr, "--studies", str(lead.folder / "studeis")])
+    assert away.exit_code == 1 and "there is no such folder" in away.output

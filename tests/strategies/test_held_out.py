@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from pool.copies import Copy
+from pool.groups import read_groups
 from pool.handouts import Client
 from pool.marks import HELD_OUT, NEXT
 from strategies.held_out import DRAWN, hold_out, to_hold_out
 from strategies.strategies import all_strategies
+from strategies.validation import to_validate
 
 LEAD = Client("lead")
 
 
-def with_budget(world: Any, budget: int) -> None:
-    world.context = replace(world.context, settings=replace(world.context.settings, validation_budget=budget))
+def with_budget(world: Any, budget: int, groups: str = "") -> None:
+    settings = replace(world.context.settings, validation_budget=budget)
+    world.context = replace(world.context, settings=settings, groups=read_groups(groups))
     world.strategies = all_strategies(world.context)
     hold_out(world.context, world.pool)
 
@@ -55,6 +58,13 @@ def test_as_many_as_wanted_are_drawn_once(world: Any) -> None:
 def test_never_more_than_half_of_the_pool_is_drawn(world: Any) -> None:
     with_budget(world, 100)
     assert len(world.pool.held_out) == len(world.images) // 2
+
+
+def test_not_even_of_patients_with_many_images(world: Any) -> None:
+    with_budget(world, 3, groups="^(i)")  # one patient, who is the whole pool
+    assert not world.pool.held_out
+    with_budget(world, 3, groups="^(i[01])")  # i00 to i09, and two images of another
+    assert world.pool.held_out == {"i10", "i11"}
 
 
 def test_what_somebody_touched_is_not_drawn(world: Any) -> None:
@@ -120,6 +130,36 @@ def test_a_skipped_one_is_handed_out_to_nobody(world: Any) -> None:
     world.context.state.handouts.skip_all([held], LEAD, "no chest")
     world.label(*(image for image in world.images if image != held))
     assert world.stage == "done" and world.ask() == {}
+
+
+def test_a_copy_of_a_labelled_image_is_not_drawn(world: Any) -> None:
+    world.label(*world.images[:6])
+    copies = [Copy(world.images[i + 6], world.images[i], 0, exact=True) for i in range(3)]
+    world.context.state.copies.add([], copies)
+    with_budget(world, 6)
+    assert world.pool.held_out == set(world.images[9:])
+
+
+def test_of_drawn_copies_one_counts(world: Any) -> None:
+    a, b, *rest = world.images
+    world.context.state.copies.add([], [Copy(b, a, 0, exact=True)])
+    world.context.state.marks.put(HELD_OUT, [a, b], "lead")
+    with_budget(world, 3)
+    assert len(world.pool.held_out) == 4 and len(world.pool.validation_open) == 3
+    assert to_hold_out(world.context, world.pool) == []
+
+
+def test_a_labelled_copy_of_what_is_held_out_is_trained_on_no_more(world: Any) -> None:
+    world.prepare()
+    a, b = world.images[2], world.images[7]
+    world.label(a)
+    world.context.state.copies.add([], [Copy(b, a, 0, exact=True)])
+    assert world.pool.labelled == [a] and not world.context.held_out()
+    world.context.state.marks.put(HELD_OUT, [b], "lead")
+    assert world.context.held_out() == {a, b} and world.pool.labelled == []
+    assert world.pool.count_labelled() == 0 and not world.pool.validation_open, "one of them is enough"
+    world.train("m", plan=False)
+    assert to_validate(world.context, world.pool) == [a]
 
 
 def test_a_copy_of_a_held_out_image_is_not_trained_on_either(world: Any) -> None:
