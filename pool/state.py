@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from pool import schema
 from pool.database import Database, entry
 from pool.handouts import Handouts
+from pool.history import History
 from pool.journal import Journal
 
 _VECTORS = 1_000  # embeddings read at once
@@ -55,12 +56,14 @@ class Model:
 
 
 class State:
-    """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips."""
+    """What is computed for one pool, in `folder`; `journal` has its plans and ledger, `handouts` leases and
+    skips, `history` what happened to single images."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
+        self.history = History(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 
@@ -259,8 +262,10 @@ class State:
             for image, kinds in values.items()
             for kind, value in kinds.items()
         ]
-        if rows:
-            self._db.write(
-                sa.delete(table).where(table.c.source == source, table.c.image.in_(list(values))),
-                sa.insert(table).values(rows),
-            )
+        names = list(values)
+        with self._db.begin() as connection:
+            for at in range(0, len(names), _VECTORS):  # a statement has room for some thousand values
+                part = names[at : at + _VECTORS]
+                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(part)))
+            if rows:
+                connection.execute(sa.insert(table), rows)

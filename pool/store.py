@@ -27,5 +27,8 @@ class PoolStore(Protocol):
     def get_image_uri(self, image_id: str) -> str:
         """Path of the image's file, or of the cached series."""
 
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Path of an image's label with this tag, "" when it has none."""
+
     def take_over_changes(self) -> None:
         """Notice what came or went since the last call; cheap when nothing did. Called in the background."""

@@ -9,6 +9,8 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
+from server.pages import routes as pages
+
 PREFIX = "/selection"
 
 
@@ -54,7 +56,8 @@ def add_routes(app: FastAPI) -> None:
     ):
         return
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/reload"]
-    app.include_router(router(), prefix=settings.MONAI_LABEL_API_STR)
+    for routes in (router(), pages.data(PREFIX), pages.shell(PREFIX)):
+        app.include_router(routes, prefix=settings.MONAI_LABEL_API_STR)
     only_admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 
     @app.post("/reload", dependencies=only_admin, include_in_schema=False)

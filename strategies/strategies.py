@@ -55,7 +55,7 @@ class Select(Strategy):
             offer.source,
             offer.images,
             lambda image: is_unlabelled(datastore, image),
-            lambda image: self._block(offer, image),
+            lambda image: block_of(self.context, offer, image),
             self.context.terms,
             resume=resume,
             moved_on=moved_on,
@@ -106,23 +106,24 @@ class Select(Strategy):
             "repair or remove their files (GET /selection/status says why)",
         )
 
-    def _block(self, offer: offers.Offer, image: str) -> dict[str, Any]:
-        """Why this image, in numbers and in words."""
-        pick, settings = offer.pick(image), self.context.settings
-        return {
-            "stage": offer.stage,
-            "round": 0,
-            **{name: pick.get(name) for name in _EVIDENCE},
-            **{name: value for name, value in pick.items() if name != "image"},
-            "model": None,
-            "encoder": self.context.encoder_key,
-            "encoder_note": encoder_note(self.context),
-            "projection": settings.projection,
-            "seed": settings.seed,
-            "provisional": False,
-            **offer.facts,
-            "reason": offers.reason_of(offer, image),
-        }
+
+def block_of(context: Context, offer: offers.Offer, image: str) -> dict[str, Any]:
+    """Why this image, in numbers and in words."""
+    pick, settings = offer.pick(image), context.settings
+    return {
+        "stage": offer.stage,
+        "round": 0,
+        **{name: pick.get(name) for name in _EVIDENCE},
+        **{name: value for name, value in pick.items() if name != "image"},
+        "model": None,
+        "encoder": context.encoder_key,
+        "encoder_note": encoder_note(context),
+        "projection": settings.projection,
+        "seed": settings.seed,
+        "provisional": False,
+        **offer.facts,
+        "reason": offers.reason_of(offer, image),
+    }
 
 
 def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
@@ -136,11 +137,22 @@ def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Of
     return offers.active_offer(context, pool, context.settings.active_alpha)
 
 
+def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
+    """What `auto` would hand out now, best first: each image with all that its hand-out would say.
+
+    Raises HTTPException where `auto` would.
+    """
+    pool = Pool.of(context, store)
+    if not pool.count_free():
+        return []
+    offer = _auto(context, pool, {})
+    return [{"image": i, **block_of(context, offer, i)} for i in islice(offer.images, count)]
+
+
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
-    pool = Pool.of(context, store)
     try:
-        return list(islice(_auto(context, pool, {}).images, count)) if pool.count_free() else []
+        return [pick["image"] for pick in next_picks(context, store, count)]
     except HTTPException:  # there is no plan, so that nothing is known
         return []
 
