@@ -9,16 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import requests
-from monai.data.utils import affine_to_spacing
 from monailabel.client import MONAILabelClient
 from tqdm import tqdm
 
-from benchmarks.metrics import at_size, score_image
+from infers.metrics import score_files
 from pool.images import image_id
-from pool.labels import read_label
-from pool.volumes import volume_grid
 
 
 class Annotator:
@@ -110,13 +106,7 @@ class Annotator:
                 "segmentation", "", {"result_extension": ".nii.gz"}, file=str(image)
             )
             name = image_id(image.name)
-            predicted, true = (read_label(path, labels, image) for path in (result, self.label_of(name)))
-            if grid := volume_grid(image):
-                spacing = affine_to_spacing(grid[1]).tolist()
-                yield name, score_image(predicted, true, list(labels.values()), spacing)
-            else:
-                predicted, true = (at_size(np.ascontiguousarray(label.T)) for label in (predicted, true))
-                yield name, score_image(predicted, true, list(labels.values()))
+            yield name, score_files(result, self.label_of(name), image, labels)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import typer
 
-from benchmarks.metrics import dice_per_image
+from infers.metrics import dice_per_image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)

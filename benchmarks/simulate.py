@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from benchmarks.annotator import Annotator, write_json
 from benchmarks.curves import draw_curve
-from benchmarks.metrics import summarise
 from benchmarks.server_process import running
+from infers.metrics import summarise
 from pool.images import EXTENSIONS, image_id
 from pool.volumes import volume_grid
 from strategies.plans import versions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -142,16 +142,21 @@ class Handouts:
 
     def skip(self, image: str, client: Client, reason: str) -> None:
         """Hand an image out to nobody until it is unskipped. Raises HandoutError when another holds it."""
+        self.skip_all([image], client, reason)
+
+    def skip_all(self, images: Sequence[str], client: Client, reason: str) -> None:
+        """Skip all of them, or none. Raises HandoutError when another holds one."""
         table = schema.skips
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _expire(connection, now)
-            _end(connection, _held(connection, image, client), "skipped", now, client.name)
-            connection.execute(sa.delete(table).where(table.c.image == image))
-            connection.execute(
-                sa.insert(table).values(image=image, client=client.name, reason=reason, created=now)
-            )
-            connection.execute(entry("skip", image, {"client": client.name, "reason": reason}))
+            for image in images:
+                _end(connection, _held(connection, image, client), "skipped", now, client.name)
+                connection.execute(sa.delete(table).where(table.c.image == image))
+                connection.execute(
+                    sa.insert(table).values(image=image, client=client.name, reason=reason, created=now)
+                )
+                connection.execute(entry("skip", image, {"client": client.name, "reason": reason}))
 
     def unskip(self, image: str, client: Client) -> None:
         """Take a skip back. Raises HandoutError when the image is not skipped."""

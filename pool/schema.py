@@ -117,6 +117,23 @@ skips = Table(
     Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
 )
+marks = Table(  # what a lead decided about single images
+    "marks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the order
+    Column("image", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # next, held_out
+    Column("client", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+validations = Table(  # how good a model is on one held-out image
+    "validations",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("scores", JSON, nullable=False),  # {dice, hd95, one_empty, present: a number per class}
+)
 clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders all writers
     "clock",
     metadata,
@@ -129,7 +146,7 @@ ledger = Table(  # append-only
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("created", Float, nullable=False),
     Column("event", String, nullable=False),
-    Column("image", String),
+    Column("image", String, index=True),
     Column("details", JSON, nullable=False),
 )
 trainings = Table(

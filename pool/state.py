@@ -21,6 +21,7 @@ from pool.database import Database, entry
 from pool.handouts import Handouts
 from pool.history import History
 from pool.journal import Journal
+from pool.marks import Marks
 
 _VECTORS = 1_000  # embeddings read at once
 
@@ -57,13 +58,13 @@ class Model:
 
 class State:
     """What is computed for one pool, in `folder`; `journal` has its plans and ledger, `handouts` leases and
-    skips, `history` what happened to single images."""
+    skips, `marks` what a lead decided, `history` what happened to single images."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
-        self.history = History(self._db)
+        self.marks, self.history = Marks(self._db), History(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 
@@ -253,6 +254,28 @@ class State:
         for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
             found.setdefault(row.kind, {})[row.image] = row.value
         return found
+
+    def validations(self, model: str) -> dict[str, dict[str, list[float]]]:
+        """How good a model is on each held-out image: numbers per class, as `infers.metrics.score_image`."""
+        table = schema.validations
+        rows = self._db.read(sa.select(table).where(table.c.model == model).order_by(table.c.image))
+        return {row.image: row.scores for row in rows}
+
+    def count_validations(self, model: str) -> int:
+        """Number of images that this model has been measured on."""
+        table = schema.validations
+        return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
+
+    def add_validation(self, model: str, image: str, scores: Mapping[str, Sequence[float]]) -> None:
+        table = schema.validations
+        self._db.write(
+            sa.delete(table).where(table.c.model == model, table.c.image == image),
+            sa.insert(table).values(model=model, image=image, scores=dict(scores)),
+        )
+
+    def forget_validations(self, image: str) -> None:
+        """An image has another label: what models were measured by has changed."""
+        self._db.write(sa.delete(schema.validations).where(schema.validations.c.image == image))
 
     def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
         """Keep {image: {kind: value}}."""

@@ -28,7 +28,7 @@ class PoolStore(Protocol):
         """Path of the image's file, or of the cached series."""
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        """Path of an image's label with this tag, "" when it has none."""
+        """Path of a label's file, "" when there is none."""
 
     def take_over_changes(self) -> None:
         """Notice what came or went since the last call; cheap when nothing did. Called in the background."""

@@ -9,13 +9,14 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
+from server.marks import MarkRequest, mark
 from server.pages import routes as pages
 
 PREFIX = "/selection"
 
 
 def router() -> APIRouter:
-    """`GET /selection/status`, `/ledger` and `/handouts`; the app is looked up at each request."""
+    """What `/selection/` answers; the app is looked up at each request."""
     routes = APIRouter(
         prefix=PREFIX, tags=["Selection"], dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
@@ -41,6 +42,18 @@ def router() -> APIRouter:
                 ],
                 "skipped": handouts.skipped(),
             }
+
+    @routes.post(
+        "/marks",
+        summary="Images that come next, are skipped, or are held out of training",
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_REVIEWER))],
+    )
+    def selection_marks(request: MarkRequest) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            done = mark(app.state, app.datastore(), request)
+        app.wake()
+        return done
 
     return routes
 

@@ -140,7 +140,9 @@ class Shell:
 
     def init_trainers(self) -> dict[str, TrainTask]:
         folder, seed = self.state.folder, self.context.settings.seed
-        trainers: dict[str, TrainTask] = {"segmentation": SegmentationTrain(folder, self.bundle, seed)}
+        trainers: dict[str, TrainTask] = {
+            "segmentation": SegmentationTrain(folder, self.bundle, seed, self.state.marks.held_out)
+        }
         if self.bundle.pretrains:
             trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
         return trainers
@@ -159,12 +161,11 @@ class Shell:
         add_auth(sys.modules["monailabel.app"].app)
         warn_if_open()
         add_routes(sys.modules["monailabel.app"].app)
-        store = self.datastore()
         self._background = Background(
             self.state,
             self._missing,
-            store.count_labelled,
-            lambda last: training_due(self.context.settings, store.count_labelled(), last),
+            self._count_labelled,
+            lambda last: training_due(self.context.settings, self._count_labelled(), last),
         )
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
@@ -219,6 +220,7 @@ class Shell:
 
     def _note_label(self, image: str, tag: str, who: str, info: dict[str, Any]) -> None:
         if tag == DefaultLabelTag.FINAL:
+            self.state.forget_validations(image)
             self.state.handouts.labelled(image, who, info)
         else:
             self.state.journal.log("label", image, {"tag": tag, "client": who})
@@ -227,6 +229,11 @@ class Shell:
 
     def datastore(self) -> PoolStore:
         return self._datastore  # type: ignore[attr-defined]
+
+    def _count_labelled(self) -> int:
+        """Final labels that models are trained on."""
+        store = self.datastore()
+        return store.count_labelled() - sum(map(store.is_labelled, self.state.marks.held_out()))
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
         """Where selection stands; with `failures`, each image that cannot be read and why."""
@@ -267,6 +274,6 @@ class Shell:
         """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
         if model is not None:
             self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            if model != "pretraining" and not self.datastore().count_labelled():
+            if model != "pretraining" and not self._count_labelled():
                 raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from pool.datastore import PoolDatastore
 from pool.handouts import Terms
 from pool.images import fingerprint
 from pool.journal import Plan
+from pool.marks import HELD_OUT, NEXT, Mark
 from pool.state import Layout, Model, State
 from pool.store import PoolStore
 from strategies.reach import Reach
@@ -100,19 +102,22 @@ class Pool:
     :param failed: images that cannot be read, with the reason
     :param leased: images in somebody's hands
     :param skipped: images that are handed out to nobody
+    :param marks: what a lead decided about single images, in order
     """
 
     store: PoolStore
     failed: dict[str, str]
     leased: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
+    marks: tuple[Mark, ...] = ()
 
     @staticmethod
     def of(context: Context, store: PoolStore) -> Pool:
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
         leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
-        return Pool(store, failed, leased, frozenset(state.handouts.skipped()))
+        skipped = frozenset(state.handouts.skipped())
+        return Pool(store, failed, leased, skipped, tuple(state.marks.all()))
 
     @property
     def images(self) -> list[str]:
@@ -121,17 +126,40 @@ class Pool:
 
     @cached_property
     def labelled(self) -> list[str]:
-        """Ids with a final label, sorted."""
-        return self.store.get_labeled_images()
+        """Ids with a final label that models are trained on, sorted."""
+        held_out = self.held_out
+        return [image for image in self.store.get_labeled_images() if image not in held_out]
 
     @cached_property
     def unlabelled(self) -> list[str]:
-        """Ids without a final label that can be read, sorted."""
-        done = set(self.labelled)
-        return [i for i in self.images if i not in done and i not in self.failed]
+        """Ids without a final label that can be read and may be selected, sorted."""
+        done = {*self.store.get_labeled_images(), *self.failed, *self.held_out}
+        return [image for image in self.images if image not in done]
+
+    @cached_property
+    def held_out(self) -> frozenset[str]:
+        """Images that are labelled but never trained on, and take no part in selection."""
+        return frozenset(m.image for m in self.marks if m.kind == HELD_OUT and self.store.has_image(m.image))
+
+    @property
+    def wanted(self) -> list[Mark]:
+        """Images that a lead wants next and that are free, in the order in which they were marked."""
+        return [mark for mark in self.marks if mark.kind == NEXT and self.is_free(mark.image)]
+
+    @property
+    def validation_open(self) -> list[Mark]:
+        """Held-out images that can be handed out."""
+        return [mark for mark in self.marks if mark.kind == HELD_OUT and self._is_open(mark.image)]
+
+    def group_rows(self, images: Sequence[str]) -> list[str] | None:
+        """The group (patient) of each image; None when the pool has no groups."""
+        return None
 
     def is_free(self, image: str) -> bool:
-        """Whether an image may be handed out now."""
+        """Whether an image may be selected and handed out now."""
+        return image not in self.held_out and self._is_open(image)
+
+    def _is_open(self, image: str) -> bool:
         return (
             image not in self.leased
             and image not in self.skipped
@@ -139,14 +167,18 @@ class Pool:
             and is_unlabelled(self.store, image)
         )
 
+    def count_labelled(self) -> int:
+        """Length of `labelled`, without making it."""
+        return self.store.count_labelled() - sum(map(self.store.is_labelled, self.held_out))
+
     def count_unlabelled(self) -> int:
         """Length of `unlabelled`, without making it."""
-        failed = sum(is_unlabelled(self.store, image) for image in self.failed)
-        return len(self.images) - self.store.count_labelled() - failed
+        left_out = sum(is_unlabelled(self.store, image) for image in self.held_out.union(self.failed))
+        return len(self.images) - self.store.count_labelled() - left_out
 
     def count_free(self) -> int:
         """Number of images that `is_free`."""
-        taken = (self.leased | self.skipped).difference(self.failed)
+        taken = (self.leased | self.skipped).difference(self.failed, self.held_out)
         return self.count_unlabelled() - sum(is_unlabelled(self.store, image) for image in taken)
 
 

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 def _usable(pool: Pool, have: Mapping[str, str]) -> list[str]:
-    """Images of the pool that have an embedding, sorted."""
-    return sorted(image for image in (*pool.labelled, *pool.unlabelled) if image in have)
+    """Images of the pool that have an embedding, sorted; held-out ones are on the map too, to be seen."""
+    return sorted(i for i in (*pool.labelled, *pool.unlabelled, *pool.held_out) if i in have)
 
 
 def unmapped(context: Context, pool: Pool) -> list[str]:

@@ -118,7 +118,7 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     if layout is None:
         return provisional_offer(context, pool)
     reach, row_of = context.reach.nearest(layout, pool.labelled, pool.leased)
-    free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed}
+    free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed, *pool.held_out}
     free[[row_of[image] for image in taken if image in row_of]] = -1.0
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
@@ -239,6 +239,11 @@ def reason_of(offer: Offer, image: str) -> str:
     role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
     if offer.reason:
         return offer.reason
+    if role in ("marked", "validation"):
+        why = f" ({pick['why']})" if pick["why"] else ""
+        if role == "marked":
+            return f"{pick['marked_by']} marked it to come next{why}."
+        return f"Held out for validation{why}: it is labelled but never trained on, to measure models by."
     if offer.method:
         return f"{METHODS[offer.method].explain(pick)[:-1]} {rank}."
     if role == "medoid":

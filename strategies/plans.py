@@ -108,8 +108,8 @@ def weight_of(context: Context, model: Model, alpha: float | str) -> tuple[float
 
 def scored(values: Mapping[str, float], pool: Pool, labelled: Iterable[str]) -> list[str]:
     """Images of a round: scored by its model, and not among the labels that the round started with."""
-    start = set(labelled)
-    return sorted(i for i in values if pool.store.has_image(i) and i not in pool.failed and i not in start)
+    out = {*labelled, *pool.failed, *pool.held_out}
+    return sorted(image for image in values if pool.store.has_image(image) and image not in out)
 
 
 def unscored(context: Context, pool: Pool) -> list[str]:

@@ -12,18 +12,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastapi import HTTPException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
 from infers.pool_encoder import make_pool_encoder, pool_reader
-from infers.segmentation import Predictor, model_details, model_fingerprint
+from infers.segmentation import Predictor, SegmentationInfer, model_details, model_fingerprint
 from pool.database import Busy
 from pool.images import ImageError
+from pool.labels import LabelError
 from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
 from strategies.growth import unmapped, update_map
+from strategies.held_out import hold_out, to_hold_out
 from strategies.judged import judge, to_judge
 from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan
 from strategies.plans import (
@@ -35,6 +38,7 @@ from strategies.plans import (
     unscored,
 )
 from strategies.scoring import FOREGROUND, judge_prediction, thresholded_foreground
+from strategies.validation import to_validate, validate
 
 logger = logging.getLogger(__name__)
 _BATCH = 8  # images between two commits
@@ -58,6 +62,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     """Steps that have work to do, in order; empty when all is up to date."""
     pool, state = Pool.of(context, datastore), context.state
     models, steps = state.models(), []
+    if to_hold_out(context, pool):
+        steps.append("hold_out")
     if to_embed(context, datastore, pool):
         steps.append("embed")
     if to_judge(context, datastore):
@@ -69,6 +75,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     published = model_fingerprint(context.model_file)
     if published and (not models or models[0].fingerprint != published):
         steps.append("model")
+    if to_validate(context, pool):
+        steps.append("validate")
     if unscored(context, pool):
         steps.append("entropy")
     elif models and any(
@@ -117,6 +125,7 @@ class Refresh(ScoringMethod):
             raise
 
     def _run(self, datastore: PoolStore) -> None:
+        hold_out(self.context, Pool.of(self.context, datastore))
         self._embed(datastore)
         if self.context.is_pretrained_here:
             self._judge(datastore)
@@ -160,8 +169,27 @@ class Refresh(ScoringMethod):
 
     def _follow_model(self, datastore: PoolStore) -> None:
         self._register_model()
+        self._validate(datastore)
         self._score(datastore, Pool.of(self.context, datastore))
         self._plan_active(datastore, complete=True)
+
+    def _validate(self, datastore: PoolStore) -> None:
+        """Measure the newest model on the held-out images."""
+        todo = to_validate(self.context, Pool.of(self.context, datastore))
+        if not todo:
+            return
+        infer = SegmentationInfer(self.context.model_file, self.bundle)
+
+        def measure(images: Sequence[str]) -> None:
+            for image in images:
+                try:
+                    validate(self.context, infer, datastore, image)
+                except (HTTPException, LabelError) as error:
+                    logger.error("Nothing is measured on %s: %s", image, error)
+                    model = self.context.state.models()[0].fingerprint
+                    self.context.state.add_validation(model, image, {})  # so that it is not tried for ever
+
+        self._in_batches("validating", todo, measure)
 
     def _step(self, step: str, done: int, total: int, started: float) -> None:
         self.context.state.journal.set_progress(step, done, total, started)

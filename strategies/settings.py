@@ -67,6 +67,13 @@ class Settings:
         "what clients may select by, with commas between",
         names=("auto", *METHODS),
     )
+    validation_budget: int = key(
+        0,
+        "images drawn at random to be labelled but never trained on, so that Dice on them is honest; at most "
+        "half of the pool",
+        low=0,
+        high=100_000,
+    )
     lease_minutes: float = key(
         60.0, "how long a handed-out image belongs to its annotator", low=0.01, high=60 * 24 * 30
     )

@@ -14,14 +14,15 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: Pool) -> str:
     """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    if pool.images and not pool.failed and not pool.count_free() and not pool.leased:
+    left = pool.count_free() or pool.leased or pool.validation_open
+    if pool.images and not pool.failed and not left:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
         return "preparing"
     found = context.active_plan(context.settings.active_alpha)
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
         return "active"
-    return "cold_start" if pool.store.count_labelled() < budget else "bridging"
+    return "cold_start" if pool.count_labelled() < budget else "bridging"
 
 
 def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
@@ -67,6 +68,16 @@ def encoder_note(context: Context) -> str | None:
     )
 
 
+def validation_status(context: Context, pool: Pool) -> dict[str, int]:
+    """How many images are labelled but never trained on, of how many wanted."""
+    labelled = sum(map(pool.store.is_labelled, pool.held_out))
+    return {
+        "labelled": labelled,
+        "held_out": len(pool.held_out),
+        "budget": context.settings.validation_budget,
+    }
+
+
 def status(context: Context, pool: Pool) -> dict[str, Any]:
     """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models(), stage_of(context, pool), context.layout()
@@ -76,6 +87,7 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "round": models[0].round if models else 0,
         "images": len(pool.images),
         "labelled": pool.store.count_labelled(),
+        "validation": validation_status(context, pool),
         "unlabelled": pool.count_unlabelled(),
         "failed": len(pool.failed),
         "skipped": len(pool.skipped),

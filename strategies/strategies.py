@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from pool.handouts import Client, Handout
 from pool.store import PoolStore
 from strategies import offers
 from strategies.context import Context, Pool, is_unlabelled
+from strategies.held_out import marked_offer
 from strategies.identity import client_of
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
@@ -46,7 +47,7 @@ class Select(Strategy):
         refused: HTTPException | None = None
         offer = offers.Offer("none", "none", ())
         try:
-            if pool.count_free():
+            if pool.count_free() or pool.validation_open:
                 offer = self.offer(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
@@ -126,15 +127,25 @@ def block_of(context: Context, offer: offers.Offer, image: str) -> dict[str, Any
     }
 
 
-def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
+def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
+    """What `auto` hands out, then what it hands out when that is used up, and so on."""
     stage = stage_of(context, pool)
+    if pool.wanted:
+        yield marked_offer(pool.wanted, stage, "marked")
+    if pool.validation_open and (stage in ("bridging", "active") or not pool.count_free()):
+        yield marked_offer(pool.validation_open, stage, "validation")
     if stage == "preparing":
-        return offers.provisional_offer(context, pool)
-    if stage == "cold_start":
-        return offers.cold_start_offer(context, pool)
-    if stage == "bridging":
-        return offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
-    return offers.active_offer(context, pool, context.settings.active_alpha)
+        yield offers.provisional_offer(context, pool)
+    elif stage == "cold_start":
+        yield offers.cold_start_offer(context, pool)
+    elif stage == "bridging":
+        yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
+    else:
+        yield offers.active_offer(context, pool, context.settings.active_alpha)
+
+
+def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
+    return next(_orders(context, pool))
 
 
 def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
@@ -142,11 +153,19 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
 
     Raises HTTPException where `auto` would.
     """
-    pool = Pool.of(context, store)
-    if not pool.count_free():
+    pool, picks = Pool.of(context, store), dict[str, dict[str, Any]]()
+    if not pool.count_free() and not pool.validation_open:
         return []
-    offer = _auto(context, pool, {})
-    return [{"image": i, **block_of(context, offer, i)} for i in islice(offer.images, count)]
+    try:
+        for offer in _orders(context, pool):
+            for image in islice(offer.images, count):
+                picks.setdefault(image, {"image": image, **block_of(context, offer, image)})
+            if len(picks) >= count:
+                break
+    except HTTPException:  # of an order that follows
+        if not picks:
+            raise
+    return list(picks.values())[:count]
 
 
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:

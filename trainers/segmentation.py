@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,17 @@ class SegmentationTrain(BasicTrainTask):
     """Trains the bundle's network on all final labels and publishes it as one file, whole or not at all.
 
     :param folder: the pool's state folder; the model is published as `model.pt` in it
+    :param held_out: says which images are never trained on, when a training begins
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, seed: int) -> None:
-        self.bundle, self.folder = bundle, folder
+    def __init__(
+        self,
+        folder: Path,
+        bundle: Bundle,
+        seed: int,
+        held_out: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        self.bundle, self.folder, self._held_out = bundle, folder, held_out
         self._labelled: list[str] = []  # all final labels when the training began
         self._stats: dict[str, Any] = {}
         super().__init__(
@@ -143,9 +150,10 @@ class SegmentationTrain(BasicTrainTask):
 
         Raises RuntimeError when nothing is left to train on.
         """
-        check, pairs = Compose(self._reading()), []
-        self._labelled = sorted(image_id(pair["image"]) for pair in datastore.datalist())
-        for pair in sorted(datastore.datalist(), key=lambda p: p["image"]):
+        check, pairs, held_out = Compose(self._reading()), [], set(self._held_out())
+        listed = [pair for pair in datastore.datalist() if image_id(pair["image"]) not in held_out]
+        self._labelled = sorted(image_id(pair["image"]) for pair in listed)
+        for pair in sorted(listed, key=lambda p: p["image"]):
             try:
                 check({key: pair[key] for key in ("image", "label")})
                 pairs.append({"image": pair["image"], "label": pair["label"]})
@@ -153,7 +161,9 @@ class SegmentationTrain(BasicTrainTask):
                 cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
                 logger.error("Not trained on: %s", cause)
         if not pairs:
-            raise RuntimeError("there is no usable final label to train on; save labels first")
+            raise RuntimeError(
+                "there is no usable final label to train on; save labels first (held-out images do not count)"
+            )
         return pairs
 
     def stats(self) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from strategies.plans import CLUSTER
 from strategies.selectors.registry import METHODS
 
 _NEAREST = 4  # images that are shown beside a pick
+_BY_HAND = {  # hand-outs that no method is behind
+    "marked": "Images that a lead marked to come next",
+    "validation": "Images that are labelled but never trained on, to measure models by",
+}
+_ALONE = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at other images
 _SELECTION = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
 
 
@@ -69,21 +74,28 @@ def _told(context: Context, image: str, entry: Mapping[str, Any]) -> dict[str, A
         return said
     selection = details.get("selection", {})
     rule = rule_of(selection)
+    method = METHODS.get(rule)
     plan = _plan_of(context, details["source"], image, entry["created"])
     return said | {
         "reason": selection.get("reason"),
-        "rule": {"name": rule, "text": METHODS[rule].text, "paper": METHODS[rule].paper},
+        "rule": {
+            "name": rule,
+            "text": method.text if method else _BY_HAND[rule],
+            "paper": method.paper if method else None,
+        },
         "numbers": {k: v for k, v in selection.items() if k not in _SELECTION and v is not None},
         "plan": plan.id if plan else None,
-        "neighbours": _compared(context, image, plan, entry["id"]),
+        "neighbours": [] if rule in _ALONE else _compared(context, image, plan, entry["id"]),
     }
 
 
 def rule_of(selection: Mapping[str, Any]) -> str:
-    """The method of the registry behind a hand-out."""
+    """The method of the registry behind a hand-out, or one of _BY_HAND."""
     role = selection.get("role")
     if named := selection.get("method"):
         return str(named)
+    if role in _BY_HAND:
+        return str(role)
     if role in ("provisional", "random"):
         return "random"
     if role in ("most_uncertain", "combined"):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundle_configs import Bundle
+from infers.metrics import dice_per_image
 from pool.label_writer import color_of
 from pool.state import Layout, Model
 from strategies.context import Context, Pool
@@ -26,7 +27,6 @@ STATES = (
     "held out",
 )
 UNLABELLED, HANDED_OUT, LABELLED_COLD, LABELLED_ACTIVE, SKIPPED, HELD_OUT = range(len(STATES))
-QUALITY = "dice"  # the measure of a model on an image: Dice against its final label
 
 
 def version_of(context: Context, pool: Pool) -> str:
@@ -42,6 +42,7 @@ def version_of(context: Context, pool: Pool) -> str:
         len(layout.images) if layout else 0,
         model,
         state.count_entropies(model) if models else 0,
+        state.count_validations(model) if models else 0,
         context.settings,
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]
@@ -80,7 +81,7 @@ def _columns(context: Context, pool: Pool, bundle: Bundle) -> dict[str, Any]:
         **_flat(points),
         "state": states_of(context, pool, images).tolist(),
         "cluster": _clusters(context, images, points).tolist(),
-        **_numbers(context, model, images),
+        **_numbers(context, model, images, bundle.get("metric")),
         "states": STATES,
         "labels": [{"name": n, "color": color_of(n, i, colors)} for i, n in enumerate(bundle.get("labels"))],
         "model": {"round": model.round, "fingerprint": model.fingerprint} if model else None,
@@ -105,7 +106,7 @@ def _flat(points: np.ndarray) -> dict[str, list[float]]:
 
 
 def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray:
-    """The state of each image as its place in STATES (N,). The later ones below win.
+    """The state of each image as its place in STATES (N,). Of several, the one that is put last below.
 
     A label counts to the cold start or to active selection by the stage in which its image was handed out;
     without a hand-out, by whether the first model was trained on it.
@@ -123,6 +124,7 @@ def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray
     active = [i for i in pool.labelled if stages.get(i, "" if i in first else "active") == "active"]
     put(pool.labelled, LABELLED_COLD)
     put(active, LABELLED_ACTIVE)
+    put(pool.held_out, HELD_OUT)
     return codes
 
 
@@ -140,14 +142,18 @@ def _clusters(context: Context, images: Sequence[str], points: np.ndarray) -> np
     return found
 
 
-def _numbers(context: Context, model: Model | None, images: Sequence[str]) -> dict[str, list[float | None]]:
-    """Entropy (nats) and quality (Dice) of each image by the newest model, None where it says nothing."""
+def _numbers(
+    context: Context, model: Model | None, images: Sequence[str], metric: str
+) -> dict[str, list[float | None]]:
+    """Entropy (nats) and quality of each image by the newest model, None where it says nothing.
+
+    Quality is Dice on held-out images, averaged over classes as `metric` says: only there it is honest.
+    """
     entropies = context.state.entropies(model.fingerprint) if model else {}
-    measured = context.state.measures(model.fingerprint, QUALITY) if model else {}
-    return {
-        "entropy": _column(entropies, images),
-        "quality": _column(measured.get(QUALITY, {}), images),
-    }
+    scores = context.state.validations(model.fingerprint) if model else {}
+    dice = {image: dice_per_image({image: one}, metric) for image, one in scores.items() if one}
+    quality = {image: values[0] for image, values in dice.items() if values}
+    return {"entropy": _column(entropies, images), "quality": _column(quality, images)}
 
 
 def _column(values: Mapping[str, float], images: Sequence[str]) -> list[float | None]:

@@ -16,8 +16,8 @@ import torch
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
-from benchmarks.metrics import METRICS
 from bundle_configs import Bundle
+from infers.metrics import METRICS
 from pool.dicom_seg import read_seg, write_seg
 from pool.labels import same_name
 from server.config import ConfigError, describe, parse

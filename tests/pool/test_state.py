@@ -203,17 +203,19 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State, dat
     again = State(state.folder, migrate=True, url=database)
     assert [m.fingerprint for m in again.models()] == ["m"]
     with again._db.engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("0003",)]
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [
+            (schema.newest_revision(),)
+        ]
 
 
 def test_older_database_is_upgraded(
     state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state.add_model("m", [], {})
-    newer = tmp_path / "newer"
+    newer, newest = tmp_path / "newer", schema.newest_revision()
     shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
     (newer / "migrations" / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '0003'\n"
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '{newest}'\n"
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
     monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))

@@ -11,6 +11,8 @@ const EVENTS: Record<string, string> = {
   label: "Label saved",
   skip: "Skipped",
   unskip: "Skip taken back",
+  mark: "Marked",
+  unmark: "Mark taken back",
   failed: "Could not be read",
 };
 // in this order; others follow by name
@@ -145,7 +147,7 @@ export class ImagePanel {
       return item;
     }
     const why = el("div", { class: "why" }, el("div", {}, one.reason));
-    why.append(el("small", { class: "quiet" }, `Rule ${one.rule.name}: ${one.rule.text} (${one.rule.paper}).`));
+    why.append(el("small", { class: "quiet" }, `Rule ${one.rule.name}: ${one.rule.text}${one.rule.paper ? ` (${one.rule.paper})` : ""}.`));
     item.append(why);
     const plan: [string, string][] = one.plan ? [["plan", `number ${one.plan}`]] : [];
     item.append(facts([...numbersOf(one.numbers ?? {}, NUMBERS), ...plan]));
@@ -174,6 +176,7 @@ function title(one: Happening): string {
     const tag = details.tag ? ` (${details.tag})` : "";
     return details.version ? `Label saved, version ${details.version}${tag}` : `Label saved${tag}`;
   }
+  if (one.event === "mark") return details.kind === "held_out" ? "Held out of training" : "Marked to come next";
   return EVENTS[one.event] ?? one.event.replaceAll("_", " ");
 }
 

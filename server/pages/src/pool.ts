@@ -45,7 +45,7 @@ export interface Happening {
   who: string | null;
   reason: string | null;
   details: Record<string, unknown>;
-  rule?: { name: string; text: string; paper: string };
+  rule?: { name: string; text: string; paper: string | null };
   numbers?: Record<string, unknown>;
   plan?: number | null;
   neighbours?: Neighbour[];

@@ -144,7 +144,7 @@ export class Scatter {
       pointSizeSelected: many ? 1 : 2,
       opacityInactiveMax: 1,
       deselectOnDblClick: false,
-      keyMap: { shift: "lasso", alt: "merge" } as never,
+      actionKeyMap: { lasso: ["shift"], merge: ["alt"], rotate: [], remove: [] } as never,
     });
     plot.subscribe("pointOver", (row) => this.events.hovered(row));
     plot.subscribe("pointOut", () => this.events.hovered(null));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metrics import SIZE, at_size, score_image, summarise
+from infers.metrics import SIZE, at_size, score_image, summarise
 
 EMPTY = np.zeros((SIZE, SIZE), np.uint8)
 DIAGONAL = 256 * 2**0.5

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.data.utils import affine_to_spacing
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from PIL import Image
+
+from pool.labels import read_label
+from pool.volumes import volume_grid
 
 SIZE = 256  # pixels; predictions and references of pictures are compared at this size
 METRICS = ("class_dice", "image_dice")  # what a bundle's `metric` may be
@@ -56,6 +61,20 @@ def score_image(
         "one_empty": one_empty,
         "present": present.tolist(),
     }
+
+
+def score_files(
+    prediction: str | Path, reference: str | Path, image: str | Path, labels: Mapping[str, int]
+) -> dict[str, list[float]]:
+    """`score_image` of two label files of one image, on the grid that this module names.
+
+    Raises LabelError for a label that does not fit the image.
+    """
+    predicted, true = (read_label(path, labels, image) for path in (prediction, reference))
+    if grid := volume_grid(image):
+        return score_image(predicted, true, list(labels.values()), affine_to_spacing(grid[1]).tolist())
+    predicted, true = (at_size(np.ascontiguousarray(label.T)) for label in (predicted, true))
+    return score_image(predicted, true, list(labels.values()))
 
 
 def counted(images: Mapping[str, dict[str, list[float]]], metric: str) -> np.ndarray:

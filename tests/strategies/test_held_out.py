@@ -1,0 +1,121 @@
+"""Images that a lead marked: they come next, or are labelled and never trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pool.handouts import Client
+from pool.marks import HELD_OUT, NEXT
+from strategies.held_out import DRAWN, hold_out, to_hold_out
+from strategies.strategies import all_strategies
+
+LEAD = Client("lead")
+
+
+def with_budget(world: Any, budget: int) -> None:
+    world.context = replace(world.context, settings=replace(world.context.settings, validation_budget=budget))
+    world.strategies = all_strategies(world.context)
+    hold_out(world.context, world.pool)
+
+
+def test_what_a_lead_wants_next_comes_next_in_that_order(world: Any) -> None:
+    world.prepare()
+    wanted = [image for image in reversed(world.images) if image not in world.cold][:2]
+    world.context.state.marks.put(NEXT, wanted, "lead", "bone implants")
+    first = world.ask(client_id="ann")
+    assert first["id"] == wanted[0] and first["selection"]["role"] == "marked"
+    assert first["selection"]["reason"] == "lead marked it to come next (bone implants)."
+    assert world.ask(client_id="bob")["id"] == wanted[1]
+    assert world.ask(client_id="eve")["id"] == world.cold[0]
+    assert world.ask("random", client_id="fred")["selection"]["role"] == "random"
+
+
+def test_a_mark_taken_back_has_no_effect(world: Any) -> None:
+    world.prepare()
+    world.context.state.marks.put(NEXT, world.images, "lead")
+    assert world.context.state.marks.remove(world.images, "lead") == len(world.images)
+    assert world.ask()["id"] == world.cold[0]
+    events = [row["event"] for row in world.context.state.journal.ledger()]
+    assert events.count("mark") == events.count("unmark") == len(world.images)
+
+
+def test_as_many_as_wanted_are_drawn_once(world: Any) -> None:
+    with_budget(world, 3)
+    drawn = [mark for mark in world.context.state.marks.all() if mark.kind == HELD_OUT]
+    assert len(drawn) == 3 and {mark.client for mark in drawn} == {DRAWN}
+    assert to_hold_out(world.context, world.pool) == []
+    order = np.random.default_rng(42).permutation(len(world.images))
+    assert [mark.image for mark in drawn] == [world.images[row] for row in order[:3]]
+
+
+def test_never_more_than_half_of_the_pool_is_drawn(world: Any) -> None:
+    with_budget(world, 100)
+    assert len(world.pool.held_out) == len(world.images) // 2
+
+
+def test_what_somebody_touched_is_not_drawn(world: Any) -> None:
+    world.prepare()
+    world.label(*world.images[:3])
+    leased = world.ask(client_id="ann")["id"]
+    world.context.state.handouts.skip(world.pool.unlabelled[-1], LEAD, "")
+    with_budget(world, 6)
+    assert not world.pool.held_out & {*world.images[:3], leased, world.images[-1]}
+
+
+def test_held_out_images_come_after_the_cold_start_and_are_no_candidates(world: Any) -> None:
+    with_budget(world, 3)
+    world.prepare()
+    held = [mark.image for mark in world.context.state.marks.all()]
+    assert not set(world.cold) & set(held), "they take no part in selection"
+    world.label(*world.cold)
+    assert world.stage == "bridging"
+    for image in held:
+        given = world.ask()
+        assert given["id"] == image and given["selection"]["role"] == "validation"
+        assert given["selection"]["reason"].startswith("Held out for validation (drawn at random, seed 42)")
+        world.label(image)
+    assert world.ask()["selection"]["role"] == "farthest"
+    assert world.pool.labelled == sorted(world.cold), "and models are not trained on them"
+    assert world.pool.count_labelled() == len(world.cold)
+
+
+def test_labels_of_held_out_images_do_not_count_towards_the_cold_start(world: Any) -> None:
+    world.prepare()
+    world.context.state.marks.put(HELD_OUT, world.images[:4], "lead")
+    world.label(*world.images[:4])
+    assert world.stage == "cold_start" and world.pool.count_labelled() == 0
+
+
+def test_active_picks_none_of_them_either(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    held = world.pool.unlabelled[-3:]  # the most uncertain
+    world.context.state.marks.put(HELD_OUT, held, "lead")
+    world.train("m1")
+    plan = world.context.active_plan(0.3)[1]
+    assert not {pick["image"] for pick in plan.picks} & set(held)
+    world.label(*held)
+    assert world.ask("active")["id"] not in held
+
+
+def test_a_pool_is_done_only_when_they_are_labelled_too(world: Any) -> None:
+    world.prepare()
+    held = world.images[5]
+    world.context.state.marks.put(HELD_OUT, [held], "lead")
+    world.label(*(image for image in world.images if image != held))
+    assert world.stage != "done" and world.ask()["id"] == held
+    world.label(held)
+    assert world.stage == "done" and world.ask() == {}
+    assert world.pool.count_free() == world.pool.count_unlabelled() == 0
+
+
+def test_a_skipped_one_is_handed_out_to_nobody(world: Any) -> None:
+    world.prepare()
+    held = world.images[5]
+    world.context.state.marks.put(HELD_OUT, [held], "lead")
+    world.context.state.handouts.skip_all([held], LEAD, "no chest")
+    world.label(*(image for image in world.images if image != held))
+    assert world.stage == "done" and world.ask() == {}
