@@ -34,6 +34,8 @@ const LEAST = new Set(["model", "encoder", "projection", "seed", "provisional", 
 export interface Shown {
   image: string;
   facts: [string, string][];
+  /** why it is in the plan, "" when it is not */
+  reason: string;
   labels: Label[];
   hasModel: boolean;
   model: string;
@@ -60,7 +62,8 @@ export class ImagePanel {
     const heading = el("h2", { tabindex: -1 }, shown.image);
     const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
     const overlay = el("fieldset", { class: "overlays" }, el("legend", { class: "unseen" }, "Draw over the image"));
-    this.panel.replaceChildren(heading, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), past);
+    const planned = shown.reason ? el("div", { class: "why", id: "planned" }, shown.reason) : "";
+    this.panel.replaceChildren(heading, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
     void this.draw(stage, shown);
     let history: History;
     try {
@@ -161,7 +164,7 @@ export class ImagePanel {
     const buttons = neighbours.map((one) => {
       const far = one.share === undefined ? number(one.distance, 2) : `${number(one.share, 2)} of the width`;
       const button = el("button", { type: "button", title: `${one.image}: ${one.kind}`, "data-image": one.image });
-      button.append(thumbnail(one.image), one.image, el("br"), `${one.kind}, ${far}`);
+      button.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), `${one.kind}, ${far}`));
       button.addEventListener("click", () => this.opened(one.image));
       return button;
     });

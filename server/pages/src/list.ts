@@ -65,7 +65,8 @@ export class ListPanel {
     if (this.order.value === "near" && !this.box.contains(document.activeElement)) this.draw();
   }
 
-  private draw(): void {
+  /** Draw it anew, if it is in view. */
+  draw(): void {
     const { pool, colours } = this;
     if (!pool || !colours || byId("panel-list").hidden) return;
     const word = this.find.value.trim().toLowerCase();

@@ -26,7 +26,7 @@ class MapPage {
 
   private readonly canvas = byId<HTMLCanvasElement>("canvas");
   private readonly hover = new Hover();
-  private readonly tabs = new Tabs(["plan", "list", "image"], () => this.list?.setHere(this.here));
+  private readonly tabs = new Tabs(["plan", "list", "image"], () => this.list.draw());
   private readonly scatter = new Scatter(this.canvas, document.querySelector("#marks") as SVGSVGElement, {
     hovered: (row) => this.hovered(row),
     clicked: (row, shift) => (shift ? this.toggle(row) : this.open(row)),
@@ -174,7 +174,10 @@ class MapPage {
   private show(row: number): void {
     const { ids, labels, model } = this.pool!;
     const name = model ? `Model of round ${model.round}` : "";
-    void this.image.open({ image: ids[row], facts: this.facts(row), labels, hasModel: !!model, model: name });
+    const facts = this.facts(row);
+    const { rank, reason } = this.plan.why(ids[row]);
+    if (rank) facts.push(["plan", `number ${rank} of the next`]);
+    void this.image.open({ image: ids[row], facts, reason, labels, hasModel: !!model, model: name });
   }
 
   private goTo(row: number): void {

@@ -35,6 +35,7 @@ interface Events {
 
 export class PlanPanel {
   images: string[] = [];
+  private reasons: string[] = [];
   private readonly list = el("ol", { class: "picks", "aria-label": "Next images, in order" });
   private readonly about = el("p", { class: "quiet" });
   private readonly other = el("div", { id: "preview", hidden: true });
@@ -57,10 +58,17 @@ export class PlanPanel {
     this.back.addEventListener("click", () => this.stop());
   }
 
+  /** Where an image stands in the plan (1 and up, 0: nowhere), and why. */
+  why(image: string): { rank: number; reason: string } {
+    const at = this.images.indexOf(image);
+    return { rank: at + 1, reason: this.reasons[at] ?? "" };
+  }
+
   /** Read the plan anew, and what is previewed. */
   async refresh(): Promise<void> {
     const plan = await get<Plan>(query("plan", { count: COUNT }));
     this.images = plan.picks.map((pick) => pick.image);
+    this.reasons = plan.picks.map((pick) => pick.reason ?? "");
     this.about.textContent = plan.note ?? STAGES[plan.stage] ?? "";
     this.fill(this.list, plan.picks, []);
     this.events.picked(this.images);

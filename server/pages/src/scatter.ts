@@ -144,7 +144,7 @@ export class Scatter {
       pointSizeSelected: many ? 1 : 2,
       opacityInactiveMax: 1,
       deselectOnDblClick: false,
-      actionKeyMap: { lasso: ["shift"], merge: ["alt"], rotate: [], remove: [] } as never,
+      ...{ actionKeyMap: { lasso: "shift" } }, // its types do not know it yet
     });
     plot.subscribe("pointOver", (row) => this.events.hovered(row));
     plot.subscribe("pointOut", () => this.events.hovered(null));
