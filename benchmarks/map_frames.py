@@ -145,7 +145,10 @@ def main(
         server.wait(600)
         data = ask(server.url)
         rows = measure(server.url, (1280, 800)) + measure(server.url, (1920, 1080))
-    lines = ["| window | movement | coloured by | frames/s | median ms | p95 ms |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| window | movement | coloured by | frames/s | median ms | p95 ms |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {r['window']} | {r['movement']} | {r['colour']} | {r['per_second']:.0f} | {r['median_ms']:.0f} | "
         f"{r['p95_ms']:.0f} |"

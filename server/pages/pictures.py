@@ -76,7 +76,10 @@ class Pictures:
     def _label(self, image: str) -> str:
         if not self._store.is_labelled(image):
             raise HTTPException(404, f"image {image!r} has no final label")
-        return self._store.get_label_uri(image, "final")
+        try:
+            return self._store.get_label_uri(image, "final")
+        except LabelError as error:  # of a SEG that cannot be used
+            raise HTTPException(422, str(error)) from error
 
     def _made(self, key: Any, make: Any) -> bytes:
         with self._lock:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
@@ -38,11 +38,14 @@ def shell(prefix: str) -> APIRouter:
     routes = APIRouter(prefix=prefix, include_in_schema=False)
     files = {path.name: path for path in _STATIC.iterdir() if path.suffix != ".html"}
 
-    def page(name: str) -> FileResponse:
-        return FileResponse(_STATIC / name, headers=_SHELL)
+    def page(name: str) -> HTMLResponse:
+        text = (_STATIC / name).read_text(encoding="utf-8")
+        if settings.MONAI_LABEL_AUTH_ENABLE:  # then scripts ask for name and password first
+            text = text.replace("<body>", "<body data-sign-in>")
+        return HTMLResponse(text, headers=_SHELL)
 
     for path, name in _PAGES.items():
-        routes.add_api_route(f"/{path}", lambda name=name: page(name))
+        routes.add_api_route(f"/{path}", partial(page, name))
 
     @routes.get("/static/{name}")
     def static(name: str) -> FileResponse:

@@ -12,6 +12,8 @@ export class Refused extends Error {
 
 /** Ask; `path` is relative to /selection/. Signs in and asks again on 401. Raises Refused. */
 export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  // the server says so in the page where authentication is on
+  if ("signIn" in document.body.dataset && !sessionStorage.getItem(TOKEN)) await signIn("");
   for (;;) {
     const token = sessionStorage.getItem(TOKEN);
     const headers = new Headers(init.headers);
