@@ -1,6 +1,7 @@
 // The points on the map (regl-scatterplot, WebGL), and marks above them (SVG).
 
 import createScatterplot from "regl-scatterplot";
+import { directRenderer } from "./renderer";
 import type { Colouring, PoolMap } from "./pool";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -31,6 +32,7 @@ export class Scatter {
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
+    private readonly points: HTMLCanvasElement,
     private readonly svg: SVGSVGElement,
     private readonly events: Events,
   ) {
@@ -132,7 +134,8 @@ export class Scatter {
 
   private create(many: boolean): NonNullable<typeof this.plot> {
     const plot = createScatterplot({
-      canvas: this.canvas,
+      canvas: this.canvas, // takes the mouse; the points are below it
+      renderer: directRenderer(this.points),
       width: "auto",
       height: "auto",
       backgroundColor: "#ffffff",
