@@ -27,7 +27,7 @@ class MapPage {
   private readonly canvas = byId<HTMLCanvasElement>("canvas");
   private readonly hover = new Hover();
   private readonly tabs = new Tabs(["plan", "list", "image"], () => this.list.draw());
-  private readonly scatter = new Scatter(this.canvas, byId("points"), document.querySelector("#marks") as SVGSVGElement, {
+  private readonly scatter = new Scatter(this.canvas, document.querySelector("#marks") as SVGSVGElement, {
     hovered: (row) => this.hovered(row),
     clicked: (row, shift) => (shift ? this.toggle(row) : this.open(row)),
     lassoed: (rows, add) => this.choose([...(add ? this.marked : []), ...rows]),

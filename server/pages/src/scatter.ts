@@ -1,7 +1,7 @@
 // The points on the map (regl-scatterplot, WebGL), and marks above them (SVG).
 
 import createScatterplot from "regl-scatterplot";
-import { directRenderer } from "./renderer";
+import { directRenderer, Movement } from "./renderer";
 import type { Colouring, PoolMap } from "./pool";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -28,11 +28,11 @@ export class Scatter {
   private index: ArrayBuffer | undefined;
   private queue: Promise<unknown> = Promise.resolve();
   private lassoing = false;
+  private readonly movement = new Movement(() => this.plot?.redraw());
   private shift = false;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
-    private readonly points: HTMLCanvasElement,
     private readonly svg: SVGSVGElement,
     private readonly events: Events,
   ) {
@@ -56,6 +56,7 @@ export class Scatter {
       });
       const points = { x: this.x, y: this.y, valueA: Float32Array.from(colours.groups) };
       await plot.draw(points, { zDataType: "categorical", spatialIndex: this.index });
+      if (!this.index) await plot.set({ pointOrder: shuffled(pool.ids.length) });
       this.index = plot.get("spatialIndex");
       if (shown) await plot.filter(shown);
       if (first) await this.fit(false);
@@ -134,8 +135,8 @@ export class Scatter {
 
   private create(many: boolean): NonNullable<typeof this.plot> {
     const plot = createScatterplot({
-      canvas: this.canvas, // takes the mouse; the points are below it
-      renderer: directRenderer(this.points),
+      canvas: this.canvas,
+      renderer: directRenderer(this.canvas, this.movement),
       width: "auto",
       height: "auto",
       backgroundColor: "#ffffff",
@@ -158,7 +159,10 @@ export class Scatter {
       else if (points.length) this.events.clicked(points[points.length - 1], this.shift);
     });
     plot.subscribe("deselect", () => this.events.cleared());
-    plot.subscribe("view", () => this.drawMarks());
+    plot.subscribe("view", () => {
+      this.movement.moved();
+      this.drawMarks();
+    });
     return plot;
   }
 
@@ -210,8 +214,20 @@ function caption(text: string, shape: string, [x, y]: [number, number], radius: 
   return made;
 }
 
+/** 0 to count - 1 in a random order, the same each time: no group of images lies on top of the others. */
+function shuffled(count: number): number[] {
+  const rows = Array.from({ length: count }, (_, row) => row);
+  let seed = 1;
+  for (let at = count - 1; at > 0; at--) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; // a linear congruential generator
+    const other = Math.floor((seed / 2 ** 32) * (at + 1));
+    [rows[at], rows[other]] = [rows[other], rows[at]];
+  }
+  return rows;
+}
+
 function pointSize(count: number): number {
-  return count > MANY ? 3 : Math.max(4, Math.min(11, 60 / Math.cbrt(count)));
+  return count > MANY ? 2 : Math.max(4, Math.min(11, 60 / Math.cbrt(count)));
 }
 
 function ends(values: number[]): [number, number] {
