@@ -29,6 +29,10 @@ class Bundle:
         self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
         self._parser.update(self.values)
 
+    def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:
+        """Made again from its files in another process: the parser holds modules, which do not pickle."""
+        return Bundle, (self.name, self.values)
+
     def get(self, key: str) -> Any:
         """The parsed value or object under a key."""
         return self._parser.get_parsed_content(key)

@@ -177,6 +177,13 @@ class Handouts:
         table, now = schema.handouts.c, self.now()
         return [row.image for row in self._db.read(_open(table.image, table.expires)) if row.expires > now]
 
+    def durations(self) -> list[tuple[str, float]]:
+        """Who had an image for how many seconds until its label came, oldest first."""
+        table = schema.handouts.c
+        seconds = (table.ended - table.created).label("seconds")
+        query = sa.select(table.client, seconds).where(table.outcome == "labelled").order_by(table.id)
+        return [(row.client, float(row.seconds)) for row in self._db.read(query)]
+
     def skipped(self) -> dict[str, str]:
         """Skipped images with the reason."""
         return {row.image: row.reason for row in self._db.read(sa.select(schema.skips))}

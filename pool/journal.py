@@ -75,6 +75,14 @@ class Journal:
         rows = self._db.read(sa.select(schema.ledger).order_by(schema.ledger.c.id))
         return [dict(row._mapping) for row in rows]
 
+    def labels(self) -> list[tuple[str, str, float]]:
+        """Every final label that was kept: image, whose it is, and when; oldest first."""
+        table = schema.ledger.c
+        details = [table.details[name].as_string().label(name) for name in ("client", "tag")]
+        query = sa.select(table.image, table.created, *details).where(table.event == "label")
+        rows = self._db.read(query.order_by(table.id))  # with a tag it is no final one
+        return [(row.image, row.client or "anonymous", row.created) for row in rows if row.tag is None]
+
     def progress(self) -> dict[str, Any] | None:
         """What refresh is doing: step, done, total, started, updated, error; None before its first run."""
         rows = self._db.read(sa.select(schema.progress))

@@ -48,12 +48,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Model:
-    """A published model: sha256 of its file, its round, the images it was trained on."""
+    """A published model: sha256 of its file, its round, the images it was trained on, and when it came."""
 
     fingerprint: str
     round: int
     labelled: list[str]
     details: dict[str, Any]
+    created: float
 
 
 class State:
@@ -199,7 +200,7 @@ class State:
 
     def _read_model(self, fingerprint: str, number: int) -> Model:
         row = self._db.read(sa.select(schema.models).where(schema.models.c.fingerprint == fingerprint))[0]
-        return Model(fingerprint, number, row.labelled, row.details)
+        return Model(fingerprint, number, row.labelled, row.details, row.created)
 
     def count_entropies(self, model: str) -> int:
         """Number of images that this model has scored."""

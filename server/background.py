@@ -147,8 +147,13 @@ class Background(threading.Thread):
 
 
 def end_with_parent() -> None:
-    """End this child process within a second of its server's death; its work resumes with the next server."""
-    server = int(os.environ.get(_SERVER, os.getppid()))
+    """End this child process within a second of its server's death; its work resumes with the next server.
+
+    A process that no server started, such as a command of `server.cli`, is nobody's child.
+    """
+    if _SERVER not in os.environ:
+        return
+    server = int(os.environ[_SERVER])
 
     def watch() -> None:
         while os.getppid() == server:

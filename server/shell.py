@@ -263,6 +263,17 @@ class Shell:
         with self.database_errors():
             return super().next_sample(request)  # type: ignore[misc]
 
+    def training_stats(self) -> dict[str, Any]:
+        """MONAI Label's statistics of the newest training; {} before the first."""
+        return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
+
+    def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
+        """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
+        strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
+        self._known("strategy", strategy, strategies)
+        with self.database_errors():
+            return strategies[strategy].preview(self.datastore(), count)
+
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
         image = request.get("image")

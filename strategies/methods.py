@@ -162,6 +162,7 @@ def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
         budget,
         labelled=[row for row, image in enumerate(images) if image in labelled],
         candidates=[row for row, image in enumerate(images) if image not in pool.skipped],
+        groups=pool.group_rows(images),
         seed=context.settings.seed + number,
         **values,
         **more,

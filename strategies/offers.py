@@ -16,7 +16,9 @@ from pool.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, Pool, plain
 from strategies.methods import NotReadyError, newest_plan, source_key
-from strategies.plans import active_plan_due, make_active_plan, planned_alphas, unscored
+from strategies.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.selectors.availability import Availability
+from strategies.selectors.checks import check_rows
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
 
@@ -46,15 +48,17 @@ class Offer:
 
 
 @lru_cache(maxsize=2)
-def _random_order(count: int, seed: int) -> list[int]:
+def _random_order(count: int, seed: int, groups: tuple[str, ...] | None) -> list[int]:
     """All rows of a pool in the seed's order; kept, since a large pool takes a while."""
-    return selectors.random(np.zeros((count, 1)), count, seed=seed).picks.tolist()
+    return selectors.random(np.zeros((count, 1)), count, groups=groups, seed=seed).picks.tolist()
 
 
 def random_offer(context: Context, pool: Pool, stage: str) -> Offer:
     """All free images in the seed's random order."""
     seed, images = context.settings.seed, pool.images
-    order = (images[row] for row in _random_order(len(images), seed))
+    groups = pool.group_rows(images)
+    rows = _random_order(len(images), seed, None if groups is None else tuple(groups))
+    order = (images[row] for row in rows)
     return Offer(
         f"random|{seed}",
         stage,
@@ -127,12 +131,13 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     if np.isinf(reach).all():  # nothing to be far from yet
         known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
         rows = _free_rows(layout, rows, pool)
-        order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows).picks
+        groups = pool.group_rows(layout.images)
+        order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows, groups=groups).picks
         reach = np.zeros(len(reach))
     else:
-        order = _free_rows(layout, _largest_first(free, rows), pool)
+        order = _free_rows(layout, _best_first(context, pool, layout, free, rows), pool)
         if not len(order):  # those have all left the pool; looking at every row takes longer
-            order = _largest_first(free, _free_rows(layout, rows, pool))
+            order = _best_first(context, pool, layout, free, _free_rows(layout, rows, pool))
     if not len(order):
         return provisional_offer(context, pool)
     images = [layout.images[row] for row in order]
@@ -144,6 +149,22 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
 def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
     """Those of the rows whose image may be handed out; images that left the pool are still on the map."""
     return rows[[pool.is_free(layout.images[row]) for row in rows]]
+
+
+def _best_first(
+    context: Context, pool: Pool, layout: Layout, values: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """`_largest_first` of the rows whose group has its turn, then of the others. What is in somebody's hands,
+    or was labelled since the newest model was trained, has had its turn."""
+    groups = pool.group_rows(layout.images)
+    if groups is None:
+        return _largest_first(values, rows)
+    models = context.state.models()
+    known = set(models[0].labelled) if models else set()
+    given = rows_of(layout, {*pool.labelled, *pool.leased} - known)
+    who = check_rows(len(groups), candidates=rows, groups=groups)
+    now = Availability(who, rows, np.array(given, dtype=int)).now
+    return np.concatenate([_largest_first(values, rows[now]), _largest_first(values, rows[~now])])
 
 
 def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -51,7 +51,10 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
     found = selectors.cluster_by_silhouette(points, settings.cold_start_budget, settings.seed)
     null = selectors.silhouette_null(points, settings.cold_start_budget, settings.seed)
     best = found.silhouettes.get(found.k, float("nan"))
-    chosen = selectors.cold_start(points, found.labels, settings.cold_start_budget)
+    images = [layout.images[row] for row in rows]
+    chosen = selectors.cold_start(
+        points, found.labels, settings.cold_start_budget, groups=pool.group_rows(images)
+    )
     details = {
         "seed": settings.seed,
         "k": found.k,
@@ -73,7 +76,7 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
             layout.id,
             None,
             len(rows),
-            picks_of([layout.images[row] for row in rows], chosen),
+            picks_of(images, chosen),
             details,
         )
     )
@@ -186,6 +189,7 @@ def pick_active(
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
         candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
+        groups=pool.group_rows(images),
     )
     return Picked(images, chosen, start, selectors.diameter(layout.points[unlabelled]))
 

@@ -37,8 +37,9 @@ class Settings:
     encoder: str = key(
         "descriptor",
         "what turns an image into features: descriptor (needs no weights), "
-        "radimagenet, transformers:<folder of a published model>, or in an app with pretraining csal3d, "
-        "which is pretrained on the pool itself",
+        "radimagenet, transformers:<folder of a published model>, timm:<folder>, "
+        "torchxrayvision:<file>, or in an app with pretraining csal3d, which is pretrained on "
+        "the pool itself",
     )
     encoder_weights: str = key("", "weights file of the radimagenet encoder")
     projection: str = key("tsne", "the map that selection happens on", choices=("tsne", "pca", "none"))

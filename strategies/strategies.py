@@ -67,6 +67,14 @@ class Select(Strategy):
             self._have_here(given, datastore)
         return self._answer(given) if given else self._nothing_left(datastore)
 
+    def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
+        """What would be handed out next, best first, as answers; nothing is leased. Raises HTTPException."""
+        pool = Pool.of(self.context, store)
+        if not pool.count_free() and not pool.validation_open:
+            return []
+        offer = self.offer(self.context, pool, {})
+        return [{"id": i, "selection": self._block(offer, i)} for i in islice(offer.images, count)]
+
     def _have_here(self, given: Handout, store: PoolStore) -> None:
         """Have the image's file here, or take the hand-out back: it reached nobody. Raises HTTPException."""
         try:

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import platform
+import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,15 @@ import torch
 from filelock import FileLock, Timeout
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset, DataLoader, DistributedSampler
 from monai.handlers import StatsHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
 from monai.inferers import Inferer
 from monai.transforms import Activationsd, AsDiscreted, Compose
 from monai.utils import set_determinism
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.basic_train import BasicTrainTask, Context
+from torch.multiprocessing.spawn import ProcessException
+from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
 from pool.images import ImageError, image_id
@@ -37,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 class SegmentationTrain(BasicTrainTask):
     """Trains the bundle's network on all final labels and publishes it as one file, whole or not at all.
+
+    With `multi_gpu` in the request MONAI Label starts a process (a rank) for each GPU. They average their
+    gradients; each takes its share of the images, and the first one (rank 0) writes.
 
     :param folder: the pool's state folder; the model is published as `model.pt` in it
     :param held_out: says which images are never trained on, when a training begins
@@ -75,6 +82,22 @@ class SegmentationTrain(BasicTrainTask):
 
     def network(self, context: Context) -> torch.nn.Module:
         return self.bundle.new("network_def")
+
+    def _create_network_and_optimizer(
+        self, context: Context
+    ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        """The same first weights in all processes; after them each has chances of its own, as for dropout."""
+        if context.multi_gpu and context.device.type == "cpu":
+            context.network = self.network(context)
+            network, optimizer = DistributedDataParallel(context.network), self.optimizer(context)
+        else:
+            network, optimizer = super()._create_network_and_optimizer(context)
+        if context.multi_gpu:
+            torch.manual_seed(self._seed_of_rank(context))
+        return network, optimizer
+
+    def _seed_of_rank(self, context: Context) -> int:
+        return int(context.request["seed"]) + context.local_rank
 
     def optimizer(self, context: Context) -> torch.optim.Optimizer:
         return self.bundle.new("optimizer")(params=context.network.parameters())
@@ -124,10 +147,15 @@ class SegmentationTrain(BasicTrainTask):
     ) -> DataLoader:
         """Shuffled by a generator of its own, so that dropout cannot change the order of the images.
 
-        MONAI's loader draws the seed of random transforms from it too.
+        MONAI's loader draws the seed of random transforms from it too. Of several processes each trains on
+        its share of an order that they have in common, the last shares filled up with images of others; for
+        validation all see all images, so that none counts twice.
         """
-        generator = torch.Generator().manual_seed(int(context.request["seed"]))
-        return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
+        generator = torch.Generator().manual_seed(self._seed_of_rank(context))
+        if not (context.multi_gpu and shuffle):
+            return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
+        sampler = DistributedSampler(dataset, seed=int(context.request["seed"]))
+        return DataLoader(dataset, batch_size=batch_size, sampler=sampler, generator=generator)
 
     def train_additional_metrics(self, context: Context) -> dict[str, Average]:
         return {"train_loss": Average(output_transform=from_engine(["loss"], first=True))}
@@ -135,10 +163,9 @@ class SegmentationTrain(BasicTrainTask):
     def train_handlers(self, context: Context) -> list[Any]:
         """Loss and Dice once per epoch, in the log and as TensorBoard events."""
         quiet: dict[str, Any] = {"iteration_log": False, "output_transform": lambda output: None}
-        handlers: list[Any] = [
-            StatsHandler(**quiet),
-            TensorBoardStatsHandler(log_dir=context.events_dir, **quiet),
-        ]
+        handlers: list[Any] = []
+        if context.local_rank == 0:
+            handlers = [StatsHandler(**quiet), TensorBoardStatsHandler(log_dir=context.events_dir, **quiet)]
         if context.evaluator:
             handlers.append(
                 ValidationHandler(self._val_interval, validator=context.evaluator, epoch_level=True)
@@ -180,29 +207,57 @@ class SegmentationTrain(BasicTrainTask):
     # running ------------------------------------------------------------------------------------------
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train and publish. Raises RuntimeError when another training of this pool runs."""
+        """Train and publish.
+
+        Raises RuntimeError when another training of this pool runs, or one of several processes failed.
+        """
         try:
-            with FileLock(self.folder / "training.lock", timeout=0):
+            with FileLock(self.folder / "training.lock", timeout=0), tempfile.TemporaryDirectory() as meeting:
+                request = {**request, "distributed_url": f"file://{meeting}/ranks"}  # a port may be taken
                 return super().__call__(request, datastore)
         except Timeout:
             raise RuntimeError("another training of this pool is running; wait for it or stop it") from None
+        except ProcessException as error:
+            raise RuntimeError(
+                f"one of the training's processes failed, all were ended; the last model stays: {error}"
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For the processes of a training: `pre_process` has run, and a database does not travel."""
+        return {**self.__dict__, "_held_out": frozenset}
 
     def train(
         self, rank: int, world_size: int, request: dict[str, Any], datalist: list[dict[str, Any]]
     ) -> dict[str, Any]:
         set_determinism(int(request["seed"]))
-        return super().train(rank, world_size, request, datalist)
+        if request["device"] == "cpu":
+            request = {**request, "distributed_backend": "gloo"}  # unless set it is nccl, for GPUs only
+        result = super().train(rank, world_size, request, datalist)
+        if request["multi_gpu"]:
+            # threads of gloo outlive its process group, and now and then abort a process while Python ends,
+            # which would make a failure of a training that is done
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        return result
+
+    def _device(self, context: Context) -> torch.device:
+        if context.multi_gpu and context.request["device"] == "cpu":
+            return torch.device("cpu")
+        return super()._device(context)
 
     def finalize(self, context: Context) -> None:
         super().finalize(context)
-        context.trainer.add_event_handler(Events.COMPLETED, self._publish, context)
+        if context.local_rank == 0:
+            context.trainer.add_event_handler(Events.COMPLETED, self._publish, context)
 
     def _publish(self, engine: Engine, context: Context) -> None:
         """Write `model.pt`: weights, configuration, labels used, seed, metrics and versions in one file.
 
         Raises RuntimeError when the training diverged; the earlier model stays.
         """
-        weights = context.network.state_dict()
+        parallel = isinstance(context.network, DistributedDataParallel)
+        weights = (context.network.module if parallel else context.network).state_dict()
         if not all(torch.isfinite(value).all() for value in weights.values()):
             raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
         metrics = {name: float(value) for name, value in engine.state.metrics.items()}
@@ -216,6 +271,7 @@ class SegmentationTrain(BasicTrainTask):
             "images": [image_id(pair["image"]) for pair in context.train_datalist],
             "labelled": self._labelled,
             "metrics": metrics,
+            "world_size": context.world_size if context.multi_gpu else 1,
             "threads": torch.get_num_threads(),
             "device": str(context.device),
             "versions": {

@@ -11,7 +11,15 @@ from infers.encoders.base import Encoder
 from infers.encoders.plugins import make_plugin, plugin_names
 
 CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d.py), not single images
-NAMES = ("descriptor", "radimagenet", "transformers:<folder>", CSAL3D)
+NAMES = (
+    "descriptor",
+    "radimagenet",
+    "transformers:<folder>",
+    "timm:<folder>",
+    "torchxrayvision:<file>",
+    CSAL3D,
+)
+_PATHS = ("transformers", "timm", "torchxrayvision")  # kinds that name a path after a colon
 
 
 def make_encoder(name: str, weights: str | None = None) -> Encoder:
@@ -19,7 +27,8 @@ def make_encoder(name: str, weights: str | None = None) -> Encoder:
 
     Args:
         name: `descriptor`; `radimagenet`; `transformers:<folder>`, a folder that
-            `transformers.AutoModel.from_pretrained` loads; or an entry point of an installed package.
+            `transformers.AutoModel.from_pretrained` loads; `timm:<folder>`; `torchxrayvision:<file>`; or an
+            entry point of an installed package.
         weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`); an
             entry point gets it as it is; the others take none.
 
@@ -38,6 +47,14 @@ def make_encoder(name: str, weights: str | None = None) -> Encoder:
         return RadImageNet(path)
     if kind == "plugin":
         return make_plugin(name, weights)
+    if kind == "timm":
+        from infers.encoders.timm_folder import TimmFolder
+
+        return TimmFolder(path)
+    if kind == "torchxrayvision":
+        from infers.encoders.xrayvision import XRayVision
+
+        return XRayVision(path)
     from infers.encoders.huggingface import Transformers
 
     return Transformers(path)
@@ -48,7 +65,8 @@ def check_encoder(name: str, weights: str | None = None) -> str:
 
     Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
     transformers is not imported, RadImageNet's keys are compared only. CSAL3D is accepted; its weights come
-    from a training of the pool. An encoder of another package is made, since only it knows its key.
+    from a training of the pool. An encoder of another package is made, since only it knows its key; timm and
+    torchxrayvision are imported, since that is what fails.
     """
     if name == CSAL3D and not weights:
         return CSAL3D
@@ -62,6 +80,14 @@ def check_encoder(name: str, weights: str | None = None) -> str:
 
         check_folder(path)
         return key_of_folder(path)
+    if kind == "timm":
+        from infers.encoders.timm_folder import key_of_timm
+
+        return key_of_timm(path)
+    if kind == "torchxrayvision":
+        from infers.encoders.xrayvision import key_of_xrayvision
+
+        return key_of_xrayvision(path)
     if kind == "plugin":
         return make_plugin(name, weights).key
     from infers.encoders.descriptor import Descriptor
@@ -80,7 +106,7 @@ def _parse(name: str, weights: str | None) -> tuple[str, Path]:
                 "get one by make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
             )
         return kind, Path(weights).expanduser()
-    known = name == "descriptor" or (kind == "transformers" and folder)
+    known = name == "descriptor" or (kind in _PATHS and folder)
     if not known and name in plugin_names():
         return "plugin", Path()
     if not known:

@@ -31,14 +31,14 @@ def check_folder(folder: Path) -> None:
         )
     read_settings(folder, "preprocessor_config.json")
     for file in weight_files(folder):
-        if not _is_whole(file):
+        if not is_whole(file):
             raise ValueError(
                 f"{file} ({file.stat().st_size:,} bytes) is damaged or half a download; "
                 f"delete it, then {_ASK}"
             )
 
 
-def _is_whole(file: Path) -> bool:
+def is_whole(file: Path) -> bool:
     """Whether a file of weights ends where its own header says; catches half downloads and error pages."""
     size = file.stat().st_size
     with file.open("rb") as stream:

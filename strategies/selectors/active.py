@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_alpha,
@@ -32,6 +34,7 @@ def active(
     *,
     picked: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
 ) -> Selection:
     """Entropy combined with distance on the map.
 
@@ -51,19 +54,23 @@ def active(
         alpha: weight of the distance, in [0, 1].
         labelled: rows that had a label when the round began; never picked.
         picked: unlabelled rows picked earlier in this round. They count for the normalisation and the
-            distance, and with any of them there is no first pick by entropy alone: the greedy goes on.
+            distance and for their groups, and with any of them there is no first pick by entropy alone: the
+            greedy goes on.
         candidates: rows that may be picked; default all unlabelled rows.
+        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
+            untouched (`availability`).
 
     Returns:
         Evidence: `score` at the time of the pick, `entropy` (H), `raw_entropy`, `distance` (D) and `role`
         ("most_uncertain" for the first pick, then "combined").
 
     Raises:
-        ValueError: alpha, points or entropy out of range (see `checks`), row numbers that do not exist.
+        ValueError: alpha, points, entropy or groups out of range (see `checks`), row numbers that do not
+            exist.
     """
     array = check_points(points)
     weight = check_alpha(alpha)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     earlier = row_numbers(picked, len(array), "picked")
     open_rows = np.setdiff1d(rows.candidates, earlier, assume_unique=True)
     raw = check_entropy(entropy, rows.unlabelled, len(array))
@@ -73,7 +80,8 @@ def active(
     nearest = nearest_distance(open_points, array[np.union1d(rows.labelled, earlier)])
     spread = diameter(array[rows.unlabelled]) + EPS
     first = raw[open_rows] if len(earlier) == 0 else None
-    order, score, reach = _greedy(open_points, first, normalised, nearest, spread, weight, count)
+    available = Availability(rows, open_rows, earlier)
+    order, score, reach = _greedy(open_points, first, normalised, nearest, spread, weight, count, available)
     picks = open_rows[order]
     most_uncertain = (np.arange(count) == 0) & (len(earlier) == 0)
     role = np.where(most_uncertain, "most_uncertain", "combined")
@@ -103,6 +111,7 @@ def _greedy(
     spread: float,
     alpha: float,
     count: int,
+    available: Availability,
 ) -> tuple[IntArray, FloatArray, FloatArray]:
     """`count` positions in `points` (n, D) in the order taken, their scores and their normalised distances.
 
@@ -112,7 +121,6 @@ def _greedy(
     """
     picks = np.zeros(count, dtype=np.int64)
     scores, reaches = np.zeros(count), np.zeros(count)
-    taken = np.zeros(len(points), dtype=bool)
     for step in range(count):
         # inf: nothing is labelled or picked yet
         reach = np.where(np.isinf(nearest), 0.0, nearest / spread)
@@ -120,8 +128,8 @@ def _greedy(
         if step == 0 and raw is not None:
             at = int(np.argmax(raw))
         else:
-            at = int(np.argmax(np.where(taken, -np.inf, score)))
+            at = int(np.argmax(np.where(available.now, score, -np.inf)))
         picks[step], scores[step], reaches[step] = at, score[at], reach[at]
-        taken[at] = True
+        available.take(at)
         np.minimum(nearest, distances(points, points[at]), out=nearest)
     return picks, scores, reaches

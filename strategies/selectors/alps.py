@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.checks import Groups, RowNumbers, check_budget, check_points, check_rows
 from strategies.selectors.distances import distances
 from strategies.selectors.selection import Selection
 from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
@@ -17,6 +17,7 @@ def alps(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -28,24 +29,24 @@ def alps(
     lowest label, then to the lowest row. With fewer clusters than picks, each gives another in turn.
 
     Args:
-        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
 
     Returns:
         Evidence: `role` ("centre", or "runner-up"), `cluster`, `cluster_size` and `distance` to the
         centre.
 
     Raises:
-        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
-    groups = cluster_rows(array, rows, budget, seed, labels)
-    clusters = largest_first(groups, rows.unlabelled) if count else []
+    cluster_of = cluster_rows(array, rows, budget, seed, labels)
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     reach = np.zeros(len(array))
     for members in clusters:
         reach[members] = distances(array[members], array[members].mean(axis=0))
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(-reach))
+    turns = take_turns(clusters, cluster_of, rows, count, by_score(-reach))
     evidence = {
         "role": turns.role("centre"),
         "cluster": turns.cluster,

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_budget,
@@ -31,6 +32,7 @@ def calr(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -46,24 +48,24 @@ def calr(
     to the lowest row. With fewer clusters than picks, each gives another in turn.
 
     Args:
-        features, budget, labelled, candidates, labels: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, labels: as in `kmeans_to_budget`.
         seed: of the samples that Birch's threshold is chosen by and that Ward clusters.
 
     Returns:
         Evidence: `role` ("densest", or "runner-up"), `cluster`, `cluster_size` and `density`.
 
     Raises:
-        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
-    groups = cluster_rows(array, rows, budget, seed, labels, agglomerate)
-    clusters = largest_first(groups, rows.unlabelled) if count else []
+    cluster_of = cluster_rows(array, rows, budget, seed, labels, agglomerate)
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     density = np.zeros(len(array))
     for members in clusters:
         density[members] = 1.0 - dissimilarity(array[members])
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(density, scale=1.0))
+    turns = take_turns(clusters, cluster_of, rows, count, by_score(density, scale=1.0))
     evidence = {
         "role": turns.role("densest"),
         "cluster": turns.cluster,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 RowNumbers = Iterable[int] | npt.NDArray[np.integer[Any]]
+Groups = Sequence[int] | Sequence[str] | npt.NDArray[Any]
 
 # The square of a larger number, summed over rows and columns, may overflow: distances would become inf.
 LARGEST = 1e100
@@ -24,12 +25,14 @@ class Rows:
     """Who is who in one call: sorted row numbers, without repetition.
 
     `unlabelled` are all rows that are not labelled (the pool that scores are normalised over);
-    `candidates` are those of them that may be picked.
+    `candidates` are those of them that may be picked. `groups` holds for each of all rows the number of its
+    group, from 0 on.
     """
 
     labelled: IntArray
     unlabelled: IntArray
     candidates: IntArray
+    groups: IntArray
 
 
 def check_points(points: npt.ArrayLike) -> FloatArray:
@@ -94,18 +97,46 @@ def check_labels(labels: npt.ArrayLike, n_rows: int) -> IntArray:
     return array.astype(np.int64)
 
 
-def check_rows(n_rows: int, labelled: RowNumbers = (), candidates: RowNumbers | None = None) -> Rows:
+def check_groups(groups: Groups | None, n_rows: int) -> IntArray:
+    """Number of each row's group, from 0 on, as int64 (N,); None makes each row a group of its own.
+
+    Raises:
+        ValueError: not one id per row, or ids that are neither integers nor strings.
+    """
+    if groups is None:
+        return np.arange(n_rows, dtype=np.int64)
+    array = np.asarray(groups)
+    if array.shape != (n_rows,):
+        raise ValueError(f"groups must have one id per row: shape ({n_rows},), not {array.shape}")
+    if array.dtype == object:
+        for row, name in enumerate(array):
+            if not isinstance(name, str):
+                raise ValueError(f"group of row {row} is {name!r}; ids must be integers or strings")
+        array = array.astype(np.str_)
+    if n_rows and array.dtype.kind not in "iuU":
+        raise ValueError(f"groups must be integers or strings, not {array.dtype}")
+    return np.unique(array, return_inverse=True)[1].astype(np.int64)
+
+
+def check_rows(
+    n_rows: int,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
+) -> Rows:
     """Split rows 0 .. n_rows-1. Labelled rows are never candidates, also when both name them.
 
     Raises:
-        ValueError: a row number that is no integer, negative, or not below `n_rows`.
+        ValueError: a row number that is no integer, negative, or not below `n_rows`; groups that
+            `check_groups` refuses.
     """
+    group_of = check_groups(groups, n_rows)
     known = row_numbers(labelled, n_rows, "labelled")
     unlabelled = np.setdiff1d(np.arange(n_rows, dtype=np.int64), known, assume_unique=True)
     if candidates is None:
-        return Rows(known, unlabelled, unlabelled)
+        return Rows(known, unlabelled, unlabelled, group_of)
     wanted = row_numbers(candidates, n_rows, "candidates")
-    return Rows(known, unlabelled, np.intersect1d(unlabelled, wanted, assume_unique=True))
+    return Rows(known, unlabelled, np.intersect1d(unlabelled, wanted, assume_unique=True), group_of)
 
 
 def row_numbers(rows: RowNumbers, n_rows: int, name: str) -> IntArray:

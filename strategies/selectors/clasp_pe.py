@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     RowNumbers,
     check_budget,
     check_entropy,
@@ -27,6 +29,7 @@ def clasp_pe(
     class_entropy: npt.ArrayLike,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     beta: float = 1.0,
     foreground: float = FOREGROUND,
@@ -48,7 +51,7 @@ def clasp_pe(
         uncertainty: (N,) entropy of the whole image, at least 0.
         class_entropy: (N, C) entropy of each foreground class, at least 0. Of both, values of labelled rows
             are ignored and may be NaN.
-        budget, labelled, candidates: as in `random`. A larger budget only adds picks at the end.
+        budget, labelled, candidates, groups: as in `random`. A larger budget only adds picks at the end.
         seed: of the noise.
         beta: 1 is much noise; inf is none, then ties go to the lowest row. `power_of_round` has a schedule.
         foreground: share of the picks that goes to the classes, in [0, 1].
@@ -61,7 +64,7 @@ def clasp_pe(
         ValueError: an argument out of range, or negative entropies (see `checks`).
     """
     n_rows = len(check_points(features))
-    rows = check_rows(n_rows, labelled, candidates)
+    rows = check_rows(n_rows, labelled, candidates, groups)
     scores = _scores(uncertainty, class_entropy, rows.unlabelled, n_rows)
     count = min(check_budget(budget), len(rows.candidates))
     if not beta > 0 or not 0 <= foreground <= 1:
@@ -71,12 +74,13 @@ def clasp_pe(
     share = np.full(scores.shape[1], foreground / max(1, scores.shape[1] - 1))
     share[0] = 1 - foreground if scores.shape[1] > 1 else 1.0
     picks, strata = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    left, given = rows.candidates, np.zeros(len(share))
+    available, given = Availability(rows, np.arange(n_rows)), np.zeros(len(share))
     for step in range(count):
         stratum = int(np.argmax(np.round(share * (step + 1) - given, 9)))
-        at = int(np.argmax(noised[left, stratum]))
-        picks[step], strata[step] = left[at], stratum
-        left, given[stratum] = np.delete(left, at), given[stratum] + 1
+        at = int(np.argmax(np.where(available.now, noised[:, stratum], -np.inf)))
+        picks[step], strata[step] = at, stratum
+        available.take(at)
+        given[stratum] += 1
     names = np.array(["the image", *(f"class {c + 1}" for c in range(scores.shape[1] - 1))])
     evidence = {
         "role": names[strata],

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import RowNumbers, check_points
+from strategies.selectors.checks import Groups, RowNumbers, check_points
 from strategies.selectors.distances import unit_rows
 from strategies.selectors.farthest_first import farthest_first
 from strategies.selectors.selection import Selection
@@ -19,6 +19,7 @@ def clfps(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
     """`farthest_first` on features of length 1.
@@ -34,7 +35,12 @@ def clfps(
     vectors and the angle in degrees (`angle`) that belongs to each.
     """
     chosen = farthest_first(
-        unit_rows(check_points(features)), budget, labelled=labelled, candidates=candidates, seed=seed
+        unit_rows(check_points(features)),
+        budget,
+        labelled=labelled,
+        candidates=candidates,
+        groups=groups,
+        seed=seed,
     )
     angle = np.degrees(2 * np.arcsin(np.clip(chosen.evidence["distance"] / 2, 0.0, 1.0)))
     return replace(chosen, evidence=chosen.evidence | {"angle": angle})

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from strategies.selectors.agreement import spearman
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_budget,
@@ -33,6 +34,7 @@ def cscs(
     uncertainty: npt.ArrayLike,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -51,7 +53,7 @@ def cscs(
     mean rank, and DCR = 0 where one of both is constant.
 
     Args:
-        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
         uncertainty: (N,) one value per row; those of labelled rows are ignored and may be NaN.
 
     Returns:
@@ -59,14 +61,14 @@ def cscs(
         `typicality`, `uncertainty`, `score`, and `gamma` and `dcr`, the same for all.
 
     Raises:
-        ValueError: features, uncertainty, labels, budget or row numbers out of range (see `checks`).
+        ValueError: features, uncertainty, labels, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     unsure = check_entropy(uncertainty, rows.unlabelled, len(array), "uncertainty")
     count = min(check_budget(budget), len(rows.candidates))
-    groups = cluster_rows(array, rows, budget, seed, labels, _standardised_kmeans)
-    clusters = largest_first(groups, rows.unlabelled) if count else []
+    cluster_of = cluster_rows(array, rows, budget, seed, labels, _standardised_kmeans)
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     typicality, compared, score = (np.zeros(len(array)) for _ in range(3))
     gamma = dcr = 0.0
     if count:
@@ -76,7 +78,7 @@ def cscs(
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:
         score[members] = _rank(compared[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(score))
+    turns = take_turns(clusters, cluster_of, rows, count, by_score(score))
     evidence = {
         "role": turns.role("typical and uncertain"),
         "cluster": turns.cluster,

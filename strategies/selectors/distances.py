@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import FloatArray, IntArray
 
 _FEW_COLUMNS = 8
@@ -68,7 +69,9 @@ def dissimilarity(points: FloatArray) -> FloatArray:
     return np.maximum((others - similar) / others, 0.0)
 
 
-def farthest_points(points: FloatArray, nearest: FloatArray, count: int) -> tuple[IntArray, FloatArray]:
+def farthest_points(
+    points: FloatArray, nearest: FloatArray, count: int, available: Availability
+) -> tuple[IntArray, FloatArray]:
     """Greedy farthest-point selection (Levy et al., arXiv 2601.18532, section 3.1.5).
 
     Repeatedly takes the row that is farthest from its nearest chosen one; the lowest row wins a tie. Only
@@ -76,8 +79,9 @@ def farthest_points(points: FloatArray, nearest: FloatArray, count: int) -> tupl
 
     Args:
         points: (N, D).
-        nearest: (N,) distance of each row to the set chosen so far; -inf for rows that may not be taken.
-        count: how many to take, at most the rows that may be taken.
+        nearest: (N,) distance of each row to the set chosen so far.
+        count: how many to take, at most the candidates that are left.
+        available: which of them may be taken; it is told of each.
 
     Returns:
         The rows in the order taken (count,), and their distance to the set when they were taken (count,).
@@ -86,8 +90,8 @@ def farthest_points(points: FloatArray, nearest: FloatArray, count: int) -> tupl
     picks = np.zeros(count, dtype=np.int64)
     reach = np.zeros(count)
     for step in range(count):
-        at = int(np.argmax(nearest))
+        at = int(np.argmax(np.where(available.now, nearest, -np.inf)))
         picks[step], reach[step] = at, nearest[at]
+        available.take(at)
         np.minimum(nearest, distances(points, points[at]), out=nearest)
-        nearest[at] = -np.inf
     return picks, reach

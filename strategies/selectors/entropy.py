@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from strategies.selectors.active import active
-from strategies.selectors.checks import RowNumbers
+from strategies.selectors.checks import Groups, RowNumbers
 from strategies.selectors.selection import Selection
 
 
@@ -16,10 +16,11 @@ def entropy(
     labelled: RowNumbers = (),
     *,
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
 ) -> Selection:
     """The candidates with the highest entropy: `active` with alpha 0.
 
     "Pure Entropy" of Levy et al., arXiv 2601.18532, section 4.4: equation (10) with alpha = 0.
     Arguments, evidence and errors are those of `active`.
     """
-    return active(points, entropy, budget, 0.0, labelled, candidates=candidates)
+    return active(points, entropy, budget, 0.0, labelled, candidates=candidates, groups=groups)

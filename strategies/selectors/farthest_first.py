@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_budget,
@@ -23,6 +25,7 @@ def farthest_first(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
     """Always the candidate farthest from everything labelled or picked.
@@ -36,6 +39,8 @@ def farthest_first(
         budget: number of picks; from the number of candidates on, all of them are handed out, in order.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
+        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
+            untouched (`availability`).
         seed: unused, the rule is deterministic; here so that all baselines are called alike.
 
     Returns:
@@ -43,28 +48,31 @@ def farthest_first(
         nearest labelled or picked row at the time of the pick (0 for the central one).
 
     Raises:
-        ValueError: points, budget or row numbers out of range (see `checks`).
+        ValueError: points, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(points)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
     open_points = array[rows.candidates]
+    available = Availability(rows, rows.candidates)
     if count == 0:
         order, reach = np.zeros(0, dtype=np.int64), np.zeros(0)
     elif len(rows.labelled):
         nearest = nearest_distance(open_points, array[rows.labelled])
-        order, reach = farthest_points(open_points, nearest, count)
+        order, reach = farthest_points(open_points, nearest, count, available)
     else:
-        order, reach = _from_the_middle(open_points, array.mean(axis=0), count)
+        order, reach = _from_the_middle(open_points, array.mean(axis=0), count, available)
     central = (np.arange(count) == 0) & (len(rows.labelled) == 0)
     role = np.where(central, "central", "farthest")
     return Selection(rows.candidates[order], {"role": role, "distance": reach})
 
 
-def _from_the_middle(points: FloatArray, mean: FloatArray, count: int) -> tuple[IntArray, FloatArray]:
+def _from_the_middle(
+    points: FloatArray, mean: FloatArray, count: int, available: Availability
+) -> tuple[IntArray, FloatArray]:
     """Farthest-first that starts at the row nearest to `mean` (D,), with distance 0; count >= 1."""
     start = first_smallest(distances(points, mean))
+    available.take(start)
     nearest = distances(points, points[start])
-    nearest[start] = -np.inf
-    order, reach = farthest_points(points, nearest, count - 1)
+    order, reach = farthest_points(points, nearest, count - 1, available)
     return np.concatenate([[start], order]).astype(np.int64), np.concatenate([[0.0], reach])

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import RowNumbers, check_budget, check_entropy, check_points, check_rows
+from strategies.selectors.availability import in_turns
+from strategies.selectors.checks import (
+    Groups,
+    RowNumbers,
+    check_budget,
+    check_entropy,
+    check_points,
+    check_rows,
+)
 from strategies.selectors.selection import Selection
 
 
@@ -16,6 +24,7 @@ def foreground_random(
     foreground: npt.ArrayLike,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
     """Candidates with foreground uniformly at random; those without only when the others are used up.
@@ -28,20 +37,21 @@ def foreground_random(
         features: (N, D); only their number matters.
         foreground: (N,) fraction of the image that is foreground, by a model or by a threshold; values of
             labelled rows are ignored and may be NaN.
-        budget, labelled, candidates: as in `random`.
+        budget, labelled, candidates, groups: as in `random`; a turn of the groups comes before foreground.
         seed: of the order, at least 0.
 
     Returns:
         Evidence: `role` ("foreground" or "empty") and `foreground`.
 
     Raises:
-        ValueError: foreground, budget, seed or row numbers out of range (see `checks`).
+        ValueError: foreground, budget, groups, seed or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
     shown = check_entropy(foreground, rows.unlabelled, len(array), "foreground")
     order = np.random.default_rng(seed).permutation(rows.candidates)
-    picks = np.concatenate([order[shown[order] > 0], order[shown[order] <= 0]])[:count]
+    order = np.concatenate([order[shown[order] > 0], order[shown[order] <= 0]])
+    picks = in_turns(order, rows.groups)[:count]
     role = np.where(shown[picks] > 0, "foreground", "empty")
     return Selection(picks, {"role": role, "foreground": shown[picks]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import IntArray, RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.checks import Groups, IntArray, RowNumbers, check_budget, check_points, check_rows
 from strategies.selectors.medoid import middle
 from strategies.selectors.selection import Selection
 from strategies.selectors.turns import cluster_rows, largest_first, take_turns
@@ -17,6 +17,7 @@ def kmeans_to_budget(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -32,6 +33,8 @@ def kmeans_to_budget(
         budget: number of picks; from the number of candidates on, all of them are handed out, in order.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
+        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
+            untouched (`availability`).
         seed: of k-means.
         labels: (N,) integers, a clustering one already has, instead of k-means.
 
@@ -40,22 +43,22 @@ def kmeans_to_budget(
         distance to the members of the cluster.
 
     Raises:
-        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
-    groups = cluster_rows(array, rows, budget, seed, labels)
+    cluster_of = cluster_rows(array, rows, budget, seed, labels)
 
     def choose(members: IntArray, open_rows: IntArray) -> int:
         return int(members[middle(array[members], np.isin(members, open_rows))])
 
-    clusters = largest_first(groups, rows.unlabelled) if count else []
-    turns = take_turns(clusters, groups, rows.candidates, count, choose)
-    members_of = {int(groups[members[0]]): members for members in clusters}
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
+    turns = take_turns(clusters, cluster_of, rows, count, choose)
+    members_of = {int(cluster_of[members[0]]): members for members in clusters}
     distance = [
-        np.linalg.norm(array[members_of[int(group)]] - array[row], axis=1).mean()
-        for row, group in zip(turns.picks, turns.cluster, strict=True)
+        np.linalg.norm(array[members_of[int(name)]] - array[row], axis=1).mean()
+        for row, name in zip(turns.picks, turns.cluster, strict=True)
     ]
     evidence = {
         "role": turns.role("medoid"),

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
     LARGEST,
     BoolArray,
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_budget,
@@ -33,6 +35,7 @@ def probcover(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
     delta: float | None = None,
@@ -46,7 +49,7 @@ def probcover(
     out in blocks.
 
     Args:
-        features, budget, labelled, candidates: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups: as in `kmeans_to_budget`.
         seed: of the k-means that `delta` is chosen by.
         labels: (N,) integers, pseudo-labels to choose `delta` by, instead of k-means with k = budget.
         delta: radius of the balls; default `pure_radius` of the unlabelled rows.
@@ -56,22 +59,23 @@ def probcover(
         unlabelled rows covered after it) and `delta`.
 
     Raises:
-        ValueError: features, labels, delta, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, delta, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
     if delta is not None and not 0 <= delta <= LARGEST:
         raise ValueError(f"delta must be a radius of at least 0, not {delta}")
-    groups = cluster_rows(array, rows, budget, seed, labels)
+    cluster_of = cluster_rows(array, rows, budget, seed, labels)
     pool = array[rows.unlabelled]
     if delta is None:
-        delta = pure_radius(pool, groups[rows.unlabelled]) if count else 0.0
+        delta = pure_radius(pool, cluster_of[rows.unlabelled]) if count else 0.0
     covered = np.zeros(len(pool), dtype=bool)
     for row in rows.labelled if count else ():
         covered |= distances(pool, array[row]) <= delta
+    available = Availability(rows, rows.unlabelled)
     open_rows = np.searchsorted(rows.unlabelled, rows.candidates)
-    found = list(_greedy(pool, open_rows, covered, delta, count))
+    found = list(_greedy(pool, open_rows, covered, delta, count, available))
     gains = np.array([gain for _, gain in found], dtype=np.int64)
     before = int(covered.sum()) - int(gains.sum())  # `covered` is that after the last pick
     evidence = {
@@ -98,12 +102,18 @@ def pure_radius(points: FloatArray, labels: IntArray) -> float:
 
 
 def _greedy(
-    points: FloatArray, open_rows: IntArray, covered: BoolArray, delta: float, count: int
+    points: FloatArray,
+    open_rows: IntArray,
+    covered: BoolArray,
+    delta: float,
+    count: int,
+    available: Availability,
 ) -> Iterator[tuple[int, int]]:
     """Positions in `points` in the order taken, and what each newly covers; `covered` is kept up.
 
     What a row would gain only shrinks, so that an old gain is an upper bound: the best one is worked out anew
-    and taken when no other bound exceeds it. Equal bounds: the lowest row comes up first.
+    and taken when no other bound exceeds it. Equal bounds: the lowest row comes up first. Rows whose group
+    has had its turn are put aside until the next turn.
     """
     if count == 0:
         return
@@ -111,15 +121,24 @@ def _greedy(
     heap = [(-int(bounds[i]) if bounds is not None else 0, int(row)) for i, row in enumerate(open_rows)]
     heapq.heapify(heap)
     fresh: dict[int, int] = {}  # row -> picks made when its gain was worked out
+    aside: list[tuple[int, int]] = []
+    turn = available.turn
     for step in range(count):
+        if available.turn != turn:
+            heap, aside, turn = heap + aside, [], available.turn
+            heapq.heapify(heap)
         while True:
             bound, row = heap[0]
+            if not available.now[row]:
+                aside.append(heapq.heappop(heap))
+                continue
             if bound == 0 or fresh.get(row) == step:
                 break
             gain = int(((distances(points, points[row]) <= delta) & ~covered).sum())
             fresh[row] = step
             heapq.heapreplace(heap, (-gain, row))
         heapq.heappop(heap)
+        available.take(row)
         if bound:
             covered |= distances(points, points[row]) <= delta
         yield row, -bound

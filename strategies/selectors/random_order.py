@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.availability import in_turns
+from strategies.selectors.checks import Groups, RowNumbers, check_budget, check_points, check_rows
 from strategies.selectors.selection import Selection
 
 
@@ -15,6 +16,7 @@ def random(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
     """Candidates uniformly at random, without replacement.
@@ -27,15 +29,18 @@ def random(
         budget: number of picks; from the number of candidates on, all of them are handed out.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
+        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
+            untouched (`availability`).
         seed: of the order, at least 0.
 
     Returns:
         Evidence: `role` ("random").
 
     Raises:
-        ValueError: points, budget, seed or row numbers out of range (see `checks`).
+        ValueError: points, budget, groups, seed or row numbers out of range (see `checks`).
     """
-    rows = check_rows(len(check_points(points)), labelled, candidates)
+    rows = check_rows(len(check_points(points)), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
-    picks = np.random.default_rng(seed).permutation(rows.candidates)[:count]
+    order = np.random.default_rng(seed).permutation(rows.candidates)
+    picks = in_turns(order, rows.groups)[:count]
     return Selection(picks, {"role": np.full(count, "random")})

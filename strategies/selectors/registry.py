@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.active import active
 from strategies.selectors.alps import alps
 from strategies.selectors.calr import calr
-from strategies.selectors.checks import RowNumbers, check_points, check_rows
+from strategies.selectors.checks import Groups, RowNumbers, check_points, check_rows
 from strategies.selectors.clasp_pe import clasp_pe
 from strategies.selectors.clfps import clfps
 from strategies.selectors.cluster import cluster_by_silhouette
@@ -42,8 +43,8 @@ NEEDS = ("features", "unit_features", "map", "uncertainty", "model", "class_entr
 class Method:
     """One way to select.
 
-    :param select: called as select(points, budget, labelled=..., candidates=..., seed=...), and with a value
-        per row for each of uncertainty, class_entropy and foreground that it needs, by that name
+    :param select: called as select(points, budget, labelled=..., candidates=..., groups=..., seed=...), and
+        with a value per row for each of uncertainty, class_entropy and foreground that it needs, by that name
     :param needs: of NEEDS. The points are the encoder's features, features of length 1, or the map; without
         any of these three only their number matters. `uncertainty` is the entropy of the model when it needs
         a `model`, else that of CSAL-3D's reconstructions.
@@ -81,6 +82,7 @@ def _cold_start(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -88,10 +90,9 @@ def _cold_start(
     array = check_points(points)
     rows = check_rows(len(array), labelled, candidates).candidates
     if labels is None:
-        found = cluster_by_silhouette(array[rows], budget, seed).labels
-        chosen = cold_start(array[rows], found, budget)
-        return Selection(rows[chosen.picks], chosen.evidence)
-    return cold_start(array, labels, budget, candidates=rows)
+        labels = np.zeros(len(array), dtype=np.int64)
+        labels[rows] = cluster_by_silhouette(array[rows], budget, seed).labels
+    return cold_start(array, labels, budget, candidates=rows, groups=groups)
 
 
 def _by_entropy(select: Callable[..., Selection]) -> Callable[..., Selection]:

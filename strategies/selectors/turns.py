@@ -10,8 +10,8 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
-    BoolArray,
     FloatArray,
     IntArray,
     Rows,
@@ -27,7 +27,7 @@ Labeller = Callable[[FloatArray, int, int], IntArray]
 
 @dataclass(frozen=True, eq=False)
 class Turns:
-    """Picks in hand-out order (B,), the cluster of each, that cluster's size, and the turn it came in."""
+    """Picks in hand-out order (B,), the cluster of each, that cluster's size, and how many it gave before."""
 
     picks: IntArray
     cluster: IntArray
@@ -35,7 +35,7 @@ class Turns:
     turn: IntArray
 
     def role(self, first: str) -> npt.NDArray[np.str_]:
-        """`first` for picks of the first turn, "runner-up" for those of later turns."""
+        """`first` for the first pick of a cluster, "runner-up" for its others."""
         return np.where(self.turn == 0, first, "runner-up")
 
 
@@ -86,16 +86,14 @@ def largest_first(labels: IntArray, members: IntArray) -> list[IntArray]:
 
 
 def take_turns(
-    clusters: Sequence[IntArray], labels: IntArray, candidates: IntArray, count: int, choose: Choice
+    clusters: Sequence[IntArray], labels: IntArray, rows: Rows, count: int, choose: Choice
 ) -> Turns:
     """One pick from each cluster in the order given, then, while more are wanted, another from each.
 
-    `clusters` hold row numbers, `candidates` are the rows that may be picked, and `count` at most their
-    number. A cluster without candidates is passed over.
+    `clusters` hold row numbers, and `count` is at most the number of candidates. A cluster without candidates
+    that may be picked now (`availability`) is passed over.
     """
-    free = np.zeros(len(labels), dtype=bool)
-    free[candidates] = True
-    found = list(_turns(clusters, free, count, choose))
+    found = list(_turns(clusters, Availability(rows, np.arange(len(labels))), count, choose))
     picks = np.array([row for row, _, _ in found], dtype=np.int64)
     sizes = np.array([size for _, size, _ in found], dtype=np.int64)
     turns = np.array([turn for _, _, turn in found], dtype=np.int64)
@@ -103,18 +101,18 @@ def take_turns(
 
 
 def _turns(
-    clusters: Sequence[IntArray], free: BoolArray, count: int, choose: Choice
+    clusters: Sequence[IntArray], available: Availability, count: int, choose: Choice
 ) -> Iterator[tuple[int, int, int]]:
-    left, turn = count, 0
+    left, given = count, [0] * len(clusters)
     while left:
-        for members in clusters:
-            open_rows = members[free[members]]
+        for number, members in enumerate(clusters):
+            open_rows = members[available.now[members]]
             if left and len(open_rows):
                 row = choose(members, open_rows)
-                free[row] = False
+                available.take(row)
                 left -= 1
-                yield row, len(members), turn
-        turn += 1
+                yield row, len(members), given[number]
+                given[number] += 1
 
 
 def by_score(score: FloatArray, scale: float = 0.0) -> Choice:

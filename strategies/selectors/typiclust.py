@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.checks import (
+    Groups,
     RowNumbers,
     check_budget,
     check_labels,
@@ -27,6 +28,7 @@ def typiclust(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -40,7 +42,7 @@ def typiclust(
     turn.
 
     Args:
-        features, budget, labelled, candidates, seed: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, seed: as in `kmeans_to_budget`.
         labels: (N,) integers, a clustering of all rows, labelled ones too, instead of k-means.
 
     Returns:
@@ -48,31 +50,31 @@ def typiclust(
         `labelled_in_cluster` before the call.
 
     Raises:
-        ValueError: features, labels, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
     if labels is not None:
-        groups = check_labels(labels, len(array))
+        cluster_of = check_labels(labels, len(array))
     elif count:
-        groups = kmeans(array, min(len(rows.labelled) + budget, MOST_CLUSTERS), seed)
+        cluster_of = kmeans(array, min(len(rows.labelled) + budget, MOST_CLUSTERS), seed)
     else:
-        groups = np.zeros(len(array), dtype=np.int64)
-    clusters = largest_first(groups, np.arange(len(array))) if count else []
-    known = {int(name): int((groups[rows.labelled] == name).sum()) for name in np.unique(groups)}
-    clusters.sort(key=lambda members: known[int(groups[members[0]])])  # stable: the largest stay first
+        cluster_of = np.zeros(len(array), dtype=np.int64)
+    clusters = largest_first(cluster_of, np.arange(len(array))) if count else []
+    known = {int(name): int((cluster_of[rows.labelled] == name).sum()) for name in np.unique(cluster_of)}
+    clusters.sort(key=lambda members: known[int(cluster_of[members[0]])])  # stable: the largest stay first
     reach, typicality = np.zeros(len(array)), np.zeros(len(array))
     for members in clusters:
         reach[members] = mean_nearest(array[members], NEIGHBOURS)
         if len(members) > 1:
             typicality[members] = 1.0 / np.maximum(reach[members], EPS)
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(-reach))
+    turns = take_turns(clusters, cluster_of, rows, count, by_score(-reach))
     evidence = {
         "role": turns.role("most typical"),
         "cluster": turns.cluster,
         "cluster_size": turns.size,
         "typicality": typicality[turns.picks],
-        "labelled_in_cluster": np.array([known[int(group)] for group in turns.cluster], dtype=np.int64),
+        "labelled_in_cluster": np.array([known[int(name)] for name in turns.cluster], dtype=np.int64),
     }
     return Selection(turns.picks, evidence)

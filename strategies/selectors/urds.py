@@ -7,8 +7,10 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.availability import in_turns
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     Rows,
@@ -33,6 +35,7 @@ def urds(
     uncertainty: npt.ArrayLike,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
     n_cand: int = CANDIDATES,
@@ -46,7 +49,7 @@ def urds(
     then to the lowest row. With fewer clusters than picks, each gives another in turn.
 
     Args:
-        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
         uncertainty: (N,) one value per row; those of labelled rows are ignored and may be NaN.
         n_cand: how many typical rows of a cluster the uncertainty decides between, at least 1. The paper's
             best are 3 for heart and spleen, 5 for brain tumours (20 picks).
@@ -56,10 +59,11 @@ def urds(
         `uncertainty`, `typicality` and `typicality_rank` in the cluster (1 is the most typical).
 
     Raises:
-        ValueError: features, uncertainty, labels, n_cand, budget or row numbers out of range (see `checks`).
+        ValueError: features, uncertainty, labels, n_cand, budget, groups or row numbers out of range (see
+            `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     unsure = check_entropy(uncertainty, rows.unlabelled, len(array), "uncertainty")
     if operator.index(n_cand) < 1:
         raise ValueError(f"n_cand must be at least 1, it is {n_cand}")
@@ -77,6 +81,7 @@ def urds_diversity_only(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
@@ -86,7 +91,7 @@ def urds_diversity_only(
     `uncertainty`, with the role "most typical".
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     turns, strange = _gated(array, rows, budget, seed, labels, np.zeros(len(array)), 1)
     return Selection(turns.picks, _evidence(turns, strange) | {"role": turns.role("most typical")})
 
@@ -98,6 +103,7 @@ def urds_uncertainty_only(
     uncertainty: npt.ArrayLike,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
     """The candidates with the highest uncertainty, without clusters.
@@ -109,10 +115,11 @@ def urds_uncertainty_only(
         Evidence: `role` ("most uncertain") and `uncertainty`.
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     unsure = check_entropy(uncertainty, rows.unlabelled, len(array), "uncertainty")
     count = min(check_budget(budget), len(rows.candidates))
-    picks = rows.candidates[np.argsort(-unsure[rows.candidates], kind="stable")][:count]
+    order = rows.candidates[np.argsort(-unsure[rows.candidates], kind="stable")]
+    picks = in_turns(order, rows.groups)[:count]
     return Selection(picks, {"role": np.full(count, "most uncertain"), "uncertainty": unsure[picks]})
 
 
@@ -127,8 +134,8 @@ def _gated(
 ) -> tuple[Turns, tuple[FloatArray, list[IntArray]]]:
     """The picks, the mean dissimilarity of each row to its cluster, and the clusters."""
     count = min(check_budget(budget), len(rows.candidates))
-    groups = cluster_rows(points, rows, budget, seed, labels, kernel_kmeans)
-    clusters = largest_first(groups, rows.unlabelled) if count else []
+    cluster_of = cluster_rows(points, rows, budget, seed, labels, kernel_kmeans)
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     strange = np.zeros(len(points))
     for members in clusters:
         strange[members] = dissimilarity(points[members])
@@ -142,7 +149,7 @@ def _gated(
             left = np.delete(left, best)
         return max(gate, key=lambda row: (uncertainty[row], -row))
 
-    return take_turns(clusters, groups, rows.candidates, count, choose), (strange, clusters)
+    return take_turns(clusters, cluster_of, rows, count, choose), (strange, clusters)
 
 
 def _evidence(turns: Turns, found: tuple[FloatArray, list[IntArray]]) -> dict[str, npt.NDArray[np.generic]]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.checks import (
     FloatArray,
+    Groups,
     IntArray,
     RowNumbers,
     check_budget,
     check_points,
     check_rows,
 )
-from strategies.selectors.distances import distances, first_largest
+from strategies.selectors.distances import distances
 from strategies.selectors.neighbours import mean_nearest
 from strategies.selectors.selection import Selection
 from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
@@ -31,6 +31,7 @@ def usl(
     *,
     labelled: RowNumbers = (),
     candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
     neighbours: int = NEIGHBOURS,
@@ -53,7 +54,7 @@ def usl(
     the strategy of this name gives unit vectors.
 
     Args:
-        features, budget, labelled, candidates, seed, labels: as in `kmeans_to_budget`.
+        features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
         neighbours: nearest rows that the density is measured by, at least 1; at most all others are used.
         weight, alpha, momentum: of the regularisation, as above; momentum in [0, 1].
         iterations: how often the picks are worked out, at least 1; with 1 there is no regularisation.
@@ -63,28 +64,29 @@ def usl(
         `regularisation` (weight * R) and `score`, their difference.
 
     Raises:
-        ValueError: features, labels, parameters, budget or row numbers out of range (see `checks`).
+        ValueError: features, labels, parameters, budget, groups or row numbers out of range (see `checks`).
     """
     array = check_points(features)
-    rows = check_rows(len(array), labelled, candidates)
+    rows = check_rows(len(array), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
     if operator.index(neighbours) < 1 or operator.index(iterations) < 1:
         raise ValueError(f"neighbours and iterations must be at least 1, not {neighbours} and {iterations}")
     if not (0 <= momentum <= 1 and weight >= 0 and alpha >= 0):
         raise ValueError(f"0 <= momentum <= 1, weight and alpha >= 0; not {momentum}, {weight} and {alpha}")
-    groups = cluster_rows(array, rows, budget, seed, labels)
-    clusters = largest_first(groups, rows.unlabelled) if count else []
+    cluster_of = cluster_rows(array, rows, budget, seed, labels)
+    clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     density = np.zeros(len(array))
     if count:
         spread = mean_nearest(array[rows.unlabelled], neighbours)
         density[rows.unlabelled] = 1.0 / np.maximum(spread, EPS)
-    open_clusters = [found for c in clusters if len(found := np.intersect1d(c, rows.candidates))]
+    first_turn = min(count, len(np.unique(cluster_of[rows.candidates])))
     near = np.zeros(len(array))
     for _ in range(iterations - 1 if count else 0):
-        picks = [members[first_largest((density - weight * near)[members])] for members in open_clusters]
-        near = momentum * near + (1 - momentum) * _crowding(array, groups, picks[:count], alpha)
+        best = by_score(density - weight * near)
+        picks = take_turns(clusters, cluster_of, rows, first_turn, best).picks
+        near = momentum * near + (1 - momentum) * _crowding(array, cluster_of, picks, alpha)
     score = density - weight * near
-    turns = take_turns(clusters, groups, rows.candidates, count, by_score(score))
+    turns = take_turns(clusters, cluster_of, rows, count, by_score(score))
     evidence = {
         "role": turns.role("dense"),
         "cluster": turns.cluster,
@@ -96,10 +98,10 @@ def usl(
     return Selection(turns.picks, evidence)
 
 
-def _crowding(points: FloatArray, groups: IntArray, picks: Sequence[int], alpha: float) -> FloatArray:
+def _crowding(points: FloatArray, cluster_of: IntArray, picks: IntArray, alpha: float) -> FloatArray:
     """Sum over the picks of other clusters of 1 / distance^alpha, for each row: (N,)."""
     total = np.zeros(len(points))
     for pick in picks:
-        other = groups != groups[pick]
+        other = cluster_of != cluster_of[pick]
         total += np.where(other, 1.0 / np.maximum(distances(points, points[pick]), EPS) ** alpha, 0.0)
     return total

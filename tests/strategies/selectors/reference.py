@@ -59,6 +59,45 @@ def cold_start(points: Sequence[Point], labels: Sequence[int], budget: int) -> l
     return picks + [(row, "farthest", -negative) for negative, _, row in sorted(filled)]
 
 
+def in_turn(rest: Sequence[int], chosen: Sequence[int], groups: Sequence[object] | None) -> list[int]:
+    """Those of the rows left that come from a group with the fewest picks."""
+    if groups is None:
+        return list(rest)
+    given = {i: sum(groups[j] == groups[i] for j in chosen) for i in rest}
+    return [i for i in rest if given[i] == min(given.values())]
+
+
+def cold_start_in_turns(
+    points: Sequence[Point], labels: Sequence[int], budget: int, groups: Sequence[object]
+) -> list[tuple[int, str, float]]:
+    """(row, role, distance) of each pick, with groups."""
+    clusters = {label: [i for i in range(len(points)) if labels[i] == label] for label in sorted(set(labels))}
+    sizes = [len(rows) for rows in clusters.values()]
+    extra = allocate(sizes, budget - len(sizes)) if budget > len(sizes) else [0] * len(sizes)
+    share = dict(zip(clusters, extra, strict=True))
+    chosen: list[int] = []
+    picks: list[tuple[int, str, float]] = []
+    while len(picks) < budget:
+        now = in_turn([i for i in range(len(points)) if i not in chosen], chosen, groups)
+        bare = [c for c, rows in clusters.items() if not set(rows) & set(chosen) and set(rows) & set(now)]
+        if bare:
+            rows = clusters[min(bare, key=lambda c: (-len(clusters[c]), c))]
+            sums = {i: math.fsum(distance(points[i], points[j]) for j in rows) for i in rows if i in now}
+            least = min(sums.values())
+            best = min(i for i in sums if math.isclose(sums[i], least, rel_tol=1e-12, abs_tol=0.0))
+            picks.append((best, "medoid", 0.0))
+        else:
+            now = [i for i in now if share[labels[i]] > 0] or now
+            reach = {
+                i: min(distance(points[i], points[j]) for j in chosen if labels[j] == labels[i]) for i in now
+            }
+            best = min(now, key=lambda i: (-reach[i], labels[i], i))
+            share[labels[best]] -= 1
+            picks.append((best, "farthest", reach[best]))
+        chosen.append(best)
+    return picks
+
+
 def active(
     points: Sequence[Point],
     entropy: Sequence[float],
@@ -66,6 +105,7 @@ def active(
     alpha: float,
     labelled: Sequence[int] = (),
     candidates: Sequence[int] | None = None,
+    groups: Sequence[object] | None = None,
 ) -> list[tuple[int, float]]:
     """(row, score) of each pick."""
     pool = [i for i in range(len(points)) if i not in labelled]
@@ -83,17 +123,20 @@ def active(
         for i in open_rows:
             reach = min((distance(points[i], points[j]) for j in near), default=0.0) / (widest + EPS)
             score[i] = alpha * reach + (1 - alpha) * uncertain[i]
-        rest = [i for i in open_rows if i not in chosen]
+        rest = in_turn([i for i in open_rows if i not in chosen], chosen, groups)
         best = min(rest, key=lambda i: (-score[i] if chosen else -entropy[i], i))
         picks.append((best, score[best]))
         chosen.append(best)
     return picks
 
 
-def farthest_first(points: Sequence[Point], budget: int, labelled: Sequence[int]) -> list[int]:
+def farthest_first(
+    points: Sequence[Point], budget: int, labelled: Sequence[int], groups: Sequence[object] | None = None
+) -> list[int]:
     """Rows in order; with at least one labelled row."""
     chosen = list(labelled)
     while len(chosen) < min(budget + len(labelled), len(points)):
         rest = [i for i in range(len(points)) if i not in chosen]
+        rest = in_turn(rest, chosen[len(labelled) :], groups)
         chosen.append(min(rest, key=lambda i: (-min(distance(points[i], points[j]) for j in chosen), i)))
     return chosen[len(labelled) :]

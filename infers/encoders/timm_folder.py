@@ -1,0 +1,105 @@
+"""Any image encoder of timm (github huggingface/pytorch-image-models) that is saved in a local folder.
+
+The folder is as timm publishes models and as `timm.models.save_for_hf` writes them: `config.json` and
+`model.safetensors` or `pytorch_model.bin`. timm is an extra of this project (`extras.py`). Nothing is
+downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from infers.encoders.base import embed_in_batches
+from infers.encoders.extras import import_extra
+from infers.encoders.files import fingerprint
+from infers.encoders.model_folder import WEIGHTS, is_whole, read_settings
+
+BATCH = 16
+_ASK = "put config.json and model.safetensors (or pytorch_model.bin) of one timm model there"
+
+
+class TimmFolder:
+    """A timm model without its classifier as an encoder: the pooled features, (B, dim).
+
+    The grey image in 8 bits is repeated to three channels and prepared by timm's own transforms for the
+    folder's configuration (`timm.data.resolve_model_data_config`: size, crop, interpolation, mean, std).
+
+    Example:
+        >>> encoder = TimmFolder(Path("resnet50.a1_in1k"))  # doctest: +SKIP
+        >>> encoder.embed([np.zeros((512, 512), np.float32)]).shape  # doctest: +SKIP
+        (1, 2048)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.key = key_of_timm(folder)
+        self.name = f"timm:{folder}"
+        data = import_extra("timm").data
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = _load(folder)
+        settings = data.resolve_model_data_config(model)
+        if settings["input_size"][0] != 3:
+            raise ValueError(
+                f"the model in {folder} sees {settings['input_size'][0]} channels; expected one for three"
+            )
+        self._prepare = data.create_transform(**settings, is_training=False)
+        self._model = model.to(self._device, torch.float32).eval()
+        with torch.inference_mode():
+            shape = self._model(torch.zeros(1, *settings["input_size"], device=self._device)).shape
+        if len(shape) != 2:
+            raise ValueError(
+                f"the model in {folder} gives {tuple(shape)} for an image; expected one vector: set "
+                "global_pool in config.json"
+            )
+        self.dim = int(shape[1])
+
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
+        return embed_in_batches(self._forward, images, self.dim, BATCH)
+
+    @torch.inference_mode()
+    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
+        pictures = [Image.fromarray(np.rint(image * 255).astype(np.uint8)) for image in images]
+        batch = torch.stack([self._prepare(picture.convert("RGB")) for picture in pictures])
+        # TF32 would make a GPU's features differ from a CPU's in the third digit
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
+            return self._model(batch.to(self._device)).float().cpu().numpy()
+
+
+def key_of_timm(folder: Path) -> str:
+    """The encoder's key: the folder's name, and the sha256 of its settings and weights.
+
+    Raises:
+        FileNotFoundError: the folder or one of the files is missing.
+        ValueError: timm does not import, the settings are not timm's, or the weights are half a download.
+    """
+    import_extra("timm")
+    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not (folder / "config.json").is_file() or not found:
+        raise FileNotFoundError(f"{folder} is no folder of a timm model with its weights: {_ASK}")
+    if "architecture" not in read_settings(folder, "config.json"):
+        raise ValueError(
+            f"{folder / 'config.json'} has no key architecture, so it is no timm model: {_ASK}; a model of "
+            "transformers is set as transformers:<folder>"
+        )
+    if not is_whole(found[0]):
+        raise ValueError(f"{found[0]} is damaged or half a download: delete it, then {_ASK}")
+    return f"timm:{folder.resolve().name}:{fingerprint([folder / 'config.json', found[0]])}"
+
+
+def _load(folder: Path) -> torch.nn.Module:
+    """The folder's model, all its weights found, then without its classifier."""
+    try:
+        # with its classifier: without one timm would no longer insist on all weights
+        model = import_extra("timm").create_model(f"local-dir:{folder}", pretrained=True)
+    except Exception as error:  # settings of another model can raise anything, assertions too
+        raise ValueError(
+            f"timm cannot load the model in {folder} ({' '.join(str(error).split())[:500]}); expected "
+            "settings and weights that belong together, of a model that this version of timm knows"
+        ) from error
+    model.reset_classifier(0)
+    return model

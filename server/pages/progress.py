@@ -1,0 +1,101 @@
+"""What the page of progress and results shows: counts, the work that runs, and the rendered results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import HTMLResponse
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.async_tasks.utils import tasks
+
+from server.report import as_csv, draw, render
+from server.results import Results, results_of
+
+
+def training_work(stats: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Epochs done and the time left of the training that runs.
+
+    :param stats: as MONAI Label's trainers write them; at first those of the training before
+    """
+    work = {"name": "training", "unit": "epochs", "done": 0, "total": 1, "seconds_left": None, "error": None}
+    if stats.get("epoch") and stats.get("total_epochs") and not stats.get("total_time"):
+        done, total = int(stats["epoch"]), int(stats["total_epochs"])
+        left = (now - float(stats["start_ts"])) / done * (total - done)
+        work |= {"done": done, "total": total, "seconds_left": round(left, 1)}
+    return work
+
+
+def background_work(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What refresh is doing, or why it failed; nothing when all is up to date."""
+    if progress is None or (progress["step"] == "ready" and not progress["error"]):
+        return []
+    names = ("done", "total", "seconds_left", "error")
+    return [{"name": progress["step"], "unit": "images", **{name: progress[name] for name in names}}]
+
+
+def _counts(status: Mapping[str, Any]) -> dict[str, Any]:
+    held = status["validation"]
+    return {
+        "stage": status["stage"].replace("_", " "),
+        "round": status["round"],
+        "labelled": f"{status['labelled']} of {status['images']}",
+        "handed out": status["handed_out"],
+        "skipped": status["skipped"],
+        "held out": f"{held['labelled']} of {held['held_out']}",
+        "cannot be read": status["failed"],
+    }
+
+
+def data(prefix: str) -> APIRouter:
+    """The page's data, for users."""
+    user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    routes = APIRouter(prefix=prefix, tags=["Selection"], dependencies=user)
+
+    def results() -> Results:
+        app = app_instance()
+        with app.database_errors():
+            return results_of(app.context, app.bundle)
+
+    def report(whole: bool) -> HTMLResponse:
+        app = app_instance()
+        return HTMLResponse(render(results(), app.selection_status(), app.info()["name"], whole))
+
+    @routes.get(
+        "/progress/data", summary="Counts, the work that runs with the time left, and a key of the results"
+    )
+    def progress() -> dict[str, Any]:
+        app = app_instance()
+        status = app.selection_status()
+        work = background_work(status["progress"])
+        if any(task["status"] == "RUNNING" for task in tasks("train")):
+            work.append(training_work(app.training_stats(), time.time()))
+        measured = len(app.state.validations(status["model"])) if status["model"] else 0
+        key = f"{status['round']}-{status['labelled']}-{measured}"
+        return {"counts": _counts(status), "work": work, "results": key}
+
+    @routes.get("/results", summary="Rounds, annotators and advice, as HTML")
+    def shown() -> HTMLResponse:
+        return report(whole=False)
+
+    @routes.get("/results.json", summary="Rounds, annotators and advice")
+    def numbers() -> dict[str, Any]:
+        return results().as_json()
+
+    @routes.get("/results.csv", summary="One row per round")
+    def table() -> Response:
+        return Response(as_csv(results()), media_type="text/csv")
+
+    @routes.get("/results.png", summary="The learning curves")
+    def picture() -> Response:
+        return Response(draw(results()), media_type="image/png")
+
+    @routes.get("/report.html", summary="All of it as one file that needs no server")
+    def everything() -> HTMLResponse:
+        return report(whole=True)
+
+    return routes

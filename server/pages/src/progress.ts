@@ -1,0 +1,73 @@
+// Progress of the work in the background, and the results so far, which the server renders.
+
+import { ask, get, Refused } from "./api";
+import { byId, el, number } from "./dom";
+
+interface Work {
+  name: string;
+  done: number;
+  total: number;
+  unit: string;
+  seconds_left: number | null;
+  error: string | null;
+}
+
+interface Progress {
+  counts: Record<string, string | number>;
+  work: Work[];
+  results: string; // changes when the results do
+}
+
+const EVERY = 2000; // milliseconds
+let shown = "";
+
+function left(seconds: number | null): string {
+  if (seconds === null) return "";
+  if (seconds < 90) return `, about ${Math.max(1, Math.round(seconds))} s left`;
+  return seconds < 5400 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${number(seconds / 3600, 1)} h left`;
+}
+
+function bar(work: Work): HTMLElement {
+  const text = work.error
+    ? `${work.name} failed: ${work.error}`
+    : `${work.name}: ${work.done} of ${work.total} ${work.unit}${left(work.seconds_left)}`;
+  const made = el("div", { class: work.error ? "work wrong" : "work" }, el("p", {}, text));
+  if (!work.error) made.append(el("progress", { value: work.done, max: Math.max(1, work.total), "aria-label": work.name }));
+  return made;
+}
+
+async function refresh(): Promise<void> {
+  const progress = await get<Progress>("progress/data");
+  const counts = Object.entries(progress.counts).map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, String(value))),
+  );
+  byId("counts").replaceChildren(...counts);
+  const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing runs in the background.")];
+  byId("work").replaceChildren(...work);
+  if (progress.results !== shown) {
+    // the server escapes names; scripts in it would not run (Content-Security-Policy)
+    byId("results").innerHTML = await (await ask("results")).text();
+    shown = progress.results;
+  }
+  byId("status").textContent = "";
+}
+
+async function download(name: string): Promise<void> {
+  const url = URL.createObjectURL(await (await ask(name)).blob());
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function said(error: unknown): void {
+  byId("status").textContent = error instanceof Refused ? error.message : String(error);
+}
+
+async function watch(): Promise<void> {
+  await refresh().catch(said);
+  setTimeout(() => void watch(), EVERY);
+}
+
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-file]")) {
+  button.addEventListener("click", () => void download(button.dataset.file as string).catch(said));
+}
+void watch();
