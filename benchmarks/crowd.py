@@ -199,6 +199,7 @@ def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, ba
         **_SMALL,
         "state": out / "state",
         "auto_train": goal.kills > 0,
+        "duplicates": "off",  # some phantoms repeat others, and all are to be labelled
     }
     with running("cxr_lungs", out / "studies", conf, out / "server.log") as server:
         ended = threading.Event()

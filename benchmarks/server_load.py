@@ -97,7 +97,12 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
     if whose == "ours":
         settings = Settings(cold_start_budget=_BUDGET, max_open=1_000)
         make_state(folder / "state", paths, settings)
-        conf = {"state": folder / "state", "cold_start_budget": _BUDGET, "max_open": 1_000}
+        conf = {
+            "state": folder / "state",
+            "cold_start_budget": _BUDGET,
+            "max_open": 1_000,
+            "duplicates": "off",  # the images are a few under many names
+        }
     started = time.monotonic()
     env = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.png"]'}
     app = "cxr_lungs" if whose == "ours" else str(_STOCK)

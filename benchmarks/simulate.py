@@ -20,19 +20,34 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from sklearn.model_selection import GroupShuffleSplit
 from tqdm import tqdm
 
 from benchmarks.annotator import Annotator, write_json
 from benchmarks.curves import draw_curve
 from benchmarks.server_process import running
 from infers.metrics import summarise
+from pool.groups import read_groups
 from pool.images import EXTENSIONS, image_id
 from pool.volumes import volume_grid
 from strategies.plans import versions
 
 
-def split(images: list[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
-    """Pool and held-out images; the seed fixes the split (ceil(share * N) are held out)."""
+def split(
+    images: list[Path], share: float, seed: int, groups: list[str] | None = None
+) -> tuple[list[Path], list[Path]]:
+    """Pool and held-out images; the seed fixes the split (ceil(share * N) are held out).
+
+    :param groups: of each image; then whole groups are held out, ceil(share * G) of them
+    """
+    if groups:
+        if math.ceil(share * len(set(groups))) >= len(set(groups)):
+            raise typer.BadParameter(
+                f"{share:g} of {len(set(groups))} groups leaves none for the pool", param_hint="--test-split"
+            )
+        splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+        kept, out = next(splitter.split(images, groups=groups))
+        return [images[i] for i in kept], [images[i] for i in out]
     count = math.ceil(share * len(images))
     held_out = set(np.random.default_rng(seed).permutation(len(images))[:count].tolist())
     return [p for i, p in enumerate(images) if i not in held_out], [images[i] for i in sorted(held_out)]
@@ -45,6 +60,14 @@ def find_images(folder: Path) -> list[Path]:
     if not images:
         raise typer.BadParameter(f"{folder} has no images ({', '.join(EXTENSIONS)})", param_hint="--studies")
     return images
+
+
+def groups_of(images: list[Path], text: str) -> list[str] | None:
+    """The group of each image by the app's setting `groups`. Raises typer.BadParameter."""
+    try:
+        return read_groups(text).rows([image_id(image.name) for image in images])
+    except ValueError as error:
+        raise typer.BadParameter(f"groups={text}: {error}", param_hint="--conf") from None
 
 
 def parse_budget(text: str) -> list[int]:
@@ -139,15 +162,15 @@ def main(
 ) -> None:
     """Simulate an annotator and draw the learning curve."""
     steps, images = parse_budget(budget), find_images(studies)
-    pool, test = split(images, test_split, seed)
-    if sum(steps) > len(pool):
-        raise typer.BadParameter(
-            f"{budget} is more than the pool's {len(pool)} images", param_hint="--budget"
-        )
     more: dict[str, str] = {}
     for pair in conf or []:
         key, _, value = pair.partition("=")
         more[key] = value
+    pool, test = split(images, test_split, seed, groups_of(images, more.get("groups", "")))
+    if sum(steps) > len(pool):
+        raise typer.BadParameter(
+            f"{budget} is more than the pool's {len(pool)} images", param_hint="--budget"
+        )
     settings = {
         "studies": studies.name,
         "app": app,

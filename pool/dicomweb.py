@@ -189,6 +189,11 @@ class DicomWebPool(DICOMWebDatastore):
         base = {**self._index.view.info[image_id], "name": name, "path": str(self._folder / name)}
         return base | {k: v for k, v in super().get_image_info(image_id).items() if k != "path"}
 
+    def patient_of(self, image_id: str) -> str | None:
+        """The series' PatientID; None when it has none."""
+        known: Mapping[str, str] = self._index.view.info.get(image_id, {})
+        return known.get("PatientID", "").strip() or None
+
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         with self._lock:
             noted = self._noted(image_id)

@@ -75,6 +75,25 @@ measures = Table(  # other numbers of an image: foreground, entropies of classes
     Column("image", String, primary_key=True),
     Column("value", Float, nullable=False),
 )
+prints = Table(  # by which copies of an image are recognised
+    "prints",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("pixels", String, nullable=False),  # sha256 of what was decoded
+    Column("hash", LargeBinary, nullable=False),  # perceptual
+    Column("compared", Boolean, nullable=False, index=True),  # with all that were there before
+)
+copies = Table(
+    "copies",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("image", String, nullable=False, unique=True),
+    Column("original", String, nullable=False, index=True),  # is no copy itself
+    Column("distance", Integer, nullable=False),  # bits of the hash that differ
+    Column("exact", Boolean, nullable=False),
+    sqlite_autoincrement=True,  # no number comes twice, so that the newest tells of changes
+)
 plans = Table(
     "plans",
     metadata,

@@ -17,6 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from pool import schema
+from pool.copies import Copies
 from pool.database import Database, entry
 from pool.handouts import Handouts
 from pool.history import History
@@ -59,13 +60,14 @@ class Model:
 
 class State:
     """What is computed for one pool, in `folder`; `journal` has its plans and ledger, `handouts` leases and
-    skips, `marks` what a lead decided, `history` what happened to single images."""
+    skips, `marks` what a lead decided, `copies` what is there twice, `history` what happened to an image."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
-        self.marks, self.history = Marks(self._db), History(self._db)
+        self.marks, self.copies = Marks(self._db), Copies(self._db)
+        self.history = History(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 

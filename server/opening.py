@@ -20,6 +20,7 @@ from pool.database import Busy, reason_of
 from pool.datastore import InUse, PoolDatastore
 from pool.dicom_server import ServerError
 from pool.dicomweb import DicomWebPool, search_filters
+from pool.groups import Groups, read_groups
 from pool.state import State
 from server.config import ConfigError
 
@@ -53,6 +54,14 @@ def open_state(folder: Path, url: str, in_server: bool, several: bool) -> tuple[
     except ValueError as error:
         raise ConfigError(f"--conf database: {error}") from None
     return state, held
+
+
+def open_groups(text: str) -> Groups:
+    """What the setting `groups` says. Raises ConfigError."""
+    try:
+        return read_groups(text)
+    except ValueError as error:
+        raise ConfigError(f"--conf groups {text}: {error}") from None
 
 
 def trains_now(folder: Path) -> bool:

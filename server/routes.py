@@ -10,6 +10,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
 from server.marks import MarkRequest, mark
+from server.pages import progress
 from server.pages import routes as pages
 
 PREFIX = "/selection"
@@ -21,7 +22,7 @@ def router() -> APIRouter:
         prefix=PREFIX, tags=["Selection"], dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
 
-    @routes.get("/status", summary="Stage, progress, and the images that cannot be read")
+    @routes.get("/status", summary="Stage, progress, the images that cannot be read, and copies")
     def selection_status() -> dict[str, Any]:
         return app_instance().selection_status(failures=True)
 
@@ -69,7 +70,7 @@ def add_routes(app: FastAPI) -> None:
     ):
         return
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/reload"]
-    for routes in (router(), pages.data(PREFIX), pages.shell(PREFIX)):
+    for routes in (router(), pages.data(PREFIX), progress.data(PREFIX), pages.shell(PREFIX)):
         app.include_router(routes, prefix=settings.MONAI_LABEL_API_STR)
     only_admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 

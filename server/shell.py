@@ -38,18 +38,19 @@ from pool.store import PoolStore
 from server import config
 from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
-from server.opening import open_datastore, open_state, trains_now
+from server.opening import open_datastore, open_groups, open_state, trains_now
 from server.routes import add_routes
 from strategies.context import Context, Pool
 from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
-from strategies.stages import encoder_note, status, training_due
+from strategies.stages import duplicate_sets, encoder_note, status, training_due
 from strategies.strategies import all_strategies, upcoming
 from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 
 logger = logging.getLogger(__name__)
 _AHEAD = 8  # series fetched before they are handed out
+_MOST_SETS = 1_000  # of copies that the status names
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
@@ -101,7 +102,7 @@ class Shell:
         if self.in_server and not several:
             self._lock = lock_folder(folder)
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
-        self.context = Context(self.state, chosen.settings, key)
+        self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
         self._background: Background | None = None
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels the ledger misses
         super().__init__(
@@ -118,6 +119,8 @@ class Shell:
             self.state.folder,
             self.state.database,
         )
+        if self.in_server:
+            self.context.groups.check(self.datastore().list_images())
         if note := encoder_note(self.context):
             logger.warning("Encoder: %s", note)
 
@@ -141,7 +144,9 @@ class Shell:
     def init_trainers(self) -> dict[str, TrainTask]:
         folder, seed = self.state.folder, self.context.settings.seed
         trainers: dict[str, TrainTask] = {
-            "segmentation": SegmentationTrain(folder, self.bundle, seed, self.state.marks.held_out)
+            "segmentation": SegmentationTrain(
+                folder, self.bundle, seed, self.state.marks.held_out, self.context.groups
+            )
         }
         if self.bundle.pretrains:
             trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
@@ -236,10 +241,16 @@ class Shell:
         return store.count_labelled() - sum(map(store.is_labelled, self.state.marks.held_out()))
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
-        """Where selection stands; with `failures`, each image that cannot be read and why."""
+        """Where selection stands; with `failures`, each image that cannot be read and why, and the copies."""
         with self.database_errors():
             pool = Pool.of(self.context, self.datastore())
-            return status(self.context, pool) | ({"failures": pool.failed} if failures else {})
+            said = status(self.context, pool)
+            if failures:
+                said |= {
+                    "failures": pool.failed,
+                    "duplicates": duplicate_sets(self.context, pool)[:_MOST_SETS],
+                }
+            return said
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from infers.csal3d import key_of
 from infers.encoders import CSAL3D
+from pool.copies import Sets
 from pool.datastore import PoolDatastore
+from pool.groups import Groups
 from pool.handouts import Terms
 from pool.images import fingerprint
 from pool.journal import Plan
@@ -34,6 +36,7 @@ class Context:
     settings: Settings
     fixed_encoder_key: str
     reach: Reach = field(default_factory=Reach, compare=False)
+    groups: Groups = field(default_factory=Groups)
 
     @property
     def terms(self) -> Terms:
@@ -103,6 +106,8 @@ class Pool:
     :param leased: images in somebody's hands
     :param skipped: images that are handed out to nobody
     :param marks: what a lead decided about single images, in order
+    :param groups: which images are of one patient
+    :param copies: images that are copies of each other, under each of their ids, where one is enough
     """
 
     store: PoolStore
@@ -110,14 +115,17 @@ class Pool:
     leased: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
     marks: tuple[Mark, ...] = ()
+    groups: Groups = Groups()
+    copies: Sets = field(default_factory=dict)
 
     @staticmethod
     def of(context: Context, store: PoolStore) -> Pool:
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
         leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
-        skipped = frozenset(state.handouts.skipped())
-        return Pool(store, failed, leased, skipped, tuple(state.marks.all()))
+        copies = state.copies.sets() if context.settings.duplicates == "leave_out" else {}
+        skipped, marks = frozenset(state.handouts.skipped()), tuple(state.marks.all())
+        return Pool(store, failed, leased, skipped, marks, context.groups, copies)
 
     @property
     def images(self) -> list[str]:
@@ -133,7 +141,7 @@ class Pool:
     @cached_property
     def unlabelled(self) -> list[str]:
         """Ids without a final label that can be read and may be selected, sorted."""
-        done = {*self.store.get_labeled_images(), *self.failed, *self.held_out}
+        done = {*self.store.get_labeled_images(), *self.failed, *self.held_out, *self.left_out}
         return [image for image in self.images if image not in done]
 
     @cached_property
@@ -152,8 +160,31 @@ class Pool:
         return [mark for mark in self.marks if mark.kind == HELD_OUT and self._is_open(mark.image)]
 
     def group_rows(self, images: Sequence[str]) -> list[str] | None:
-        """The group (patient) of each image; None when the pool has no groups."""
-        return None
+        """The group (mostly the patient) of each image; None when nothing is grouped."""
+        return self.groups.rows(images, self.store)
+
+    def is_left_out(self, image: str) -> bool:
+        """Whether a copy of the image stands for it: a held-out one, else a labelled one, else one in
+        somebody's hands, else the first. A copy that is skipped stands for the others too."""
+        return image in self.copies and image != self._standing(self.copies[image])
+
+    def _standing(self, copies: Sequence[str]) -> str | None:
+        there = [i for i in copies if self.store.has_image(i) and i not in self.failed]
+        held_out = (i for i in there if i in self.held_out)
+        labelled = (i for i in there if self.store.is_labelled(i))
+        held = (i for i in there if i in self.leased)
+        return next((i for some in (held_out, labelled, held, there) for i in some), None)
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Images without a final label that `is_left_out`. Costs as many looks as there are copies."""
+        found: set[str] = set()
+        for first, copies in self.copies.items():
+            if first != copies[0]:
+                continue
+            standing = self._standing(copies)
+            found.update(i for i in copies if i != standing and is_unlabelled(self.store, i))
+        return frozenset(found.difference(self.failed))
 
     def is_free(self, image: str) -> bool:
         """Whether an image may be selected and handed out now."""
@@ -165,6 +196,7 @@ class Pool:
             and image not in self.skipped
             and image not in self.failed
             and is_unlabelled(self.store, image)
+            and not self.is_left_out(image)
         )
 
     def count_labelled(self) -> int:
@@ -173,13 +205,19 @@ class Pool:
 
     def count_unlabelled(self) -> int:
         """Length of `unlabelled`, without making it."""
-        left_out = sum(is_unlabelled(self.store, image) for image in self.held_out.union(self.failed))
-        return len(self.images) - self.store.count_labelled() - left_out
+        out = self.held_out | self.left_out | self.failed.keys()
+        return len(self.images) - self.store.count_labelled() - sum(is_unlabelled(self.store, i) for i in out)
 
     def count_free(self) -> int:
         """Number of images that `is_free`."""
-        taken = (self.leased | self.skipped).difference(self.failed, self.held_out)
+        taken = (self.leased | self.skipped).difference(self.failed, self.held_out, self.left_out)
         return self.count_unlabelled() - sum(is_unlabelled(self.store, image) for image in taken)
+
+    def has_free(self) -> bool:
+        """Whether any image `is_free`; of every click, so copies are looked at only when little is left."""
+        most = len(self.leased) + len(self.skipped) + len(self.failed) + len(self.held_out)
+        most += len(self.copies)
+        return len(self.images) - self.store.count_labelled() > most or self.count_free() > 0
 
 
 def is_unlabelled(store: PoolStore, image: str) -> bool:

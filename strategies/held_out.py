@@ -41,7 +41,7 @@ def to_hold_out(context: Context, pool: Pool) -> list[str]:
     whole = [
         images
         for images in members.values()
-        if all(pool.is_free(image) and image not in touched for image in images)
+        if all((pool.is_free(i) or pool.is_left_out(i)) and i not in touched for i in images)
     ]
     drawn: list[str] = []
     for at in np.random.default_rng(context.settings.seed).permutation(len(whole)):

@@ -1,7 +1,7 @@
 """The one scoring method: it does what is missing, and nothing else.
 
-Images -> embeddings -> map -> cold-start plan -> entropies of a new model -> active plans. Every step commits
-in small batches, so that a killed process repeats at most one batch.
+Images -> embeddings -> copies -> map -> cold-start plan -> entropies of a new model -> active plans. Every
+step commits in small batches, so that a killed process repeats at most one batch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pool.labels import LabelError
 from pool.store import PoolStore
 from strategies import selectors
 from strategies.context import Context, Pool, marks
+from strategies.copies import find_copies, keep_prints, read_for_print, to_compare, to_print
 from strategies.growth import unmapped, update_map
 from strategies.held_out import hold_out, to_hold_out
 from strategies.judged import judge, to_judge
@@ -68,6 +69,8 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
         steps.append("embed")
     if to_judge(context, datastore):
         steps.append("judge")
+    if to_print(context, datastore, pool) or to_compare(context):
+        steps.append("duplicates")
     if unmapped(context, pool):
         steps.append("map")
     if context.layout() and state.journal.plan(context.cold_key) is None:
@@ -129,6 +132,7 @@ class Refresh(ScoringMethod):
         self._embed(datastore)
         if self.context.is_pretrained_here:
             self._judge(datastore)
+        self._find_copies(datastore)
         pool = Pool.of(self.context, datastore)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: self._step(step, 0, n, time.time()))
@@ -146,6 +150,26 @@ class Refresh(ScoringMethod):
                 make_method_plan(self.context, pool, name)
             except NotReadyError as reason:  # another network was published meanwhile
                 logger.info("%s is planned later: %s", name, reason)
+
+    def _find_copies(self, datastore: PoolStore) -> None:
+        """Before the map and its plans, which leave copies out."""
+        todo = to_print(self.context, datastore, Pool.of(self.context, datastore))
+        read = read_for_print(self.bundle)
+
+        def look(images: Sequence[str]) -> None:
+            found: dict[str, Any] = {}
+            for image in images:
+                try:
+                    found[image] = read(datastore.get_image_uri(image))
+                except ImageError as error:
+                    self._leave_out(datastore, image, error)
+            keep_prints(self.context, todo, found)
+
+        if todo:
+            self._in_batches("reading images to look for duplicates", list(todo), look)
+        started = time.time()
+        for done, total in find_copies(self.context, Pool.of(self.context, datastore)):
+            self._step("looking for duplicates", done, total, started)
 
     def _threshold(self, datastore: PoolStore) -> None:
         read = pool_reader(self.bundle)
@@ -218,6 +242,8 @@ class Refresh(ScoringMethod):
                 except ImageError as error:
                     logger.error("Image %s is left out: %s", image, error)
                     self.context.state.add_failure(image, todo[image], str(error))
+            if self.bundle.get("dimensions") == 2:  # so that each is read once
+                keep_prints(self.context, todo, readable)
             if readable:
                 vectors = encoder.embed(list(readable.values()))
                 self.context.state.add_embeddings(

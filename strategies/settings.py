@@ -95,6 +95,17 @@ class Settings:
         "default: SQLite in the state folder",
         shown=False,
     )
+    groups: str = key(
+        "",
+        "which images are of one patient: a CSV file with the columns image,group, or a regular expression "
+        "on the image's id with one group, as ^(patient\\d+)_; default: the PatientID of a DICOMweb server",
+    )
+    duplicates: str = key(
+        "leave_out",
+        "what is done about copies of an image: one of them is enough (leave_out), they are only named "
+        "(report), or they are not looked for (off)",
+        choices=("leave_out", "report", "off"),
+    )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
     )

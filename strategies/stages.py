@@ -14,7 +14,7 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: Pool) -> str:
     """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    left = pool.count_free() or pool.leased or pool.validation_open
+    left = pool.has_free() or pool.leased or pool.validation_open
     if pool.images and not pool.failed and not left:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
@@ -78,6 +78,15 @@ def validation_status(context: Context, pool: Pool) -> dict[str, int]:
     }
 
 
+def duplicate_sets(context: Context, pool: Pool) -> list[list[str]]:
+    """Images of the pool that are copies of each other, sorted; none when they are not looked for."""
+    if context.settings.duplicates == "off":
+        return []
+    whole = set(context.state.copies.sets().values())
+    there = ([i for i in images if pool.store.has_image(i)] for images in whole)
+    return sorted(images for images in there if len(images) > 1)
+
+
 def status(context: Context, pool: Pool) -> dict[str, Any]:
     """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models(), stage_of(context, pool), context.layout()
@@ -92,6 +101,8 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "failed": len(pool.failed),
         "skipped": len(pool.skipped),
         "handed_out": len(pool.leased),
+        "duplicate_sets": len(duplicate_sets(context, pool)),
+        "left_out": len(pool.left_out),
         "cold_start_budget": context.settings.cold_start_budget,
         "batch_size": context.settings.batch_size,
         "alpha": context.settings.active_alpha,

@@ -47,7 +47,7 @@ class Select(Strategy):
         refused: HTTPException | None = None
         offer = offers.Offer("none", "none", ())
         try:
-            if pool.count_free() or pool.validation_open:
+            if pool.has_free() or pool.validation_open:
                 offer = self.offer(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
@@ -70,7 +70,7 @@ class Select(Strategy):
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
         """What would be handed out next, best first, as answers; nothing is leased. Raises HTTPException."""
         pool = Pool.of(self.context, store)
-        if not pool.count_free() and not pool.validation_open:
+        if not pool.has_free() and not pool.validation_open:
             return []
         offer = self.offer(self.context, pool, {})
         return [{"id": i, "selection": self._block(offer, i)} for i in islice(offer.images, count)]
@@ -162,7 +162,7 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
     Raises HTTPException where `auto` would.
     """
     pool, picks = Pool.of(context, store), dict[str, dict[str, Any]]()
-    if not pool.count_free() and not pool.validation_open:
+    if not pool.has_free() and not pool.validation_open:
         return []
     try:
         for offer in _orders(context, pool):

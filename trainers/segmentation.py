@@ -29,10 +29,12 @@ from monai.transforms import Activationsd, AsDiscreted, Compose
 from monai.utils import set_determinism
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.basic_train import BasicTrainTask, Context
+from sklearn.model_selection import GroupShuffleSplit
 from torch.multiprocessing.spawn import ProcessException
 from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
+from pool.groups import Groups
 from pool.images import ImageError, image_id
 from pool.labels import LabelError
 
@@ -47,6 +49,7 @@ class SegmentationTrain(BasicTrainTask):
 
     :param folder: the pool's state folder; the model is published as `model.pt` in it
     :param held_out: says which images are never trained on, when a training begins
+    :param groups: which images are of one patient; a validation split never cuts one
     """
 
     def __init__(
@@ -55,8 +58,11 @@ class SegmentationTrain(BasicTrainTask):
         bundle: Bundle,
         seed: int,
         held_out: Callable[[], Collection[str]] = frozenset,
+        groups: Groups | None = None,
     ) -> None:
         self.bundle, self.folder, self._held_out = bundle, folder, held_out
+        self.groups = groups or Groups()
+        self._group_of: dict[str, str] = {}  # of each image's path
         self._labelled: list[str] = []  # all final labels when the training began
         self._stats: dict[str, Any] = {}
         super().__init__(
@@ -135,7 +141,8 @@ class SegmentationTrain(BasicTrainTask):
         self, context: Context, datalist: list[dict[str, Any]], is_train: bool, replace_rate: float = 0.25
     ) -> tuple[CacheDataset, list[dict[str, Any]]]:
         """All images in memory after their transforms up to the first random one (a volume's crops)."""
-        return CacheDataset(datalist, Compose(self.train_pre_transforms(context)), progress=False), datalist
+        transforms = self.train_pre_transforms(context) if is_train else self._reading()
+        return CacheDataset(datalist, Compose(transforms), progress=False), datalist
 
     def _dataloader(
         self,
@@ -187,11 +194,36 @@ class SegmentationTrain(BasicTrainTask):
             except Exception as error:  # MONAI wraps what a transform raises
                 cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
                 logger.error("Not trained on: %s", cause)
+        paths = [pair["image"] for pair in pairs]
+        rows = self.groups.rows([image_id(path) for path in paths], datastore)
+        self._group_of = dict(zip(paths, rows or paths, strict=True))
         if not pairs:
             raise RuntimeError(
                 "there is no usable final label to train on; save labels first (held-out images do not count)"
             )
         return pairs
+
+    def partition_datalist(
+        self, context: Context, shuffle: bool = False
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Pairs for training and for validation: `val_split` of the patients, drawn with the run's seed.
+
+        Raises RuntimeError when one of the two would be empty.
+        """
+        share, request = float(context.request.get("val_split") or 0), context.request
+        if share == 0 or request.get("val_ds") or request.get("train_ds"):
+            return super().partition_datalist(context, shuffle)
+        pairs = context.datalist
+        groups = [self._group_of[pair["image"]] for pair in pairs]
+        try:
+            splitter = GroupShuffleSplit(1, test_size=share, random_state=int(request["seed"]))
+            train, held_out = next(splitter.split(pairs, groups=groups))
+        except ValueError as error:
+            raise RuntimeError(
+                f"val_split {share:g} of {len(set(groups))} patients (or images, where they are not grouped) "
+                f"leaves nothing to train on or is no share: {error}; label more, or train with val_split 0"
+            ) from error
+        return [pairs[row] for row in train], [pairs[row] for row in held_out]
 
     def stats(self) -> dict[str, Any]:
         """MONAI Label's statistics of the last epoch; NaN, which JSON cannot hold, becomes None."""
@@ -260,7 +292,8 @@ class SegmentationTrain(BasicTrainTask):
         weights = (context.network.module if parallel else context.network).state_dict()
         if not all(torch.isfinite(value).all() for value in weights.values()):
             raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
-        metrics = {name: float(value) for name, value in engine.state.metrics.items()}
+        states = [engine.state] + ([context.evaluator.state] if context.evaluator else [])
+        metrics = {name: float(value) for state in states for name, value in state.metrics.items()}
         details = {
             "bundle": self.bundle.name,
             "overrides": self.bundle.values,
@@ -269,6 +302,7 @@ class SegmentationTrain(BasicTrainTask):
             "epochs": context.max_epochs,
             "run": context.run_id,
             "images": [image_id(pair["image"]) for pair in context.train_datalist],
+            "validated": [image_id(pair["image"]) for pair in context.val_datalist],
             "labelled": self._labelled,
             "metrics": metrics,
             "world_size": context.world_size if context.multi_gpu else 1,

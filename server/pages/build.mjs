@@ -10,7 +10,7 @@ process.chdir(here);
 mkdirSync(out, { recursive: true });
 
 await build({
-  entryPoints: ["src/map.ts"],
+  entryPoints: ["src/map.ts", "src/progress.ts"],
   outdir: out,
   bundle: true,
   minify: true,

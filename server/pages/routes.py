@@ -19,7 +19,7 @@ from server.pages.pool_map import MapData
 from strategies.context import Pool
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = {"map": "map.html"}
+_PAGES = {"map": "map.html", "progress": "progress.html"}
 _SHELL = {
     # regl compiles its drawing commands, the scatter plot indexes its points in a worker
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "

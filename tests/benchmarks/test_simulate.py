@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmarks.simulate import find_images, parse_budget, resume, split
+from benchmarks.simulate import find_images, groups_of, parse_budget, resume, split
 
 IMAGES = [Path(f"i{n:02d}.png") for n in range(21)]
 
@@ -23,6 +23,20 @@ def test_split_holds_out_the_share_rounded_up(share: float, count: int) -> None:
 def test_split_is_fixed_by_its_seed() -> None:
     assert split(IMAGES, 0.2, 43) == split(IMAGES, 0.2, 43)
     assert len({tuple(split(IMAGES, 0.2, seed)[1]) for seed in range(43, 54)}) > 5
+
+
+def test_split_holds_out_whole_groups() -> None:
+    images = [Path(f"p{n // 3}_{n:02d}.png") for n in range(21)]
+    groups = groups_of(images, r"^(p\d)_")
+    for seed in range(43, 47):
+        pool, test = split(images, 0.25, seed, groups)
+        assert sorted(pool + test) == images and len(test) == 6, "two of seven patients"
+        assert not {p.name[:2] for p in pool} & {p.name[:2] for p in test}
+        assert (pool, test) == split(images, 0.25, seed, groups)
+    with pytest.raises(typer.BadParameter, match="leaves none"):
+        split(images[:3], 0.25, 43, groups_of(images[:3], r"^(p\d)_"))
+    with pytest.raises(typer.BadParameter, match="groups=nothing"):
+        groups_of(images, "nothing")
 
 
 @pytest.mark.parametrize(("text", "steps"), [("8+4+4", [8, 4, 4]), ("12", [12]), (" 8 + 4 ", [8, 4])])

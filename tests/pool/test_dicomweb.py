@@ -21,6 +21,7 @@ from benchmarks.phantoms import generate
 from pool.dicom_seg import write_seg
 from pool.dicom_server import SeriesError, ServerError
 from pool.dicomweb import DicomWebPool, search_filters
+from pool.groups import Groups
 from pool.images import ImageError, read_image
 from pool.labels import read_label
 from tests.orthanc import Orthanc, radiograph
@@ -107,6 +108,16 @@ def test_other_modalities_and_the_users_own_search(
     own = {"Modality": "DX", "PatientID": str(files["phantom_001"].PatientID)}
     monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_SEARCH_FILTER", own)
     assert opened(filters=search_filters(["CR", "DX"])).list_images() == [uid(files["phantom_001"])]
+
+
+def test_series_of_one_patient_are_a_group_by_themselves(opened: Open, orthanc: Orthanc) -> None:
+    names = ("ann", "ann", "bob", "", "")
+    files = [radiograph(f"file {n}", np.eye(64, dtype=np.uint8), "DX") for n in range(len(names))]
+    for file, name in zip(files, names, strict=True):
+        file.PatientID = name
+    orthanc.add(*files)
+    rows = Groups().rows([uid(file) for file in files], opened())
+    assert rows is not None and rows[0] == rows[1] and len(set(rows)) == 4, "without a name: each its own"
 
 
 def test_series_that_come_and_go_are_noticed_in_the_background(

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 
 from pool import schema
 from pool.connect import connect
+from pool.copies import Copy
 from pool.database import Busy
 from pool.handouts import Client, Terms
 from pool.journal import Plan
+from pool.prints import Print
 from pool.state import State
 from tests.postgres import PASSWORD, Cluster
 
@@ -366,3 +368,16 @@ def test_the_password_may_stay_out_of_the_url(
     url = sa.URL.create("postgresql", full.username, None, full.host, full.port, full.database)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert State(tmp_path, migrate=True, url=url.render_as_string()).models() == []
+
+
+def test_copies_are_compared_again_when_their_original_changes(state: State) -> None:
+    copies, first = state.copies, Print("p", b"\x00" * 72)
+    copies.add_prints([(image, "1", first) for image in ("a", "b", "c")])
+    assert copies.printed() == {"a": "1", "b": "1", "c": "1"} and copies.uncompared() == ["a", "b", "c"]
+    copies.add(["a", "b", "c"], [Copy("b", "a", 0, True)])
+    assert copies.uncompared() == [] and copies.originals() == {"a": first, "c": first}
+    sets = copies.sets()
+    assert sets == {"a": ("a", "b"), "b": ("a", "b")} and copies.sets() is sets, "read once per change"
+    copies.add_prints([("a", "2", Print("q", b"\x01" * 72))])
+    assert copies.sets() == {} and copies.uncompared() == ["a", "b"]
+    assert [e["image"] for e in state.journal.ledger() if e["event"] == "duplicate"] == ["b"]

@@ -35,7 +35,7 @@ def test_a_pool_with_bad_images_goes_on_without_them(phantoms: Path, start: Star
     (studies / "notes.txt").write_text("no image")
     Image.fromarray(np.zeros((1, 1), np.uint8)).save(studies / "dot.png")
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(studies / "black.png")
-    deep = np.asarray(Image.open(studies / "phantom_000.png")).astype(np.uint16) * 200
+    deep = np.asarray(Image.open(studies / "phantom_000.png"))[::-1].astype(np.uint16) * 200
     Image.fromarray(deep).save(studies / "deep.png")
     server = start(studies, tmp_path / "state")
     annotator = Annotator(server.url, phantoms / "labels")

@@ -242,13 +242,14 @@ def test_training_starts_by_itself(quick: Pool) -> None:
 @pytest.mark.timeout(600)
 def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
     settings = Settings(cold_start_budget=1000)
+    conf = {"cold_start_budget": 1000, "duplicates": "off"}  # a few pictures under many names
     paths = make_studies(tmp_path / "studies", 100_000)
     make_state(tmp_path / "state", paths, settings)
     labels = sorted((tmp_path / "originals" / "labels").iterdir())
     plan = next(e for e in State(tmp_path / "state").journal.ledger() if e["event"] == "plan")
     first = [pick["image"] for pick in plan["details"]["picks"][:4]]
 
-    pool = Pool(start(tmp_path / "studies", tmp_path / "state", cold_start_budget=1000), labels[0].parent)
+    pool = Pool(start(tmp_path / "studies", tmp_path / "state", **conf), labels[0].parent)
     shutil.copy(paths[0], tmp_path / "studies" / "new.png")
     assert [pool.given(client) for client in ("ann", "bob", "cyd")] == first[:3]
     true = labels[int(first[0].removeprefix("img_")) % len(labels)]
@@ -257,7 +258,7 @@ def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
     _until(lambda: pool.status()["images"] == 100_001)
     pool.server.stop()
 
-    pool = Pool(start(tmp_path / "studies", tmp_path / "state", cold_start_budget=1000), labels[0].parent)
+    pool = Pool(start(tmp_path / "studies", tmp_path / "state", **conf), labels[0].parent)
     status = pool.status()
     assert (status["images"], status["labelled"], status["skipped"]) == (100_001, 1, 1)
     assert status["stage"] == "cold_start" and pool.get("/selection/handouts")["skipped"] == {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pool.copies import Copy
 from pool.handouts import Client
 from pool.marks import HELD_OUT, NEXT
 from strategies.held_out import DRAWN, hold_out, to_hold_out
@@ -119,3 +120,15 @@ def test_a_skipped_one_is_handed_out_to_nobody(world: Any) -> None:
     world.context.state.handouts.skip_all([held], LEAD, "no chest")
     world.label(*(image for image in world.images if image != held))
     assert world.stage == "done" and world.ask() == {}
+
+
+def test_a_copy_of_a_held_out_image_is_not_trained_on_either(world: Any) -> None:
+    world.prepare()
+    first, copy = world.images[2], world.images[7]
+    world.context.state.copies.add([], [Copy(copy, first, 0, exact=True)])
+    world.context.state.marks.put(HELD_OUT, [copy], "lead")
+    assert world.pool.is_left_out(first) and not world.pool.is_left_out(copy)
+    world.label(*(i for i in world.images if i not in (first, copy)))
+    assert world.ask()["id"] == copy
+    world.label(copy)
+    assert world.stage == "done"

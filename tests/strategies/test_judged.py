@@ -67,6 +67,7 @@ def test_before_the_pretraining_a_random_image_says_what_to_start(
     pool: tuple[Context, PoolDatastore],
 ) -> None:
     context, store = pool
+    assert missing(context, store) == refresh(context, store) == ["duplicates"]
     assert missing(context, store) == [] and refresh(context, store) == []
     block = ask(context, store)
     assert (block["stage"], block["role"], block["provisional"]) == ("preparing", "provisional", True)

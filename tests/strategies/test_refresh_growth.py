@@ -45,6 +45,7 @@ class Growing:
     def __init__(self, world: Any, folder: Path) -> None:
         self.world, self.folder = world, folder
         self._use(replace(world.context, fixed_encoder_key=Descriptor.key))
+        self.settings(duplicates="off")  # images that are alike show where the map puts them
 
     def _use(self, context: Context) -> None:
         self.world.context, self.world.strategies = context, all_strategies(context)

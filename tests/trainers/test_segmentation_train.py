@@ -15,6 +15,7 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
+from pool.groups import Groups
 from trainers.segmentation import SegmentationTrain, image_id
 
 BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
@@ -142,3 +143,31 @@ def test_failed_training_leaves_the_last_model_as_it_was(
 )
 def test_image_id_is_the_name_without_extension(path: str, name: str) -> None:
     assert image_id(path) == name
+
+
+def test_a_validation_split_never_cuts_a_patient_and_is_seeded(tmp_path: Path, store: PoolDatastore) -> None:
+    groups = Groups(names={"a": "ann", "c": "ann"})
+    for seed in range(4):
+        task = SegmentationTrain(tmp_path / str(seed), BUNDLE, seed, groups)
+        task.folder.mkdir()
+        task(REQUEST | {"max_epochs": 1, "val_split": 0.5}, store)
+        details = torch.load(task.folder / "model.pt", weights_only=True)["details"]
+        assert sorted([details["images"], details["validated"]]) == [["a", "c"], ["b"]]
+        assert details["labelled"] == ["a", "b", "c", "d"] and "val_mean_dice" in details["metrics"]
+
+
+def test_with_a_split_the_last_epoch_is_published_and_validation_changes_nothing(
+    tmp_path: Path, store: PoolDatastore
+) -> None:
+    split = train(tmp_path / "split", store, val_split=0.3, max_epochs=3)
+    left = split["details"]["images"]
+    assert len(left) == 2 and split["details"]["epochs"] == 3
+    pairs = [{"image": store.get_image_uri(i), "label": store.get_label_uri(i, "final")} for i in left]
+    assert same(split, train(tmp_path / "given", store, train_ds=pairs, val_ds=pairs[:1], max_epochs=3))
+
+
+@pytest.mark.parametrize("share", [0.99, 1.5, -1])
+def test_a_split_that_leaves_nothing_is_refused(tmp_path: Path, store: PoolDatastore, share: float) -> None:
+    with pytest.raises(RuntimeError, match="val_split .* of 3 patients"):
+        train(tmp_path / "m", store, val_split=share)
+    assert not (tmp_path / "m" / "model.pt").exists()

@@ -1,0 +1,113 @@
+"""Which images belong together, mostly to one patient: a table, a pattern on the id, or DICOM's PatientID."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pool.dicomweb import DicomWebPool
+from pool.images import EXTENSIONS, image_id
+from pool.store import PoolStore
+
+logger = logging.getLogger(__name__)
+_EXAMPLE = (
+    "a CSV file with the columns image,group, or a regular expression with one group as in ^(patient\\d+)_"
+)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The group of each image. With neither names nor a pattern it is the store that knows, if it does.
+
+    :param names: {image: group}
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    pattern: re.Pattern[str] | None = None
+
+    def rows(self, images: Sequence[str], store: PoolStore | None = None) -> list[str] | None:
+        """The group of each image; None when no two images can share one, for nothing is grouped.
+
+        An image without a group is one of its own.
+        """
+        if not (self.names or self.pattern or isinstance(store, DicomWebPool)):
+            return None  # of every click: without a look at each image
+        found = [self._group_of(image, store) for image in images]
+        if not any(found):
+            return None
+        return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, found, strict=True)]
+
+    def _group_of(self, image: str, store: PoolStore | None) -> str | None:
+        if self.names:
+            return self.names.get(image)
+        if self.pattern:
+            match = self.pattern.search(image)
+            return match and match[1]
+        return store.patient_of(image) if isinstance(store, DicomWebPool) else None
+
+    def check(self, images: Sequence[str]) -> None:
+        """Warn of names that the pool does not have and of images that are in no group."""
+        if unknown := sorted(self.names.keys() - set(images)):
+            logger.warning(
+                "groups: %d of %d images are not in the pool (%s)",
+                len(unknown),
+                len(self.names),
+                ", ".join(unknown[:5]),
+            )
+        if not self.names and not self.pattern:
+            return
+        alone = [i for i in images if not (self.names.get(i) or (self.pattern and self.pattern.search(i)))]
+        if alone:
+            logger.warning(
+                "groups: %d of the pool's %d images are in no group, so each is one of its own (%s)",
+                len(alone),
+                len(images),
+                ", ".join(alone[:5]),
+            )
+
+
+def read_groups(text: str) -> Groups:
+    """The setting `groups`: "" for none, an existing file, or a pattern. Raises ValueError."""
+    if not text:
+        return Groups()
+    if Path(text).expanduser().is_file():
+        return Groups(names=_read_table(Path(text).expanduser()))
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no file, and no regular expression ({error}); give {_EXAMPLE}") from None
+    if pattern.groups != 1:
+        raise ValueError(
+            f"is no file, and a regular expression with {pattern.groups} groups instead of one; "
+            f"give {_EXAMPLE}"
+        )
+    return Groups(pattern=pattern)
+
+
+def _read_table(file: Path) -> dict[str, str]:
+    """{image: group} of a CSV file; file names count as ids. Raises ValueError that names the line."""
+    found: dict[str, str] = {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream)
+            if not {"image", "group"} <= set(table.fieldnames or ()):
+                raise ValueError(f"its first line is {','.join(table.fieldnames or ())!r}: write image,group")
+            for row in table:
+                image, group = (row["image"] or "").strip(), (row["group"] or "").strip()
+                image = image_id(image) if image.lower().endswith(EXTENSIONS) else image
+                if not image:
+                    raise ValueError(f"line {table.line_num} names no image")
+                if found.setdefault(image, group) != group:
+                    raise ValueError(
+                        f"line {table.line_num} puts {image} into {group!r}, an earlier one into "
+                        f"{found[image]!r}; an image has one group"
+                    )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"cannot be read ({error}); save it as CSV in UTF-8") from error
+    if not any(found.values()):
+        raise ValueError("has no row with a group; write one per image below the line image,group")
+    return found

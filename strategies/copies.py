@@ -1,0 +1,90 @@
+"""Looking for copies of images: what is printed, and what is compared with what (`docs/selection.md`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bundle_configs import Bundle
+from pool.copies import Copy
+from pool.images import unit_range
+from pool.prints import Originals, blocks, print_of
+from pool.store import PoolStore
+from pool.volumes import read_volume
+from strategies.context import Context, Pool, marks
+
+logger = logging.getLogger(__name__)
+
+
+def read_for_print(bundle: Bundle) -> Callable[[str], np.ndarray]:
+    """From the path of an image to what `print_of` takes; raises ImageError."""
+    if bundle.get("dimensions") == 2:
+        return unit_range
+    channels = bundle.get("in_channels")
+    return lambda path: read_volume(path, channels)[0]
+
+
+def to_print(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
+    """Images without a print of their present file, with its fingerprint; none when copies do not matter."""
+    if context.settings.duplicates == "off":
+        return {}
+    have = context.state.copies.printed()
+    failed = {image: mark for image, (mark, _) in context.state.failures().items()}
+    return {
+        image: mark
+        for image, mark in marks(datastore, pool.images).items()
+        if mark not in (failed.get(image), have.get(image))
+    }
+
+
+def keep_prints(context: Context, marks: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep the prints of images that were just read; `marks` are the fingerprints of their files."""
+    if context.settings.duplicates != "off":
+        context.state.copies.add_prints((i, marks[i], print_of(array)) for i, array in arrays.items())
+
+
+def to_compare(context: Context) -> list[str]:
+    """Images whose print was not compared with the others yet, sorted; none when copies do not matter."""
+    return [] if context.settings.duplicates == "off" else context.state.copies.uncompared()
+
+
+def find_copies(context: Context, pool: Pool) -> Iterator[tuple[int, int]]:
+    """Compare what is new with all originals, block by block; tells images done and all before each."""
+    todo = to_compare(context)
+    if not todo:
+        return
+    copies = context.state.copies
+    known = copies.originals()
+    names, originals = list(known), Originals([each.hash for each in known.values()])
+    for block in blocks(len(todo)):
+        yield block.start, len(todo)
+        images = todo[block.start : block.stop]
+        known |= copies.prints(images)
+        found: list[Copy] = []
+        for image, answer in zip(images, originals.find([known[i].hash for i in images]), strict=True):
+            if answer is None:
+                names.append(image)
+            else:
+                original, bits = names[answer[0]], answer[1]
+                exact = known[image].pixels == known[original].pixels
+                found.append(Copy(image, original, bits, exact))
+        copies.add(images, found, _groups_of(pool, found))
+    yield len(todo), len(todo)
+
+
+def _groups_of(pool: Pool, found: Sequence[Copy]) -> dict[str, str]:
+    """Groups of the images in these pairs; a pair in two groups is worth a look, for one of them is wrong."""
+    images = sorted({image for copy in found for image in (copy.image, copy.original)})
+    groups = dict(zip(images, pool.group_rows(images) or [], strict=False))
+    for copy in found:
+        if groups.get(copy.image) != groups.get(copy.original):
+            logger.warning(
+                "%s looks like a copy of %s, but they are in different groups (%s, %s): check both",
+                copy.image,
+                copy.original,
+                groups[copy.image],
+                groups[copy.original],
+            )
+    return groups
