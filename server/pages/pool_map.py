@@ -25,8 +25,9 @@ STATES = (
     "labelled actively",
     "skipped",
     "held out",
+    "copy of another image",
 )
-UNLABELLED, HANDED_OUT, LABELLED_COLD, LABELLED_ACTIVE, SKIPPED, HELD_OUT = range(len(STATES))
+UNLABELLED, HANDED_OUT, LABELLED_COLD, LABELLED_ACTIVE, SKIPPED, HELD_OUT, COPY = range(len(STATES))
 
 
 def version_of(context: Context, pool: Pool) -> str:
@@ -38,6 +39,7 @@ def version_of(context: Context, pool: Pool) -> str:
         pool.store.count_labelled(),
         len(pool.images),
         sorted(pool.leased),
+        len(pool.left_out),
         layout.id if layout else 0,
         len(layout.images) if layout else 0,
         model,
@@ -117,6 +119,7 @@ def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray
     def put(some: Sequence[str] | frozenset[str], code: int) -> None:
         codes[[row_of[image] for image in some if image in row_of]] = code
 
+    put(pool.left_out, COPY)
     put(pool.leased, HANDED_OUT)
     put(pool.skipped, SKIPPED)
     stages, models = context.state.history.label_stages(), context.state.models()

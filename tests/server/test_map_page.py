@@ -18,7 +18,7 @@ from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from pool.handouts import Client
 from pool.state import State
-from server.pages.pool_map import HELD_OUT, LABELLED_ACTIVE, LABELLED_COLD, STATES
+from server.pages.pool_map import COPY, HELD_OUT, LABELLED_ACTIVE, LABELLED_COLD, STATES
 from tests.server.issuer import PASSWORD, Issuer
 from tests.server.test_auth import settings
 
@@ -102,6 +102,7 @@ def test_the_map_agrees_with_the_status(site: Site) -> None:
         count[LABELLED_COLD] + count[LABELLED_ACTIVE] + status["validation"]["labelled"] == status["labelled"]
     )
     assert dict(zip(STATES, count, strict=True))["handed out"] == status["handed_out"] == 1
+    assert count[COPY] == status["left_out"]
     assert max(data["cluster"]) + 1 == site.state.journal.plan_by_id(1).details["k"]
     assert {len(data[name]) for name in ("x", "y", "cluster", "entropy", "quality")} == {16}
 
@@ -218,7 +219,8 @@ def test_the_legend_counts_and_filters(site: Site, page: Page) -> None:
     site.open(page)
     data = site.data()
     shown = page.locator("#legend li").all_inner_texts()
-    expected = [f"{name} {data['state'].count(code)}" for code, name in enumerate(STATES)]
+    counts = [(name, data["state"].count(code)) for code, name in enumerate(STATES)]
+    expected = [f"{name} {count}" for name, count in counts if count or name != STATES[COPY]]
     assert [" ".join(text.split()) for text in shown] == expected
     page.click("#tab-list")
     page.uncheck("#legend li[data-entry='unlabelled'] input")

@@ -1,7 +1,7 @@
 // Colours that people who see few colours can tell apart.
 
 /** Okabe and Ito, "Color Universal Design" (2008); unlabelled images stay in the background, in grey. */
-export const STATE = ["#b4bcc5", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7"];
+export const STATE = ["#b4bcc5", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 export const UNKNOWN = "#d5dae0";
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7a00", "#4d4d4d"];
 

@@ -9,6 +9,8 @@ const WORDS: Record<string, [string, string, string]> = {
   quality: ["bad", "good", "No model has been compared with labels yet."],
 };
 
+const ALWAYS = 6; // states that are listed even where no image has them
+
 /** Draw it; `hidden` holds the entries that are filtered out and is changed by the user. */
 export function drawLegend(
   into: HTMLElement,
@@ -19,7 +21,7 @@ export function drawLegend(
 ): void {
   const list = el("ul", { class: "legend" });
   colours.names.forEach((name, entry) => {
-    if (!colours.counts[entry] && (colours.range || by === "cluster")) return;
+    if (!colours.counts[entry] && (by !== "state" || entry >= ALWAYS)) return;
     const box = el("input", { type: "checkbox" });
     box.checked = !hidden.has(entry);
     box.addEventListener("change", () => {
