@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from bundle_configs import Bundle
 from infers.metrics import dice_per_image
 from pool.label_writer import color_of
-from pool.state import Layout, Model
+from pool.state import Layout, Model, State
 from strategies.context import Context, Pool
 from strategies.plans import CLUSTER
 
@@ -131,9 +132,16 @@ def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray
     return codes
 
 
+@lru_cache(maxsize=2)
+def _planned_clusters(state: State, key: str, plan: int | None) -> dict[str, float]:
+    """The cluster of each image that a cold start was planned from; a plan's never change."""
+    return state.measures(key, CLUSTER).get(CLUSTER, {}) if plan else {}
+
+
 def _clusters(context: Context, images: Sequence[str], points: np.ndarray) -> np.ndarray:
     """The cold start's cluster of each image (N,), -1 for unknown; newer images are in the nearest one."""
-    kept = context.state.measures(context.cold_key, CLUSTER).get(CLUSTER, {})
+    plan = context.state.journal.plan(context.cold_key)
+    kept = _planned_clusters(context.state, context.cold_key, plan.id if plan else None)
     found = np.array([kept.get(image, -1) for image in images], dtype=np.int64)
     known = np.unique(found[found >= 0])
     if not len(known) or (found >= 0).all():

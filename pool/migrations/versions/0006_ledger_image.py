@@ -8,4 +8,4 @@ down_revision = "0005"
 
 def upgrade() -> None:
     """An index of the ledger by image."""
-    op.create_index("ix_ledger_image", "ledger", ["image"])
+    op.create_index("ix_ledger_image", "ledger", ["image"], if_not_exists=True)
