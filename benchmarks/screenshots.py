@@ -13,14 +13,14 @@ from typing import Annotated
 
 import requests
 import typer
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from benchmarks.annotator import Annotator
 from benchmarks.map_frames import BROWSER
 from benchmarks.phantoms import generate
 from benchmarks.server_process import running
 
-_WINDOW = {"width": 1280, "height": 800}
+_WINDOW: ViewportSize = {"width": 1280, "height": 800}
 _COLD, _ACTIVE, _HELD = 10, 6, 4  # images that are labelled
 _CONF = {
     "epochs": 20,

@@ -324,7 +324,7 @@ def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> Non
     expect(page.locator("#marks rect.preview")).to_have_count(len(other))
     page.get_by_text("Back to the plan").click()
     expect(page.locator("#marks rect.preview")).to_have_count(0)
-    page.click("#panel-plan .picks button >> nth=1")
+    page.click("#panel-plan > .picks button >> nth=1")
     expect(page.locator("#planned")).to_contain_text("model of round 1")
 
 

@@ -44,6 +44,7 @@ export interface Shown {
 export class ImagePanel {
   private readonly panel = byId("panel-image");
   private asked = 0;
+  private wanted: string | null = null; // what the user chose last
   private of = "none";
   private open_: Shown | null = null;
 
@@ -83,12 +84,13 @@ export class ImagePanel {
       ["label", "Label", history.labelled],
       ["prediction", "Prediction", shown.hasModel],
     ];
-    if (!offered.some(([of, , there]) => of === this.of && there)) this.of = history.labelled ? "label" : "none";
+    const can = offered.some(([of, , there]) => of === this.wanted && there);
+    this.of = can ? (this.wanted as string) : history.labelled ? "label" : "none";
     const made = offered.map(([of, text, there]) => {
       const radio = el("input", { type: "radio", name: "overlay", value: of, disabled: !there });
       radio.checked = of === this.of;
       radio.addEventListener("change", () => {
-        this.of = of;
+        this.of = this.wanted = of;
         void this.lay(stage, shown);
       });
       return el("label", {}, radio, text);
