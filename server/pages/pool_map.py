@@ -79,6 +79,7 @@ def _columns(context: Context, pool: Pool, bundle: Bundle) -> dict[str, Any]:
     points = layout.points[rows] if layout else np.zeros((0, 2))
     model = models[0] if models else None
     colors = bundle.get("colors")
+    copies = len(pool.left_out.difference(images))
     return {
         "ids": images,
         **_flat(points),
@@ -90,7 +91,8 @@ def _columns(context: Context, pool: Pool, bundle: Bundle) -> dict[str, Any]:
         "model": {"round": model.round, "fingerprint": model.fingerprint} if model else None,
         "projection": context.settings.projection,
         "failed": pool.failed,
-        "unmapped": len(pool.images) - len(pool.failed) - len(images),
+        "copies": copies,
+        "unmapped": len(pool.images) - len(pool.failed) - copies - len(images),
     }
 
 

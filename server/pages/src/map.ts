@@ -137,6 +137,7 @@ class MapPage {
       const more = failed.length > 50 ? [el("li", {}, `and ${failed.length - 50} more: GET /selection/status`)] : [];
       parts.push(el("details", {}, el("summary", {}, `${failed.length} cannot be read`), el("ul", {}, ...items, ...more)));
     }
+    if (pool.copies > 0) parts.push(el("p", { class: "quiet" }, `${pool.copies} copies of other images are left out.`));
     if (pool.unmapped > 0) parts.push(el("p", { class: "quiet" }, `${pool.unmapped} are not on the map yet.`));
     byId("left-out").replaceChildren(...parts);
   }

@@ -19,6 +19,8 @@ export interface PoolMap {
   model: { round: number; fingerprint: string } | null;
   projection: string;
   failed: Record<string, string>;
+  /** images that are on no map, since a copy stands for them */
+  copies: number;
   unmapped: number;
 }
 
