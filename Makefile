@@ -1,6 +1,7 @@
 # make serve   run the server (http://127.0.0.1:8000), on a sample pool unless STUDIES= is given
 # make weights ENCODER=radimagenet   download an encoder (docs/encoders.md)
 # make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
+# make pages   build the web pages after a change in server/pages/src (needs node 18 or newer)
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
@@ -15,7 +16,7 @@ FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 
-.PHONY: setup serve weights app test lint clean
+.PHONY: setup serve weights app pages test lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -39,6 +40,9 @@ weights: $(READY)
 
 app: $(READY)
 	$(VENV)/bin/python -m server.new_app "$(NAME)" --from "$(FROM)" --labels "$(LABELS)"
+
+pages:
+	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)

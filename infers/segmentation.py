@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from fastapi import HTTPException
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose
 from monailabel.interfaces.tasks.infer_v2 import InferType
@@ -23,7 +24,7 @@ from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
 from infers.volumes import blocks
-from infers.writing import Restored
+from infers.writing import Restored, restore_label
 from pool.images import ImageError, fingerprint
 from pool.label_writer import write_label
 from pool.labels import EXTENSIONS, LabelError
@@ -88,9 +89,20 @@ class Predictor:
         for seen, core in blocks(pixels.shape[1:], self._window, _MOST // self._classes):
             yield self._probabilities(pixels[seen])[core]
 
+    @torch.inference_mode()
+    def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
+        """The label (W, H[, D]) uint8 on the image's own grid, and its affine. Raises ImageError."""
+        pixels = self._seen(image)
+        logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
+        return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
+
     def _pixels(self, image: str) -> torch.Tensor:
+        return self._seen(image).as_tensor()
+
+    def _seen(self, image: str) -> MetaTensor:
+        """What the network sees of an image, with the way back in its meta data."""
         try:
-            return self.transforms({"image": image})["image"].as_tensor()
+            return self.transforms({"image": image})["image"]
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 

@@ -27,6 +27,11 @@ _PALETTE = (
 )
 
 
+def color_of(name: str, place: int, colors: Mapping[str, list[int]]) -> list[int]:
+    """Red, green and blue of a structure: what the app says, or one by its place among the structures."""
+    return colors.get(name) or _PALETTE[place % len(_PALETTE)]
+
+
 def _nrrd_header(
     affine: np.ndarray, labels: Mapping[str, int], colors: Mapping[str, list[int]]
 ) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def _nrrd_header(
         "space origin": lps[:3, 3],
     }
     for i, (name, value) in enumerate(labels.items()):
-        rgb = colors.get(name, _PALETTE[i % len(_PALETTE)])
+        rgb = color_of(name, i, colors)
         header |= {
             f"Segment{i}_ID": f"Segment_{value}",
             f"Segment{i}_Name": name,

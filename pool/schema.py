@@ -165,7 +165,7 @@ ledger = Table(  # append-only
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("created", Float, nullable=False),
     Column("event", String, nullable=False),
-    Column("image", String),
+    Column("image", String, index=True),
     Column("details", JSON, nullable=False),
 )
 trainings = Table(

@@ -20,6 +20,7 @@ from pool import schema
 from pool.copies import Copies
 from pool.database import Database, entry
 from pool.handouts import Handouts
+from pool.history import History
 from pool.journal import Journal
 from pool.marks import Marks
 
@@ -58,14 +59,15 @@ class Model:
 
 
 class State:
-    """What is computed for one pool, in `folder`; `journal` has its history, `handouts` leases and skips,
-    `marks` what a lead decided, `copies` what is there twice."""
+    """What is computed for one pool, in `folder`; `journal` has its plans and ledger, `handouts` leases and
+    skips, `marks` what a lead decided, `copies` what is there twice, `history` what happened to an image."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         self._db = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(self._db), self._db.exclusive, self._db.trouble
         self.folder, self.journal, self.handouts = folder, Journal(self._db), Handouts(self._db)
         self.marks, self.copies = Marks(self._db), Copies(self._db)
+        self.history = History(self._db)
         self._model = lru_cache(maxsize=64)(self._read_model)  # models never change but for their round
         self._layout = lru_cache(maxsize=4)(self._read_layout)  # nor maps but for what is placed on them
 
@@ -262,6 +264,11 @@ class State:
         rows = self._db.read(sa.select(table).where(table.c.model == model).order_by(table.c.image))
         return {row.image: row.scores for row in rows}
 
+    def count_validations(self, model: str) -> int:
+        """Number of images that this model has been measured on."""
+        table = schema.validations
+        return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
+
     def add_validation(self, model: str, image: str, scores: Mapping[str, Sequence[float]]) -> None:
         table = schema.validations
         self._db.write(
@@ -281,8 +288,10 @@ class State:
             for image, kinds in values.items()
             for kind, value in kinds.items()
         ]
-        if rows:
-            self._db.write(
-                sa.delete(table).where(table.c.source == source, table.c.image.in_(list(values))),
-                sa.insert(table).values(rows),
-            )
+        names = list(values)
+        with self._db.begin() as connection:
+            for at in range(0, len(names), _VECTORS):  # a statement has room for some thousand values
+                part = names[at : at + _VECTORS]
+                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(part)))
+            if rows:
+                connection.execute(sa.insert(table), rows)

@@ -11,6 +11,8 @@ from monailabel.interfaces.utils.app import app_instance
 
 from server import ohif
 from server.marks import MarkRequest, mark
+from server.pages import progress
+from server.pages import routes as pages
 
 PREFIX = "/selection"
 
@@ -69,8 +71,9 @@ def add_routes(app: FastAPI) -> None:
     ):
         return
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/reload"]
-    app.include_router(router(), prefix=settings.MONAI_LABEL_API_STR)
-    shipped = len(app.router.routes)
+    for routes in (router(), pages.data(PREFIX), progress.data(PREFIX), pages.shell(PREFIX)):
+        app.include_router(routes, prefix=settings.MONAI_LABEL_API_STR)
+    shipped = len(app.router.routes)  # OHIF's routes take the place of MONAI Label's, which come first
     app.include_router(ohif.routes(), prefix=settings.MONAI_LABEL_API_STR)
     app.router.routes[:] = app.router.routes[shipped:] + app.router.routes[:shipped]
     only_admin = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]

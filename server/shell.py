@@ -44,7 +44,7 @@ from strategies.context import Context, Pool
 from strategies.identity import current_user, plain_text
 from strategies.refresh import Refresh, missing
 from strategies.stages import duplicate_sets, encoder_note, status, training_due
-from strategies.strategies import all_strategies, upcoming
+from strategies.strategies import all_strategies, next_picks, upcoming
 from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 
@@ -288,6 +288,11 @@ class Shell:
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
         self._known("strategy", strategy, strategies)
         with self.database_errors():
+            if strategy == "auto":  # several orders, one after the other
+                return [
+                    {"id": pick["image"], "selection": pick}
+                    for pick in next_picks(self.context, self.datastore(), count)
+                ]
             return strategies[strategy].preview(self.datastore(), count)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from strategies.context import Context, Pool, plain
 from strategies.scoring import FOREGROUND
 from strategies.selectors.registry import METHODS
 
+CLUSTER = "cluster"  # the measure that says which cluster of the cold start an image is in
 MOST_PICKS = 500  # of one active plan; used up, it is continued
 _FIRST_PLAN = 50  # scored images that the first active plan of a round waits for
 
@@ -62,6 +64,10 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
         "map_note": "no clear clusters on this map" if best <= null else None,
         "sizes": [int(n) for n in np.bincount(found.labels)],
     }
+    clusters = zip(rows, found.labels, strict=True)
+    context.state.add_measures(
+        context.cold_key, {layout.images[row]: {CLUSTER: float(label)} for row, label in clusters}
+    )
     context.state.journal.add_plan(
         Plan(
             0,
@@ -137,32 +143,64 @@ def active_plan_due(context: Context, model: str, alpha: float | str, complete: 
     return count >= 2 * plan.scored or (complete and count > plan.scored)
 
 
-def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float | str, pool: Pool) -> Plan:
-    """Plan or continue the round of a model (arXiv 2601.18532, section 3.2).
+@dataclass(frozen=True)
+class Picked:
+    """What an active round would hand out now.
+
+    :param start: images that were labelled when the round began
+    :param width: what distances of the round were divided by
+    """
+
+    images: list[str]
+    chosen: selectors.Selection
+    start: set[str]
+    width: float
+
+
+def pick_active(
+    context: Context,
+    layout: Layout,
+    model: Model,
+    pool: Pool,
+    weight: float,
+    count: int,
+    earlier: Plan | None,
+) -> Picked:
+    """The next picks of a model's round (arXiv 2601.18532, section 3.2); keeps nothing.
 
     Within a round the normalisation stays that of its first plan's labels, and images handed out or labelled
     since then count as picked.
+
+    :param earlier: the round's plan so far
     """
-    weight, why = weight_of(context, model, alpha)
-    state, key = context.state, context.active_key(model.fingerprint, alpha)
-    earlier, values = state.journal.plan(key), state.entropies(model.fingerprint)
+    values = context.state.entropies(model.fingerprint)
     start = set(earlier.details["labelled"] if earlier else pool.labelled)
-    given = {*pool.labelled, *pool.leased}  # or handed out by another plan meanwhile
     round_images = scored(values, pool, start)
     anchors = start.union(pool.labelled).difference(round_images)  # labelled, and no part of the round
     rows = np.array(rows_of(layout, anchors.union(round_images)), dtype=int)
     images = [layout.images[row] for row in rows]
-    picked = given - anchors
+    picked = {*pool.labelled, *pool.leased} - anchors  # or handed out by another plan meanwhile
+    unlabelled = [row for row, image in zip(rows, images, strict=True) if image not in anchors]
     chosen = selectors.active(
         layout.points[rows],
         np.array([values.get(image, np.nan) for image in images]),
-        MOST_PICKS,
+        count,
         weight,
         labelled=[i for i, image in enumerate(images) if image in anchors],
         picked=[i for i, image in enumerate(images) if image in picked],
         candidates=[i for i, image in enumerate(images) if pool.is_free(image)],
         groups=pool.group_rows(images),
     )
+    return Picked(images, chosen, start, selectors.diameter(layout.points[unlabelled]))
+
+
+def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float | str, pool: Pool) -> Plan:
+    """Plan or continue the round of a model, and keep the plan."""
+    weight, why = weight_of(context, model, alpha)
+    state, key = context.state, context.active_key(model.fingerprint, alpha)
+    earlier = state.journal.plan(key)
+    found = pick_active(context, layout, model, pool, weight, MOST_PICKS, earlier)
+    given = {*pool.labelled, *pool.leased}
     kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
     return state.journal.add_plan(
         Plan(
@@ -171,14 +209,15 @@ def make_active_plan(context: Context, layout: Layout, model: Model, alpha: floa
             "active",
             layout.id,
             model.fingerprint,
-            len(values),
-            kept + picks_of(images, chosen),
+            state.count_entropies(model.fingerprint),
+            kept + picks_of(found.images, found.chosen),
             {
                 "seed": context.settings.seed,
                 "alpha": weight,
                 "alpha_why": why,
                 "round": model.round,
-                "labelled": sorted(start),
+                "labelled": sorted(found.start),
+                "width": found.width,
                 "versions": versions(),
             },
         )

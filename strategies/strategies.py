@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -56,7 +56,7 @@ class Select(Strategy):
             offer.source,
             offer.images,
             lambda image: is_unlabelled(datastore, image),
-            lambda image: self._block(offer, image),
+            lambda image: block_of(self.context, offer, image),
             self.context.terms,
             resume=resume,
             moved_on=moved_on,
@@ -73,7 +73,7 @@ class Select(Strategy):
         if not pool.has_free() and not pool.validation_open:
             return []
         offer = self.offer(self.context, pool, {})
-        return [{"id": i, "selection": self._block(offer, i)} for i in islice(offer.images, count)]
+        return [{"id": i, "selection": block_of(self.context, offer, i)} for i in islice(offer.images, count)]
 
     def _have_here(self, given: Handout, store: PoolStore) -> None:
         """Have the image's file here, or take the hand-out back: it reached nobody. Raises HTTPException."""
@@ -115,46 +115,71 @@ class Select(Strategy):
             "repair or remove their files (GET /selection/status says why)",
         )
 
-    def _block(self, offer: offers.Offer, image: str) -> dict[str, Any]:
-        """Why this image, in numbers and in words."""
-        pick, settings = offer.pick(image), self.context.settings
-        return {
-            "stage": offer.stage,
-            "round": 0,
-            **{name: pick.get(name) for name in _EVIDENCE},
-            **{name: value for name, value in pick.items() if name != "image"},
-            "model": None,
-            "encoder": self.context.encoder_key,
-            "encoder_note": encoder_note(self.context),
-            "projection": settings.projection,
-            "seed": settings.seed,
-            "provisional": False,
-            **offer.facts,
-            "reason": offers.reason_of(offer, image),
-        }
+
+def block_of(context: Context, offer: offers.Offer, image: str) -> dict[str, Any]:
+    """Why this image, in numbers and in words."""
+    pick, settings = offer.pick(image), context.settings
+    return {
+        "stage": offer.stage,
+        "round": 0,
+        **{name: pick.get(name) for name in _EVIDENCE},
+        **{name: value for name, value in pick.items() if name != "image"},
+        "model": None,
+        "encoder": context.encoder_key,
+        "encoder_note": encoder_note(context),
+        "projection": settings.projection,
+        "seed": settings.seed,
+        "provisional": False,
+        **offer.facts,
+        "reason": offers.reason_of(offer, image),
+    }
+
+
+def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
+    """What `auto` hands out, then what it hands out when that is used up, and so on."""
+    stage = stage_of(context, pool)
+    if pool.wanted:
+        yield marked_offer(pool.wanted, stage, "marked")
+    if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
+        yield marked_offer(pool.validation_open, stage, "validation")
+    if stage == "preparing":
+        yield offers.provisional_offer(context, pool)
+    elif stage == "cold_start":
+        yield offers.cold_start_offer(context, pool)
+    elif stage == "bridging":
+        yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
+    else:
+        yield offers.active_offer(context, pool, context.settings.active_alpha)
 
 
 def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
-    stage = stage_of(context, pool)
-    if pool.wanted:
-        return marked_offer(pool.wanted, stage, "marked")
-    if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
-        return marked_offer(pool.validation_open, stage, "validation")
-    if stage == "preparing":
-        return offers.provisional_offer(context, pool)
-    if stage == "cold_start":
-        return offers.cold_start_offer(context, pool)
-    if stage == "bridging":
-        return offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
-    return offers.active_offer(context, pool, context.settings.active_alpha)
+    return next(_orders(context, pool))
+
+
+def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
+    """What `auto` would hand out now, best first: each image with all that its hand-out would say.
+
+    Raises HTTPException where `auto` would.
+    """
+    pool, picks = Pool.of(context, store), dict[str, dict[str, Any]]()
+    if not pool.has_free() and not pool.validation_open:
+        return []
+    try:
+        for offer in _orders(context, pool):
+            for image in islice(offer.images, count):
+                picks.setdefault(image, {"image": image, **block_of(context, offer, image)})
+            if len(picks) >= count:
+                break
+    except HTTPException:  # of an order that follows
+        if not picks:
+            raise
+    return list(picks.values())[:count]
 
 
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
-    pool = Pool.of(context, store)
     try:
-        some = pool.has_free() or pool.validation_open
-        return list(islice(_auto(context, pool, {}).images, count)) if some else []
+        return [pick["image"] for pick in next_picks(context, store, count)]
     except HTTPException:  # there is no plan, so that nothing is known
         return []
 

@@ -50,6 +50,11 @@ def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> No
     assert "16 of 17 images are on the map; stage cold_start" in lead("prepare")
     planned = lead("plan", "--count", 3).splitlines()
     assert len(planned) == 3 and "The most typical image of cluster 1 (rank 1 of" in planned[0]
+    lead("next", wanted := planned[2].split()[1])
+    again = [line.split()[1] for line in lead("plan", "--count", 3).splitlines()]
+    assert again == [wanted, *(line.split()[1] for line in planned[:2])]
+    assert lead("plan", "--strategy", "random").splitlines()
+    lead("unmark", wanted)
     assert "broken: " in lead("status") and json.loads(lead("status", "--json"))["failed"] == 1
 
 

@@ -1,0 +1,119 @@
+"""Routes of the pages: the shell (HTML, scripts) is open and carries no data, the data want a token."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.utils.app import app_instance
+
+from server.pages.past import history_of
+from server.pages.pictures import LARGEST, Pictures
+from server.pages.planning import MOST, Previews, plan_now
+from server.pages.pool_map import MapData
+from strategies.context import Pool
+
+_STATIC = Path(__file__).parent / "static"
+_PAGES = {"map": "map.html", "progress": "progress.html"}
+_SHELL = {
+    # regl compiles its drawing commands, the scatter plot indexes its points in a worker
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
+    "style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+_THUMBNAIL = 128  # pixels
+_Size = Annotated[int, Query(ge=16, le=LARGEST)]
+_PICTURE = {"Cache-Control": "private, max-age=600", "Vary": "Authorization"}
+_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+
+
+def shell(prefix: str) -> APIRouter:
+    """The pages themselves, for everybody."""
+    routes = APIRouter(prefix=prefix, include_in_schema=False)
+    files = {path.name: path for path in _STATIC.iterdir() if path.suffix != ".html"}
+
+    def page(name: str) -> HTMLResponse:
+        text = (_STATIC / name).read_text(encoding="utf-8")
+        if settings.MONAI_LABEL_AUTH_ENABLE:  # then scripts ask for name and password first
+            text = text.replace("<body>", "<body data-sign-in>")
+        return HTMLResponse(text, headers=_SHELL)
+
+    for path, name in _PAGES.items():
+        routes.add_api_route(f"/{path}", partial(page, name))
+
+    @routes.get("/static/{name}")
+    def static(name: str) -> FileResponse:
+        if name not in files:
+            raise HTTPException(404, f"there is no file {name!r}")
+        return FileResponse(files[name], headers=_SHELL)
+
+    return routes
+
+
+def data(prefix: str) -> APIRouter:
+    """What the pages show, for users. Endpoints are synchronous, so that they run beside the event loop."""
+    user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    routes = APIRouter(prefix=prefix, tags=["Selection"], dependencies=user)
+    maps, previews = MapData(), Previews()
+
+    @routes.get("/map/data", summary="The map in columns: images, places, states, clusters, numbers")
+    def map_data(if_none_match: Annotated[str, Header()] = "") -> Response:
+        app = app_instance()
+        with app.database_errors():
+            version, body = maps.compressed(app.context, Pool.of(app.context, app.datastore()), app.bundle)
+        headers = {**_PRIVATE, "ETag": f'"{version}"'}
+        if if_none_match == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(body, 200, {**headers, "Content-Encoding": "gzip"}, "application/json")
+
+    @routes.get("/plan", summary="What auto hands out next, in order, each with its reason")
+    def plan(count: Annotated[int, Query(ge=1, le=MOST)] = 20) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            return plan_now(app.context, app.datastore(), count)
+
+    @routes.get("/preview", summary="The next active picks with another alpha; changes nothing")
+    def preview(
+        alpha: Annotated[float, Query(ge=0, le=1)], count: Annotated[int, Query(ge=1, le=MOST)] = 20
+    ) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            return previews.picks(app.context, app.datastore(), alpha, count)
+
+    @routes.get("/images/history", summary="What happened to one image, and why it was picked")
+    def history(image: str) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            pool = Pool.of(app.context, app.datastore())
+            if not pool.store.has_image(image):
+                raise HTTPException(404, f"there is no image {image!r} in this pool")
+            return history_of(app.context, pool, image)
+
+    _add_pictures(routes)
+    return routes
+
+
+def _add_pictures(routes: APIRouter) -> None:
+    @lru_cache(maxsize=1)
+    def pictures(app: Any) -> Pictures:
+        return Pictures(app.datastore(), app.bundle, app.context.model_file)
+
+    @routes.get("/images/thumbnail", summary="PNG of an image, 128 pixels at most; a volume's middle slice")
+    def thumbnail(image: str) -> Response:
+        return Response(pictures(app_instance()).picture(image, _THUMBNAIL), 200, _PICTURE, "image/png")
+
+    @routes.get("/images/picture", summary="PNG of an image")
+    def picture(image: str, size: _Size = LARGEST) -> Response:
+        return Response(pictures(app_instance()).picture(image, size), 200, _PICTURE, "image/png")
+
+    @routes.get("/images/overlay", summary="Transparent PNG of an image's label or prediction")
+    def overlay(image: str, of: Literal["label", "prediction"], size: _Size = LARGEST) -> Response:
+        made = pictures(app_instance())
+        png = made.label(image, size) if of == "label" else made.prediction(image, size)
+        return Response(png, 200, _PRIVATE, "image/png")

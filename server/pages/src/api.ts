@@ -1,0 +1,119 @@
+// Asking the server: JSON and pictures with the user's token, and signing in when it wants one.
+
+const TOKEN = "selection-token";
+let signingIn: Promise<void> | null = null;
+
+/** What the server answered instead of what was asked for, in its own words. */
+export class Refused extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** Ask; `path` is relative to /selection/. Signs in and asks again on 401. Raises Refused. */
+export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  // the server says so in the page where authentication is on
+  if ("signIn" in document.body.dataset && !sessionStorage.getItem(TOKEN)) await signIn("");
+  for (;;) {
+    const token = sessionStorage.getItem(TOKEN);
+    const headers = new Headers(init.headers);
+    if (token) headers.set("Authorization", `Bearer ${token}`);
+    let answer: Response;
+    try {
+      answer = await fetch(path, { ...init, headers });
+    } catch {
+      throw new Refused(0, "The server does not answer. Is it running?");
+    }
+    if (answer.status === 401) {
+      const said = await detail(answer);
+      if (token === sessionStorage.getItem(TOKEN)) await signIn(token ? said : "");
+      continue;
+    }
+    if (!answer.ok && answer.status !== 304) throw new Refused(answer.status, await detail(answer));
+    return answer;
+  }
+}
+
+export async function get<T>(path: string): Promise<T> {
+  return (await (await ask(path)).json()) as T;
+}
+
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  const headers = { "Content-Type": "application/json" };
+  return (await (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json()) as T;
+}
+
+const pictures = new Map<string, Promise<string>>();
+
+/** An object URL of a picture; the last 400 are kept. */
+export function picture(path: string): Promise<string> {
+  let found = pictures.get(path);
+  if (!found) {
+    found = ask(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
+    found.catch(() => pictures.delete(path));
+    pictures.set(path, found);
+    if (pictures.size > 400) forget(pictures.keys().next().value as string);
+  }
+  return found;
+}
+
+/** Ask for a picture anew next time. */
+export function forget(path: string): void {
+  pictures.get(path)?.then(URL.revokeObjectURL, () => {});
+  pictures.delete(path);
+}
+
+export function query(path: string, values: Record<string, string | number>): string {
+  return `${path}?${Object.entries(values).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
+}
+
+async function detail(answer: Response): Promise<string> {
+  const text = await answer.text();
+  try {
+    const found = JSON.parse(text).detail;
+    return typeof found === "string" ? found : JSON.stringify(found);
+  } catch {
+    return text || `The server answered ${answer.status}.`;
+  }
+}
+
+/** One dialog at a time, however many questions wait for it. */
+function signIn(said: string): Promise<void> {
+  signingIn ??= dialog(said).finally(() => (signingIn = null));
+  return signingIn;
+}
+
+function dialog(said: string): Promise<void> {
+  const box = document.createElement("dialog");
+  box.setAttribute("aria-labelledby", "sign-in-title");
+  box.innerHTML = `<form method="dialog"><h2 id="sign-in-title">Sign in</h2>
+    <label class="field">Name <input name="username" type="text" autocomplete="username" required></label>
+    <label class="field">Password <input name="password" type="password" autocomplete="current-password" required></label>
+    <p class="wrong" role="alert"></p><button>Sign in</button></form>`;
+  const form = box.querySelector("form") as HTMLFormElement;
+  const wrong = box.querySelector(".wrong") as HTMLElement;
+  wrong.textContent = said;
+  document.body.append(box);
+  box.addEventListener("cancel", (event) => event.preventDefault());
+  box.showModal();
+  return new Promise((done) => {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const fields = new FormData(form);
+      const body = new URLSearchParams({
+        username: String(fields.get("username")),
+        password: String(fields.get("password")),
+      });
+      try {
+        const answer = await fetch("../auth/token", { method: "POST", body });
+        if (!answer.ok) throw new Error(await detail(answer));
+        sessionStorage.setItem(TOKEN, (await answer.json()).access_token);
+        box.close();
+        box.remove();
+        done();
+      } catch (error) {
+        wrong.textContent = (error as Error).message;
+      }
+    });
+  });
+}

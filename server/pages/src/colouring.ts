@@ -1,0 +1,51 @@
+// From what is known of the images to groups with colours.
+
+import { clusterColor, RAMP, STATE, STEPS, UNKNOWN } from "./colours";
+import type { Colouring, PoolMap } from "./pool";
+
+export function colouring(pool: PoolMap, by: string): Colouring {
+  if (by === "state") return counted(pool.state, pool.states, STATE);
+  if (by === "cluster") return byCluster(pool);
+  return byNumber(by === "entropy" ? pool.entropy : pool.quality);
+}
+
+function counted(groups: number[], names: string[], colors: string[]): Colouring {
+  const counts = names.map(() => 0);
+  for (const group of groups) counts[group]++;
+  return { groups, names, colors, counts };
+}
+
+function byCluster(pool: PoolMap): Colouring {
+  let highest = -1;
+  for (const cluster of pool.cluster) highest = Math.max(highest, cluster);
+  const names = Array.from({ length: highest + 1 }, (_, cluster) => `cluster ${cluster + 1}`);
+  const colors = names.map((_, cluster) => clusterColor(cluster));
+  const groups = pool.cluster.map((cluster) => (cluster < 0 ? highest + 1 : cluster));
+  return counted(groups, [...names, "not clustered yet"], [...colors, UNKNOWN]);
+}
+
+function byNumber(values: (number | null)[]): Colouring {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value === null) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  const wide = high - low || 1;
+  const groups = values.map((value) =>
+    value === null ? STEPS : Math.min(STEPS - 1, Math.floor(((value - low) / wide) * STEPS)),
+  );
+  const unknown = groups.filter((group) => group === STEPS).length;
+  return {
+    groups,
+    names: ["known", "unknown"],
+    colors: [...RAMP, UNKNOWN],
+    counts: [values.length - unknown, unknown],
+    range: [low, high],
+  };
+}
+
+/** The entry of the legend that a group belongs to. */
+export function entryOf(colours: Colouring, group: number): number {
+  return colours.range ? Number(group === STEPS) : group;
+}

@@ -1,0 +1,201 @@
+// One image: larger, with its label or prediction above it, and everything that happened to it.
+
+import { ask, get, picture, query } from "./api";
+import { byId, dot, el, number } from "./dom";
+import type { Happening, History, Label, Neighbour } from "./pool";
+import { thumbnail } from "./thumbnail";
+
+const EVENTS: Record<string, string> = {
+  handout: "Handed out",
+  handout_ended: "Hand-out ended",
+  label: "Label saved",
+  skip: "Skipped",
+  unskip: "Skip taken back",
+  mark: "Marked",
+  unmark: "Mark taken back",
+  failed: "Could not be read",
+};
+// in this order; others follow by name
+const NUMBERS: [string, string][] = [
+  ["rank", "rank"],
+  ["of", "of"],
+  ["score", "score"],
+  ["entropy", "entropy (0 to 1)"],
+  ["raw_entropy", "entropy (nats)"],
+  ["distance", "distance"],
+  ["cluster", "cluster"],
+  ["alpha", "alpha"],
+  ["stage", "stage"],
+  ["round", "round"],
+  ["role", "role"],
+];
+const LEAST = new Set(["model", "encoder", "projection", "seed", "provisional", "method", "clusters"]);
+
+export interface Shown {
+  image: string;
+  facts: [string, string][];
+  /** why it is in the plan, "" when it is not */
+  reason: string;
+  labels: Label[];
+  hasModel: boolean;
+  model: string;
+}
+
+export class ImagePanel {
+  private readonly panel = byId("panel-image");
+  private asked = 0;
+  private wanted: string | null = null; // what the user chose last
+  private of = "none";
+  private open_: Shown | null = null;
+
+  constructor(private readonly opened: (image: string) => void) {
+    this.panel.append(el("p", { class: "quiet" }, "Click an image on the map, or choose one in a list."));
+  }
+
+  get image(): string | null {
+    return this.open_?.image ?? null;
+  }
+
+  async open(shown: Shown): Promise<void> {
+    const asked = ++this.asked;
+    this.open_ = shown;
+    const stage = el("div", { class: "picture", id: "picture" });
+    const heading = el("h2", { tabindex: -1 }, shown.image);
+    const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
+    const overlay = el("fieldset", { class: "overlays" }, el("legend", { class: "unseen" }, "Draw over the image"));
+    const planned = shown.reason ? el("div", { class: "why", id: "planned" }, shown.reason) : "";
+    this.panel.replaceChildren(heading, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
+    void this.draw(stage, shown);
+    let history: History;
+    try {
+      history = await get<History>(query("images/history", { image: shown.image }));
+    } catch (error) {
+      past.replaceChildren(el("p", { class: "wrong", role: "alert" }, (error as Error).message));
+      return;
+    }
+    if (asked !== this.asked) return; // another image was opened meanwhile
+    overlay.append(...this.choices(history, shown, stage));
+    past.replaceChildren(...this.past(history));
+  }
+
+  private choices(history: History, shown: Shown, stage: HTMLElement): Node[] {
+    const offered: [string, string, boolean][] = [
+      ["none", "Image only", true],
+      ["label", "Label", history.labelled],
+      ["prediction", "Prediction", shown.hasModel],
+    ];
+    const can = offered.some(([of, , there]) => of === this.wanted && there);
+    this.of = can ? (this.wanted as string) : history.labelled ? "label" : "none";
+    const made = offered.map(([of, text, there]) => {
+      const radio = el("input", { type: "radio", name: "overlay", value: of, disabled: !there });
+      radio.checked = of === this.of;
+      radio.addEventListener("change", () => {
+        this.of = this.wanted = of;
+        void this.lay(stage, shown);
+      });
+      return el("label", {}, radio, text);
+    });
+    void this.lay(stage, shown);
+    return made;
+  }
+
+  private async draw(stage: HTMLElement, shown: Shown): Promise<void> {
+    try {
+      const src = await picture(query("images/picture", { image: shown.image }));
+      stage.prepend(el("img", { src, alt: `Image ${shown.image}`, id: "large" }));
+    } catch (error) {
+      stage.prepend(el("p", { role: "alert" }, (error as Error).message));
+    }
+  }
+
+  /** Label or prediction above the picture, and what its colours mean. */
+  private async lay(stage: HTMLElement, shown: Shown): Promise<void> {
+    const of = this.of;
+    stage.querySelector("#overlay")?.remove();
+    const names = byId("names");
+    names.replaceChildren();
+    if (of === "none") return;
+    names.append(of === "prediction" ? "The model is applied…" : "");
+    try {
+      const answer = await ask(query("images/overlay", { image: shown.image, of }));
+      const src = URL.createObjectURL(await answer.blob());
+      if (of !== this.of || this.open_ !== shown) return;
+      const layer = el("img", { src, id: "overlay", alt: `${of} of ${shown.image}`, "data-of": of });
+      layer.addEventListener("load", () => URL.revokeObjectURL(src));
+      stage.append(layer);
+      names.replaceChildren(
+        ...(of === "prediction" ? [el("span", {}, `${shown.model}:`)] : []),
+        ...shown.labels.map(({ name, color }) => el("span", {}, dot(`rgb(${color.join(",")})`), name)),
+      );
+    } catch (error) {
+      if (of === this.of) names.replaceChildren(el("span", { class: "wrong", role: "alert" }, (error as Error).message));
+    }
+  }
+
+  private past(history: History): Node[] {
+    const parts: Node[] = [];
+    if (history.failed) parts.push(el("p", { class: "wrong" }, history.failed));
+    if (history.neighbours.length)
+      parts.push(el("h3", {}, "Nearest labelled or handed-out images now"), this.near(history.neighbours));
+    parts.push(el("h3", {}, "History"));
+    if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing happened to it yet."));
+    else parts.push(el("ol", { class: "events" }, ...history.events.map((one) => this.happening(one))));
+    return parts;
+  }
+
+  private happening(one: Happening): HTMLElement {
+    const [who, when] = [one.who ? ` · ${one.who}` : "", new Date(one.time * 1000)];
+    const item = el("li", { "data-event": one.event }, el("strong", {}, title(one)), who);
+    item.append(el("time", { datetime: when.toISOString() }, when.toLocaleString()));
+    if (!one.rule) {
+      if (one.reason) item.append(el("div", { class: "why" }, one.reason));
+      return item;
+    }
+    const why = el("div", { class: "why" }, el("div", {}, one.reason));
+    why.append(el("small", { class: "quiet" }, `Rule ${one.rule.name}: ${one.rule.text}${one.rule.paper ? ` (${one.rule.paper})` : ""}.`));
+    item.append(why);
+    const plan: [string, string][] = one.plan ? [["plan", `number ${one.plan}`]] : [];
+    item.append(facts([...numbersOf(one.numbers ?? {}, NUMBERS), ...plan]));
+    if (one.neighbours?.length) item.append(el("small", { class: "quiet" }, "Compared with"), this.near(one.neighbours));
+    const rest = Object.entries(one.numbers ?? {}).filter(([name]) => !NUMBERS.some(([known]) => known === name));
+    item.append(el("details", {}, el("summary", { class: "quiet" }, "More"), facts(rest.map(([k, v]) => [k, said(v)]))));
+    return item;
+  }
+
+  private near(neighbours: Neighbour[]): HTMLElement {
+    const buttons = neighbours.map((one) => {
+      const far = one.share === undefined ? number(one.distance, 2) : `${number(one.share, 2)} of the width`;
+      const button = el("button", { type: "button", title: `${one.image}: ${one.kind}`, "data-image": one.image });
+      button.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), `${one.kind}, ${far}`));
+      button.addEventListener("click", () => this.opened(one.image));
+      return button;
+    });
+    return el("div", { class: "near" }, ...buttons);
+  }
+}
+
+function title(one: Happening): string {
+  const { details } = one;
+  if (one.event === "handout_ended") return `Hand-out ended: ${details.outcome}`;
+  if (one.event === "label") {
+    const tag = details.tag ? ` (${details.tag})` : "";
+    return details.version ? `Label saved, version ${details.version}${tag}` : `Label saved${tag}`;
+  }
+  if (one.event === "mark") return details.kind === "held_out" ? "Held out of training" : "Marked to come next";
+  return EVENTS[one.event] ?? one.event.replaceAll("_", " ");
+}
+
+function numbersOf(values: Record<string, unknown>, names: [string, string][]): [string, string][] {
+  return names
+    .filter(([name]) => name in values && !LEAST.has(name))
+    .map(([name, words]) => [words, name === "cluster" ? String(Number(values[name]) + 1) : said(values[name])]);
+}
+
+function said(value: unknown): string {
+  if (typeof value === "number") return number(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function facts(pairs: [string, string][]): HTMLElement {
+  return el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}

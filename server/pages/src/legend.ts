@@ -1,0 +1,57 @@
+// The legend: what each colour means, how many images have it, and which of them are shown.
+
+import { RAMP } from "./colours";
+import { dot, el, number } from "./dom";
+import type { Colouring } from "./pool";
+
+const WORDS: Record<string, [string, string, string]> = {
+  entropy: ["sure", "unsure", "No model has looked at the pool yet."],
+  quality: ["bad", "good", "No model has been compared with labels yet."],
+};
+
+const ALWAYS = 6; // states that are listed even where no image has them
+
+/** Draw it; `hidden` holds the entries that are filtered out and is changed by the user. */
+export function drawLegend(
+  into: HTMLElement,
+  colours: Colouring,
+  by: string,
+  hidden: Set<number>,
+  changed: () => void,
+): void {
+  const list = el("ul", { class: "legend" });
+  colours.names.forEach((name, entry) => {
+    if (!colours.counts[entry] && (by !== "state" || entry >= ALWAYS)) return;
+    const box = el("input", { type: "checkbox" });
+    box.checked = !hidden.has(entry);
+    box.addEventListener("change", () => {
+      if (box.checked) hidden.delete(entry);
+      else hidden.add(entry);
+      changed();
+    });
+    const color = colours.range ? colours.colors[entry ? RAMP.length : RAMP.length / 2] : colours.colors[entry];
+    const count = el("span", { class: "count" }, colours.counts[entry].toLocaleString("en"));
+    list.append(el("li", { "data-entry": name }, el("label", {}, box, dot(color), name, count)));
+  });
+  const parts: Node[] = [];
+  if (colours.range) {
+    const [low, high, none] = WORDS[by];
+    if (colours.counts[0]) parts.push(...ramp(colours.range, low, high, by));
+    else parts.push(el("p", { class: "quiet" }, none));
+  }
+  into.replaceChildren(...parts, list);
+}
+
+function ramp([low, high]: [number, number], bad: string, good: string, by: string): Node[] {
+  const bar = el("canvas", { class: "ramp", width: RAMP.length, height: 1, "aria-hidden": "true" });
+  const pen = bar.getContext("2d")!;
+  RAMP.forEach((color, step) => {
+    pen.fillStyle = color;
+    pen.fillRect(step, 0, 1, 1);
+  });
+  const unit = by === "entropy" ? " nats" : " Dice";
+  return [
+    bar,
+    el("div", { class: "ramp-ends" }, el("span", {}, `${number(low)} (${bad})`), el("span", {}, `${number(high)}${unit} (${good})`)),
+  ];
+}

@@ -1,0 +1,137 @@
+// The plan as an ordered list, and what would come next with another alpha.
+
+import { get, query } from "./api";
+import { byId, el, number } from "./dom";
+import type { Pick } from "./pool";
+import { thumbnail } from "./thumbnail";
+
+const COUNT = 20;
+const STAGES: Record<string, string> = {
+  preparing: "The pool is being prepared; until then images are chosen at random.",
+  cold_start: "Cold start: typical and diverse images of every cluster.",
+  bridging: "Waiting for the first model; until then the images farthest from all labelled ones.",
+  active: "Active selection: uncertain images, far from labelled ones.",
+  done: "Everything is labelled.",
+};
+
+interface Plan {
+  stage: string;
+  picks: Pick[];
+  note: string | null;
+}
+
+interface Preview {
+  alpha: number;
+  configured: number;
+  round: number;
+  picks: Pick[];
+}
+
+interface Events {
+  picked: (images: string[]) => void;
+  previewed: (images: string[]) => void;
+  opened: (image: string) => void;
+}
+
+export class PlanPanel {
+  images: string[] = [];
+  private reasons: string[] = [];
+  private readonly list = el("ol", { class: "picks", "aria-label": "Next images, in order" });
+  private readonly about = el("p", { class: "quiet" });
+  private readonly other = el("div", { id: "preview", hidden: true });
+  private readonly slider = el("input", { id: "alpha", type: "range", min: 0, max: 1, step: 0.05, value: 0.3 });
+  private readonly value = el("output", { for: "alpha" }, "as configured");
+  private readonly back = el("button", { type: "button", class: "plain", hidden: true }, "Back to the plan");
+  private asked = 0;
+  private timer = 0;
+  private previewing = false;
+
+  constructor(private readonly events: Events) {
+    const label = el("label", { for: "alpha" }, "What if alpha were…", this.value);
+    const ends = el("div", { class: "ends" }, el("span", {}, "0: uncertain"), el("span", {}, "1: diverse"));
+    byId("panel-plan").append(
+      el("div", { class: "alpha" }, label, this.slider, ends, this.back, this.other),
+      this.about,
+      this.list,
+    );
+    this.slider.addEventListener("input", () => this.slid());
+    this.back.addEventListener("click", () => this.stop());
+  }
+
+  /** Where an image stands in the plan (1 and up, 0: nowhere), and why. */
+  why(image: string): { rank: number; reason: string } {
+    const at = this.images.indexOf(image);
+    return { rank: at + 1, reason: this.reasons[at] ?? "" };
+  }
+
+  /** Read the plan anew, and what is previewed. */
+  async refresh(): Promise<void> {
+    const plan = await get<Plan>(query("plan", { count: COUNT }));
+    this.images = plan.picks.map((pick) => pick.image);
+    this.reasons = plan.picks.map((pick) => pick.reason ?? "");
+    this.about.textContent = plan.note ?? STAGES[plan.stage] ?? "";
+    this.fill(this.list, plan.picks, []);
+    this.events.picked(this.images);
+    if (this.previewing) await this.preview();
+  }
+
+  private slid(): void {
+    this.value.textContent = Number(this.slider.value).toFixed(2);
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.preview(), 200);
+  }
+
+  private async preview(): Promise<void> {
+    this.previewing = true;
+    const asked = ++this.asked;
+    let found: Preview;
+    try {
+      found = await get<Preview>(query("preview", { alpha: this.slider.value, count: COUNT }));
+    } catch (error) {
+      this.showPreview([el("p", { class: "quiet", role: "status" }, (error as Error).message)]);
+      return;
+    }
+    if (asked !== this.asked || !this.previewing) return; // the slider went on
+    const list = el("ol", { class: "picks", "aria-label": `Next images with alpha ${found.alpha}` });
+    this.fill(list, found.picks, this.images);
+    const fresh = found.picks.filter((pick) => !this.images.includes(pick.image)).length;
+    const words =
+      `With alpha ${number(found.alpha)} instead of ${number(found.configured)}, ${fresh} of ${found.picks.length} ` +
+      "next images would be others. Nothing is changed by looking.";
+    this.showPreview([el("p", { class: "quiet", role: "status" }, words), list]);
+    this.events.previewed(found.picks.map((pick) => pick.image));
+  }
+
+  private showPreview(parts: Node[]): void {
+    this.other.replaceChildren(...parts);
+    this.other.hidden = this.back.hidden = false;
+    this.list.hidden = this.about.hidden = true;
+  }
+
+  private stop(): void {
+    this.previewing = false;
+    this.asked++;
+    this.other.hidden = this.back.hidden = true;
+    this.list.hidden = this.about.hidden = false;
+    this.value.textContent = "as configured";
+    this.events.previewed([]);
+  }
+
+  private fill(list: HTMLElement, picks: Pick[], before: string[]): void {
+    const rows = picks.map((pick, at) => {
+      const words = el("span", { class: "name" }, pick.image, el("small", {}, pick.reason ?? numbers(pick)));
+      if (before.length && !before.includes(pick.image)) words.append(el("small", { class: "also" }, "not in the plan"));
+      const button = el("button", { type: "button", "data-image": pick.image });
+      button.append(el("span", { class: "rank" }, String(at + 1)), thumbnail(pick.image), words);
+      button.addEventListener("click", () => this.events.opened(pick.image));
+      return el("li", {}, button);
+    });
+    list.replaceChildren(...rows);
+  }
+}
+
+function numbers(pick: Pick): string {
+  if (pick.role === "most_uncertain") return "The least sure of all.";
+  const shown = (value: number | undefined): string => number(value ?? 0, 2);
+  return `Score ${shown(pick.score)}: entropy ${shown(pick.entropy)}, distance ${shown(pick.distance)}.`;
+}

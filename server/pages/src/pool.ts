@@ -1,0 +1,72 @@
+// What the server says of the pool, as columns: entry i of each is image i.
+
+export interface Label {
+  name: string;
+  color: [number, number, number];
+}
+
+export interface PoolMap {
+  version: string;
+  ids: string[];
+  x: number[];
+  y: number[];
+  state: number[];
+  cluster: number[];
+  entropy: (number | null)[];
+  quality: (number | null)[];
+  states: string[];
+  labels: Label[];
+  model: { round: number; fingerprint: string } | null;
+  projection: string;
+  failed: Record<string, string>;
+  /** images that are on no map, since a copy stands for them */
+  copies: number;
+  unmapped: number;
+}
+
+export interface Pick {
+  image: string;
+  reason?: string;
+  role?: string;
+  score?: number;
+  entropy?: number;
+  distance?: number;
+}
+
+export interface Neighbour {
+  image: string;
+  kind: string;
+  distance: number;
+  share?: number;
+}
+
+export interface Happening {
+  id: number;
+  time: number;
+  event: string;
+  who: string | null;
+  reason: string | null;
+  details: Record<string, unknown>;
+  rule?: { name: string; text: string; paper: string | null };
+  numbers?: Record<string, unknown>;
+  plan?: number | null;
+  neighbours?: Neighbour[];
+}
+
+export interface History {
+  image: string;
+  labelled: boolean;
+  failed: string | null;
+  events: Happening[];
+  neighbours: Neighbour[];
+}
+
+/** A way to colour the map: a group for every image, and what each group is called. */
+export interface Colouring {
+  groups: Uint8Array | number[];
+  names: string[];
+  colors: string[];
+  counts: number[];
+  /** of a number: its lowest and highest value; the groups are then steps, the last one "unknown" */
+  range?: [number, number];
+}

@@ -1,0 +1,83 @@
+// Draws straight onto the page's canvas. The plot's own renderer draws into a floating-point picture, then into
+// a second canvas with four samples per pixel, and copies that: without a GPU each of these costs more than
+// 100,000 points do. Where that is still too slow, a part of the points is drawn while the map moves.
+
+import createRegl from "regl";
+import { createRenderer } from "regl-scatterplot";
+
+type Renderer = ReturnType<typeof createRenderer>;
+type Count = (context: unknown, props: unknown) => number;
+
+const EXTENSIONS = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
+const SLOW = 28; // milliseconds between two frames
+const FEW = 15_000; // points that are drawn then
+const REST = 200; // milliseconds after which the map is at rest
+
+/** Tells how fast it moves, and draws all points again once it rests. */
+export class Movement {
+  private last = 0;
+  private mean = 0;
+  private timer = 0;
+  private moving = false;
+
+  constructor(private readonly rested: () => void) {}
+
+  /** The view has changed in this frame. */
+  moved(): void {
+    const now = performance.now();
+    if (this.moving) this.mean += 0.2 * (now - this.last - this.mean);
+    [this.last, this.moving] = [now, true];
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.rest(), REST);
+  }
+
+  get most(): number {
+    return this.moving && this.mean > SLOW ? FEW : Infinity;
+  }
+
+  private rest(): void {
+    const fewer = this.most < Infinity;
+    this.moving = false;
+    if (fewer) this.rested();
+  }
+}
+
+export function directRenderer(canvas: HTMLCanvasElement, movement: Movement): Renderer {
+  const attributes = { antialias: false, alpha: false, depth: false, stencil: false, preserveDrawingBuffer: false };
+  const regl = createRegl({ canvas, attributes, optionalExtensions: EXTENSIONS });
+  const listeners = new Set<() => void>();
+  const frame = regl.frame(() => listeners.forEach((draw) => draw()));
+  let destroyed = false;
+  return {
+    canvas,
+    regl: new Proxy(regl, { apply: (make, self, [options]) => Reflect.apply(make, self, [thinned(options, movement)]) }),
+    gamma: 1,
+    isSupported: EXTENSIONS.every((name) => regl.hasExtension(name)),
+    get isDestroyed() {
+      return destroyed;
+    },
+    render(draw) {
+      regl.clear({ color: [1, 1, 1, 1], depth: 1 });
+      draw();
+    },
+    resize() {}, // the plot sets the size of its canvas, which is this one
+    onFrame(draw) {
+      listeners.add(draw);
+      return () => listeners.delete(draw);
+    },
+    refresh: () => regl.poll(),
+    destroy() {
+      destroyed = true;
+      frame.cancel();
+      regl.destroy();
+    },
+  };
+}
+
+/** A drawing command that leaves the last points out when there are too many; the plot's order is random. */
+function thinned<T extends { primitive?: string; count?: unknown }>(options: T, movement: Movement): T {
+  if (options.primitive !== "points") return options;
+  const all = options.count as Count;
+  const count: Count = (context, props) => Math.min(all(context, props), movement.most);
+  return { ...options, count };
+}
