@@ -218,11 +218,11 @@ def revision(connection: sa.Connection) -> str | None:
 def migrate(engine: sa.Engine) -> None:
     """Create the tables of a new database, or bring an older one to the newest revision."""
     tables = sa.inspect(engine)
-    if not tables.has_table("ledger"):
-        metadata.create_all(engine)
-        alembic.command.stamp(_alembic(engine), "head")
-    elif not tables.has_table("alembic_version"):  # killed between the two lines above
-        alembic.command.stamp(_alembic(engine), "0001")
+    if not tables.has_table("alembic_version"):  # new, or its first server was killed before the stamp
+        first = tables.has_table("ledger") and not tables.has_table("skips")
+        if not first:
+            metadata.create_all(engine)
+        alembic.command.stamp(_alembic(engine), "0001" if first else "head")
     alembic.command.upgrade(_alembic(engine), "head")
     with engine.begin() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(clock)) == 0:

@@ -210,6 +210,12 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State, dat
         ]
 
 
+def test_a_server_killed_before_the_stamp_leaves_a_database_that_opens(tmp_path: Path, database: str) -> None:
+    schema.metadata.create_all(connect(tmp_path / "pool.db", database))
+    State(tmp_path, migrate=True, url=database).marks.put("next", ["a"], "lead")
+    State(tmp_path, migrate=True, url=database).add_model("m", [], {})
+
+
 def test_older_database_is_upgraded(
     state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
