@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -111,6 +112,6 @@ class Annotator:
 
 def write_json(path: Path, content: Any) -> None:
     """Write whole or not at all."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # jobs may write the same file
     temporary.write_text(json.dumps(content, indent=1))
     temporary.replace(path)

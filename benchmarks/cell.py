@@ -40,6 +40,7 @@ class Data:
     """Images with their true labels.
 
     :param labels: folder of masks, named as their images
+    :ivar mark: changes with any image's file or true label: what is worked out of one data set is no other's
     """
 
     def __init__(self, images: Path, labels: Path) -> None:
@@ -49,6 +50,11 @@ class Data:
         if lacking:
             raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
+        found = hashlib.sha256()
+        for path in self.images:
+            found.update(f"{path.name} {fingerprint(path)} ".encode())
+            found.update(self.label_of[image_id(path.name)].read_bytes())
+        self.mark = found.hexdigest()[:12]
 
 
 class Run:
@@ -65,7 +71,6 @@ class Run:
         encoder = cell.encoder
         if encoder.startswith("transformers:") and weights:
             encoder = f"transformers:{weights / encoder.partition(':')[2]}"
-        rounds = {cell.first, cell.then} - {"auto"}
         settings: dict[str, Any] = {
             "encoder": encoder,
             "encoder_weights": str(weights / "RadImageNet-ResNet50_notop.pth")
@@ -73,7 +78,7 @@ class Run:
             else "",
             "cold_start_budget": cell.steps[0],
             "batch_size": max(cell.steps[1:], default=4),
-            "strategies": ",".join(sorted(rounds)),
+            "strategies": ",".join(sorted({cell.first, cell.then})),
             "seed": cell.seed,
             "duplicates": "off",
         } | cell.settings
@@ -105,7 +110,7 @@ class Run:
     def _prepare(self) -> None:
         """Bring the pool up to date; features of a seed's pool are made once for all cells."""
         key = hashlib.sha256(self.context.encoder_key.encode()).hexdigest()[:12]
-        file = self.work / f"features-{self.cell.data}-{key}.npz"
+        file = self.work / f"features-{self.data.mark}-{key}.npz"
         known = dict(np.load(file)) if file.exists() else {}
         have = self.context.state.embedded(self.context.encoder_key)
         rows = [
@@ -134,14 +139,15 @@ class Run:
     def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
         """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
         cell = self.cell
-        same = [cell.app, cell.data, cell.test_split, cell.seed, cell.overrides, sorted(labelled)]
+        same = [cell.app, self.data.mark, cell.test_split, cell.seed, cell.overrides, sorted(labelled)]
         key = hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
         model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
         if not (model.exists() and file.exists()):
             task = SegmentationTrain(self.context.state.folder, self.bundle, cell.seed)
             task({"device": "cuda" if torch.cuda.is_available() else "cpu"}, self.store)
-            shutil.copy(self.context.model_file, model)
             write_json(file, self._evaluate())
+            shutil.copy(self.context.model_file, part := model.with_name(f"{os.getpid()}-{model.name}"))
+            os.replace(part, model)  # another job may be reading it
         else:
             shutil.copy(model, self.context.model_file)
         return dict(json.loads(file.read_text()))

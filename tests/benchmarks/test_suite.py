@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import typer
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import run, tables
+from benchmarks.cell import Data
 from benchmarks.phantoms import generate
 from benchmarks.run import unfinished
 from benchmarks.statistics import Difference, Outcome, area, labels_needed, paired
@@ -65,6 +67,15 @@ def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str
         read_suite(written(tmp_path, **changes))
     with pytest.raises(SuiteError, match="montgomery"):
         read_suite("nothing")
+
+
+def test_what_was_worked_out_of_other_labels_is_not_used(tmp_path: Path) -> None:
+    generate(tmp_path, count=8, seed=1, size=64)
+    before = Data(tmp_path / "studies", tmp_path / "labels").mark
+    assert before == Data(tmp_path / "studies", tmp_path / "labels").mark
+    mask = next((tmp_path / "labels").iterdir())
+    Image.open(mask).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(mask)
+    assert before != Data(tmp_path / "studies", tmp_path / "labels").mark
 
 
 def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:
