@@ -182,6 +182,15 @@ class Pool:
         return image in self.copies and image != self._standing(self.copies[image])
 
     def _standing(self, copies: Sequence[str]) -> str | None:
+        if copies[0] not in self._stands:  # once for all of them, which may be thousands
+            self._stands[copies[0]] = self._find_standing(copies)
+        return self._stands[copies[0]]
+
+    @cached_property
+    def _stands(self) -> dict[str, str | None]:
+        return {}
+
+    def _find_standing(self, copies: Sequence[str]) -> str | None:
         there = [i for i in copies if self.store.has_image(i) and i not in self.failed]
         labelled = (i for i in there if self.store.is_labelled(i))
         held = (i for i in there if i in self.leased)
@@ -234,7 +243,11 @@ class Pool:
         """Whether any image `is_free`; of every click, so copies are looked at only when little is left."""
         most = len(self.leased) + len(self.skipped) + len(self.failed) + len(self.held_out)
         most += len(self.copies)
-        return len(self.images) - self.store.count_labelled() > most or self.count_free() > 0
+        return (
+            len(self.images) - self.store.count_labelled() > most
+            or any(map(self.is_free, self.copies))  # in a pool of copies one soon is
+            or self.count_free() > 0
+        )
 
 
 def with_copies(images: frozenset[str], copies: Sets) -> frozenset[str]:
