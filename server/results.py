@@ -201,7 +201,8 @@ def advise(rounds: Sequence[Round], batch: int) -> Advice:
             "Three models of different numbers of labels, measured on held-out images (--conf "
             "validation_budget), are needed to say.",
         )
-    last = measured[-1]
+    # the first model of the newest number of labels: another of the same labels gains nothing and agrees
+    last = next(row for row in measured if row.labels == measured[-1].labels)
     reached = last.gain.high if last.gain and last.gain.high is not None else None
     alike = last.agreement.mean if last.agreement else None
     facts = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,10 @@ def test_advice_stops_only_when_all_three_signs_agree() -> None:
     assert advise(rounds_of(0.5, 0.7, 0.8, gain=0.0005, agreement=0.98), 4).verdict == "go on"
     assert advise(rounds_of(0.9, 0.9, gain=0.0, agreement=1.0), 4).verdict == "unknown"
     assert advise([], 4).verdict == "unknown"
+    growing = rounds_of(*flat, gain=0.02, agreement=0.9)
+    no, all_of_it = Interval(0.0, 0.0, 0.0, 9), Interval(1.0, 1.0, 1.0, 9)
+    same = replace(growing[-1], round=4, gain=no, agreement=all_of_it)
+    assert advise([*growing, same], 4).verdict == "go on", "trained again on the same labels"
 
 
 def test_the_report_says_all_of_it_in_every_form(context: Context) -> None:
