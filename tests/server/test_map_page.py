@@ -329,6 +329,19 @@ def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> Non
     expect(page.locator("#planned")).to_contain_text("model of round 1")
 
 
+def test_an_alpha_that_was_looked_at_can_be_used_and_taken_back(site: Site, page: Page) -> None:
+    site.open(page)
+    page.focus("#alpha")
+    page.keyboard.press("End")
+    wanted = site.get("preview", alpha=1, count=20).json()["picks"]
+    page.click("#apply-alpha")
+    expect(page.locator("#revert-alpha")).to_contain_text("alpha is 1 now: back to the setting, 0.3")
+    assert [pick["image"] for pick in site.get("plan").json()["picks"]] == [pick["image"] for pick in wanted]
+    page.click("#revert-alpha")
+    expect(page.locator("#revert-alpha")).to_be_hidden()
+    assert site.get("plan").json()["alpha"] == 0.3
+
+
 def test_it_works_without_a_mouse(site: Site, page: Page) -> None:
     site.open(page)
     page.focus("#canvas")
