@@ -1,4 +1,4 @@
-"""What a lead decided about single images: which come next, and which are labelled but never trained on."""
+"""What a lead decided while the server runs: which images come next or are never trained on, and alpha."""
 
 from __future__ import annotations
 
@@ -61,3 +61,18 @@ class Marks:
                     connection.execute(entry("unmark", image, {"client": client}))
                     count += 1
         return count
+
+    def chosen_alpha(self) -> float | None:
+        """What a lead chose instead of the setting; None when nothing was chosen."""
+        rows = self._db.read(sa.select(schema.choices.c.value).where(schema.choices.c.name == "alpha"))
+        return float(rows[0].value) if rows else None
+
+    def choose_alpha(self, alpha: float | None, client: str) -> None:
+        """Weigh diversity so from now on; None goes back to the setting."""
+        table = schema.choices
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.name == "alpha"))
+            if alpha is not None:
+                row = {"name": "alpha", "value": alpha, "client": client, "created": time.time()}
+                connection.execute(sa.insert(table).values(row))
+            connection.execute(entry("alpha", None, {"alpha": alpha, "client": client}))

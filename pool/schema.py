@@ -146,6 +146,14 @@ marks = Table(  # what a lead decided about single images
     Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
 )
+choices = Table(  # settings that a lead changed while the server runs
+    "choices",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("client", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
 validations = Table(  # how good a model is on one held-out image
     "validations",
     metadata,

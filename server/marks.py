@@ -1,4 +1,4 @@
-"""What a lead decides about single images over HTTP: next, skipped, held out, or none of these."""
+"""What a lead decides over HTTP: images that come next, are skipped or held out, and alpha."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pool.handouts import Client, HandoutError
 from pool.marks import HELD_OUT, NEXT
 from pool.state import State
 from pool.store import PoolStore
+from strategies.context import Context, Pool
 from strategies.identity import current_user, plain_text
+from strategies.plans import make_active_plan
 
 
 class MarkRequest(BaseModel):
@@ -24,6 +26,24 @@ class MarkRequest(BaseModel):
     images: list[str] = Field(min_length=1, description="image ids; next keeps their order")
     reason: str = ""
     client: str = Field("lead", description="who decides, where authentication is off")
+
+
+class AlphaRequest(BaseModel):
+    """Body of `POST /selection/alpha`."""
+
+    alpha: float | None = Field(ge=0, le=1, description="weight of diversity from now on; null: the setting")
+    client: str = Field("lead", description="who decides, where authentication is off")
+
+
+def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> dict[str, Any]:
+    """Plan the present round with it, so that nobody waits, then keep it for this round and the next ones."""
+    wanted = context.settings.active_alpha if request.alpha is None else request.alpha
+    found, layout = context.active_plan(context.active_alpha), context.layout()
+    if found and layout:
+        make_active_plan(context, layout, found[0], wanted, Pool.of(context, store))
+    client = plain_text(current_user.get() or request.client or "lead")
+    context.state.marks.choose_alpha(request.alpha, client)
+    return {"alpha": wanted}
 
 
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
 from server import ohif
-from server.marks import MarkRequest, mark
+from server.marks import AlphaRequest, MarkRequest, choose_alpha, mark
 from server.pages import progress
 from server.pages import routes as pages
 
@@ -54,6 +54,18 @@ def router() -> APIRouter:
         app = app_instance()
         with app.database_errors():
             done = mark(app.state, app.datastore(), request)
+        app.wake()
+        return done
+
+    @routes.post(
+        "/alpha",
+        summary="The weight of diversity from now on",
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_REVIEWER))],
+    )
+    def selection_alpha(request: AlphaRequest) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            done = choose_alpha(app.context, app.datastore(), request)
         app.wake()
         return done
 

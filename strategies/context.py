@@ -94,6 +94,12 @@ class Context:
         weight = alpha if isinstance(alpha, str) else f"{alpha:g}"
         return f"active|{self.layout_key}|{model}|{weight}"
 
+    @property
+    def active_alpha(self) -> float | str:
+        """What `active` weighs diversity by: what a lead chose since, else the setting."""
+        chosen = self.state.marks.chosen_alpha()
+        return self.settings.active_alpha if chosen is None else chosen
+
     def layout(self) -> Layout | None:
         """The newest map, or None before the first."""
         return self.state.newest_layout(self.layout_key)

@@ -248,7 +248,7 @@ def _plan_now(context: Context, pool: Pool, alpha: float | str, model: Model) ->
     """An alpha that refresh does not plan for: possible as soon as its own plan of the model exists."""
     layout = context.layout()
     if layout is None or not context.state.journal.plan(
-        context.active_key(model.fingerprint, context.settings.active_alpha)
+        context.active_key(model.fingerprint, context.active_alpha)
     ):
         return None
     return model, make_active_plan(context, layout, model, alpha, pool)

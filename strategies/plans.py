@@ -84,7 +84,7 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
 
 def planned_alphas(context: Context) -> list[float | str]:
     """Active plans made in advance: the configured alpha, and those of the strategies offered."""
-    offered, found = context.settings.offered, [context.settings.active_alpha]
+    offered, found = context.settings.offered, [context.active_alpha]
     found += [alpha for name, alpha in (("entropy", 0.0), ("diversity", 1.0)) if name in offered]
     return list(dict.fromkeys(found))
 

@@ -19,7 +19,7 @@ def stage_of(context: Context, pool: Pool) -> str:
         return "done"
     if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
         return "preparing"
-    found = context.active_plan(context.settings.active_alpha)
+    found = context.active_plan(context.active_alpha)
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
         return "active"
     return "cold_start" if pool.count_labelled() < budget else "bridging"
@@ -105,7 +105,7 @@ def status(context: Context, pool: Pool) -> dict[str, Any]:
         "left_out": len(pool.left_out),
         "cold_start_budget": context.settings.cold_start_budget,
         "batch_size": context.settings.batch_size,
-        "alpha": context.settings.active_alpha,
+        "alpha": context.active_alpha,
         "seed": context.settings.seed,
         "encoder": context.encoder_key,
         "encoder_note": encoder_note(context),

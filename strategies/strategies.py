@@ -149,7 +149,7 @@ def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
     elif stage == "bridging":
         yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
     else:
-        yield offers.active_offer(context, pool, context.settings.active_alpha)
+        yield offers.active_offer(context, pool, context.active_alpha)
 
 
 def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
@@ -186,7 +186,7 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
 
 def _active(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
     if "alpha" not in request:
-        return offers.active_offer(context, pool, context.settings.active_alpha)
+        return offers.active_offer(context, pool, context.active_alpha)
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
         raise HTTPException(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")

@@ -26,7 +26,9 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
         picks, note = [], str(error.detail)
     if not picks and note is None:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
-    return {"stage": stage_of(context, Pool.of(context, store)), "picks": picks, "note": note}
+    stage = stage_of(context, Pool.of(context, store))
+    chosen, setting = context.active_alpha, context.settings.active_alpha
+    return {"stage": stage, "picks": picks, "note": note, "alpha": chosen, "setting": setting}
 
 
 class Previews:
@@ -41,7 +43,7 @@ class Previews:
         As `strategies.plans` makes them for the configured alpha; with that alpha they are the plan's.
         """
         pool = Pool.of(context, store)
-        found, layout = context.active_plan(context.settings.active_alpha), context.layout()
+        found, layout = context.active_plan(context.active_alpha), context.layout()
         if found is None or layout is None:
             raise HTTPException(
                 409,

@@ -329,6 +329,43 @@ def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> Non
     expect(page.locator("#planned")).to_contain_text("model of round 1")
 
 
+def test_an_alpha_that_was_looked_at_can_be_used_and_taken_back(site: Site, page: Page) -> None:
+    site.open(page)
+    page.focus("#alpha")
+    page.keyboard.press("End")
+    wanted = site.get("preview", alpha=1, count=20).json()["picks"]
+    page.click("#apply-alpha")
+    expect(page.locator("#revert-alpha")).to_contain_text("alpha is 1 now: back to the setting, 0.3")
+    assert [pick["image"] for pick in site.get("plan").json()["picks"]] == [pick["image"] for pick in wanted]
+    page.click("#revert-alpha")
+    expect(page.locator("#revert-alpha")).to_be_hidden()
+    assert site.get("plan").json()["alpha"] == 0.3
+
+
+def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/selection/progress")
+    status = site.get("status").json()
+    expect(page.locator("#counts")).to_contain_text(f"{status['labelled']} of {status['images']}")
+    expect(page.locator("#counts")).to_contain_text("active")
+    end = time.monotonic() + 120
+    while (
+        dice := site.get("results.json").json()["rounds"][0]["dice"]
+    ) is None:  # measured in the background
+        assert time.monotonic() < end
+        time.sleep(1)
+    row = page.locator("#results tbody tr").first
+    expect(row).to_contain_text(f"{dice['mean']:.3f}")
+    expect(page.locator("#results")).to_contain_text("ada")
+    expect(page.locator("#results .advice")).to_contain_text("cannot be said yet")
+    assert page.locator("#results img").evaluate("image => image.complete && image.naturalWidth") > 500
+    for button, start in (("CSV", b"round,labels"), ("PNG", b"\x89PNG"), ("report", b"<!doctype html>")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=button).click()
+        assert Path(download.value.path()).read_bytes().startswith(start)
+    page.click("text=Map")
+    page.wait_for_selector("body[data-version]")
+
+
 def test_it_works_without_a_mouse(site: Site, page: Page) -> None:
     site.open(page)
     page.focus("#canvas")
@@ -359,13 +396,17 @@ def test_with_authentication_the_shell_is_empty_and_asks_for_a_name(
     issuer = Issuer()
     issuer.start()
     server = start(tmp_path / "studies", tmp_path / "state", env=settings(issuer))
-    for path in ("map", "static/map.js", "static/map.css", "static/page.css", "static/NOTICE.txt"):
+    files = ("map.js", "map.css", "page.css", "progress.js", "progress.css", "NOTICE.txt")
+    for path in ("map", "progress", *(f"static/{file}" for file in files)):
         shell = requests.get(f"{server.url}/selection/{path}", timeout=60)
         assert shell.status_code == 200 and "phantom_" not in shell.text
     assert requests.get(f"{server.url}/selection/static/..%2fmap.py", timeout=60).status_code == 404
     data = ("map/data", "plan", "preview?alpha=1", "images/history?image=x", "images/thumbnail?image=x")
-    for path in data:
+    results = ("progress/data", "results", "results.json", "results.csv", "results.png", "report.html")
+    for path in (*data, *results):
         assert requests.get(f"{server.url}/selection/{path}", timeout=60).status_code == 401
+    for path, body in (("marks", {"kind": "skip", "images": ["x"]}), ("alpha", {"alpha": 1})):
+        assert requests.post(f"{server.url}/selection/{path}", json=body, timeout=60).status_code == 401
     page = browser.new_page()
     try:
         page.goto(f"{server.url}/selection/map")

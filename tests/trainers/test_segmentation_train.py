@@ -148,7 +148,7 @@ def test_image_id_is_the_name_without_extension(path: str, name: str) -> None:
 def test_a_validation_split_never_cuts_a_patient_and_is_seeded(tmp_path: Path, store: PoolDatastore) -> None:
     groups = Groups(names={"a": "ann", "c": "ann"})
     for seed in range(4):
-        task = SegmentationTrain(tmp_path / str(seed), BUNDLE, seed, groups)
+        task = SegmentationTrain(tmp_path / str(seed), BUNDLE, seed, groups=groups)
         task.folder.mkdir()
         task(REQUEST | {"max_epochs": 1, "val_split": 0.5}, store)
         details = torch.load(task.folder / "model.pt", weights_only=True)["details"]

@@ -1,6 +1,6 @@
 // The plan as an ordered list, and what would come next with another alpha.
 
-import { get, query } from "./api";
+import { get, post, query } from "./api";
 import { byId, el, number } from "./dom";
 import type { Pick } from "./pool";
 import { thumbnail } from "./thumbnail";
@@ -18,6 +18,8 @@ interface Plan {
   stage: string;
   picks: Pick[];
   note: string | null;
+  alpha: number | string; // a number or "adaptive"
+  setting: number | string; // what the server was started with
 }
 
 interface Preview {
@@ -42,6 +44,8 @@ export class PlanPanel {
   private readonly slider = el("input", { id: "alpha", type: "range", min: 0, max: 1, step: 0.05, value: 0.3 });
   private readonly value = el("output", { for: "alpha" }, "as configured");
   private readonly back = el("button", { type: "button", class: "plain", hidden: true }, "Back to the plan");
+  private readonly apply = el("button", { type: "button", id: "apply-alpha", hidden: true }, "Use this alpha from now on");
+  private readonly revert = el("button", { type: "button", id: "revert-alpha", class: "plain", hidden: true });
   private asked = 0;
   private timer = 0;
   private previewing = false;
@@ -50,12 +54,14 @@ export class PlanPanel {
     const label = el("label", { for: "alpha" }, "What if alpha were…", this.value);
     const ends = el("div", { class: "ends" }, el("span", {}, "0: uncertain"), el("span", {}, "1: diverse"));
     byId("panel-plan").append(
-      el("div", { class: "alpha" }, label, this.slider, ends, this.back, this.other),
+      el("div", { class: "alpha" }, label, this.slider, ends, this.apply, this.back, this.revert, this.other),
       this.about,
       this.list,
     );
     this.slider.addEventListener("input", () => this.slid());
     this.back.addEventListener("click", () => this.stop());
+    this.apply.addEventListener("click", () => void this.use(Number(this.slider.value)));
+    this.revert.addEventListener("click", () => void this.use(null));
   }
 
   /** Where an image stands in the plan (1 and up, 0: nowhere), and why. */
@@ -71,8 +77,23 @@ export class PlanPanel {
     this.reasons = plan.picks.map((pick) => pick.reason ?? "");
     this.about.textContent = plan.note ?? STAGES[plan.stage] ?? "";
     this.fill(this.list, plan.picks, []);
+    this.revert.hidden = plan.alpha === plan.setting;
+    this.revert.textContent = `alpha is ${plan.alpha} now: back to the setting, ${plan.setting}`;
+    if (!this.previewing && typeof plan.alpha === "number") this.slider.value = String(plan.alpha);
     this.events.picked(this.images);
     if (this.previewing) await this.preview();
+  }
+
+  /** Have the server plan with it: this round and the next ones. */
+  private async use(alpha: number | null): Promise<void> {
+    try {
+      await post("alpha", { alpha });
+    } catch (error) {
+      this.showPreview([el("p", { class: "wrong", role: "alert" }, (error as Error).message)]);
+      return;
+    }
+    this.stop();
+    await this.refresh();
   }
 
   private slid(): void {
@@ -104,14 +125,14 @@ export class PlanPanel {
 
   private showPreview(parts: Node[]): void {
     this.other.replaceChildren(...parts);
-    this.other.hidden = this.back.hidden = false;
+    this.other.hidden = this.back.hidden = this.apply.hidden = false;
     this.list.hidden = this.about.hidden = true;
   }
 
   private stop(): void {
     this.previewing = false;
     this.asked++;
-    this.other.hidden = this.back.hidden = true;
+    this.other.hidden = this.back.hidden = this.apply.hidden = true;
     this.list.hidden = this.about.hidden = false;
     this.value.textContent = "as configured";
     this.events.previewed([]);

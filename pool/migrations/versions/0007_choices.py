@@ -1,0 +1,18 @@
+"""Settings that a lead changed while the server runs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """A new table, empty."""
+    op.create_table(
+        "choices",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("value", sa.Float, nullable=False),
+        sa.Column("client", sa.String, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+    )

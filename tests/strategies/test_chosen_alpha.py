@@ -1,0 +1,53 @@
+"""A lead chooses alpha while the server runs: this round and the next ones follow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from server.marks import AlphaRequest, choose_alpha
+from strategies.plans import planned_alphas
+
+
+def choose(world: Any, alpha: float | None) -> None:
+    choose_alpha(world.context, world.store, AlphaRequest(alpha=alpha))
+
+
+def in_active(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m1")
+
+
+def test_the_round_is_planned_at_once_with_what_was_chosen(world: Any) -> None:
+    in_active(world)
+    before = world.ask(client_id="ann")["selection"]
+    assert before["alpha"] == 0.3
+    choose(world, 1.0)
+    after = world.ask(client_id="bob")["selection"]
+    assert after["stage"] == "active" and after["alpha"] == 1.0 and world.context.active_alpha == 1.0
+    entry = world.context.state.journal.ledger()
+    assert [row["details"] for row in entry if row["event"] == "alpha"] == [{"alpha": 1.0, "client": "lead"}]
+
+
+def test_later_rounds_follow_it_until_it_is_taken_back(world: Any) -> None:
+    in_active(world)
+    choose(world, 0.8)
+    assert planned_alphas(world.context)[0] == 0.8
+    choose(world, None)
+    assert planned_alphas(world.context)[0] == 0.3 and world.stage == "active"
+    assert world.ask()["selection"]["alpha"] == 0.3
+
+
+def test_it_may_be_chosen_before_there_is_a_model(world: Any) -> None:
+    world.prepare()
+    choose(world, 0.5)
+    assert world.stage == "cold_start" and world.ask()["id"] == world.cold[0]
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), "much"])
+def test_what_is_no_alpha_is_refused(alpha: Any) -> None:
+    with pytest.raises(ValidationError):
+        AlphaRequest(alpha=alpha)
