@@ -70,10 +70,10 @@ def write_volume(folder: Path, number: int) -> tuple[Path, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def volumes(make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    """Three MR series, one of them labelled, and a model."""
+    """Four MR series, one of them labelled, and a model."""
     folder, orthanc, studies = tmp_path_factory.mktemp("ohif-mr"), make_orthanc(), {}
     (folder / "labels").mkdir()
-    for number in range(3):
+    for number in range(4):
         path, label = write_volume(folder, number)
         series = describe(path, Given("MR"), path.name)
         send(series, DicomServer(orthanc.url))
