@@ -49,7 +49,7 @@ def refuse_detached(path: str | os.PathLike[str]) -> None:
     Raises ValueError.
     """
     with open(path, "rb") as file:
-        if not file.read(4) == b"NRRD":
+        if file.read(4) != b"NRRD":
             return
         for line in file:
             if line in (b"\n", b"\r\n"):
