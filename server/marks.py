@@ -43,9 +43,7 @@ def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]
     except HandoutError as error:
         raise HTTPException(409, f"nothing was skipped: {error}") from error
     if request.kind == "none":
-        skipped = state.handouts.skipped().keys() & set(images)
-        for image in sorted(skipped):
-            state.handouts.unskip(image, client)
+        skipped = set(state.handouts.unskip_all(images, client))
         marked = {mark.image for mark in state.marks.all()}.intersection(images)
         state.marks.remove(sorted(marked), client.name)
         return {"changed": len(skipped | marked)}
