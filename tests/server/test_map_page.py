@@ -329,11 +329,17 @@ def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> Non
     expect(page.locator("#planned")).to_contain_text("model of round 1")
 
 
-def test_what_fails_once_is_asked_for_again(site: Site, page: Page) -> None:
-    page.route("**/selection/plan*", lambda route: route.fulfill(status=503, body="busy"), times=1)
-    page.goto(f"{site.url}/selection/map")
-    expect(page.locator("#status")).to_have_text("busy")
-    expect(page.locator("#panel-plan .picks button")).to_have_count(len(site.plan()), timeout=20_000)
+def test_what_fails_once_is_asked_for_again(site: Site, browser: Browser) -> None:
+    page = browser.new_page()
+    try:
+        page.route("**/selection/plan*", lambda route: route.fulfill(status=503, body="busy"), times=1)
+        page.goto(f"{site.url}/selection/map")
+        expect(page.locator("#status")).to_have_text("busy")
+        expect(page.locator("#panel-plan .picks button")).to_have_count(
+            len(site.plan()), timeout=8_000
+        )  # before anything on the map changes
+    finally:
+        page.close()
 
 
 def test_it_works_without_a_mouse(site: Site, page: Page) -> None:
