@@ -121,3 +121,11 @@ def entry(event: str, image: str | None, details: Mapping[str, Any]) -> sa.Inser
     return sa.insert(schema.ledger).values(
         created=time.time(), event=event, image=image, details=dict(details)
     )
+
+
+def entries(
+    event: str, images: Sequence[str], details: Mapping[str, Any]
+) -> tuple[sa.Insert, list[dict[str, Any]]]:
+    """A line of the ledger for each of many images: the statement, and its rows (at least one)."""
+    same = {"created": time.time(), "event": event, "details": dict(details)}
+    return sa.insert(schema.ledger), [{"image": image, **same} for image in images]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pool import schema
 from pool.clock import Clock
-from pool.database import Database, entry
+from pool.database import Database, entries, entry
 
 DOUBLE_CLICK = 2.0  # seconds in which the same client is given the same image
 _AT_ONCE = 64  # candidates looked up together
@@ -148,22 +148,33 @@ class Handouts:
         """Skip all of them, or none. Raises HandoutError when another holds one."""
         table = schema.skips
         with self._db.begin() as connection:
-            now = self._clock.tick(connection)
+            now, wanted = self._clock.tick(connection), set(images)
             _expire(connection, now)
-            for image in images:
-                _end(connection, _held(connection, image, client), "skipped", now, client.name)
-                connection.execute(sa.delete(table).where(table.c.image == image))
-                connection.execute(
-                    sa.insert(table).values(image=image, client=client.name, reason=reason, created=now)
-                )
-                connection.execute(entry("skip", image, {"client": client.name, "reason": reason}))
+            held = [row for row in connection.execute(_open()) if row.image in wanted]
+            _refuse_others(held, client)
+            _end(connection, held, "skipped", now, client.name)
+            gone = sa.delete(table).where(table.c.image == sa.bindparam("gone"))
+            connection.execute(gone, [{"gone": image} for image in images])
+            who = {"client": client.name, "reason": reason}
+            connection.execute(sa.insert(table), [{"image": i, "created": now, **who} for i in images])
+            connection.execute(*entries("skip", images, who))
 
     def unskip(self, image: str, client: Client) -> None:
         """Take a skip back. Raises HandoutError when the image is not skipped."""
+        if not self.unskip_all([image], client):
+            raise HandoutError(f"{image} is not skipped")
+
+    def unskip_all(self, images: Sequence[str], client: Client) -> list[str]:
+        """Take the skips of those back that are skipped; which these were."""
+        table = schema.skips
         with self._db.begin() as connection:
-            if not connection.execute(sa.delete(schema.skips).where(schema.skips.c.image == image)).rowcount:
-                raise HandoutError(f"{image} is not skipped")
-            connection.execute(entry("unskip", image, {"client": client.name}))
+            skipped = set(connection.scalars(sa.select(table.c.image)))
+            found = [image for image in images if image in skipped]
+            if found:
+                gone = sa.delete(table).where(table.c.image == sa.bindparam("gone"))
+                connection.execute(gone, [{"gone": image} for image in found])
+                connection.execute(*entries("unskip", found, {"client": client.name}))
+        return found
 
     # looking ------------------------------------------------------------------------------------------
 
@@ -257,9 +268,13 @@ def _taken(connection: sa.Connection, images: list[str], since: float | None) ->
 def _held(connection: sa.Connection, image: str, client: Client) -> list[sa.Row[Any]]:
     """The open lease of an image, if this client's. Raises HandoutError when it is somebody else's."""
     rows = list(connection.execute(_open().where(schema.handouts.c.image == image)))
-    if rows and rows[0].client != client.name:
-        raise HandoutError(f"{image} is in the hands of {rows[0].client}; it is free when they are done")
+    _refuse_others(rows, client)
     return rows
+
+
+def _refuse_others(rows: Iterable[sa.Row[Any]], client: Client) -> None:
+    if other := next((row for row in rows if row.client != client.name), None):
+        raise HandoutError(f"{other.image} is in the hands of {other.client}; it is free when they are done")
 
 
 def _expire(connection: sa.Connection, now: float) -> None:

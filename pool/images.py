@@ -7,6 +7,7 @@ folder of a one-slice series). Arrays are (W, H), first index to the right, as M
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
+def refuse_detached(path: str | os.PathLike[str]) -> None:
+    """Refuse a NRRD that names another file for its voxels: an upload could name any file of this machine.
+
+    Raises ValueError.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"NRRD":
+            return
+        for line in file:
+            if line in (b"\n", b"\r\n"):
+                return
+            if any(re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE) for part in line.split(b"\r")):
+                raise ValueError("its voxels are in another file: save header and voxels as one")
+
+
 def reader_for(path: str | os.PathLike[str]) -> ImageReader:
     """The MONAI reader for a file name or a DICOM folder."""
     name = Path(path).name.lower()
@@ -63,6 +79,8 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise ImageError(f"{path}: the file is empty (0 bytes); copy it again or remove it")
     try:
+        if os.path.isfile(path):
+            refuse_detached(path)
         array, meta = reader.get_data(reader.read(os.fspath(path)))
     except Exception as error:  # each reader has errors of its own; all mean the same to a user
         reason = str(error).strip().partition("\n")[0]  # ITK's go on for pages

@@ -17,6 +17,7 @@ import nibabel
 import nrrd
 import numpy as np
 
+from pool.images import refuse_detached
 from pool.labels import LabelError, same_name
 
 
@@ -34,9 +35,10 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
         return
     try:
         voxels, header, image = _voxels(sent)
+        present = np.unique(voxels).astype(np.float64)
     except Exception as error:  # each library has several kinds for a damaged file
         raise LabelError(f"{sent}: cannot be read ({error}); save it again") from error
-    values = {} if "Segment0_Name" in header else _mapping(named, labels, np.unique(voxels))
+    values = {} if "Segment0_Name" in header else _mapping(named, labels, present)
     if all(old == new for old, new in values.items()):
         yield sent
         return
@@ -54,6 +56,7 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
 
 def _voxels(path: str) -> tuple[np.ndarray, Mapping[str, Any], nibabel.nifti1.Nifti1Image | None]:
     if path.lower().endswith(".nrrd"):
+        refuse_detached(path)
         return *nrrd.read(path), None
     image = nibabel.nifti1.load(path)
     return np.asarray(image.dataobj), {}, image
@@ -70,6 +73,8 @@ def _names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 def _mapping(named: list[tuple[int, str]], labels: Mapping[str, int], present: np.ndarray) -> dict[int, int]:
     """{value in the file: value of the app}; nothing when the names are of others. Raises LabelError."""
+    if not np.isfinite(present).all() or (present % 1).any():
+        return {}  # refused by name, when the label is checked
     found = {int(value) for value in present if value}
     readings = [dict(named)]
     if sorted(named) == named:  # as Slicer lists them

@@ -19,7 +19,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialResample
 
-from pool.images import ImageError, read_array, read_image, to_grey
+from pool.images import ImageError, read_array, read_image, refuse_detached, to_grey
 from pool.volumes import nrrd_affine, volume_grid
 
 EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
@@ -64,6 +64,7 @@ def _read(
     shaped = _to_volume if volume else to_grey
     if str(path).lower().endswith(".nrrd"):
         try:
+            refuse_detached(path)
             data, header = nrrd.read(os.fspath(path))
         except Exception as error:  # pynrrd raises many kinds for a damaged file
             raise LabelError(f"{path}: cannot be read ({error}); save it again") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pool import schema
-from pool.database import Database, entry
+from pool.database import Database, entries, entry
 
 NEXT, HELD_OUT = "next", "held_out"
 
@@ -44,23 +44,24 @@ class Marks:
 
     def put(self, kind: str, images: Sequence[str], client: str, reason: str = "") -> None:
         """Mark images, in this order; a mark takes the place of an earlier one."""
-        table, now = schema.marks, time.time()
+        if not images:
+            return
+        facts = {"kind": kind, "client": client, "reason": reason}
+        rows = [{"image": image, "created": time.time(), **facts} for image in images]
         with self._db.begin() as connection:
-            for image in images:
-                connection.execute(sa.delete(table).where(table.c.image == image))
-                row = {"image": image, "kind": kind, "client": client, "reason": reason, "created": now}
-                connection.execute(sa.insert(table).values(row))
-                connection.execute(entry("mark", image, {"kind": kind, "client": client, "reason": reason}))
+            _delete(connection, images)
+            connection.execute(sa.insert(schema.marks), rows)
+            connection.execute(*entries("mark", images, facts))
 
     def remove(self, images: Sequence[str], client: str) -> int:
         """Take marks back; the number of images that had one."""
-        table, count = schema.marks, 0
         with self._db.begin() as connection:
-            for image in images:
-                if connection.execute(sa.delete(table).where(table.c.image == image)).rowcount:
-                    connection.execute(entry("unmark", image, {"client": client}))
-                    count += 1
-        return count
+            marked = set(connection.scalars(sa.select(schema.marks.c.image)))
+            found = [image for image in images if image in marked]
+            if found:
+                _delete(connection, found)
+                connection.execute(*entries("unmark", found, {"client": client}))
+        return len(found)
 
     def chosen_alpha(self) -> float | None:
         """What a lead chose instead of the setting; None when nothing was chosen."""
@@ -76,3 +77,8 @@ class Marks:
                 row = {"name": "alpha", "value": alpha, "client": client, "created": time.time()}
                 connection.execute(sa.insert(table).values(row))
             connection.execute(entry("alpha", None, {"alpha": alpha, "client": client}))
+
+
+def _delete(connection: sa.Connection, images: Sequence[str]) -> None:
+    gone = sa.delete(schema.marks).where(schema.marks.c.image == sa.bindparam("gone"))
+    connection.execute(gone, [{"gone": image} for image in images])

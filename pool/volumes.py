@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 from monai.data.utils import correct_nifti_header_if_necessary, to_affine_nd
 from monai.transforms import MapTransform
 
-from pool.images import ImageError, read_array
+from pool.images import ImageError, read_array, refuse_detached
 
 MIN_SIDE = 4  # voxels; thinner is no volume
 MODALITIES = ("ct", "mr")
@@ -81,6 +81,7 @@ def _is_nrrd(path: str | os.PathLike[str]) -> bool:
 def _read_nrrd(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """As `read_array`, with channels last. ITK's Python reader knows few kinds of them."""
     try:
+        refuse_detached(path)
         array, header = nrrd.read(os.fspath(path))
     except Exception as error:  # pynrrd raises many kinds for a damaged file
         raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error

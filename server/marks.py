@@ -23,8 +23,10 @@ class MarkRequest(BaseModel):
         description="next: auto hands them out before anything else; held_out: labelled, never trained on; "
         "skip: handed out to nobody; none: takes all of this back"
     )
-    images: list[str] = Field(min_length=1, description="image ids; next keeps their order")
-    reason: str = ""
+    images: list[str] = Field(
+        min_length=1, max_length=20_000, description="image ids; next keeps their order"
+    )
+    reason: str = Field("", max_length=2_000)
     client: str = Field("lead", description="who decides, where authentication is off")
 
 
@@ -63,11 +65,10 @@ def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]
     except HandoutError as error:
         raise HTTPException(409, f"nothing was skipped: {error}") from error
     if request.kind == "none":
-        skipped = state.handouts.skipped().keys() & set(images)
-        for image in sorted(skipped):
-            state.handouts.unskip(image, client)
+        skipped = set(state.handouts.unskip_all(images, client))
         marked = {mark.image for mark in state.marks.all()}.intersection(images)
         state.marks.remove(sorted(marked), client.name)
         return {"changed": len(skipped | marked)}
+    state.handouts.unskip_all(images, client)  # the newest decision counts
     state.marks.put(NEXT if request.kind == "next" else HELD_OUT, images, client.name, reason)
     return {"changed": len(images)}

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from urllib.parse import unquote
 
 import monailabel.endpoints
 import requests
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from monailabel.config import settings
@@ -41,6 +43,7 @@ _CORRECTIONS = {  # of the scripts of monailabel 0.8.5
         ),
     ),
 }
+_THREADS = 16  # that may wait for the DICOM server at once; the other requests have threads of their own
 # the browser itself refuses whatever is not this server's
 _HEADERS = {"Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"}
 
@@ -65,24 +68,33 @@ def routes() -> APIRouter:
         include_in_schema=False, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
     )
     changed = scripts()
+    files = {str(file.relative_to(SHIPPED)): file for file in SHIPPED.rglob("*") if file.is_file()}
+    limiter = CapacityLimiter(_THREADS)
 
     @found.get("/ohif/{path:path}")
     def ohif(path: str) -> Response:
         if path in changed:
             return Response(changed[path], media_type="text/javascript", headers=_HEADERS)
-        file = (SHIPPED / path).resolve()
-        if not file.is_file() or not file.is_relative_to(SHIPPED.resolve()):
-            file = SHIPPED / "index.html"  # it reads the rest of the address itself
+        file = files.get(path, SHIPPED / "index.html")  # which reads the rest of the address itself
         return FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
 
-    @found.get("/proxy/dicom/{service}/{path:path}")
-    def dicom(service: str, path: str, request: Request) -> Response:
-        """As MONAI Label's, but with the words of the search, and beside the other requests."""
+    @found.api_route("/proxy/dicom/{path:path}", methods=["GET", "POST"])
+    async def dicom(path: str, request: Request) -> Response:
+        """As MONAI Label's, but with the words of the search, beside the other requests, and never above
+        the DICOM server's DICOMweb address: its other services are not for everybody who may see images."""
         if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
             raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
+        if ".." in unquote(path).replace("\\", "/").split("/"):
+            raise HTTPException(404, f"{path!r} is no DICOMweb address")
+        service, _, rest = path.partition("/")
+        if service not in ("wado", "qido", "stow"):
+            service, rest = "", path
         words = f"?{request.url.query}" if request.url.query else ""
+        await request.body()  # kept, for the thread
         try:
-            return asyncio.run(proxy_dicom(request, service, path + words))
+            return await to_thread.run_sync(
+                asyncio.run, proxy_dicom(request, service, rest + words), limiter=limiter
+            )
         except requests.RequestException as error:
             url = settings.MONAI_LABEL_STUDIES
             raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error

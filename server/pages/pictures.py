@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,15 @@ class Pictures:
     def picture(self, image: str, size: int) -> bytes:
         """PNG of an image, its longer side at most `size` pixels. Raises HTTPException 404, 422."""
         path = self._path(image)
-        return self._made(("picture", image, size, _mark(path)), lambda: _png(_plane(path), size))
+        return self._made(("picture", image, size), [path], lambda: _png(_plane(path), size))
 
     def label(self, image: str, size: int) -> bytes:
         """Transparent PNG of the final label. Raises HTTPException 404 without one, 422 for a bad one."""
         path, label = self._path(image), self._label(image)
         names = self._bundle.get("labels")
         return self._made(
-            ("label", image, size, _mark(path), _mark(label)),
+            ("label", image, size),
+            [path, label],
             lambda: self._drawn(read_label(label, names, path), path, size),
         )
 
@@ -64,7 +66,8 @@ class Pictures:
                 409, "there is no trained model yet: label some images, then start a training"
             )
         return self._made(
-            ("prediction", image, size, _mark(path), model),
+            ("prediction", image, size, model),
+            [path],
             lambda: self._drawn(self._predicted(path, model), path, size),
         )
 
@@ -81,12 +84,14 @@ class Pictures:
         except LabelError as error:  # of a SEG that cannot be used
             raise HTTPException(422, str(error)) from error
 
-    def _made(self, key: Any, make: Any) -> bytes:
-        with self._lock:
-            if key in self._kept:
-                return self._kept[key]
+    def _made(self, what: tuple[Any, ...], files: list[str], make: Callable[[], bytes]) -> bytes:
+        """What is kept of these files as they are now, or made."""
         try:
-            made: bytes = make()
+            key = (*what, *map(_mark, files))
+            with self._lock:
+                if key in self._kept:
+                    return self._kept[key]
+            made = make()
         except (ImageError, LabelError) as error:
             raise HTTPException(422, str(error)) from error
         except FileNotFoundError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC
@@ -28,8 +30,9 @@ _SHELL = {
     "X-Content-Type-Options": "nosniff",
 }
 _THUMBNAIL = 128  # pixels
+_AT_ONCE = 2  # pictures that are made: a CT takes a GB while it is read
 _Size = Annotated[int, Query(ge=16, le=LARGEST)]
-_PICTURE = {"Cache-Control": "private, max-age=600", "Vary": "Authorization"}
+_PICTURE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
 _PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
@@ -100,20 +103,38 @@ def data(prefix: str) -> APIRouter:
 
 
 def _add_pictures(routes: APIRouter) -> None:
+    """Pictures wait for their turn without a thread, so that the other answers have theirs."""
+    drawing, predicting = CapacityLimiter(_AT_ONCE), CapacityLimiter(1)
+
     @lru_cache(maxsize=1)
     def pictures(app: Any) -> Pictures:
         return Pictures(app.datastore(), app.bundle, app.context.model_file)
 
     @routes.get("/images/thumbnail", summary="PNG of an image, 128 pixels at most; a volume's middle slice")
-    def thumbnail(image: str) -> Response:
-        return Response(pictures(app_instance()).picture(image, _THUMBNAIL), 200, _PICTURE, "image/png")
+    async def thumbnail(request: Request, image: str) -> Response:
+        made = pictures(app_instance())
+        return await _in_turn(request, drawing, lambda: made.picture(image, _THUMBNAIL), _PICTURE)
 
     @routes.get("/images/picture", summary="PNG of an image")
-    def picture(image: str, size: _Size = LARGEST) -> Response:
-        return Response(pictures(app_instance()).picture(image, size), 200, _PICTURE, "image/png")
+    async def picture(request: Request, image: str, size: _Size = LARGEST) -> Response:
+        made = pictures(app_instance())
+        return await _in_turn(request, drawing, lambda: made.picture(image, size), _PICTURE)
 
     @routes.get("/images/overlay", summary="Transparent PNG of an image's label or prediction")
-    def overlay(image: str, of: Literal["label", "prediction"], size: _Size = LARGEST) -> Response:
+    async def overlay(
+        request: Request, image: str, of: Literal["label", "prediction"], size: _Size = LARGEST
+    ) -> Response:
         made = pictures(app_instance())
-        png = made.label(image, size) if of == "label" else made.prediction(image, size)
-        return Response(png, 200, _PRIVATE, "image/png")
+        if of == "label":
+            return await _in_turn(request, drawing, lambda: made.label(image, size), _PRIVATE)
+        return await _in_turn(request, predicting, lambda: made.prediction(image, size), _PRIVATE)
+
+
+async def _in_turn(
+    request: Request, limiter: CapacityLimiter, make: Callable[[], bytes], headers: dict[str, str]
+) -> Response:
+    """A PNG that is made beside the event loop; not when the browser has gone on meanwhile."""
+    async with limiter:
+        if await request.is_disconnected():
+            return Response(status_code=499)  # read by nobody
+        return Response(await to_thread.run_sync(make), 200, headers, "image/png")

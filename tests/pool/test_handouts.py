@@ -150,6 +150,23 @@ def test_what_another_holds_can_be_neither_released_nor_skipped(desk: Desk) -> N
     assert desk.state.journal.ledger() == before and desk.state.handouts.skipped() == {}
 
 
+def test_many_are_skipped_and_taken_back_together_or_not_at_all(desk: Desk) -> None:
+    handouts = desk.state.handouts
+    own, other = desk.image(ANN), desk.image(BOB)
+    with pytest.raises(HandoutError, match=f"{other} is in the hands of bob"):
+        handouts.skip_all(IMAGES, ANN, "rotated")
+    assert handouts.skipped() == {} and len(handouts.open()) == 2
+    rest = [image for image in IMAGES if image != other]
+    handouts.skip_all(rest, ANN, "rotated")
+    handouts.skip_all(rest[:2], ANN, "twice")
+    assert handouts.skipped() == dict.fromkeys(rest, "rotated") | dict.fromkeys(rest[:2], "twice")
+    assert desk.outcomes == [(own, "skipped")]
+    assert handouts.unskip_all([*rest[1:], other, "nobody"], ANN) == rest[1:]
+    assert handouts.unskip_all([other], ANN) == [] and list(handouts.skipped()) == rest[:1]
+    events = [entry["image"] for entry in desk.state.journal.ledger() if entry["event"] == "unskip"]
+    assert events == rest[1:]
+
+
 def test_a_lease_runs_out(desk: Desk) -> None:
     desk.image(ANN)
     desk.wait(599)

@@ -172,6 +172,14 @@ def test_damaged_file_is_named_in_one_line(tmp_path: Path, name: str, content: b
     assert "\n" not in str(caught.value)
 
 
+def test_a_nrrd_whose_voxels_are_in_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_bytes(bytes(range(256)))
+    lines = "type: uint8\ndimension: 2\nsizes: 16 16\nencoding: raw\n"
+    (tmp_path / "a.nrrd").write_text(f"NRRD0004\n{lines}data file: {tmp_path / 'secret.txt'}\n\n")
+    with pytest.raises(ImageError, match="in another file"):
+        read_image(tmp_path / "a.nrrd")
+
+
 def test_other_files_are_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(ImageError, match=r"a\.txt: .*\.nii\.gz.*\.png.*\.dcm"):

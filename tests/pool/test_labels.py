@@ -13,6 +13,7 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
+from pool.label_values import own_values
 from pool.label_writer import write_label
 from pool.labels import LabelError, ReadLabeld, check_label, read_label
 
@@ -162,6 +163,36 @@ def test_damaged_file_is_refused_by_name(tmp_path: Path, png: Path, name: str) -
     (tmp_path / name).write_bytes(b"no label at all")
     with pytest.raises(LabelError, match=name):
         read_label(tmp_path / name, LABELS, png)
+
+
+@pytest.mark.parametrize("field", ["data file", "datafile", "Data File"])
+@pytest.mark.parametrize("named", [True, False])
+def test_an_upload_that_names_a_file_of_the_server_is_refused(
+    tmp_path: Path, png: Path, field: str, named: bool
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_bytes(b"ab" * (SIZE[0] * SIZE[1] // 2))
+    lines = ["NRRD0004", "type: uint8", "dimension: 2", "sizes: 24 20", "encoding: raw", f"{field}: {secret}"]
+    if named:  # letters of the file would become structures
+        lines += ["Segment0_Name:=right lung", "Segment0_LabelValue:=97"]
+        lines += ["Segment1_Name:=left lung", "Segment1_LabelValue:=98"]
+    label = tmp_path / "label.seg.nrrd"
+    label.write_text("\n".join(lines) + "\n\n")
+    with pytest.raises(LabelError, match="in another file"):
+        read_label(label, LABELS, png)
+    sent = {"label_info": [{"name": "right lung", "idx": 97}, {"name": "left lung", "idx": 98}]}
+    with pytest.raises(LabelError, match="in another file"), own_values(str(label), sent, LABELS):
+        pass
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1.5])
+def test_values_that_are_no_whole_numbers_are_refused_by_name(
+    tmp_path: Path, png: Path, value: float
+) -> None:
+    label = nifti(tmp_path / "a.nii.gz", np.full(SIZE, value, np.float32), np.eye(4))
+    sent = {"label_info": [{"name": "right lung", "idx": 1}]}
+    with own_values(str(label), sent, LABELS) as kept, pytest.raises(LabelError, match="this app knows"):
+        check_label(kept, LABELS, png)
 
 
 def test_empty_label_needs_the_annotators_word(tmp_path: Path, png: Path) -> None:

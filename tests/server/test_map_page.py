@@ -366,6 +366,19 @@ def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -
     page.wait_for_selector("body[data-version]")
 
 
+def test_what_fails_once_is_asked_for_again(site: Site, browser: Browser) -> None:
+    page = browser.new_page()
+    try:
+        page.route("**/selection/plan*", lambda route: route.fulfill(status=503, body="busy"), times=1)
+        page.goto(f"{site.url}/selection/map")
+        expect(page.locator("#status")).to_have_text("busy")
+        expect(page.locator("#panel-plan .picks button")).to_have_count(
+            len(site.plan()), timeout=8_000
+        )  # before anything on the map changes
+    finally:
+        page.close()
+
+
 def test_it_works_without_a_mouse(site: Site, page: Page) -> None:
     site.open(page)
     page.focus("#canvas")

@@ -80,3 +80,13 @@ def test_a_request_that_cannot_be_meant_changes_nothing(server: Server) -> None:
     assert put(server, "favourite", "phantom_000").status_code == 422
     assert put(server, "next").status_code == 422
     assert requests.get(f"{server.url}/selection/ledger", timeout=30).json() == before
+
+
+def test_the_newest_decision_counts(server: Server, phantoms: Path) -> None:
+    annotator = Annotator(server.url, phantoms / "labels", "somebody")
+    objects = annotator.client.datastore()["objects"]
+    image = max(image for image, found in objects.items() if not found["labels"])
+    assert put(server, "skip", image, reason="blurred").json() == {"changed": 1}
+    assert put(server, "next", image).json() == {"changed": 1}
+    given = annotator.ask("auto")
+    assert given["id"] == image and given["selection"]["role"] == "marked"

@@ -247,13 +247,26 @@ def test_searches_keep_their_words(xrays: Pool) -> None:
     assert [study["0020000D"]["Value"] for study in found] == [[xrays.studies[series]]]
 
 
+def test_only_dicomweb_is_reached_through_the_server(xrays: Pool) -> None:
+    """Not what else the DICOM server answers to this server's name and password."""
+    at = f"{xrays.server.url}/proxy/dicom"
+    (series,) = xrays.orthanc.find("CR")
+    for path in ("..%2Fsystem", "wado/..%2F..%2Fsystem", "x/%2e%2e/..%2Fsystem", "%252e%252e/system"):
+        for method in ("GET", "POST"):
+            answer = requests.request(method, f"{at}/{path}", timeout=30)
+            assert answer.status_code == 404 and "DicomAet" not in answer.text
+    below = requests.get(f"{at}/studies/{xrays.studies[series]}/series", timeout=30).json()
+    assert [one["0020000E"]["Value"] for one in below] == [[series]]
+
+
 def test_files_are_served_as_what_they_are(xrays: Pool) -> None:
     def get(path: str) -> requests.Response:
         return requests.get(f"{xrays.server.url}/ohif/{path}", timeout=30)
 
     assert get("assets/favicon.ico").content == (ohif.SHIPPED / "assets" / "favicon.ico").read_bytes()
-    page = get("..%2F..%2F..%2F..%2F..%2Fetc%2Fpasswd")
-    assert page.text.startswith("<!doctype html>")
+    for other in ("..%2F..%2F..%2F..%2F..%2Fetc%2Fpasswd", "a%00", "a" * 300):
+        page = get(other)
+        assert page.text.startswith("<!doctype html>")
     assert "default-src 'self'" in page.headers["content-security-policy"]
 
 

@@ -47,6 +47,7 @@ export class ImagePanel {
   private wanted: string | null = null; // what the user chose last
   private of = "none";
   private open_: Shown | null = null;
+  private laying = new AbortController();
 
   constructor(private readonly opened: (image: string) => void) {
     this.panel.append(el("p", { class: "quiet" }, "Click an image on the map, or choose one in a list."));
@@ -59,6 +60,7 @@ export class ImagePanel {
   async open(shown: Shown): Promise<void> {
     const asked = ++this.asked;
     this.open_ = shown;
+    this.laying.abort(); // predictions are made one by one, this one for nobody
     const stage = el("div", { class: "picture", id: "picture" });
     const heading = el("h2", { tabindex: -1 }, shown.image);
     const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
@@ -111,15 +113,17 @@ export class ImagePanel {
   /** Label or prediction above the picture, and what its colours mean. */
   private async lay(stage: HTMLElement, shown: Shown): Promise<void> {
     const of = this.of;
+    this.laying.abort();
+    const { signal } = (this.laying = new AbortController());
     stage.querySelector("#overlay")?.remove();
     const names = byId("names");
     names.replaceChildren();
     if (of === "none") return;
     names.append(of === "prediction" ? "The model is applied…" : "");
     try {
-      const answer = await ask(query("images/overlay", { image: shown.image, of }));
+      const answer = await ask(query("images/overlay", { image: shown.image, of }), { signal });
       const src = URL.createObjectURL(await answer.blob());
-      if (of !== this.of || this.open_ !== shown) return;
+      if (signal.aborted) return URL.revokeObjectURL(src);
       const layer = el("img", { src, id: "overlay", alt: `${of} of ${shown.image}`, "data-of": of });
       layer.addEventListener("load", () => URL.revokeObjectURL(src));
       stage.append(layer);
@@ -128,7 +132,7 @@ export class ImagePanel {
         ...shown.labels.map(({ name, color }) => el("span", {}, dot(`rgb(${color.join(",")})`), name)),
       );
     } catch (error) {
-      if (of === this.of) names.replaceChildren(el("span", { class: "wrong", role: "alert" }, (error as Error).message));
+      if (!signal.aborted) names.replaceChildren(el("span", { class: "wrong", role: "alert" }, (error as Error).message));
     }
   }
 

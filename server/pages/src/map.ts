@@ -88,18 +88,25 @@ class MapPage {
     const answer = await ask("map/data", { headers: this.tag ? { "If-None-Match": this.tag } : {}, cache: "no-store" });
     if (answer.status === 304) return;
     const pool = (await answer.json()) as PoolMap;
+    this.take(pool);
+    this.leftOut(pool);
+    await this.redraw();
+    this.choose([...this.marked]);
+    this.scatter.mark({ here: this.here });
+    await this.plan.refresh();
+    this.tag = answer.headers.get("ETag") ?? ""; // not before: what failed is asked for again
+    if (this.here >= 0 && !byId("panel-image").hidden) this.show(this.here);
+    document.body.dataset.version = pool.version; // the page shows this version
+  }
+
+  /** Rows are others in a new pool: what is marked and open goes with its image, at once. */
+  private take(pool: PoolMap): void {
     const [marked, here] = [this.names(this.marked), this.here >= 0 ? this.pool?.ids[this.here] : null];
-    this.tag = answer.headers.get("ETag") ?? "";
     this.pool = pool;
     this.rowOf = new Map(pool.ids.map((id, row) => [id, row]));
     this.here = here ? this.rowOf.get(here) ?? -1 : -1;
-    this.leftOut(pool);
-    await this.redraw();
-    this.choose(this.rows(marked));
-    this.scatter.mark({ here: this.here });
-    await this.plan.refresh();
-    if (this.here >= 0 && !byId("panel-image").hidden) this.show(this.here);
-    document.body.dataset.version = pool.version; // the page shows this version
+    this.marked.clear();
+    for (const row of this.rows(marked)) this.marked.add(row);
   }
 
   private async redraw(): Promise<void> {
@@ -196,7 +203,7 @@ class MapPage {
       ArrowUp: [0, 1],
       ArrowDown: [0, -1],
     };
-    if (!this.pool?.ids.length || event.ctrlKey || event.metaKey) return;
+    if (!this.pool?.ids.length || event.ctrlKey || event.metaKey || event.altKey) return;
     const first = this.here < 0 ? (this.rowOf.get(this.plan.images[0]) ?? 0) : -1;
     if (event.key in directions) this.goTo(first >= 0 ? first : this.scatter.towards(this.here, directions[event.key], this.isShown));
     else if (event.key === "Enter" && this.here >= 0) this.open(this.here);
