@@ -123,3 +123,8 @@ class Copies:
             found[row.original].append(row.image)
         whole = [tuple(sorted([original, *copies])) for original, copies in found.items()]
         return {image: images for images in whole for image in images}
+
+
+def with_copies(images: frozenset[str], copies: Sets) -> frozenset[str]:
+    """The images and all copies of them."""
+    return images.union(*(copies.get(image, ()) for image in images))

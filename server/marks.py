@@ -11,9 +11,10 @@ from pool.handouts import Client, HandoutError
 from pool.marks import HELD_OUT, NEXT
 from pool.state import State
 from pool.store import PoolStore
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.plans import make_active_plan
+from strategies.pool_now import Pool
 
 
 class MarkRequest(BaseModel):

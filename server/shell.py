@@ -40,8 +40,9 @@ from server.auth import add_auth, warn_if_open
 from server.background import Background, end_with_parent
 from server.opening import open_datastore, open_groups, open_state, trains_now
 from server.routes import add_routes
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.identity import current_user, plain_text
+from strategies.pool_now import Pool
 from strategies.refresh import Refresh, missing
 from strategies.stages import duplicate_sets, encoder_note, status, training_due
 from strategies.strategies import all_strategies, next_picks, upcoming

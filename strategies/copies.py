@@ -13,7 +13,8 @@ from pool.images import unit_range
 from pool.prints import Originals, blocks, print_of
 from pool.store import PoolStore
 from pool.volumes import read_volume
-from strategies.context import Context, Pool, marks
+from strategies.context import Context, marks
+from strategies.pool_now import Pool
 
 logger = logging.getLogger(__name__)
 

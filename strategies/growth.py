@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pool.state import Layout
-from strategies.context import Context, Pool
+from strategies.context import Context
+from strategies.pool_now import Pool
 from strategies.projection import FEWEST, place, project
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pool.marks import HELD_OUT, Mark
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.offers import Offer
+from strategies.pool_now import Pool
 
 logger = logging.getLogger(__name__)
 DRAWN = "validation_budget"  # who holds out what was drawn

@@ -13,8 +13,9 @@ import numpy as np
 
 from pool.journal import Plan
 from pool.state import Layout, Model
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.plans import MOST_PICKS, picks_of, unscored, versions
+from strategies.pool_now import Pool
 from strategies.scoring import CLASS, FOREGROUND
 from strategies.selectors.clasp_pe import power_of_round
 from strategies.selectors.distances import unit_rows

@@ -14,9 +14,10 @@ from fastapi import HTTPException
 from pool.journal import Plan
 from pool.state import Layout, Model
 from strategies import selectors
-from strategies.context import Context, Pool, plain
+from strategies.context import Context, plain
 from strategies.methods import NotReadyError, newest_plan, source_key
 from strategies.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.pool_now import Pool
 from strategies.selectors.availability import Availability
 from strategies.selectors.checks import check_rows
 from strategies.selectors.registry import METHODS

@@ -13,7 +13,8 @@ import numpy as np
 from pool.journal import Plan
 from pool.state import Layout, Model
 from strategies import selectors
-from strategies.context import Context, Pool, plain
+from strategies.context import Context, plain
+from strategies.pool_now import Pool
 from strategies.scoring import FOREGROUND
 from strategies.selectors.registry import METHODS
 

@@ -25,7 +25,7 @@ from pool.images import ImageError
 from pool.labels import LabelError
 from pool.store import PoolStore
 from strategies import selectors
-from strategies.context import Context, Pool, marks
+from strategies.context import Context, marks
 from strategies.copies import find_copies, keep_prints, read_for_print, to_compare, to_print
 from strategies.growth import unmapped, update_map
 from strategies.held_out import hold_out, to_hold_out
@@ -39,6 +39,7 @@ from strategies.plans import (
     rows_of,
     unscored,
 )
+from strategies.pool_now import Pool
 from strategies.scoring import FOREGROUND, judge_prediction, thresholded_foreground
 from strategies.validation import to_validate, validate
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from strategies.context import Context, Pool
+from strategies.context import Context
+from strategies.pool_now import Pool
 from strategies.settings import Settings
 
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")

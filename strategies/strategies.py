@@ -12,9 +12,10 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from pool.handouts import Client, Handout
 from pool.store import PoolStore
 from strategies import offers
-from strategies.context import Context, Pool, is_unlabelled
+from strategies.context import Context
 from strategies.held_out import marked_offer
 from strategies.identity import client_of
+from strategies.pool_now import Pool, is_unlabelled
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
 from strategies.verbs import AGAIN, apply_verbs, asks_to_resume

@@ -10,7 +10,8 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from infers.metrics import score_files
 from infers.segmentation import SegmentationInfer, bundle_of, model_fingerprint
 from pool.store import PoolStore
-from strategies.context import Context, Pool
+from strategies.context import Context
+from strategies.pool_now import Pool
 
 _EXTENSION = ".nii.gz"
 

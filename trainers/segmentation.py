@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import monai
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from ignite.engine import Engine, Events
@@ -29,7 +26,6 @@ from monai.transforms import Activationsd, AsDiscreted, Compose
 from monai.utils import set_determinism
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.basic_train import BasicTrainTask, Context
-from sklearn.model_selection import GroupShuffleSplit
 from torch.multiprocessing.spawn import ProcessException
 from torch.nn.parallel import DistributedDataParallel
 
@@ -37,6 +33,8 @@ from bundle_configs import Bundle
 from pool.groups import Groups
 from pool.images import ImageError, image_id
 from pool.labels import LabelError
+from trainers.publishing import publish
+from trainers.splitting import split_groups
 
 logger = logging.getLogger(__name__)
 
@@ -213,17 +211,8 @@ class SegmentationTrain(BasicTrainTask):
         share, request = float(context.request.get("val_split") or 0), context.request
         if share == 0 or request.get("val_ds") or request.get("train_ds"):
             return super().partition_datalist(context, shuffle)
-        pairs = context.datalist
-        groups = [self._group_of[pair["image"]] for pair in pairs]
-        try:
-            splitter = GroupShuffleSplit(1, test_size=share, random_state=int(request["seed"]))
-            train, held_out = next(splitter.split(pairs, groups=groups))
-        except ValueError as error:
-            raise RuntimeError(
-                f"val_split {share:g} of {len(set(groups))} patients (or images, where they are not grouped) "
-                f"leaves nothing to train on or is no share: {error}; label more, or train with val_split 0"
-            ) from error
-        return [pairs[row] for row in train], [pairs[row] for row in held_out]
+        groups = [self._group_of[pair["image"]] for pair in context.datalist]
+        return split_groups(context.datalist, groups, share, int(request["seed"]))
 
     def stats(self) -> dict[str, Any]:
         """MONAI Label's statistics of the last epoch; NaN, which JSON cannot hold, becomes None."""
@@ -284,38 +273,4 @@ class SegmentationTrain(BasicTrainTask):
             context.trainer.add_event_handler(Events.COMPLETED, self._publish, context)
 
     def _publish(self, engine: Engine, context: Context) -> None:
-        """Write `model.pt`: weights, configuration, labels used, seed, metrics and versions in one file.
-
-        Raises RuntimeError when the training diverged; the earlier model stays.
-        """
-        parallel = isinstance(context.network, DistributedDataParallel)
-        weights = (context.network.module if parallel else context.network).state_dict()
-        if not all(torch.isfinite(value).all() for value in weights.values()):
-            raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
-        states = [engine.state] + ([context.evaluator.state] if context.evaluator else [])
-        metrics = {name: float(value) for state in states for name, value in state.metrics.items()}
-        details = {
-            "bundle": self.bundle.name,
-            "overrides": self.bundle.values,
-            "labels": self.bundle.get("labels"),
-            "seed": int(context.request["seed"]),
-            "epochs": context.max_epochs,
-            "run": context.run_id,
-            "images": [image_id(pair["image"]) for pair in context.train_datalist],
-            "validated": [image_id(pair["image"]) for pair in context.val_datalist],
-            "labelled": self._labelled,
-            "metrics": metrics,
-            "world_size": context.world_size if context.multi_gpu else 1,
-            "threads": torch.get_num_threads(),
-            "device": str(context.device),
-            "versions": {
-                "torch": str(torch.__version__),
-                "monai": monai.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-        }
-        temporary = self.folder / f".model.pt.{os.getpid()}.tmp"
-        torch.save({"model": weights, "details": details}, temporary)
-        os.replace(temporary, self.folder / "model.pt")
-        logger.info("Published %s: %d images, %s", self.folder / "model.pt", len(details["images"]), metrics)
+        publish(self.folder, self.bundle, context, self._labelled)

@@ -9,8 +9,9 @@ import numpy as np
 
 from pool.journal import Plan
 from pool.state import Layout
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.plans import CLUSTER
+from strategies.pool_now import Pool
 from strategies.selectors.registry import METHODS
 
 _NEAREST = 4  # images that are shown beside a pick

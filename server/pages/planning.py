@@ -10,8 +10,9 @@ from fastapi import HTTPException
 
 from pool.store import PoolStore
 from server.pages.pool_map import version_of
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.plans import pick_active, picks_of
+from strategies.pool_now import Pool
 from strategies.stages import stage_of
 from strategies.strategies import next_picks
 

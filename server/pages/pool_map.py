@@ -16,8 +16,9 @@ from bundle_configs import Bundle
 from infers.metrics import dice_per_image
 from pool.label_writer import color_of
 from pool.state import Layout, Model, State
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.plans import CLUSTER
+from strategies.pool_now import Pool
 
 STATES = (
     "unlabelled",

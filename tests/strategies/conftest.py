@@ -13,8 +13,9 @@ from PIL import Image
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
 from pool.state import State
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.plans import make_active_plan, make_cold_plan
+from strategies.pool_now import Pool
 from strategies.settings import Settings
 from strategies.stages import stage_of
 from strategies.strategies import all_strategies

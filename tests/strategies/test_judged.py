@@ -18,8 +18,9 @@ from infers.csal3d import Csal3d, key_of
 from infers.pool_encoder import pool_encoder_key
 from pool.datastore import PoolDatastore
 from pool.state import State
-from strategies.context import Context, Pool
+from strategies.context import Context
 from strategies.judged import judge, to_judge
+from strategies.pool_now import Pool
 from strategies.refresh import Refresh, missing
 from strategies.settings import Settings
 from strategies.stages import stage_of, status

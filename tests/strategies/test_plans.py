@@ -11,7 +11,8 @@ import pytest
 from pool.journal import Plan
 from pool.state import Layout, Model, State
 from strategies import plans, selectors
-from strategies.context import Context, Pool
+from strategies.context import Context
+from strategies.pool_now import Pool
 from strategies.settings import Settings
 
 COUNT = 60

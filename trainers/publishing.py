@@ -1,0 +1,65 @@
+"""A trained model becomes the pool's: one file, whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from monailabel.tasks.train.basic_train import Context
+from torch.nn.parallel import DistributedDataParallel
+
+from bundle_configs import Bundle
+from pool.images import image_id
+
+logger = logging.getLogger(__name__)
+
+
+def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[str]) -> None:
+    """Write `model.pt`: weights, configuration, labels used, seed, metrics and versions in one file.
+
+    :param labelled: all final labels when the training began
+
+    Raises RuntimeError when the training diverged; the earlier model stays.
+    """
+    parallel = isinstance(context.network, DistributedDataParallel)
+    weights = (context.network.module if parallel else context.network).state_dict()
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
+    details = details_of(bundle, context) | {"labelled": list(labelled)}
+    temporary = folder / f".model.pt.{os.getpid()}.tmp"
+    torch.save({"model": weights, "details": details}, temporary)
+    os.replace(temporary, folder / "model.pt")
+    images, metrics = details["images"], details["metrics"]
+    logger.info("Published %s: %d images, %s", folder / "model.pt", len(images), metrics)
+
+
+def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:
+    """What a model was trained with, on what, and how that went."""
+    states = [context.trainer.state] + ([context.evaluator.state] if context.evaluator else [])
+    return {
+        "bundle": bundle.name,
+        "overrides": bundle.values,
+        "labels": bundle.get("labels"),
+        "seed": int(context.request["seed"]),
+        "epochs": context.max_epochs,
+        "run": context.run_id,
+        "images": [image_id(pair["image"]) for pair in context.train_datalist],
+        "validated": [image_id(pair["image"]) for pair in context.val_datalist],
+        "metrics": {name: float(value) for state in states for name, value in state.metrics.items()},
+        "world_size": context.world_size if context.multi_gpu else 1,
+        "threads": torch.get_num_threads(),
+        "device": str(context.device),
+        "versions": {
+            "torch": str(torch.__version__),
+            "monai": monai.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
