@@ -10,7 +10,7 @@ type Count = (context: unknown, props: unknown) => number;
 
 const EXTENSIONS = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
 const SLOW = 28; // milliseconds between two frames
-const FEW = 15_000; // points that are drawn then
+const FEW = 8_000; // points that are drawn then
 const REST = 200; // milliseconds after which the map is at rest
 
 /** Tells how fast it moves, and draws all points again once it rests. */
@@ -19,6 +19,7 @@ export class Movement {
   private mean = 0;
   private timer = 0;
   private moving = false;
+  private slow = false;
 
   constructor(private readonly rested: () => void) {}
 
@@ -26,19 +27,25 @@ export class Movement {
   moved(): void {
     const now = performance.now();
     if (this.moving) this.mean += 0.2 * (now - this.last - this.mean);
+    this.slow ||= this.mean > SLOW; // and stays so: frames that are fast with few points say nothing of all
     [this.last, this.moving] = [now, true];
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.rest(), REST);
   }
 
   get most(): number {
-    return this.moving && this.mean > SLOW ? FEW : Infinity;
+    return this.moving && this.slow ? FEW : Infinity;
+  }
+
+  /** Whether less is drawn than there is, to keep up. */
+  get isBehind(): boolean {
+    return this.most < Infinity;
   }
 
   private rest(): void {
-    const fewer = this.most < Infinity;
+    const behind = this.isBehind;
     this.moving = false;
-    if (fewer) this.rested();
+    if (behind) this.rested();
   }
 }
 

@@ -28,7 +28,10 @@ export class Scatter {
   private index: ArrayBuffer | undefined;
   private queue: Promise<unknown> = Promise.resolve();
   private lassoing = false;
-  private readonly movement = new Movement(() => this.plot?.redraw());
+  private readonly movement = new Movement(() => {
+    this.plot?.redraw();
+    this.drawMarks();
+  });
   private shift = false;
 
   constructor(
@@ -179,6 +182,8 @@ export class Scatter {
   }
 
   private drawMarks(): void {
+    this.svg.style.visibility = this.movement.isBehind ? "hidden" : "visible";
+    if (this.movement.isBehind) return; // back at rest
     const made: SVGElement[] = [];
     const ring = (row: number, shape: string, radius: number, text: string): void => {
       const at = this.screen(row);
