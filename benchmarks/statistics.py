@@ -14,11 +14,12 @@ from scipy.stats import bootstrap
 from benchmarks.suite import Claim, Suite
 
 Key = tuple[str, str]  # method, budget
+FEWEST = 5  # seeds below which an interval, and a verdict, would say more than is known
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences over seeds with its 95 % bootstrap interval; None ends with one seed."""
+    """Mean of paired differences over seeds with its 95 % bootstrap interval; without ends of few seeds."""
 
     mean: float
     low: float | None
@@ -62,7 +63,7 @@ class Outcome:
         return paired(ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
 
     def answer(self, claim: Claim) -> tuple[str, Difference | None]:
-        """ "confirmed", "contradicted", "not confirmed" or "not measured", over budgets and seeds."""
+        """ "confirmed", "contradicted", "not confirmed", "too few seeds" or "not measured"."""
         found = []
         for budget in claim.budgets:
             ours, theirs = (self.values((m, budget), "dice") for m in (claim.better, claim.than))
@@ -73,20 +74,22 @@ class Outcome:
         seeds = set.intersection(*(set(one) for one in found))
         # one value per seed: budgets of a seed share their split and their first picks
         difference = paired(float(np.mean([one[seed] for one in found])) for seed in sorted(seeds))
-        if difference is None or difference.low is None or difference.high is None:
-            return "not measured", difference
+        if difference is None:
+            return "not measured", None
+        if difference.low is None or difference.high is None:
+            return "too few seeds", difference
         if difference.low > 0:
             return "confirmed", difference
         return ("contradicted" if difference.high < 0 else "not confirmed"), difference
 
 
 def paired(differences: Iterable[float]) -> Difference | None:
-    """Mean and percentile bootstrap interval, seeded; None of nothing."""
+    """Mean and percentile bootstrap interval (from FEWEST values on), seeded; None of nothing."""
     values = list(differences)
     if not values:
         return None
-    if len(values) < 2:
-        return Difference(values[0], None, None, 1)
+    if len(values) < FEWEST:
+        return Difference(float(np.mean(values)), None, None, len(values))
     found = bootstrap(
         (np.asarray(values),), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(0)
     ).confidence_interval

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import matplotlib
@@ -25,7 +26,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 RANDOM = "random"
 _NOTE = """\
 HD95 as `infers/metrics.py` defines it; below 0.5: held-out images with less Dice, all seeds together.
-Intervals: percentile bootstrap over seeds, which are few: read them with care. A seed fixes the held-out
+Intervals: percentile bootstrap over seeds, from five seeds on. A seed fixes the held-out
 images, the selection and the first weights, and differences are paired by seed. Held-out images take no
 part in selection."""
 
@@ -106,7 +107,11 @@ def draw(outcome: Outcome, path: Path) -> None:
             axis.plot(
                 total(budget) + 0.3, np.mean(values), "x", color=next(colours), label=f"{method}, {budget}"
             )
-    axis.set(xlabel="labels", ylabel="mean Dice on held-out images", title=outcome.suite.protocol)
+    axis.set(
+        xlabel="labels",
+        ylabel="mean Dice on held-out images",
+        title="\n".join(wrap(outcome.suite.protocol, 70)),
+    )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=130)

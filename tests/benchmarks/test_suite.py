@@ -107,7 +107,7 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
     }
     made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{tmp_path / 'out'}"])
     page = (tmp_path / "out" / "README.md").read_text()
-    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| not measured |" in page
+    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
     assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
 
 
@@ -127,14 +127,14 @@ def outcome_of(folder: Path, dice: dict[str, list[float]]) -> Outcome:
     suite = read_suite(
         written(
             folder,
-            seeds=[1, 2, 3],
+            seeds=[1, 2, 3, 4, 5],
             cells=[{"budgets": ["4"], "methods": methods}],
             claims=[{"text": "c", "better": "cold", "than": "random", "budgets": ["4"]}],
         )
     )
     (folder / "cells").mkdir()
     for cell in suite.cells:
-        value = dict(zip([1, 2, 3], dice[cell.method], strict=False)).get(cell.seed)
+        value = dict(zip(range(1, 6), dice[cell.method], strict=False)).get(cell.seed)
         if value is not None:
             stage = {"labels": 4, "dice": value, "hd95": 1.0, "failures": 0}
             content = {"cell": cell.as_json(), "stages": [stage]}
@@ -145,17 +145,17 @@ def outcome_of(folder: Path, dice: dict[str, list[float]]) -> Outcome:
 @pytest.mark.parametrize(
     ("cold", "verdict"),
     [
-        ([0.9, 0.8, 0.7], "confirmed"),
-        ([0.5, 0.4, 0.3], "contradicted"),
-        ([0.9, 0.4, 0.5], "not confirmed"),
-        ([0.9], "not measured"),
+        ([0.9, 0.8, 0.7, 0.8, 0.9], "confirmed"),
+        ([0.5, 0.4, 0.3, 0.2, 0.1], "contradicted"),
+        ([0.9, 0.4, 0.5, 0.2, 0.3], "not confirmed"),
+        ([0.9, 0.8, 0.7, 0.8], "too few seeds"),
         ([], "not measured"),
     ],
 )
 def test_claims_are_answered_by_the_interval(tmp_path: Path, cold: list[float], verdict: str) -> None:
-    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": cold})
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": cold})
     assert outcome.answer(outcome.suite.claims[0])[0] == verdict
-    assert len(outcome.missing) == 3 - len(cold)
+    assert len(outcome.missing) == 5 - len(cold)
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
 
 
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": []})
-    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 3
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
+    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
     other = read_suite(
         written(tmp_path, seeds=[1], cells=[{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}])
     )
