@@ -107,10 +107,13 @@ def draw(outcome: Outcome, path: Path) -> None:
             axis.plot(
                 total(budget) + 0.3, np.mean(values), "x", color=next(colours), label=f"{method}, {budget}"
             )
+    run = {cell["cell"]["seed"] for key in outcome.rows for cell in outcome.cells(key)}
+    wanted = {cell.seed for cell in outcome.suite.cells}
+    title = f"{outcome.suite.protocol}; {len(run)} of {len(wanted)} seeds"
     axis.set(
         xlabel="labels",
         ylabel="mean Dice on held-out images",
-        title="\n".join(wrap(outcome.suite.protocol, 70)),
+        title="\n".join(wrap(title, 70)),
     )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
