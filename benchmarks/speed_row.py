@@ -16,7 +16,8 @@ class Row:
     :param work: what is done, with its size
     :param baseline: how it is done plainly; what `ratio` is against
     :param ours: how it is done here
-    :param baseline_s, ours_s: medians, in seconds of the clock that `clock` names; None: not run (`note` says why)
+    :param baseline_s, ours_s: medians, in seconds of the clock that `clock` names; None: not run, and `note`
+        says why
     :param same: how far both results agree, as measured in this run
     :param goal: the ratio wanted, where there is one
     """
