@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
-from benchmarks.simulate import find_images, split
+from benchmarks.noise import drawn_wrongly, write_wrong_label
+from benchmarks.simulate import find_images, groups_of, split
 from benchmarks.suite import Cell
 from bundle_configs import Bundle
 from infers.metrics import score_files, summarise
@@ -63,7 +64,8 @@ class Run:
     def __init__(self, cell: Cell, data: Data, weights: Path | None, folder: Path, work: Path) -> None:
         self.cell, self.data, self.work = cell, data, work
         self.bundle = Bundle(cell.app, cell.overrides)
-        pool, self.test = split(data.images, cell.test_split, cell.seed)
+        groups = groups_of(data.images, cell.groups) if cell.groups else None
+        pool, self.test = split(data.images, cell.test_split, cell.seed, groups)
         studies = folder / "studies"
         studies.mkdir()
         for image in pool:
@@ -131,15 +133,27 @@ class Run:
     def _label_next(self, strategy: str) -> dict[str, Any]:
         answer = self.strategies[strategy]({"strategy": strategy, "client_id": _ANNOTATOR}, self.store)
         image = answer["id"]
-        self.store.save_label(image, str(self.data.label_of[image]), "final", {})
+        self._save_label(image)
         self.context.state.handouts.labelled(image, _ANNOTATOR, {})
         names = ("rank", "role", "score", "distance", "raw_entropy", "cluster")
         return {"image": image} | {name: answer["selection"].get(name) for name in names}
+
+    def _save_label(self, image: str) -> None:
+        cell, true = self.cell, self.data.label_of[image]
+        too_large = drawn_wrongly(image, cell.noise, cell.seed)
+        if too_large is None:
+            self.store.save_label(image, str(true), "final", {"empty": True})  # where nothing is to be seen
+            return
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            drawn, path = Path(folder) / true.name, Path(self.store.get_image_uri(image))
+            write_wrong_label(drawn, path, true, self.bundle.get("labels"), too_large)
+            self.store.save_label(image, str(drawn), "final", {"empty": True})
 
     def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
         """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
         cell = self.cell
         same = [cell.app, self.data.mark, cell.test_split, cell.seed, cell.overrides, sorted(labelled)]
+        same += [part for part in (cell.groups, cell.noise) if part]
         key = hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
         model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
         if not (model.exists() and file.exists()):

@@ -32,6 +32,8 @@ def radiograph(anatomy: Anatomy, mode: str, size: int, noise_seed: int) -> np.nd
     grey = low + (high - low) * grey**gamma
     if mode == "bordered":
         grey = _add_border(grey, rng)
+    if mode == "spoilt":
+        grey = _spoil(grey, rng)
     return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
@@ -158,6 +160,16 @@ def _add_border(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     place_at = (left + 0.03 * size, top + 0.03 * size)
     ImageDraw.Draw(canvas).text(place_at, str(rng.choice(["R", "PA", "AP"])), fill=0.98, font=font)
     return np.asarray(canvas, dtype=float)
+
+
+def _spoil(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What nobody would learn from: inverted, drowned in noise, or out of focus; each to another degree."""
+    fault = rng.integers(3)
+    if fault == 0:
+        return 1 - grey * rng.uniform(0.5, 1.0)
+    if fault == 1:
+        return np.clip(grey + rng.normal(0, rng.uniform(0.2, 0.5), grey.shape), 0, 1)
+    return np.asarray(gaussian_filter(grey, rng.uniform(0.03, 0.08) * len(grey)))
 
 
 def _strokes(

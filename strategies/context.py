@@ -17,6 +17,7 @@ from pool.journal import Plan
 from pool.state import Layout, Model, State
 from pool.store import PoolStore
 from strategies.reach import Reach
+from strategies.selectors.cluster import MOST_CLUSTERS
 from strategies.settings import Settings
 
 _SETTLE = 120.0  # seconds; a server looks for labels saved through others every 30 s or so
@@ -84,7 +85,9 @@ class Context:
     @property
     def cold_key(self) -> str:
         """The cold-start plan, made once under this key."""
-        return f"cold_start|{self.layout_key}|{self.settings.cold_start_budget}"
+        settings = self.settings
+        fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MOST_CLUSTERS else ""
+        return f"cold_start|{self.layout_key}|{settings.cold_start_budget}{fewer}"
 
     def active_key(self, model: str, alpha: float | str) -> str:
         """The active plan of one model and alpha, or "adaptive"."""

@@ -49,8 +49,9 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
     settings = context.settings
     rows = np.array(rows_of(layout, {*pool.labelled, *pool.unlabelled}), dtype=int)
     points = layout.points[rows]
-    found = selectors.cluster_by_silhouette(points, settings.cold_start_budget, settings.seed)
-    null = selectors.silhouette_null(points, settings.cold_start_budget, settings.seed)
+    most = min(settings.cold_start_budget, settings.most_clusters)
+    found = selectors.cluster_by_silhouette(points, most, settings.seed)
+    null = selectors.silhouette_null(points, most, settings.seed)
     best = found.silhouettes.get(found.k, float("nan"))
     images = [layout.images[row] for row in rows]
     chosen = selectors.cold_start(

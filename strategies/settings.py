@@ -53,6 +53,9 @@ class Settings:
         high=10,
     )
     cold_start_budget: int = key(12, "labels before the first model is asked for", low=1, high=100_000)
+    most_clusters: int = key(
+        20, "clusters that the cold start tries at most; never more than its budget", low=1, high=20
+    )
     batch_size: int = key(4, "picks per active round", low=1, high=10_000)
     alpha: float = key(
         0.3, "weight of diversity against entropy: 0 is entropy only, 1 diversity only", low=0, high=1

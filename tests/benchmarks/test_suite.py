@@ -43,11 +43,9 @@ def written(folder: Path, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_suite_can_be_read_and_its_claims_compare_cells_that_it_has(path: Path) -> None:
+def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Path) -> None:
     suite = read_suite(path.stem)
-    rows = {(cell.method, cell.budget) for cell in suite.cells}
-    for claim in suite.claims:
-        assert {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} <= rows
+    assert set(suite.compare) <= {cell.method for cell in suite.cells}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +58,9 @@ def test_every_suite_can_be_read_and_its_claims_compare_cells_that_it_has(path: 
             "'alfa'",
         ),
         ({"seeds": [1, 1]}, "two cells would be called"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]}, "no key 'nois'"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random"}}}]}, "no cells"),
+        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "no metric 'iou'"),
     ],
 )
 def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -168,9 +169,8 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
     assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
-    other = read_suite(
-        written(tmp_path, seeds=[1], cells=[{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}])
-    )
+    cells = [{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}]
+    other = read_suite(written(tmp_path, seeds=[1], cells=cells, claims=[]))
     with pytest.raises(SuiteError, match="another configuration"):
         unfinished(other.cells, tmp_path / "cells")
 

@@ -1,0 +1,52 @@
+"""An annotator who is wrong at times: labels drawn too large or too small."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import expand_labels
+
+from infers.metrics import SIZE
+from pool.label_writer import write_label
+from pool.labels import read_label
+from pool.volumes import volume_grid
+
+WIDTH = 8  # pixels at 256: by how much a wrong outline is off
+WIDTH_MM = 1.0  # millimetres, of a volume
+
+
+def drawn_wrongly(image: str, share: float, seed: int) -> bool | None:
+    """None: rightly. True: too large, False: too small. Fixed by the image and the seed, so that all methods
+    get the same label of an image."""
+    first, second = np.random.default_rng(
+        int.from_bytes(hashlib.sha256(f"{seed} {image}".encode()).digest()[:8], "big")
+    ).random(2)
+    return bool(second < 0.5) if first < share else None
+
+
+def wrong_label(label: np.ndarray, too_large: bool, width: float) -> np.ndarray:
+    """`label` (any dimensions, whole numbers) with its structures grown into the background by `width`
+    pixels, or shrunk away from it. A structure that would vanish stays as it is."""
+    if too_large:
+        return np.asarray(expand_labels(label, width), label.dtype)
+    inner = np.where(distance_transform_edt(label > 0) > width, label, 0)
+    for value in np.setdiff1d(np.unique(label), np.unique(inner)):
+        inner[label == value] = value
+    return np.asarray(inner, label.dtype)
+
+
+def write_wrong_label(
+    path: Path, image: Path, true: Path, labels: Mapping[str, int], too_large: bool
+) -> None:
+    """The label that a careless annotator would draw, as a file whose name says the format."""
+    label, grid = read_label(true, labels, image), volume_grid(image)
+    if grid is None:
+        width, affine = WIDTH * max(label.shape) / SIZE, np.eye(4)
+    else:
+        affine = grid[1]
+        width = WIDTH_MM / float(np.linalg.norm(affine[:3, :3], axis=0).mean())
+    write_label(path, wrong_label(label, too_large, width), affine, labels, {})
