@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from benchmarks.noise import drawn_wrongly, write_wrong_label
+from benchmarks.shared_work import Features, keep_file, key_of, pretrain
 from benchmarks.simulate import find_images, groups_of, split
 from benchmarks.suite import Cell
 from bundle_configs import Bundle
@@ -88,6 +87,7 @@ class Run:
         self.store = PoolDatastore(str(studies), self.bundle.get("labels"))
         key = pool_encoder_key(encoder, chosen.encoder_weights or None, self.bundle)
         self.context = Context(State(folder / "state", migrate=True), chosen, key)
+        self.same = [cell.app, data.mark, cell.test_split, cell.seed, cell.groups, cell.overrides]
         self.strategies = all_strategies(self.context)
         self.refresh = Refresh(self.context, self.bundle)
 
@@ -110,25 +110,14 @@ class Run:
         }
 
     def _prepare(self) -> None:
-        """Bring the pool up to date; features of a seed's pool are made once for all cells."""
-        key = hashlib.sha256(self.context.encoder_key.encode()).hexdigest()[:12]
-        file = self.work / f"features-{self.data.mark}-{key}.npz"
-        known = dict(np.load(file)) if file.exists() else {}
-        have = self.context.state.embedded(self.context.encoder_key)
-        rows = [
-            (image, fingerprint(self.store.get_image_uri(image)), known[image])
-            for image in self.store.list_images()
-            if image in known and image not in have
-        ]
-        if rows:
-            self.context.state.add_embeddings(self.context.encoder_key, rows)
+        """Bring the pool up to date; features are worked out once for all cells."""
+        if self.context.is_pretrained_here and self.context.pretrained_key is None:
+            key = key_of(self.same)
+            pretrain(self.work, key, self.context, self.bundle, self.store)
+        features = Features(self.work, self.data.mark, self.context)
+        features.give(self.store)
         self.refresh({}, self.store)
-        images = [i for i in self.store.list_images() if i not in known]
-        if images:
-            vectors = self.context.state.vectors(self.context.encoder_key, images)
-            temporary = file.with_name(f"{os.getpid()}-{file.name}")
-            np.savez(temporary, **known, **dict(zip(images, vectors.astype(np.float32), strict=True)))
-            os.replace(temporary, file)
+        features.take(self.store)
 
     def _label_next(self, strategy: str) -> dict[str, Any]:
         answer = self.strategies[strategy]({"strategy": strategy, "client_id": _ANNOTATOR}, self.store)
@@ -151,17 +140,13 @@ class Run:
 
     def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
         """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
-        cell = self.cell
-        same = [cell.app, self.data.mark, cell.test_split, cell.seed, cell.overrides, sorted(labelled)]
-        same += [part for part in (cell.groups, cell.noise) if part]
-        key = hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
+        key = key_of(self.same, self.cell.noise, sorted(labelled))
         model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
         if not (model.exists() and file.exists()):
-            task = SegmentationTrain(self.context.state.folder, self.bundle, cell.seed)
+            task = SegmentationTrain(self.context.state.folder, self.bundle, self.cell.seed)
             task({"device": "cuda" if torch.cuda.is_available() else "cpu"}, self.store)
             write_json(file, self._evaluate())
-            shutil.copy(self.context.model_file, part := model.with_name(f"{os.getpid()}-{model.name}"))
-            os.replace(part, model)  # another job may be reading it
+            keep_file(self.context.model_file, model)
         else:
             shutil.copy(model, self.context.model_file)
         return dict(json.loads(file.read_text()))
