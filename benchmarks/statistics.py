@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from benchmarks.suite import Claim, Suite
+from infers.metrics import dice_per_image
 
 Key = tuple[str, str]  # method, budget
 FEWEST = 5  # seeds below which an interval, and a verdict, would say more than is known
@@ -54,8 +56,12 @@ class Outcome:
         return [self._cells[key][seed] for seed in sorted(self._cells[key])]
 
     def values(self, key: Key, metric: str) -> dict[int, float]:
-        """A number of the last stage, by seed: dice, hd95 or failures."""
-        return {seed: float(cell["stages"][-1][metric]) for seed, cell in self._cells.get(key, {}).items()}
+        """A number of the last stage, by seed: dice, hd95, failures, or `worst`, Dice of the worst tenth."""
+        last = {seed: cell["stages"][-1] for seed, cell in self._cells.get(key, {}).items()}
+        return {
+            seed: worst_tenth(stage) if metric == "worst" else float(stage[metric])
+            for seed, stage in last.items()
+        }
 
     def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
         """Paired by seed, which fixes the split and the first weights; None without a seed in common."""
@@ -63,37 +69,70 @@ class Outcome:
         return paired(ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
 
     def answer(self, claim: Claim) -> tuple[str, Difference | None]:
-        """ "confirmed", "contradicted", "not confirmed", "too few seeds" or "not measured"."""
-        found = []
-        for budget in claim.budgets:
-            ours, theirs = (self.values((m, budget), "dice") for m in (claim.better, claim.than))
-            shared = sorted(ours.keys() & theirs.keys())
-            if not shared:
-                return "not measured", None
-            found.append({seed: ours[seed] - theirs[seed] for seed in shared})
-        seeds = set.intersection(*(set(one) for one in found))
-        # one value per seed: budgets of a seed share their split and their first picks
-        difference = paired(float(np.mean([one[seed] for one in found])) for seed in sorted(seeds))
-        if difference is None:
+        """ "confirmed", "contradicted", "not confirmed", "too few seeds" or "not measured".
+
+        The difference is positive where the claim's better method is better: more Dice, less HD95 or spread.
+        """
+        metric = "hd95" if claim.metric == "hd95" else "dice"
+        ours, theirs = (
+            [self.values((method, budget), metric) for budget in claim.budgets]
+            for method in (claim.better, claim.than)
+        )
+        seeds = sorted(set.intersection(*(set(values) for values in (*ours, *theirs))))
+        if not seeds:
             return "not measured", None
-        if difference.low is None or difference.high is None:
+        # budgets of a seed share their split and their first picks, so that seeds are what is resampled
+        one, other = ([[v[seed] for seed in seeds] for v in values] for values in (ours, theirs))
+        if claim.metric == "spread":
+            difference = spread_difference(other, one)
+        else:
+            sign = 1 if claim.metric == "dice" else -1
+            difference = paired(sign * (np.mean(one, axis=0) - np.mean(other, axis=0)))
+        if difference is None or difference.low is None or difference.high is None:
             return "too few seeds", difference
         if difference.low > 0:
             return "confirmed", difference
         return ("contradicted" if difference.high < 0 else "not confirmed"), difference
 
 
-def paired(differences: Iterable[float]) -> Difference | None:
-    """Mean and percentile bootstrap interval (from FEWEST values on), seeded; None of nothing."""
-    values = list(differences)
-    if not values:
+def worst_tenth(stage: Mapping[str, Any]) -> float:
+    """Mean Dice of the tenth of the held-out images (at least one) that fare worst."""
+    dice = sorted(dice_per_image(stage["images"], stage["metric"]))
+    return float(np.mean(dice[: math.ceil(len(dice) / 10)]))
+
+
+def spread_difference(one: list[list[float]], other: list[list[float]]) -> Difference | None:
+    """How much larger the standard deviation over seeds of `one` (budgets x seeds) is, mean of the budgets.
+
+    Its interval resamples seeds, the same for both; None of fewer than two.
+    """
+    first, second, count = np.array(one), np.array(other), len(one[0])
+    if count < 2:
         return None
+
+    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds (..., n), numbers of columns
+        return np.mean(first[:, seeds].std(axis=-1, ddof=1) - second[:, seeds].std(axis=-1, ddof=1), axis=0)
+
+    low, high = _ends(np.arange(count), statistic)
+    return Difference(float(statistic(np.arange(count))), low, high, count)
+
+
+def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
+    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than FEWEST values."""
     if len(values) < FEWEST:
-        return Difference(float(np.mean(values)), None, None, len(values))
-    found = bootstrap(
-        (np.asarray(values),), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(0)
-    ).confidence_interval
-    return Difference(float(np.mean(values)), float(found.low), float(found.high), len(values))
+        return None, None
+    rng = np.random.default_rng(0)
+    found = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def paired(differences: Iterable[float]) -> Difference | None:
+    """Mean of paired differences with its interval; None of nothing."""
+    values = np.array([float(value) for value in differences])
+    if not len(values):
+        return None
+    low, high = _ends(values, np.mean)
+    return Difference(float(values.mean()), low, high, len(values))
 
 
 def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -> float | None:

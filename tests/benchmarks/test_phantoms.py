@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.phantoms import MODES, generate, main
+from benchmarks.phantoms import KINDS, MODES, generate, main, plan
 
 COUNT, SIZE = 40, 128
 
@@ -142,3 +142,17 @@ def test_command_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0 and "2 phantoms" in result.output
     assert CliRunner().invoke(app, [*arguments, "--seed", "1"]).exit_code == 2
+
+
+def test_other_pools_have_rare_modes_outliers_or_many_copies() -> None:
+    planned = {kind: plan(160, 1, KINDS[kind]) for kind in KINDS}
+    modes = [entry["mode"] for entry in planned["imbalance"]]
+    assert 130 < modes.count("normal") < 150 and len(set(modes)) == 5
+    assert sum(entry["mode"] == "spoilt" for entry in planned["outliers"]) == 16
+    copies = [entry["near_duplicate_of"] for entry in planned["duplicates"] if entry["near_duplicate_of"]]
+    assert len(copies) == 96 and len(set(copies)) == 3
+
+
+def test_an_unknown_pool_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no pool 'best'; there are: mixed, imbalance"):
+        generate(tmp_path, pool="best")

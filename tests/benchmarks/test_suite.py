@@ -17,8 +17,9 @@ from benchmarks import run, tables
 from benchmarks.cell import Data
 from benchmarks.phantoms import generate
 from benchmarks.run import unfinished
-from benchmarks.statistics import Difference, Outcome, area, labels_needed, paired
-from benchmarks.suite import FOLDER, SuiteError, read_suite
+from benchmarks.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
+from benchmarks.suite import FOLDER, Claim, SuiteError, read_suite
+from benchmarks.summary import gains, rank_rows
 
 TINY: dict[str, Any] = {
     "app": "cxr_lungs",
@@ -122,8 +123,10 @@ def _app(command: Any) -> Any:
     return app
 
 
-def outcome_of(folder: Path, dice: dict[str, list[float]]) -> Outcome:
-    """Cells of one budget with the given Dice per seed."""
+def outcome_of(
+    folder: Path, dice: dict[str, list[float]], hd95: dict[str, list[float]] | None = None
+) -> Outcome:
+    """Cells of one budget with the given Dice (and HD95) per seed."""
     methods = {name: {"first": "random"} for name in dice}
     suite = read_suite(
         written(
@@ -137,7 +140,8 @@ def outcome_of(folder: Path, dice: dict[str, list[float]]) -> Outcome:
     for cell in suite.cells:
         value = dict(zip(range(1, 6), dice[cell.method], strict=False)).get(cell.seed)
         if value is not None:
-            stage = {"labels": 4, "dice": value, "hd95": 1.0, "failures": 0}
+            distance = hd95[cell.method][cell.seed - 1] if hd95 else 1.0
+            stage = {"labels": 4, "dice": value, "hd95": distance, "failures": 0}
             content = {"cell": cell.as_json(), "stages": [stage]}
             (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
     return Outcome(suite, folder / "cells")
@@ -157,6 +161,44 @@ def test_claims_are_answered_by_the_interval(tmp_path: Path, cold: list[float], 
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": cold})
     assert outcome.answer(outcome.suite.claims[0])[0] == verdict
     assert len(outcome.missing) == 5 - len(cold)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "verdict"), [("hd95", 1.0, "confirmed"), ("spread", 0.2, "confirmed")]
+)
+def test_a_claim_may_be_about_distance_or_spread(
+    tmp_path: Path, metric: str, mean: float, verdict: str
+) -> None:
+    outcome = outcome_of(
+        tmp_path,
+        {"random": [0.3, 0.5, 0.7, 0.5, 0.5], "cold": [0.5] * 5},
+        {"random": [4.0, 4.0, 5.0, 3.0, 4.0], "cold": [3.0, 3.0, 4.0, 2.0, 3.0]},
+    )
+    claim = Claim("c", "cold", "random", ["4"], metric)
+    said, difference = outcome.answer(claim)
+    assert difference is not None
+    by_hand = float(np.std([0.3, 0.5, 0.7, 0.5, 0.5], ddof=1)) if metric == "spread" else mean
+    assert difference.mean == pytest.approx(by_hand)
+    assert difference.low is not None and difference.low >= 0
+    assert said == (verdict if difference.low > 0 else "not confirmed")
+
+
+def test_the_worst_tenth_is_the_mean_of_the_lowest_images() -> None:
+    images = {f"i{n:02d}": {"dice": [n / 20], "present": [1.0]} for n in range(11)}
+    assert worst_tenth({"images": images, "metric": "class_dice"}) == pytest.approx((0 + 1 / 20) / 2)
+
+
+def test_methods_are_ranked_over_data_sets_by_what_they_gain() -> None:
+    cells = {("random", "4", 1): 0.5, ("a", "4", 1): 0.6, ("b", "4", 1): 0.7, ("only here", "4", 1): 0.9}
+    other = {("random", "8", 1): 0.5, ("a", "8", 1): 0.4, ("b", "8", 1): 0.6, ("b", "4+4", 1): 0.1}
+    rows = list(rank_rows({"one (p)": cells, "two (p)": other}, active=False))
+    assert rows[0] == "| method | mean rank | one | two |"
+    assert rows[2:] == [
+        "| b | 1.00 | 1 (+0.2000) | 1 (+0.1000) |",
+        "| a | 2.50 | 2 (+0.1000) | 3 (-0.1000) |",
+        "| random | 2.50 | 3 (+0.0000) | 2 (+0.0000) |",
+    ]
+    assert gains({("a", "4", 1): 0.6}, active=False) == {}, "nothing to compare with"
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:

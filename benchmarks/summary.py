@@ -1,0 +1,114 @@
+"""All suites on one page: python -m benchmarks.summary
+
+Writes benchmarks/results/README.md: how methods rank over data sets, and what became of every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from scipy.stats import rankdata
+
+from benchmarks.run import RESULTS
+from benchmarks.statistics import Outcome
+from benchmarks.suite import FOLDER, read_suite
+from benchmarks.tables import RANDOM, claim_rows
+
+Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
+
+
+def outcomes(results: Path) -> list[Outcome]:
+    """Of every suite that has finished cells."""
+    found = [
+        Outcome(read_suite(path.stem), results / path.stem / "cells")
+        for path in sorted(FOLDER.glob("*.yaml"))
+    ]
+    return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
+
+
+def by_data(found: list[Outcome]) -> dict[str, Cells]:
+    """Dice of all cells of each data set; suites of one data set and protocol share cells."""
+    data: dict[str, Cells] = {}
+    for outcome in found:
+        cells = data.setdefault(f"{outcome.suite.data} ({outcome.suite.protocol})", {})
+        for method, budget in outcome.rows:
+            values = outcome.values((method, budget), "dice")
+            cells |= {(method, budget, seed): dice for seed, dice in values.items()}
+    return data
+
+
+def gains(cells: Cells, active: bool) -> dict[str, float]:
+    """Mean paired difference of each method to random, over the budgets and seeds that both have.
+
+    :param active: of budgets with several stages, else of those with one
+    """
+    found: dict[str, list[float]] = {}
+    for (method, budget, seed), dice in cells.items():
+        random = cells.get((RANDOM, budget, seed))
+        if random is not None and ("+" in budget) == active:
+            found.setdefault(method, []).append(dice - random)
+    return {method: float(np.mean(values)) for method, values in found.items()}
+
+
+def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
+    """Methods that ran on every data set, by their mean rank; 1 is best."""
+    all_gains = {name: gains(cells, active) for name, cells in data.items()}
+    all_gains = {name: values for name, values in all_gains.items() if len(values) > 1}
+    if not all_gains:
+        return
+    methods = sorted(set.intersection(*(set(values) for values in all_gains.values())))
+    gained = np.array([[values[method] for values in all_gains.values()] for method in methods])
+    ranks = rankdata(-gained, axis=0)
+    yield f"| method | mean rank | {' | '.join(name.partition(' (')[0] for name in all_gains)} |"
+    yield "|---" * (2 + len(all_gains)) + "|"
+    for at in np.argsort(ranks.mean(axis=1), kind="stable"):
+        row = [f"{rank:g} ({gain:+.4f})" for rank, gain in zip(ranks[at], gained[at], strict=True)]
+        yield f"| {methods[at]} | {ranks[at].mean():.2f} | {' | '.join(row)} |"
+
+
+def page(found: list[Outcome]) -> str:
+    """The page, in Markdown."""
+    data = by_data(found)
+    lines = [
+        "# Evidence",
+        "",
+        "Made by `python -m benchmarks.summary` from the cells in these folders. A rank is among the methods",
+        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over all",
+        "budgets. How sure a difference is stands in each suite's own page; a rank does not say it.",
+        "",
+        "Cold start, all labels picked at once:",
+        "",
+        *rank_rows(data, active=False),
+        "",
+        "A cold start, then rounds with a model:",
+        "",
+        *rank_rows(data, active=True),
+        "",
+        "Protocols: " + "; ".join(data) + ".",
+    ]
+    for outcome in found:
+        name, cells = outcome.suite.name, outcome.suite.cells
+        lines += ["", f"## [{name}]({name}/README.md)", ""]
+        lines += [f"{len(cells) - len(outcome.missing)} of {len(cells)} cells have run.", ""]
+        lines += [*claim_rows(outcome)]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
+) -> None:
+    """Write README.md of all suites that have finished cells."""
+    found = outcomes(results)
+    if not found:
+        typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
+        raise typer.Exit(1)
+    (results / "README.md").write_text(page(found))
+    typer.echo(f"Written: {results / 'README.md'}, {len(found)} suites")
+
+
+if __name__ == "__main__":
+    typer.run(main)
