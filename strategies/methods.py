@@ -44,8 +44,10 @@ class Source:
 
 
 def planned_methods(context: Context) -> list[str]:
-    """Methods on offer whose plans are made here."""
-    return [name for name in context.settings.methods if name not in OWN_WAY]
+    """Methods whose plans are made here: those on offer, and what `auto` begins with."""
+    settings = context.settings
+    names = dict.fromkeys([*settings.methods, settings.cold_start_method])
+    return [name for name in names if name not in OWN_WAY]
 
 
 def source_key(context: Context, name: str) -> tuple[str, Model | None]:

@@ -117,6 +117,12 @@ def cold_start_offer(context: Context, pool: Pool) -> Offer:
     )
 
 
+def first_offer(context: Context, pool: Pool) -> Offer:
+    """What `auto` hands out before the first model: the cold-start plan, or that of `cold_start_method`."""
+    name = context.settings.cold_start_method
+    return cold_start_offer(context, pool) if name == "cold_start" else method_offer(context, pool, name)
+
+
 def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
     layout = context.layout()

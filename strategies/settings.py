@@ -30,6 +30,19 @@ def names_of(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+# methods that need nothing but images
+COLD_METHODS = (
+    "cold_start",
+    "kmeans_to_budget",
+    "alps",
+    "calr",
+    "typiclust",
+    "farthest_first",
+    "probcover",
+    "usl",
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How images are selected (arXiv 2601.18532, section 3; `docs/selection.md`)."""
@@ -53,6 +66,9 @@ class Settings:
         high=10,
     )
     cold_start_budget: int = key(12, "labels before the first model is asked for", low=1, high=100_000)
+    cold_start_method: str = key(
+        "cold_start", "what `auto` picks by before the first model", choices=COLD_METHODS
+    )
     most_clusters: int = key(
         20, "clusters that the cold start tries at most; never more than its budget", low=1, high=20
     )

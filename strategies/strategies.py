@@ -146,7 +146,7 @@ def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
     if stage == "preparing":
         yield offers.provisional_offer(context, pool)
     elif stage == "cold_start":
-        yield offers.cold_start_offer(context, pool)
+        yield offers.first_offer(context, pool)
     elif stage == "bridging":
         yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
     else:

@@ -28,10 +28,14 @@ COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfp
 def offered(world: Any) -> Any:
     """The world with every strategy on offer, and embeddings."""
     use(world, strategies="auto," + ",".join(METHODS))
-    rows = [(image, "1", vector) for image, vector in zip(world.images, FEATURES, strict=True)]
-    world.context.state.add_embeddings(world.context.encoder_key, rows)
+    keep_features(world)
     world.prepare()
     return world
+
+
+def keep_features(world: Any) -> None:
+    rows = [(image, "1", vector) for image, vector in zip(world.images, FEATURES, strict=True)]
+    world.context.state.add_embeddings(world.context.encoder_key, rows)
 
 
 def use(world: Any, **settings: Any) -> None:
@@ -88,6 +92,18 @@ def test_a_cold_method_hands_out_its_plan_in_its_own_words(offered: Any, name: s
             assert block[key] == pytest.approx(values[rank].item()), key
     beyond = offered.ask(name)["selection"]
     assert beyond["role"] == "farthest" and f"The plan of {name} is used up" in beyond["reason"]
+
+
+def test_auto_begins_with_the_method_that_is_set(world: Any) -> None:
+    use(world, strategies="auto", cold_start_method="typiclust", cold_start_budget=world.budget)
+    world.prepare()
+    keep_features(world)
+    assert planned_methods(world.context) == ["typiclust"] == plan_all(world)
+    wanted = METHODS["typiclust"].select(FEATURES.astype(np.float32), world.budget, seed=42)
+    answers = [world.ask("auto") for _ in range(world.budget)]
+    assert [answer["id"] for answer in answers] == [world.images[row] for row in wanted.picks]
+    block = answers[0]["selection"]
+    assert (block["stage"], block["method"]) == ("cold_start", "typiclust") and "typical" in block["reason"]
 
 
 def _held(world: Any) -> tuple[str, Any]:
