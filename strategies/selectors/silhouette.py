@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from joblib import cpu_count
 
 from strategies.selectors.checks import BoolArray, FloatArray, IntArray
 from strategies.selectors.silhouette_grid import silhouettes_on_grid
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 MOST_EXACT = 30_000  # rows that are all compared with all
 SAMPLE = 10_000  # rows compared with all where there are more, and no grid will do
 TOLERANCE = 1e-3  # of the grid, measured on _CHECKED rows
-_CHECKED = 512
+_CHECKED = 500
 _LANES, _BLOCK, _COLUMNS = (
     32,
     128,
@@ -31,9 +32,9 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
 
     Up to 30,000 rows it is exact but for rounding: distances are float32, of centred points, added up as
     float64; the mean is right to about 1e-8. Above, in two dimensions, distances are those of a fine grid
-    (`silhouette_grid`), after a look at how far this is off for 512 rows. Where that is more than 0.001, and
-    in more dimensions, it is the mean over a fixed random sample of 10,000 rows, each compared with all rows;
-    it is the same rows for all labellings. Equal on every number of threads.
+    (`silhouette_grid`), after a look at how far this is off for some 500 rows. Where that is more than 0.001,
+    and in more dimensions, it is the mean over a fixed random sample of 10,000 rows, each compared with all
+    rows; it is the same rows for all labellings. Equal on every number of threads.
 
     Args:
         points: (N, D) with N >= 2.
@@ -41,15 +42,13 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
     """
     if not labellings:
         return []
-    labels = np.stack(labellings).astype(np.int32)
+    labels = np.stack(labellings)
     if len(points) <= MOST_EXACT:
         return _exact(points, labels, np.arange(len(points))).tolist()
     rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
     if points.shape[1] == 2:
-        found, few = (
-            np.array([silhouettes_on_grid(points, row) for row in labels]),
-            rows[:: SAMPLE // _CHECKED],
-        )
+        found = np.array([silhouettes_on_grid(points, row) for row in labels])
+        few = rows[:: SAMPLE // _CHECKED]
         error = np.abs(_exact(points, labels, few) - found[:, few].mean(axis=1)).max()
         logger.info(
             "silhouettes of %d points on a grid: off by %.1g on %d of them", len(points), error, len(few)
@@ -74,7 +73,7 @@ def _exact(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
     def total(part: IntArray) -> FloatArray:
         return _sum_silhouettes(points, middle, width, labels, is_last, sizes, part)
 
-    with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as threads:  # numba's own may not meet or fork
+    with ThreadPoolExecutor(cpu_count()) as threads:  # numba's own break where two callers meet, or fork
         return np.sum(list(threads.map(total, parts)), axis=0) / len(rows)
 
 
@@ -95,7 +94,7 @@ def _sum_silhouettes(
     _LANES of the rows are compared with _BLOCK points at a time; the innermost loops run over the former and
     become vector instructions.
 
-    :param labels: (K, N) int32, :param sizes: (K, k) of their clusters
+    :param labels: (K, N), :param sizes: (K, k) of their clusters
     :param is_last: (N,) whether the next point has other labels
     """
     count, columns = points.shape
