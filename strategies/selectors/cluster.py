@@ -61,6 +61,13 @@ def labellings(
     points: FloatArray, max_clusters: int, seed: int, n_init: int
 ) -> dict[int, tuple[IntArray, float]]:
     """k -> (labels (N,), mean silhouette) for each k that can be tried; no checks."""
+    tried = kmeans_sweep(points, max_clusters, seed, n_init)
+    scores = mean_silhouettes(points, list(tried.values()))
+    return {k: (labels, score) for (k, labels), score in zip(tried.items(), scores, strict=True)}
+
+
+def kmeans_sweep(points: FloatArray, max_clusters: int, seed: int, n_init: int) -> dict[int, IntArray]:
+    """k -> labels (N,) for each k from 2 on that can be tried; no checks."""
     tried: dict[int, IntArray] = {}
     most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
     # one thread: with several, k-means adds in an order that changes from run to run
@@ -70,8 +77,7 @@ def labellings(
             labels = means.fit_predict(points).astype(np.int64)
             if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
                 tried[k] = labels
-    scores = mean_silhouettes(points, list(tried.values()))
-    return {k: (labels, score) for (k, labels), score in zip(tried.items(), scores, strict=True)}
+    return tried
 
 
 def count_distinct(points: FloatArray, limit: int) -> int:

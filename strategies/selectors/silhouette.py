@@ -44,23 +44,23 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
         return []
     labels = np.stack(labellings)
     if len(points) <= MOST_EXACT:
-        return _exact(points, labels, np.arange(len(points))).tolist()
+        return exact_silhouettes(points, labels, np.arange(len(points))).tolist()
     rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
     if points.shape[1] == 2:
         found = np.array([silhouettes_on_grid(points, row) for row in labels])
         few = rows[:: SAMPLE // _CHECKED]
-        error = np.abs(_exact(points, labels, few) - found[:, few].mean(axis=1)).max()
+        error = np.abs(exact_silhouettes(points, labels, few) - found[:, few].mean(axis=1)).max()
         logger.info(
             "silhouettes of %d points on a grid: off by %.1g on %d of them", len(points), error, len(few)
         )
         if error <= TOLERANCE:
             return found.mean(axis=1).tolist()
     logger.info("silhouettes of %d points: the mean over %d of them, compared with all", len(points), SAMPLE)
-    return _exact(points, labels, rows).tolist()
+    return exact_silhouettes(points, labels, rows).tolist()
 
 
-def _exact(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
-    """Mean silhouette (K,) of some `rows` (n,) in each of `labels` (K, N)."""
+def exact_silhouettes(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
+    """Mean silhouette (K,) of some `rows` (n,), each compared with all, in each of `labels` (K, N)."""
     order = np.lexsort(labels)  # rows that no labelling tells apart lie together, and are added up but once
     points, labels = points[order], np.ascontiguousarray(labels[:, order])
     is_last = np.append((labels[:, 1:] != labels[:, :-1]).any(axis=0), True)
