@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from joblib import cpu_count
 
 from strategies.selectors.checks import BoolArray, FloatArray, IntArray
@@ -19,12 +20,10 @@ MOST_EXACT = 30_000  # rows that are all compared with all
 SAMPLE = 10_000  # rows compared with all where there are more, and no grid will do
 TOLERANCE = 1e-3  # of the grid, measured on _CHECKED rows
 _CHECKED = 500
-_LANES, _BLOCK, _COLUMNS = (
-    32,
-    128,
-    64,
-)  # rows, rows and columns worked on at once: what fits a processor's cache
+# rows, rows and columns worked on at once: what fits a processor's cache
+_LANES, _BLOCK, _COLUMNS = 32, 128, 64
 _PART = 1_024  # rows of one thread's turn
+_Float32Array = npt.NDArray[np.float32]
 
 
 def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list[float]:
@@ -47,7 +46,7 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
         return exact_silhouettes(points, labels, np.arange(len(points))).tolist()
     rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
     if points.shape[1] == 2:
-        found = np.array([silhouettes_on_grid(points, row) for row in labels])
+        found = silhouettes_on_grid(points, labels)
         few = rows[:: SAMPLE // _CHECKED]
         error = np.abs(exact_silhouettes(points, labels, few) - found[:, few].mean(axis=1)).max()
         logger.info(
@@ -97,49 +96,55 @@ def _sum_silhouettes(
     :param labels: (K, N), :param sizes: (K, k) of their clusters
     :param is_last: (N,) whether the next point has other labels
     """
-    count, columns = points.shape
     tries, most = sizes.shape
-    even = columns + columns % 2
+    even = points.shape[1] + points.shape[1] % 2
     mine = np.zeros((even, _LANES), dtype=np.float32)
     other = np.zeros((_BLOCK, even), dtype=np.float32)
     reach = np.empty((_BLOCK, _LANES), dtype=np.float32)
-    flat = reach.reshape(-1)
     alike = np.zeros(_LANES, dtype=np.float32)
     total = np.zeros(tries)
     for at in range(0, len(rows), _LANES):
-        lanes = min(_LANES, len(rows) - at)
-        for lane in range(lanes):
-            for d in range(columns):
-                mine[d, lane] = (points[rows[at + lane], d] - middle[d]) / width
+        some = rows[at : at + _LANES]
+        for lane in range(len(some)):
+            for d in range(len(middle)):
+                mine[d, lane] = (points[some[lane], d] - middle[d]) / width
         sums = np.zeros((tries, most, _LANES))
-        for first in range(0, count, _BLOCK):
-            block = min(_BLOCK, count - first)
-            for j in range(block):
-                for d in range(columns):
-                    other[j, d] = (points[first + j, d] - middle[d]) / width
-            flat[:] = 0.0
-            for begin in range(0, even, _COLUMNS):
-                for j in range(block):
-                    for d in range(begin, min(begin + _COLUMNS, even), 2):
-                        a, b = other[j, d], other[j, d + 1]
-                        for lane in range(_LANES):
-                            x, y = mine[d, lane] - a, mine[d + 1, lane] - b
-                            reach[j, lane] += x * x + y * y
-            for i in range(flat.size):
-                flat[i] = np.sqrt(flat[i])
-            for j in range(block):
+        for first in range(0, len(points), _BLOCK):
+            block = points[first : first + _BLOCK]
+            for j in range(len(block)):
+                for d in range(len(middle)):
+                    other[j, d] = (block[j, d] - middle[d]) / width
+            _fill_distances(mine, other, reach)
+            for j in range(len(block)):
                 for lane in range(_LANES):
                     alike[lane] += reach[j, lane]
-                if is_last[first + j] or j == block - 1:
+                if is_last[first + j] or j == len(block) - 1:
                     for t in range(tries):
                         label = labels[t, first + j]
                         for lane in range(_LANES):
                             sums[t, label, lane] += alike[lane]
                     alike[:] = 0.0
         for t in range(tries):
-            for lane in range(lanes):
-                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, rows[at + lane]])
+            for lane in range(len(some)):
+                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, some[lane]])
     return total
+
+
+@numba.njit(error_model="numpy")
+def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Array) -> None:
+    """Distances (_BLOCK, _LANES) of points `other` (_BLOCK, D) to points `mine` (D, _LANES), D being even."""
+    reach[:] = 0.0
+    for begin in range(0, len(mine), _COLUMNS):
+        end = min(begin + _COLUMNS, len(mine))
+        for j in range(_BLOCK):
+            for d in range(begin, end, 2):
+                a, b = other[j, d], other[j, d + 1]
+                for lane in range(_LANES):
+                    x, y = mine[d, lane] - a, mine[d + 1, lane] - b
+                    reach[j, lane] += x * x + y * y
+    flat = reach.reshape(-1)
+    for i in range(flat.size):
+        flat[i] = np.sqrt(flat[i])
 
 
 @numba.njit(error_model="numpy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, sparse
 
 from strategies.selectors.checks import FloatArray, IntArray
@@ -10,8 +11,8 @@ from strategies.selectors.checks import FloatArray, IntArray
 _SIDE = 128  # grid points along the longer side of the map
 
 
-def silhouettes_on_grid(points: FloatArray, labels: IntArray) -> FloatArray:
-    """Silhouette (N,) of each row of a 2-D map, nearly: what a mean over many rows is made of.
+def silhouettes_on_grid(points: FloatArray, labellings: IntArray) -> FloatArray:
+    """Silhouette (K, N) of each row of a 2-D map, nearly: what a mean over many rows is made of.
 
     Each point is shared among the four grid points around it. The summed distances from every grid point to
     a cluster are then a convolution (by FFT), and those of a row lie between those of its four grid points.
@@ -22,14 +23,20 @@ def silhouettes_on_grid(points: FloatArray, labels: IntArray) -> FloatArray:
 
     Args:
         points: (N, 2), with at least two different values in a column.
-        labels: (N,) 0 .. k - 1, with k >= 2 and none missing.
+        labellings: (K, N), labels 0 .. k - 1 with k >= 2 and none missing in each.
     """
-    rows, sizes = np.arange(len(points)), np.bincount(labels)
-    share = _shares(points)
-    members = sparse.csr_matrix((np.ones(len(points)), (rows, labels)), (len(points), len(sizes)))
+    share, spectrum = _shares(points), fft.rfft2(_grid_distances())
+    return np.array([_silhouettes(share, spectrum, labels) for labels in labellings])
+
+
+def _silhouettes(
+    share: sparse.csr_matrix, spectrum: npt.NDArray[np.complex128], labels: IntArray
+) -> FloatArray:
+    rows, sizes = np.arange(len(labels)), np.bincount(labels)
+    members = sparse.csr_matrix((np.ones(len(rows)), (rows, labels)), (len(rows), len(sizes)))
     mass = (share.T @ members).toarray().T.reshape(-1, _SIDE, _SIDE)
     double = (2 * _SIDE, 2 * _SIDE)  # so that nothing comes in again from the other side
-    summed = fft.irfft2(fft.rfft2(mass, double) * fft.rfft2(_grid_distances()), double)[:, :_SIDE, :_SIDE]
+    summed = fft.irfft2(fft.rfft2(mass, double) * spectrum, double)[:, :_SIDE, :_SIDE]
     reach = share @ summed.reshape(len(sizes), -1).T
     own = sizes[labels]
     inside = reach[rows, labels] / np.maximum(own - 1, 1)
