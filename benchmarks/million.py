@@ -112,7 +112,7 @@ def measure(count: int) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float:
-    """Of this process alone (Linux): the `ru_maxrss` of a new one begins with that of the one it came from."""
+    """Of this process alone, on Linux; `ru_maxrss` begins with that of the process that started it."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
