@@ -19,7 +19,7 @@ class Row:
     :param baseline_s, ours_s: medians, in seconds of the clock that `clock` names; None: not run, and `note`
         says why
     :param same: how far both results agree, as measured in this run
-    :param goal: the ratio wanted, where there is one
+    :param goal: the ratio wanted, where there is one; :param limit_s: or the most seconds that ours may take
     """
 
     work: str
@@ -31,6 +31,7 @@ class Row:
     goal: float | None = None
     clock: str = "processor"
     note: str = ""
+    limit_s: float | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.checks import FloatArray, IntArray, check_budget, check_points
+from strategies.selectors.silhouette import mean_silhouettes
 
 MOST_CLUSTERS = 20
 MANY_POINTS = 10_000
@@ -61,7 +61,14 @@ def labellings(
     points: FloatArray, max_clusters: int, seed: int, n_init: int
 ) -> dict[int, tuple[IntArray, float]]:
     """k -> (labels (N,), mean silhouette) for each k that can be tried; no checks."""
-    tried: dict[int, tuple[IntArray, float]] = {}
+    tried = kmeans_sweep(points, max_clusters, seed, n_init)
+    scores = mean_silhouettes(points, list(tried.values()))
+    return {k: (labels, score) for (k, labels), score in zip(tried.items(), scores, strict=True)}
+
+
+def kmeans_sweep(points: FloatArray, max_clusters: int, seed: int, n_init: int) -> dict[int, IntArray]:
+    """k -> labels (N,) for each k from 2 on that can be tried; no checks."""
+    tried: dict[int, IntArray] = {}
     most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
     # one thread: with several, k-means adds in an order that changes from run to run
     with threadpool_limits(limits=1):
@@ -69,7 +76,7 @@ def labellings(
             means = KMeans(n_clusters=k, init="k-means++", n_init=n_init, random_state=seed)
             labels = means.fit_predict(points).astype(np.int64)
             if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
-                tried[k] = labels, float(silhouette_score(points, labels))
+                tried[k] = labels
     return tried
 
 

@@ -1,0 +1,157 @@
+"""A pool of a million images without a server or a file: the time and memory of planning and handing out.
+
+python -m benchmarks.million --images 1000000 --out runs/million
+
+Each size has a process of its own, so that the peak of its memory is its own. The map and the entropies are
+random: what is measured is all that comes after them.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.annotator import write_json
+from benchmarks.hardware import processor, today
+from pool.state import State
+from strategies.context import Context
+from strategies.plans import make_active_plan, make_cold_plan
+from strategies.pool_now import Pool
+from strategies.settings import Settings
+from strategies.strategies import all_strategies
+
+_BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
+_MODEL = "model"
+_ROWS = 10_000  # entropies of one transaction
+
+
+class Names:
+    """A datastore that is nothing but its ids, some of them labelled."""
+
+    def __init__(self, count: int) -> None:
+        self._images = [f"image_{n:08d}" for n in range(count)]
+        self._known, self._labelled = set(self._images), set[str]()
+
+    def label(self, images: list[str]) -> None:
+        self._labelled.update(images)
+
+    def list_images(self) -> list[str]:
+        return self._images
+
+    def get_labeled_images(self) -> list[str]:
+        return sorted(self._labelled)
+
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self._known
+
+    def is_labelled(self, image_id: str) -> bool:
+        return image_id in self._labelled
+
+    def count_labelled(self) -> int:
+        return len(self._labelled)
+
+    def get_image_uri(self, image_id: str) -> str:
+        return image_id
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        return ""
+
+    def take_over_changes(self) -> None:
+        """Nothing ever does."""
+
+
+def clustered_map(count: int, seed: int = 1) -> np.ndarray:
+    """A map (count, 2) of Gaussian clusters that run into each other, as those of t-SNE do."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(_CLUSTERS, 2)) * 4
+    return np.asarray(centres[random.integers(0, _CLUSTERS, count)] + random.normal(size=(count, 2)))
+
+
+def measure(count: int) -> dict[str, float]:
+    """Processor seconds of each step, milliseconds of a hand-out, megabytes of the database and of memory."""
+    store, found = Names(count), dict[str, float]()
+    names = store.list_images()
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        result = work()
+        found[name] = time.process_time() - started
+        return result
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = Context(State(Path(folder), migrate=True), Settings(cold_start_budget=_BUDGET), "none")
+        state = context.state
+        points, values = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count).tolist()
+        step(
+            "write_map_s", lambda: state.add_layout(context.layout_key, dict.fromkeys(names, "mark"), points)
+        )
+        layout = step("read_map_s", context.layout)
+        step("cold_plan_s", lambda: make_cold_plan(context, layout, Pool.of(context, store)))
+        found["click_cold_ms"] = _click_ms(context, store)
+        store.label(names[:: count // _LABELLED][:_LABELLED])
+        state.add_model(_MODEL, store.get_labeled_images(), {})
+        step("write_entropies_s", lambda: _add_entropies(state, names, values))
+        found["click_bridging_ms"] = _click_ms(context, store)
+        model = state.models()[0]
+        pool = Pool.of(context, store)
+        step("active_plan_s", lambda: make_active_plan(context, layout, model, context.active_alpha, pool))
+        found["click_active_ms"] = _click_ms(context, store)
+        found["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
+    found["peak_memory_mb"] = _peak_memory_mb()
+    return found
+
+
+def _peak_memory_mb() -> float:
+    """Of this process alone, on Linux; `ru_maxrss` begins with that of the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _add_entropies(state: State, names: list[str], values: list[float]) -> None:
+    for at in range(0, len(names), _ROWS):
+        state.add_entropies(_MODEL, dict(zip(names[at : at + _ROWS], values[at : at + _ROWS], strict=True)))
+
+
+def _click_ms(context: Context, store: Names) -> float:
+    """Median wait for the next image of one annotator, who gives each back; the first is not counted."""
+    select, request, times = all_strategies(context)["auto"], {"client_id": "one"}, list[float]()
+    for _ in range(_CLICKS):
+        started = time.perf_counter()
+        request["release"] = select(request, store)["id"]
+        times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times[1:])
+
+
+def measure_apart(count: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as one:
+        return one.submit(measure, count).result()
+
+
+def main(
+    images: Annotated[list[int], typer.Option(help="Size of the pool; may be given several times")],
+    out: Annotated[Path, typer.Option(help="Folder for million.json; sizes in it are not measured again")],
+) -> None:
+    """Print and keep what each size takes."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "million.json"
+    kept = json.loads(file.read_text()) if file.exists() else {"sizes": {}}
+    for count in images:
+        if str(count) not in kept["sizes"]:
+            kept["sizes"][str(count)] = measure_apart(count)
+            write_json(file, kept | {"processor": processor(), "date": today()})
+        typer.echo(f"{count} images: " + json.dumps(kept["sizes"][str(count)], indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)
