@@ -44,13 +44,7 @@ def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
     )
     for axis, panel in zip(axes[0], panels, strict=True):
         _draw_pool(axis, panel)
-        for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
-            x, y = panel.points[row, :2]
-            marker = SHAPES.get(role, _ANY)
-            axis.scatter(
-                x, y, s=190, marker=marker, c="white", edgecolors="black", linewidths=1.4, zorder=2 + order
-            )
-            axis.text(x, y, str(order), ha="center", va="center_baseline", fontsize=8, zorder=2.5 + order)
+        _draw_picks(axis, panel)
         axis.set(
             title=f"{panel.method}: {len(panel.picks)} of {len(panel.points)} images", xticks=[], yticks=[]
         )
@@ -76,6 +70,21 @@ def _draw_pool(axis: Any, panel: Panel) -> None:
     for cluster, count in sorted(Counter(panel.clusters).items()):
         x, y = panel.points[clusters == cluster, :2].T
         named = "in no cluster" if cluster < 0 else f"cluster {cluster + 1} ({count} images)"
-        colour = "#999999" if cluster < 0 else COLOURS[cluster % len(COLOURS)]
         marker = "o" if cluster < len(COLOURS) else "^"
-        axis.scatter(x, y, s=30, c=colour, marker=marker, alpha=0.75, linewidths=0, label=named)
+        axis.scatter(x, y, s=30, c=_colour(cluster), marker=marker, alpha=0.75, linewidths=0, label=named)
+
+
+def _draw_picks(axis: Any, panel: Panel) -> None:
+    """Each pick with its order, the shape by its role, the edge by its cluster."""
+    for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
+        x, y = panel.points[row, :2]
+        marker, edge = SHAPES.get(role, _ANY), _colour(panel.clusters[row])
+        axis.scatter(x, y, s=260, marker=marker, c="black", linewidths=0, zorder=2 + order)
+        axis.scatter(
+            x, y, s=150, marker=marker, c="white", edgecolors=edge, linewidths=2.4, zorder=2.2 + order
+        )
+        axis.text(x, y, str(order), ha="center", va="center_baseline", fontsize=8, zorder=2.5 + order)
+
+
+def _colour(cluster: int) -> str:
+    return "#999999" if cluster < 0 else COLOURS[cluster % len(COLOURS)]

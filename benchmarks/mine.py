@@ -34,7 +34,7 @@ HELD_OUT = 0.2
 FEWEST = 8  # images of a pool: two labels and two more, of at most half of it
 DESCRIPTOR = "descriptor"
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
-app = typer.Typer(add_completion=False)
+app: typer.Typer = typer.Typer(add_completion=False)
 
 
 def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
@@ -46,9 +46,7 @@ def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
     for name in found:
         kind, _, folder = name.partition(":")
         if name == CSAL3D:
-            raise DataError(
-                f"--encoder {name}: is trained on each pool for hours; write a suite for it instead"
-            )
+            raise DataError(f"--encoder {name}: takes hours on each pool; write a suite for it")
         try:
             if kind == "transformers" and weights:
                 check_encoder(f"{kind}:{weights / folder}")
@@ -66,8 +64,8 @@ def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
     pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
     if pool < FEWEST:
         raise DataError(
-            f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the pool; "
-            f"{FEWEST} are needed at least, so about {round(FEWEST / (1 - HELD_OUT))} images, better 60 or more"
+            f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the "
+            f"pool; {FEWEST} are needed there, so {round(FEWEST / (1 - HELD_OUT))} images at least, better 60"
         )
     return min(budget, pool // 2)
 
@@ -80,8 +78,8 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
     """
     half = budget // 2
     step = budget - half
-    cold = {"kmeans_to_budget": {}, "cold_start": {}, "typiclust": {}}
-    rounds = {
+    cold: dict[str, Any] = {"kmeans_to_budget": {}, "cold_start": {}, "typiclust": {}}
+    rounds: dict[str, tuple[dict[str, Any], str]] = {
         "alpha 0.3": ({"then": "active", "settings": {"alpha": 0.3}}, f"{half}+{step}"),
         "entropy": ({"then": "entropy"}, f"{half}+{step}"),
         "adaptive alpha": (

@@ -189,8 +189,8 @@ def _unknown(rows: Rows) -> list[str]:
     compared = rows.compared
     seeds = min((difference.seeds for difference in compared.values()), default=0)
     lines = [
-        f"{seeds} repetitions: where methods are equal, intervals leave 0 out by chance, of 5 repetitions about one "
-        f"in six, of 11 about one in ten, and {len(compared)} methods are compared. The same command with "
+        f"Repetitions: {seeds}. Where methods are equal, intervals still leave 0 out: of 5 repetitions about "
+        f"one in six, of 11 one in ten; and {len(compared)} methods are compared. The same command with "
         "--seeds 11 goes on from here and says more.",
         f"Budgets above {rows.budget} were not tried.",
     ]

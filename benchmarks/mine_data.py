@@ -75,8 +75,8 @@ def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
     masks = {image_id(path.name): path for path in sorted(there)}
     if lacking := [path.name for image, path in images.items() if image not in masks]:
         raise DataError(
-            f"{len(lacking)} of {len(images)} images have no mask in {labels}: {some(lacking)}. A mask has its "
-            "image's name; put images that are not labelled yet into a folder of their own"
+            f"{len(lacking)} of {len(images)} images have no mask in {labels}: {some(lacking)}. A mask has "
+            "its image's name; put images that are not labelled yet into a folder of their own"
         )
     masks = {image: masks[image] for image in images}
     volumes = _are_volumes(images)
@@ -120,8 +120,8 @@ def _values_of(mask: Path, image: Path) -> set[int]:
     values = np.unique(read_array(mask)[0])
     if not np.array_equal(values, values.astype(np.uint8)) or len(values) > MOST_STRUCTURES + 1:
         raise LabelError(
-            f"{mask}: has {len(values)} values from {values[0]:g} to {values[-1]:g}; a mask has 0 for background "
-            f"and at most {MOST_STRUCTURES} whole numbers up to 255"
+            f"{mask}: has {len(values)} values from {values[0]:g} to {values[-1]:g}; a mask has 0 for "
+            f"background and at most {MOST_STRUCTURES} whole numbers up to 255"
         )
     present = {int(value) for value in values if value}
     read_label(mask, {str(value): value for value in present}, image)  # that it fits its image
@@ -142,7 +142,7 @@ def _named(found: Sequence[set[int]], names: Mapping[str, int]) -> dict[str, int
 def _overrides(
     grids: Sequence[tuple[int, tuple[int, ...], np.ndarray]], dark: Sequence[float]
 ) -> dict[str, Any]:
-    """What the app for volumes has to know; voxels are made larger where volumes are long. Raises DataError."""
+    """What the app for volumes has to know; long volumes get larger voxels. Raises DataError."""
     channels = sorted({count for count, _, _ in grids})
     if len(channels) > 1:
         raise DataError(f"some volumes have {channels[0]} channels, others {channels[-1]}: keep one kind")

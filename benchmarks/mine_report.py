@@ -115,8 +115,10 @@ def _curves(axis: Axes, rows: Rows, advice: Advice) -> None:
         curve = rows.curve(key)
         x = np.array(list(curve)) + 0.04 * rows.budget * (at - 1) / 2
         values = [list(of.values()) for of in curve.values()]
-        spread = [np.std(v, ddof=1) if len(v) > 1 else 0 for v in values]
-        axis.errorbar(x, [np.mean(v) for v in values], spread, fmt="o-", capsize=3, color=colour, label=name)
+        spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
+        axis.errorbar(
+            x, [float(np.mean(v)) for v in values], spread, fmt="o-", capsize=3, color=colour, label=name
+        )
     axis.set(xlabel="labels", ylabel="Dice on held-out images", title="mean ± SD over repetitions")
     axis.set_xticks([rows.half, rows.budget])
     axis.grid(alpha=0.3)
@@ -162,6 +164,8 @@ def write_report(outcome: Outcome, facts: Facts, out: Path) -> None:
         "versions": sorted({f"{name} {v}" for cell in cells for name, v in cell["versions"].items()}),
         "picture": base64.b64encode(picture).decode(),
     }
+    measured = templates.get_template("mine.txt").render(content)
+    content["measured"] = [text for part in measured.split("\n\n") if (text := part.strip())]
     (out / "curves.png").write_bytes(picture)
     for name in ("html", "md"):
         (out / f"report.{name}").write_text(templates.get_template(f"mine.{name}").render(content))
