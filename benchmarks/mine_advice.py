@@ -1,12 +1,18 @@
-"""What cells on a user's own data recommend: sentences that follow from paired intervals only."""
+"""What cells on a user's own data recommend: sentences that follow from paired intervals only.
+
+Many methods are compared and the best is looked for, so the intervals hold for all of them together
+(Bonferroni). They are Student's: of five values a percentile bootstrap is too narrow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import t
 
-from benchmarks.statistics import FEWEST, Difference, Key, Outcome, labels_needed, paired
+from benchmarks.statistics import FEWEST, Difference, Key, Outcome, labels_needed
 from benchmarks.suite import Cell
 
 RANDOM = "random"
@@ -25,6 +31,18 @@ class Advice:
     unknown: list[str] = field(default_factory=list)
 
 
+def interval(values: Iterable[float], among: int = 1) -> Difference | None:
+    """Mean of paired differences; its interval and those of `among` - 1 others hold together with 95 %."""
+    found = np.array(list(values))
+    if not len(found):
+        return None
+    mean = float(found.mean())
+    if len(found) < FEWEST:
+        return Difference(mean, None, None, len(found))
+    half = float(t.ppf(1 - 0.025 / among, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    return Difference(mean, mean - half, mean + half, len(found))
+
+
 class Rows:
     """The rows of an outcome at the full budget, and how each one gets there."""
 
@@ -38,8 +56,10 @@ class Rows:
         self.default = next(key for key in self.full if _is_default(self.cell[key]))
 
     def against(self, key: Key, other: Key) -> Difference | None:
-        """Dice of a row less that of another."""
-        return self.outcome.difference(key, other)
+        """Dice of a row less that of another, paired by seed."""
+        ours, theirs = self.outcome.values(key, "dice"), self.outcome.values(other, "dice")
+        shared = sorted(ours.keys() & theirs.keys())
+        return interval((ours[seed] - theirs[seed] for seed in shared), len(self.full) - 1)
 
     @property
     def compared(self) -> dict[Key, Difference]:
@@ -60,7 +80,7 @@ class Rows:
         """Dice at the full budget less that at half of it, paired by seed."""
         curve = self.curve(key)
         few, many = curve.get(self.half, {}), curve.get(self.budget, {})
-        return paired(many[seed] - few[seed] for seed in sorted(few.keys() & many.keys()))
+        return interval(many[seed] - few[seed] for seed in sorted(few.keys() & many.keys()))
 
     def needed(self, key: Key) -> float | None:
         """Labels for random's mean Dice at the full budget; None when it is not reached."""
@@ -83,7 +103,8 @@ class Rows:
                             ours[seed] - theirs[seed]
                         )
         found = {
-            name: paired(float(np.mean(v)) for _, v in sorted(of.items())) for name, of in values.items()
+            name: interval((float(np.mean(v)) for _, v in sorted(of.items())), len(values))
+            for name, of in values.items()
         }
         return {name: difference for name, difference in found.items() if difference is not None}
 
@@ -186,14 +207,17 @@ def _budget(rows: Rows, key: Key) -> str:
 
 
 def _unknown(rows: Rows) -> list[str]:
-    compared = rows.compared
-    seeds = min((difference.seeds for difference in compared.values()), default=0)
-    lines = [
-        f"Repetitions: {seeds}. Where methods are equal, intervals still leave 0 out: of 5 repetitions about "
-        f"one in six, of 11 one in ten; and {len(compared)} methods are compared. The same command with "
-        "--seeds 11 goes on from here and says more.",
-        f"Budgets above {rows.budget} were not tried.",
-    ]
+    compared = rows.compared.values()
+    halves = [value.high - value.mean for value in compared if value.high is not None]
+    lines = [f"Budgets above {rows.budget} were not tried."]
+    if halves:
+        seeds = min(value.seeds for value in compared)
+        lines.insert(
+            0,
+            f"With {seeds} repetitions and {len(halves)} methods, a difference to random below about "
+            f"{np.median(halves):.3f} Dice could not be seen. The same command with a larger --seeds goes on "
+            "from here and sees smaller ones.",
+        )
     if rows.outcome.missing:
         lines.append(f"{len(rows.outcome.missing)} cells have not run.")
     return lines

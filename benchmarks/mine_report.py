@@ -134,7 +134,10 @@ def _differences(axis: Axes, rows: Rows) -> None:
             axis.plot([value.low, value.high], [at, at], color=colour, linewidth=2)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(compared)), [f"{method}, {budget}" for (method, budget), _ in compared])
-    axis.set(xlabel=f"Dice less random's at {rows.budget} labels", title="paired difference, 95 % interval")
+    axis.set(
+        xlabel=f"Dice less random's at {rows.budget} labels",
+        title="paired difference; intervals: 95 % all together",
+    )
     axis.grid(alpha=0.3, axis="x")
 
 
