@@ -9,10 +9,9 @@ with one page, `report.html` and `report.md` in the folder of --out. Stopped, th
 
 from __future__ import annotations
 
-import json
 import shlex
-import statistics
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.cell import Data
 from benchmarks.mine_data import DataError, Own, check_groups, look, write_masks
-from benchmarks.mine_report import Facts, write_report
+from benchmarks.mine_report import RADIMAGENET, Facts, write_report
 from benchmarks.run import run_all, unfinished
 from benchmarks.simulate import groups_of, split
 from benchmarks.statistics import Outcome
@@ -33,28 +32,34 @@ FIRST_SEED = 43
 HELD_OUT = 0.2
 FEWEST = 8  # images of a pool: two labels and two more, of at most half of it
 DESCRIPTOR = "descriptor"
-RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
 app: typer.Typer = typer.Typer(add_completion=False)
 
 
 def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
-    """The descriptor, and those that are asked for, or else found in the folder. Raises DataError."""
+    """The descriptor, and those that are asked for, or else that work of those in the folder.
+
+    Raises DataError for one that is asked for.
+    """
     found = list(wanted)
     if not wanted and weights:
         found += [f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))]
         found += ["radimagenet"] * (weights / RADIMAGENET).is_file()
+    usable = [DESCRIPTOR]
     for name in found:
         kind, _, folder = name.partition(":")
-        if name == CSAL3D:
-            raise DataError(f"--encoder {name}: takes hours on each pool; write a suite for it")
         try:
+            if name == CSAL3D:
+                raise ValueError("takes hours on each pool; write a suite for it")
             if kind == "transformers" and weights:
                 check_encoder(f"{kind}:{weights / folder}")
             else:
                 check_encoder(name, str(weights / RADIMAGENET) if weights and name == "radimagenet" else None)
+            usable.append(name)
         except (ValueError, OSError) as error:
-            raise DataError(f"--encoder {name}: {error}") from error
-    return list(dict.fromkeys([DESCRIPTOR, *found]))
+            if name in wanted:
+                raise DataError(f"--encoder {name}: {error}") from error
+            typer.echo(f"Left out: encoder {name}: {error}", err=True)
+    return list(dict.fromkeys(usable))
 
 
 def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
@@ -121,26 +126,16 @@ def short(encoder: str) -> str:
     return Path(encoder.rpartition(":")[2]).name
 
 
-def trainings(cells: Sequence[Cell]) -> int:
-    """How many networks cells need: a first stage that another cell has too is trained once."""
-    firsts = {(cell.first, cell.encoder, cell.steps[0], cell.seed) for cell in cells}
-    return len(firsts) + sum(len(cell.steps) - 1 for cell in cells)
+def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
+    """Say how long it will take.
 
-
-def seconds_each(folder: Path) -> float | None:
-    """Median time of a network's training and measuring in finished cells; None before the first."""
-    found = [json.loads(file.read_text())["stages"] for file in folder.glob("*.json")]
-    taken = [stage["seconds"] for stages in found for stage in stages if stage["seconds"] >= 0.5]
-    return statistics.median(taken) if taken else None
-
-
-def announce(todo: Sequence[Cell], each: float | None, jobs: int) -> None:
-    """Say how long it will take."""
-    count = trainings(todo)
-    minutes = count * (each or 0.5) / min(jobs, max(count, 1)) / 60
-    typer.echo(
-        f"{len(todo)} cells are left, {count} trainings of about {each or 0.5:.0f} s: about "
-        f"{minutes:.0f} min with {jobs} at a time. It may be stopped; the same command goes on."
+    :param seconds: of one training with all around it; first stages of active methods are other cells' too
+    """
+    count = sum(max(1, len(cell.steps) - 1) for cell in todo)
+    minutes = count * seconds / min(jobs, len(todo)) / 60
+    tqdm.write(
+        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} at a time. It may be "
+        "stopped; the same command goes on."
     )
 
 
@@ -217,10 +212,10 @@ def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Pat
     work, folder, failed = out / "work", out / "cells", 0
     work.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(suite.cells), initial=len(suite.cells) - len(todo), unit="cell") as bar:
-        if todo and len(todo) == len(suite.cells):
+        if len(todo) > 1:
             tqdm.write("The first cell says how long the others take ...")
-            failed, todo = run_all(todo[:1], (data, weights, folder, work), 1, bar), todo[1:]
-        if todo:
-            announce(todo, seconds_each(folder), jobs)
-            failed += run_all(todo, (data, weights, folder, work), jobs, bar)
-    return failed
+            started = time.monotonic()
+            failed = run_all(todo[:1], (data, weights, folder, work), 1, bar)
+            announce(todo[1:], time.monotonic() - started, jobs)
+            todo = todo[1:]
+        return failed + run_all(todo, (data, weights, folder, work), jobs, bar)

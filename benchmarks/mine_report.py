@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from benchmarks.mine_data import Own
 from benchmarks.statistics import Key, Outcome
 from infers.metrics import SIZE
 
+RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # of Okabe and Ito
 
 
@@ -80,19 +83,23 @@ def _saved(rows: Rows, key: Key) -> str:
     return f"{rows.half} or fewer" if needed <= rows.half else f"{needed:.1f}"
 
 
-def conf(rows: Rows, key: Key, weights: Path | None) -> list[str]:
+def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
     """The settings that make a server select as a row did, as `--conf` takes them."""
-    cell = rows.cell[key]
+    cell, weights = rows.cell[key], facts.weights or Path("WEIGHTS")
     said = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
-    if cell.encoder.startswith("transformers:") and weights:
+    if cell.encoder.startswith("transformers:"):
         said["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
+    if cell.encoder == "radimagenet":
+        said["encoder_weights"] = str(weights / RADIMAGENET)
     if len(cell.steps) > 1:
         said["batch_size"] = str(cell.steps[1])
         said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
         said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
     elif cell.first != "cold_start":
         said["strategies"] = cell.first
-    return [f"--conf {name} {value}" for name, value in said.items()]
+    if facts.own.volumes:
+        said["labels"] = json.dumps(facts.own.labels)
+    return [f"--conf {name} {shlex.quote(value)}" for name, value in said.items()]
 
 
 def draw(rows: Rows, advice: Advice) -> bytes:
@@ -156,7 +163,7 @@ def write_report(outcome: Outcome, facts: Facts, out: Path) -> None:
     )
     content = {
         "advice": advice,
-        "conf": conf(rows, advice.key, facts.weights),
+        "conf": conf(rows, advice.key, facts),
         "lines": list(lines(rows)),
         "facts": facts,
         "suite": outcome.suite,

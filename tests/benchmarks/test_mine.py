@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks import mine
 from benchmarks.mine_advice import Rows, advise
 from benchmarks.mine_data import DataError, Own, check_groups, look, write_masks
-from benchmarks.mine_report import conf
+from benchmarks.mine_report import Facts, conf
 from benchmarks.phantoms import generate
 from benchmarks.statistics import Outcome
 
@@ -150,7 +150,10 @@ def test_advice_follows_from_intervals(tmp_path: Path, gains: dict[str, float], 
     assert advice.headline == headline
     assert any(line.startswith("From 6 to 12 labels Dice still grew by +0.0") for line in advice.why)
     if gains.get(OTHER):
-        assert conf(rows, advice.key, Path("w"))[0] == "--conf encoder transformers:w/some_model"
+        assert (
+            conf(rows, advice.key, Facts(own_of(40), ENCODERS, 12, "", Path("w"), ""))[0]
+            == "--conf encoder transformers:w/some_model"
+        )
         assert rows.needed(advice.key) == 6.0
 
 
@@ -185,7 +188,7 @@ def test_a_report_is_made_and_the_same_command_runs_nothing_again(
     monkeypatch.setattr(sys, "argv", ["run", "mine", *line])
     made = CliRunner().invoke(mine.app, line)
     assert made.exit_code == 0, made.output
-    assert "6 cells are left, 6 trainings of about" in made.output
+    assert "6 cells are left, about" in made.output
     html, text = (out / "report.html").read_text(), (out / "report.md").read_text()
     assert "Nothing can be recommended yet" in html and "Nothing can be recommended yet" in text
     assert "http" not in html and 'src="data:image/png;base64,' in html
