@@ -79,11 +79,11 @@ def _draw_picks(axis: Any, panel: Panel) -> None:
     for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
         x, y = panel.points[row, :2]
         marker, edge = SHAPES.get(role, _ANY), _colour(panel.clusters[row])
-        axis.scatter(x, y, s=260, marker=marker, c="black", linewidths=0, zorder=2 + order)
+        axis.scatter(x, y, s=190, marker=marker, c="black", linewidths=0, zorder=2 + order)
         axis.scatter(
-            x, y, s=150, marker=marker, c="white", edgecolors=edge, linewidths=2.4, zorder=2.2 + order
+            x, y, s=115, marker=marker, c="white", edgecolors=edge, linewidths=2.0, zorder=2.2 + order
         )
-        axis.text(x, y, str(order), ha="center", va="center_baseline", fontsize=8, zorder=2.5 + order)
+        axis.text(x, y, str(order), ha="center", va="center_baseline", fontsize=7.5, zorder=2.5 + order)
 
 
 def _colour(cluster: int) -> str:

@@ -188,8 +188,9 @@ def main(
             "overrides": size | {"epochs": epochs or (15 if quick else 30)} | own.overrides,
         }
         budget = bounded(own, budget, numbers, groups)
-        write_masks(own, out / "masks")
-        data = Data(studies, out / "masks")
+        masks = out / "work" / "masks"
+        write_masks(own, masks)
+        data = Data(studies, masks)
         suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
         todo = unfinished(suite.cells, out / "cells")
     except (DataError, SuiteError, OSError) as error:

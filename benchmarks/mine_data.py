@@ -158,10 +158,10 @@ def _overrides(
 
 
 def write_masks(own: Own, folder: Path) -> None:
-    """The masks with the values 1, 2, ... on their images' grids: what training needs."""
+    """The masks with the values 1, 2, ... on their images' grids: what training needs. Raises DataError."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
+    if any(path.parent.samefile(folder) for path in own.masks.values()):
+        raise DataError(f"{folder} is where masks are rewritten, and yours are in it: choose another --out")
     for image, path in own.images.items():
         label, grid = read_label(own.masks[image], own.structures, path), volume_grid(path)
         out = np.zeros_like(label)

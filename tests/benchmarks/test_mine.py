@@ -42,6 +42,8 @@ def test_masks_of_any_values_become_those_of_training(pool: tuple[Path, Path], t
     for file in (tmp_path / "masks").iterdir():
         before = np.asarray(Image.open(pool[1] / file.name))
         assert np.array_equal(np.asarray(Image.open(file)), np.searchsorted([0, 7, 255], before))
+    with pytest.raises(DataError, match="choose another --out"):
+        write_masks(own, pool[1])
 
 
 def test_dice_leaves_out_structures_that_some_masks_lack(pool: tuple[Path, Path]) -> None:
