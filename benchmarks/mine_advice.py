@@ -156,7 +156,7 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
             return "Take images at random.", rows.random, [said[:1].upper() + said[1:]]
         counted = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
         return (
-            "Nothing beats random here: use the default, it costs nothing.",
+            "Nothing is shown to beat random here: use the default, it costs nothing.",
             default,
             [
                 counted,

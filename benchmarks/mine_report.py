@@ -143,7 +143,7 @@ def _differences(axis: Axes, rows: Rows) -> None:
     axis.set_yticks(range(len(compared)), [f"{method}, {budget}" for (method, budget), _ in compared])
     axis.set(
         xlabel=f"Dice less random's at {rows.budget} labels",
-        title="paired difference; intervals: 95 % all together",
+        title="paired; intervals 95 % together",
     )
     axis.grid(alpha=0.3, axis="x")
 

@@ -139,7 +139,7 @@ def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
 @pytest.mark.parametrize(
     ("gains", "headline"),
     [
-        ({}, "Nothing beats random here: use the default, it costs nothing."),
+        ({}, "Nothing is shown to beat random here: use the default, it costs nothing."),
         ({DEFAULT: -0.2}, "Take images at random."),
         ({DEFAULT: 0.2}, "Use the default."),
         ({OTHER: 0.2}, f"Use {OTHER}."),
