@@ -134,8 +134,14 @@ def below(difference: Difference | None) -> bool:
 def advise(rows: Rows) -> Advice:
     """What to use."""
     headline, key, why = _strategy(rows)
-    if rows.encoders():
-        why += [_encoder(name, difference) for name, difference in rows.encoders().items()]
+    encoders = rows.encoders()
+    why += [_encoder(name, difference) for name, difference in encoders.items()]
+    better = [name for name, difference in encoders.items() if above(difference)]
+    if key == rows.default and better:
+        name = max(better, key=lambda name: encoders[name].mean)
+        cells = {other: rows.cell[other] for other in rows.full}
+        key = next(o for o, c in cells.items() if c.encoder == name and _how(c) == _how(cells[rows.default]))
+        headline = f"{headline.rstrip('.')}, with the encoder {name}."
     why.append(_budget(rows, key))
     return Advice(headline, key, why, _unknown(rows))
 

@@ -171,6 +171,16 @@ def test_encoders_are_compared_over_all_methods(tmp_path: Path) -> None:
     assert any("it is better here" in line for line in advise(rows).why)
 
 
+def test_the_default_is_used_with_the_better_encoder(tmp_path: Path) -> None:
+    names = ("kmeans_to_budget", "cold_start", "typiclust", "alpha 0.3", "entropy", "adaptive alpha")
+    rows = rows_of(tmp_path / "cells", {f"{name} (descriptor)": -0.02 for name in names})
+    advice = advise(rows)
+    assert advice.headline.endswith(
+        "use the default, it costs nothing, with the encoder transformers:some_model."
+    )
+    assert advice.key == ("alpha 0.3 (some_model)", "6+6")
+
+
 def test_a_report_is_made_and_the_same_command_runs_nothing_again(
     pool: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
