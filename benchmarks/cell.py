@@ -93,8 +93,7 @@ class Run:
 
     def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
         """Label `count` images, train, and measure on the held-out ones."""
-        self._prepare()
-        picks = [self._label_next(strategy) for _ in range(count)]
+        picks = self.label(strategy, count)
         labelled = self.store.get_labeled_images()
         if len(labelled) != total:
             raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
@@ -108,6 +107,11 @@ class Run:
             "picks": picks,
             "images": scores,
         }
+
+    def label(self, strategy: str, count: int) -> list[dict[str, Any]]:
+        """Label the `count` images that a strategy hands out; each with its evidence, in order."""
+        self._prepare()
+        return [self._label_next(strategy) for _ in range(count)]
 
     def _prepare(self) -> None:
         """Bring the pool up to date; features are worked out once for all cells."""

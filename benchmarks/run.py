@@ -1,7 +1,8 @@
 """Run a suite: python -m benchmarks.run montgomery_reduced --studies IMAGES --labels MASKS --jobs 2
 
 Every cell (method, budget, seed) is one JSON file; finished ones are never run again, and one that fails does
-not stop the others. `python -m benchmarks.tables SUITE` makes tables and plots of what there is.
+not stop the others. `python -m benchmarks.tables SUITE` makes tables and plots of what there is. For data of
+your own there is python -m benchmarks.run mine --help
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import queue
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -51,7 +53,7 @@ def main(
     ),
     jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
 ) -> None:
-    """Run what is missing of a suite."""
+    """Run what is missing of a suite. What to use on data of your own says the suite `mine` (mine --help)."""
     try:
         found = read_suite(suite)
         folder = (out or RESULTS / found.name) / "cells"
@@ -60,18 +62,24 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     work.mkdir(parents=True, exist_ok=True)
-    failed, done = 0, len(found.cells) - len(todo)
-    with ThreadPoolExecutor(jobs) as threads, tqdm(total=len(found.cells), initial=done, unit="cell") as bar:
-        waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-        for cell in todo:
-            waiting.put(cell)
-        for worker in [
-            threads.submit(_work, waiting, (data, weights, folder, work), bar) for _ in range(jobs)
-        ]:
-            failed += worker.result()
+    with tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar:
+        failed = run_all(todo, (data, weights, folder, work), jobs, bar)
     if failed:
         typer.echo(f"{failed} cells failed; run again to try them again", err=True)
         raise typer.Exit(1)
+
+
+def run_all(cells: list[Cell], more: tuple[Data, Path | None, Path, Path], jobs: int, bar: tqdm[Any]) -> int:
+    """Run cells in processes of their own, `jobs` at a time; the number of those that failed.
+
+    :param more: the further arguments of `run_cell`
+    """
+    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    for cell in cells:
+        waiting.put(cell)
+    with ThreadPoolExecutor(jobs) as threads:
+        workers = [threads.submit(_work, waiting, more, bar) for _ in range(jobs)]
+        return sum(worker.result() for worker in workers)
 
 
 def _work(waiting: queue.SimpleQueue[Cell], more: tuple[Any, ...], bar: Any) -> int:
@@ -118,4 +126,8 @@ def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["mine"]:  # a suite that is made of the data, with options of its own
+        from benchmarks.mine import app
+
+        app(sys.argv[2:], prog_name="python -m benchmarks.run mine")
     typer.run(main)
