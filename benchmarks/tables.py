@@ -28,9 +28,10 @@ MARKS = "osD^vPX*<>hd"
 _NOTE = """\
 HD95 as `infers/metrics.py` defines it; worst tenth: Dice of the tenth of the held-out images that fare
 worst; below 0.5: held-out images with less Dice, all seeds together. Intervals: percentile bootstrap over
-seeds, from five seeds on; with so few they are too narrow rather than too wide. A seed fixes the held-out
-images, the selection and the first weights, and differences are paired by seed. Held-out images take no part
-in selection."""
+seeds, from five seeds on. Of five they are too narrow, so that a claim is confirmed or contradicted only
+where Student's interval leaves out zero too; where the bootstrap's alone does, it is likely or unlikely. A
+seed fixes the held-out images, the selection and the first weights, and differences are paired by seed.
+Held-out images take no part in selection."""
 _METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"}
 
 
@@ -166,8 +167,10 @@ def draw(outcome: Outcome, path: Path) -> None:
     plt.close(figure)
 
 
-def page(outcome: Outcome) -> str:
-    """The README of a suite's results."""
+def page(outcome: Outcome, folder: Path) -> str:
+    """The README of a suite's results in `folder`, with the pictures of `benchmarks.figures` that it has."""
+    names = {"maps.png": "Maps of the pool with what was picked", "overlays.png": "Held-out images"}
+    pictures = [f"![{text}]({name})\n" for name, text in names.items() if (folder / name).exists()]
     cells = [cell for key in outcome.rows for cell in outcome.cells(key)]
     devices = ", ".join(sorted({cell["device"] for cell in cells}))
     dates = sorted({cell["date"] for cell in cells})
@@ -191,6 +194,7 @@ def page(outcome: Outcome) -> str:
         "",
         "![Learning curves](curves.png)",
         "",
+        *pictures,
     ]
     return "\n".join(lines)
 
@@ -212,7 +216,7 @@ def main(
     if len(outcome.missing) == len(found.cells):
         typer.echo(f"{folder / 'cells'} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
         raise typer.Exit(1)
-    (folder / "README.md").write_text(page(outcome))
+    (folder / "README.md").write_text(page(outcome, folder))
     draw(outcome, folder / "curves.png")
     typer.echo(f"Written: {folder / 'README.md'}; {len(outcome.missing)} cells have not run")
 
