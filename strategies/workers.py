@@ -88,12 +88,12 @@ class EmbedWorker(Worker):
         self._encoder = make_pool_encoder(encoder, weights, Bundle(bundle, overrides))
         self._prints = prints
 
-    def read(self, path: str) -> tuple[np.ndarray, Print | None]:
+    def read(self, path: str) -> tuple[Any, Print | None]:
         image = self._encoder.read(path)
-        return image, print_of(image) if self._prints else None
+        return self._encoder.prepare(image), print_of(image) if self._prints else None
 
-    def look(self, images: Sequence[tuple[np.ndarray, Print | None]]) -> list[Embedded]:
-        vectors = self._encoder.embed([image for image, _ in images])
+    def look(self, images: Sequence[tuple[Any, Print | None]]) -> list[Embedded]:
+        vectors = self._encoder.embed([prepared for prepared, _ in images])
         prints = [found for _, found in images]
         return [Embedded(self._encoder.key, v, p) for v, p in zip(vectors, prints, strict=True)]
 
