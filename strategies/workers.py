@@ -20,7 +20,7 @@ from infers.segmentation import Predictor
 from pool.images import ImageError, unit_range
 from pool.prints import Print, print_of
 from pool.volumes import read_volume
-from strategies.scoring import judge_prediction, thresholded_foreground
+from strategies.scoring import Scored, score, thresholded_foreground
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,6 @@ class EmbedWorker(Worker):
         return [Embedded(self._encoder.key, v, p) for v, p in zip(vectors, prints, strict=True)]
 
 
-class Scored(NamedTuple):
-    """One image's predictive entropy in nats and its other measures (`scoring.judge_prediction`)."""
-
-    entropy: float
-    measures: dict[str, float]
-
-
 class ScoreWorker(Worker):
     """Finds a `Scored` of each image with a published model.
 
@@ -113,13 +106,13 @@ class ScoreWorker(Worker):
     """
 
     def __init__(self, model: str, sha256: str) -> None:
-        self._predict = Predictor(Path(model), sha256)
+        self._predict = Predictor(Path(model), sha256, many=True)
 
     def read(self, path: str) -> Any:
         return self._predict.pixels(path)
 
     def look(self, images: Sequence[Any]) -> list[Scored]:
-        return [Scored(*judge_prediction(self._predict, pixels)) for pixels in images]
+        return score(self._predict, images)
 
 
 class PrintWorker(Worker):
