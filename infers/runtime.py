@@ -21,7 +21,7 @@ AGREES = 1e-5  # largest difference to PyTorch, relative to the largest output
 
 
 class Runtime:
-    """A network that only predicts: (B, C, ...) float32 to (B, ...) float32, on the device of the input.
+    """A network that only predicts: (B, C, ...) of any float type to (B, ...) float32, on its own device.
 
     It starts with PyTorch. After `PAYS` inputs on a processor the network is exported, and one batch is run
     by both; when they agree, ONNX Runtime has all later inputs of that shape. The log says which one runs.
@@ -42,6 +42,7 @@ class Runtime:
 
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        batch = batch.to(torch.float32)
         if self.device.type != "cpu":
             return self._torch(batch)
         self._seen += len(batch)
@@ -56,7 +57,7 @@ class Runtime:
     def _torch(self, batch: torch.Tensor) -> torch.Tensor:
         # without TF32, see above
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            return self._network(batch.to(self.device, torch.float32, memory_format=self._layout))
+            return self._network(batch.to(self.device, memory_format=self._layout))
 
     def _checked_session(self, batch: torch.Tensor) -> Any:
         """A session of ONNX Runtime that agrees with PyTorch on a batch, or None."""
