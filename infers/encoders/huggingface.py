@@ -47,7 +47,7 @@ class Transformers(StagedEncoder):
         probe = self._probe(folder, model.to(torch.float32).eval())
         self.pooling = _choose_pooling(probe, model, trained_pooler)
         self.dim = int(_pool(probe, self.pooling).shape[1])
-        self._run = Runtime(_Pooled(model, self.pooling), f"Encoder {folder.name}")
+        self._run = Runtime(_Pooled(model, self.pooling), f"Encoder {folder.name}", for_maps=True)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         """(3, h, w) network input."""

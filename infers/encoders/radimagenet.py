@@ -74,7 +74,7 @@ class RadImageNet(StagedEncoder):
         with torch.device("meta"):
             model = ResNet50(self.layout.variant)
         model.to_empty(device="cpu").load_state_dict(state, strict=True)
-        self._run = Runtime(model, f"Encoder {self.name}")
+        self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         grey = torch.tensor(resize(image, SIDE))

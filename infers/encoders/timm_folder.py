@@ -46,7 +46,7 @@ class TimmFolder(StagedEncoder):
                 f"the model in {folder} sees {settings['input_size'][0]} channels; expected one for three"
             )
         self._transform = data.create_transform(**settings, is_training=False)
-        self._run = Runtime(model, f"Encoder {self.name}")
+        self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
         shape = self._run(torch.zeros(1, *settings["input_size"])).shape
         if len(shape) != 2:
             raise ValueError(

@@ -39,7 +39,7 @@ class XRayVision(StagedEncoder):
         self.name = f"torchxrayvision:{file}"
         self._library = import_extra("torchxrayvision")
         model = _load(self._library, file)
-        self._run = Runtime(_Features(model), f"Encoder {self.name}")
+        self._run = Runtime(_Features(model), f"Encoder {self.name}", for_maps=True)
         self._side = int(model.input_resolution)
         self.dim = int(self._run(torch.zeros(1, 1, self._side, self._side)).shape[1])
 
