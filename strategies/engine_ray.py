@@ -1,0 +1,51 @@
+"""Where a pass over images runs with `engine: ray`: on all nodes of a Ray cluster (`docs/cluster.md`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import ray
+
+from strategies.engine import Batch
+from strategies.ray_run import Run
+from strategies.workers import Done, Worker
+
+_START = "start it with `ray start --head`, and this machine as one of its nodes (docs/cluster.md)"
+
+
+class RayEngine:
+    """Runs workers on a Ray cluster.
+
+    :param address: host:port of the cluster, of which this machine is a node; "": one of this machine alone,
+        that lives as long as this process
+    :param shared: where the nodes find the images, see `remote.Order`
+    """
+
+    def __init__(self, address: str = "", shared: str = "") -> None:
+        self._address, self._shared = address, shared
+
+    def __call__(self, make_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Done]]:
+        """What workers find, batch by batch, in any order.
+
+        :param make_worker: a `partial` of a class of workers
+
+        Raises what making a worker or its `look` raises, and RuntimeError when no node can work.
+        """
+        if not isinstance(make_worker, partial):
+            raise TypeError(f"expected a functools.partial of a class of workers, not {make_worker!r}")
+        self._connect()
+        yield from Run(make_worker, batches, self._shared).results()
+
+    def _connect(self) -> None:
+        """Once in a process; the connection ends with it."""
+        if ray.is_initialized():
+            return
+        try:
+            if self._address:
+                ray.init(self._address, logging_level=logging.WARNING)
+            else:
+                ray.init("local", include_dashboard=False, logging_level=logging.WARNING)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RuntimeError(f"--conf ray_address {self._address}: no cluster answers; {_START}") from error
