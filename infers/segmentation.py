@@ -7,6 +7,7 @@ image's own grid.
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -55,15 +56,23 @@ def bundle_of(details: dict[str, Any]) -> Bundle:
     return Bundle(details["bundle"], details["overrides"])
 
 
+class ModelChangedError(RuntimeError):
+    """Another model was published than the one that was asked for."""
+
+
 class Predictor:
     """Class probabilities of single images with a published model.
 
     :param path: the published `model.pt`, which says what it was trained with
+    :param sha256: what the file must be, if that matters; raises ModelChangedError for another
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sha256: str | None = None) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        checkpoint = torch.load(path, map_location=self.device, weights_only=True)
+        content = path.read_bytes()  # once, so that what is loaded is what was checked
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ModelChangedError(f"{path} is no longer the model {sha256[:12]}: another was published")
+        checkpoint = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         bundle = bundle_of(checkpoint["details"])
         self.network = bundle.new("network_def").to(self.device).eval()
         self.network.load_state_dict(checkpoint["model"])
@@ -74,15 +83,16 @@ class Predictor:
 
     def __call__(self, image: str) -> torch.Tensor:
         """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
-        return self._probabilities(self._pixels(image))
+        return self._probabilities(self.pixels(image))
 
-    def blocks(self, image: str) -> Iterator[torch.Tensor]:
+    def blocks(self, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
         """The probabilities (C, ...) piece by piece: a volume's in blocks that fit into memory.
 
         Together they are every voxel once. A block sees half a window of its neighbours, so that next to
-        its faces values differ a little from those of the whole. Raises ImageError.
+        its faces values differ a little from those of the whole.
+
+        :param pixels: what the network sees, from `pixels`
         """
-        pixels = self._pixels(image)
         if self._window is None:
             yield self._probabilities(pixels)
             return
@@ -96,7 +106,8 @@ class Predictor:
         logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
         return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
 
-    def _pixels(self, image: str) -> torch.Tensor:
+    def pixels(self, image: str) -> torch.Tensor:
+        """What the network sees of an image (C, ...). Raises ImageError."""
         return self._seen(image).as_tensor()
 
     def _seen(self, image: str) -> MetaTensor:

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from bundle_configs import Bundle
 from pool.copies import Copy
-from pool.images import unit_range
-from pool.prints import Originals, blocks, print_of
+from pool.prints import Originals, blocks
 from pool.store import PoolStore
-from pool.volumes import read_volume
 from strategies.context import Context, marks
+from strategies.passes import Passes
 from strategies.pool_now import Pool
+from strategies.workers import PrintWorker
 
 logger = logging.getLogger(__name__)
 
 
-def read_for_print(bundle: Bundle) -> Callable[[str], np.ndarray]:
-    """From the path of an image to what `print_of` takes; raises ImageError."""
-    if bundle.get("dimensions") == 2:
-        return unit_range
-    channels = bundle.get("in_channels")
-    return lambda path: read_volume(path, channels)[0]
-
-
-def to_print(context: Context, datastore: PoolStore, pool: Pool) -> dict[str, str]:
-    """Images without a print of their present file, with its fingerprint; none when copies do not matter."""
+def to_print(context: Context, datastore: PoolStore, pool: Pool) -> list[str]:
+    """Images without a print of their present file; none when copies do not matter."""
     if context.settings.duplicates == "off":
-        return {}
+        return []
     have = context.state.copies.printed()
     failed = {image: mark for image, (mark, _) in context.state.failures().items()}
-    return {
-        image: mark
+    return [
+        image
         for image, mark in marks(datastore, pool.images).items()
         if mark not in (failed.get(image), have.get(image))
-    }
+    ]
 
 
-def keep_prints(context: Context, marks: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Keep the prints of images that were just read; `marks` are the fingerprints of their files."""
-    if context.settings.duplicates != "off":
-        context.state.copies.add_prints((i, marks[i], print_of(array)) for i, array in arrays.items())
+def print_images(passes: Passes, bundle: Bundle) -> None:
+    """Print what has no print yet; pictures have theirs from being embedded, unless that was long ago."""
+    todo = to_print(passes.context, passes.datastore, Pool.of(passes.context, passes.datastore))
+    worker = partial(PrintWorker, bundle.name, bundle.values)
+    for found in passes.run("reading images to look for duplicates", todo, worker) if todo else ():
+        passes.context.state.copies.add_prints((f.image, f.mark, f.value) for f in found)
 
 
 def to_compare(context: Context) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from skimage.filters import threshold_otsu
 
 from infers.segmentation import Predictor
@@ -12,14 +13,16 @@ FOREGROUND = "foreground"
 CLASS = "class "  # and the number of a foreground class, from 1
 
 
-def judge_prediction(predict: Predictor, path: str) -> tuple[float, dict[str, float]]:
+def judge_prediction(predict: Predictor, pixels: torch.Tensor) -> tuple[float, dict[str, float]]:
     """Predictive entropy of an image, the mean over all pixels or voxels, and its other measures.
 
     These are `foreground`, the share predicted as another class than the background, and "class 1", ..., the
-    entropies of `selectors.class_entropies`. Raises ImageError.
+    entropies of `selectors.class_entropies`.
+
+    :param pixels: what the network sees of the image, from `predict.pixels`
     """
     sizes, rows = [], []
-    for block in predict.blocks(path):
+    for block in predict.blocks(pixels):
         array = block.numpy()
         shown = float((array.argmax(axis=0) > 0).mean())
         rows.append([selectors.mean_entropy(array), shown, *selectors.class_entropies(array)])
