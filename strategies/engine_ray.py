@@ -29,12 +29,12 @@ class RayEngine:
     def __call__(self, make_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Done]]:
         """What workers find, batch by batch, in any order.
 
-        :param make_worker: a `partial` of a class of workers
+        :param make_worker: a `partial` of a class of workers, none of its arguments by name
 
         Raises what making a worker or its `look` raises, and RuntimeError when no node can work.
         """
-        if not isinstance(make_worker, partial):
-            raise TypeError(f"expected a functools.partial of a class of workers, not {make_worker!r}")
+        if not isinstance(make_worker, partial) or make_worker.keywords:
+            raise TypeError(f"expected a partial of a class of workers, no argument named: {make_worker!r}")
         self._connect()
         yield from Run(make_worker, batches, self._shared).results()
 

@@ -1,7 +1,7 @@
-"""One pass over images on a Ray cluster: who works on what, and what happens when a worker or a node is lost.
+"""One pass over images on a Ray cluster: who works on what, and what comes of a worker or node that is lost.
 
-There is a worker for each GPU, on nodes without any for each processor. A lost worker's batches are done again
-by others; each batch is answered once.
+There is a worker for each GPU, on nodes without any for each processor. The batches of one that is lost are
+done again by others; each image is answered once.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Run:
         self._actors: dict[Slot, Actor] = {}
         self._failed: Counter[Slot] = Counter()  # starts
         self._reason: Exception = RuntimeError(
-            "the Ray cluster has no processor or GPU to work on: start nodes with `ray start` (docs/cluster.md)"
+            "no node of the Ray cluster has a processor or GPU: start some with `ray start` (docs/cluster.md)"
         )
         self._next_look = 0.0
 
@@ -113,19 +113,25 @@ class Run:
         self._prepare()
         try:
             while self._go_on():
-                waiting = [ref for a in self._actors.values() for ref in (a.starting, *a.jobs) if ref is not None]
+                waiting = [
+                    ref for a in self._actors.values() for ref in (a.starting, *a.jobs) if ref is not None
+                ]
                 for ref in ray.wait(waiting, timeout=_LOOK)[0]:
                     yield from self._take(ref)
         finally:
             for actor in self._actors.values():
                 ray.kill(actor.handle)
 
+    def _waited_for(self) -> list[Any]:
+        refs = (ref for actor in self._actors.values() for ref in (actor.starting, *actor.jobs))
+        return [ref for ref in refs if ref is not None]
+
     def _prepare(self) -> None:
         """Send the worker's files to Ray's store once; nodes fetch them from there."""
-        make = self._make_worker
-        files = list(read_files(make.func.files(*make.args, **make.keywords)))
+        kind: Any = self._make_worker.func
+        files = list(read_files(kind.files(*self._make_worker.args)))
         probe = self._again[0].batch[0][1] if self._again else ""
-        self._order = Order(make, tuple(sent for sent, _ in files), self._shared, probe)
+        self._order = Order(self._make_worker, tuple(sent for sent, _ in files), self._shared, probe)
         self._contents = [ray.put(content) for _, content in files]
 
     def _go_on(self) -> bool:
@@ -163,7 +169,7 @@ class Run:
             raise self._reason
 
     def _start(self, slot: Slot) -> Actor:
-        handle = (
+        handle: Any = (
             ray.remote(RemoteWorker)
             .options(
                 num_cpus=slot.cpus,

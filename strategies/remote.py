@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster: a worker, made of files that were sent here, on images that it fetches."""
+"""What runs on a node of a cluster: a worker made of files that were sent, on images that it fetches."""
 
 from __future__ import annotations
 
@@ -45,18 +45,16 @@ class Sent:
 class Order:
     """What a node needs to know before it works.
 
-    :param make_worker: a class of workers with its arguments
+    :param make_worker: a class of workers with its arguments, none by name
     :param files: what these name by path, as it is at the sender
     :param shared: URL of the folder that the images are in, as fsspec knows them; "": at their own paths
     :param probe: path of an image that the node must see, "" when there is none
-    :param readers: threads that read images
     """
 
     make_worker: partial[Worker]
     files: tuple[Sent, ...]
     shared: str
     probe: str
-    readers: int
 
 
 def read_files(paths: Sequence[str]) -> Iterator[tuple[Sent, np.ndarray]]:
@@ -67,7 +65,7 @@ def read_files(paths: Sequence[str]) -> Iterator[tuple[Sent, np.ndarray]]:
         for file in files:
             content = np.fromfile(file, dtype=np.uint8)
             name = file.relative_to(there.parent).as_posix()
-            yield Sent(path, name, hashlib.sha256(content).hexdigest()), content
+            yield Sent(path, name, hashlib.sha256(content.data).hexdigest()), content
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def unpacked(files: Sequence[Sent], contents: Sequence[np.ndarray]) -> Iterator[
     with tempfile.TemporaryDirectory(prefix="scan-selection-") as folder:
         here: dict[str, str] = {}
         for sent, content in zip(files, contents, strict=True):
-            if hashlib.sha256(content).hexdigest() != sent.sha256:
+            if hashlib.sha256(content.data).hexdigest() != sent.sha256:
                 raise NodeError(f"{sent.name} came damaged: its sha256 is not {sent.sha256}; try again")
             argument = hashlib.sha256(sent.path.encode()).hexdigest()  # two may have files of one name
             file = Path(folder, argument, sent.name)
@@ -98,7 +96,13 @@ def moved(value: Any, here: Mapping[str, str]) -> Any:
 
 
 class RemoteWorker:
-    """A worker on a node. It is told twice at a time to `work`: one batch is read while another is looked at."""
+    """A worker on a node. It is told twice at a time to `work`: one batch is read while another is looked at.
+
+    :param readers: threads that read images
+    """
+
+    def __init__(self, readers: int) -> None:
+        self._readers, self._looking = ThreadPoolExecutor(readers, "reading"), threading.Lock()
 
     def start(self, order: Order, *contents: np.ndarray) -> None:
         """Make the worker. `contents` are those of the order's files.
@@ -109,20 +113,19 @@ class RemoteWorker:
         if order.probe:
             self._check_sight(order.probe)
         with unpacked(order.files, contents) as here:
-            words = {name: moved(value, here) for name, value in make.keywords.items()}
-            self._worker = make.func(*(moved(value, here) for value in make.args), **words)
-        self._readers = ThreadPoolExecutor(order.readers, "reading")
-        self._looking = threading.Lock()
+            self._worker = make.func(*(moved(value, here) for value in make.args))
 
     def work(self, batch: Batch) -> list[Done]:
-        """What the worker finds of these images, in their order. Raises NodeError when their folder is gone."""
+        """What the worker finds of these images, in their order. Raises NodeError when they are gone."""
         read = list(self._readers.map(self._read, [path for _, path in batch]))
         with self._looking:
             return self._worker.answer([image for image, _ in batch], read)
 
     def _check_sight(self, path: str) -> None:
         if self._shared and not self._exists(path):
-            raise NodeError(f"{self._url(path)} does not exist: copy it there, or change --conf shared_studies")
+            raise NodeError(
+                f"{self._url(path)} does not exist: copy it there, or change --conf shared_studies"
+            )
         if not self._shared and not os.path.exists(path):
             raise NodeError(
                 f"{path} does not exist on {os.uname().nodename}: mount the studies folder there at the same "

@@ -102,7 +102,8 @@ class Settings:
         choices=("local", "ray"),
     )
     ray_address: str = key(
-        "", "the Ray cluster's host:port, one of whose nodes this machine is; default: one of this machine alone"
+        "",
+        "the Ray cluster's host:port, one of whose nodes this machine is; default: one of this machine alone",
     )
     shared_studies: str = key(
         "",
