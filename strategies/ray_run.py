@@ -7,6 +7,7 @@ done again by others; each image is answered once.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -130,7 +131,8 @@ class Run:
         """Send the worker's files to Ray's store once; nodes fetch them from there."""
         kind: Any = self._make_worker.func
         files = list(read_files(kind.files(*self._make_worker.args)))
-        probe = self._again[0].batch[0][1] if self._again else ""
+        paths = (path for job in self._again for _, path in job.batch)
+        probe = next((path for path in paths if os.path.exists(path)), "")
         self._order = Order(self._make_worker, tuple(sent for sent, _ in files), self._shared, probe)
         self._contents = [ray.put(content) for _, content in files]
 
