@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _AHEAD = 2  # batches that a worker has: one that it looks at, one that it reads
 _TRIES = 3  # workers that may be lost over a batch, or at their start in one place
 _LOOK = 10.0  # seconds between looks at which nodes there are
+_PROBES = 8  # images by which a node shows that it sees the pool
 _MEMORY = 2**30  # bytes that a worker without GPU may need
 
 
@@ -112,6 +113,7 @@ class Run:
         if not self._again and places:
             return
         self._prepare()
+        logger.info("Ray: %d places for workers on %d nodes", places, len({slot.node for slot in slots()}))
         try:
             while self._go_on():
                 waiting = [
@@ -132,8 +134,8 @@ class Run:
         kind: Any = self._make_worker.func
         files = list(read_files(kind.files(*self._make_worker.args)))
         paths = (path for job in self._again for _, path in job.batch)
-        probe = next((path for path in paths if os.path.exists(path)), "")
-        self._order = Order(self._make_worker, tuple(sent for sent, _ in files), self._shared, probe)
+        probes = tuple(islice(filter(os.path.exists, paths), _PROBES))
+        self._order = Order(self._make_worker, tuple(sent for sent, _ in files), self._shared, probes)
         self._contents = [ray.put(content) for _, content in files]
 
     def _go_on(self) -> bool:

@@ -48,13 +48,13 @@ class Order:
     :param make_worker: a class of workers with its arguments, none by name
     :param files: what these name by path, as it is at the sender
     :param shared: URL of the folder that the images are in, as fsspec knows them; "": at their own paths
-    :param probe: path of an image that the node must see, "" when there is none
+    :param probes: paths of images; a node that sees none of them does not take part
     """
 
     make_worker: partial[Worker]
     files: tuple[Sent, ...]
     shared: str
-    probe: str
+    probes: tuple[str, ...]
 
 
 def read_files(paths: Sequence[str]) -> Iterator[tuple[Sent, np.ndarray]]:
@@ -110,8 +110,7 @@ class RemoteWorker:
         Raises NodeError when this node does not see the images, and what making the worker raises.
         """
         self._shared, make = order.shared.rstrip("/"), order.make_worker
-        if order.probe:
-            self._check_sight(order.probe)
+        self._check_sight(order.probes)
         with unpacked(order.files, contents) as here:
             self._worker = make.func(*(moved(value, here) for value in make.args))
 
@@ -121,23 +120,24 @@ class RemoteWorker:
         with self._looking:
             return self._worker.answer([image for image, _ in batch], read)
 
-    def _check_sight(self, path: str) -> None:
-        if self._shared and not self._exists(path):
-            raise NodeError(
-                f"{self._url(path)} does not exist: copy it there, or change --conf shared_studies"
-            )
-        if not self._shared and not os.path.exists(path):
-            raise NodeError(
-                f"{path} does not exist on {os.uname().nodename}: mount the studies folder there at the same "
-                "path, or name shared storage with --conf shared_studies"
-            )
+    def _check_sight(self, paths: Sequence[str]) -> None:
+        if not paths or any(map(self._sees, paths)):
+            return
+        if self._shared:
+            raise NodeError(f"{self._url(paths[0])} does not exist: copy it there, or change shared_studies")
+        raise NodeError(
+            f"{paths[0]} does not exist on {os.uname().nodename}: mount the studies folder there at the same "
+            "path, or name shared storage with --conf shared_studies"
+        )
+
+    def _sees(self, path: str) -> bool:
+        if not self._shared:
+            return os.path.exists(path)
+        storage, name = fsspec.url_to_fs(self._url(path))
+        return bool(storage.exists(name))
 
     def _url(self, path: str) -> str:
         return f"{self._shared}/{Path(path).name}"
-
-    def _exists(self, path: str) -> bool:
-        storage, name = fsspec.url_to_fs(self._url(path))
-        return bool(storage.exists(name))
 
     def _read(self, path: str) -> Any:
         """What the worker reads of an image, or the ImageError that it raises."""
@@ -145,7 +145,7 @@ class RemoteWorker:
             return self._fetch_and_read(path)
         found = try_read(self._worker, path)
         if isinstance(found, ImageError) and not _has_files(Path(path).parent):
-            self._check_sight(path)  # an unmounted folder says nothing about its images
+            self._check_sight([path])  # an unmounted folder says nothing about its images
         return found
 
     def _fetch_and_read(self, path: str) -> Any:

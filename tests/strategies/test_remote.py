@@ -46,12 +46,12 @@ def embedding(encoder: str = "descriptor") -> partial[EmbedWorker]:
 
 
 def started(
-    worker: partial[EmbedWorker], shared: str = "", probe: str = "", contents: Any = None
+    worker: partial[EmbedWorker], shared: str = "", probes: tuple[str, ...] = (), contents: Any = None
 ) -> RemoteWorker:
     files = list(read_files(EmbedWorker.files(*worker.args)))
     node = RemoteWorker(2)
     node.start(
-        Order(worker, tuple(sent for sent, _ in files), shared, probe),
+        Order(worker, tuple(sent for sent, _ in files), shared, probes),
         *([content for _, content in files] if contents is None else contents),
     )
     return node
@@ -71,7 +71,7 @@ def test_the_network_comes_in_the_order_not_from_a_shared_folder(batch: Any, mod
     expected, key = next(run_batches(worker, [batch])), key_of_folder(model)
     shutil.rmtree(model)
     node = RemoteWorker(2)
-    node.start(Order(worker, tuple(sent for sent, _ in files), "", ""), *(content for _, content in files))
+    node.start(Order(worker, tuple(sent for sent, _ in files), "", ()), *(content for _, content in files))
     found = node.work(batch)
     assert_equal(found, expected)
     assert found[0].found.key == key and key.startswith("transformers:tiny net:")
@@ -102,16 +102,16 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
 def test_images_come_from_shared_storage(batch: Any, tmp_path: Path) -> None:
     expected = next(run_batches(embedding(), [batch]))
     (tmp_path / "studies").rename(tmp_path / "bucket")  # nothing is left at the paths of the server
-    node = started(embedding(), f"file://{tmp_path}/bucket/", batch[0][1])
+    node = started(embedding(), f"file://{tmp_path}/bucket/", (batch[0][1],))
     assert_equal(node.work(batch), expected)
     (tmp_path / "bucket" / "b.png").unlink()
     assert f"{batch[1][1]}: is not in file://{tmp_path}/bucket; copy it" in node.work(batch)[1].error
-    with pytest.raises(NodeError, match="elsewhere/a.png does not exist: copy it there, or change --conf"):
-        started(embedding(), f"file://{tmp_path}/elsewhere", batch[0][1])
+    with pytest.raises(NodeError, match="elsewhere/a.png does not exist: copy it there, or change shared"):
+        started(embedding(), f"file://{tmp_path}/elsewhere", (batch[0][1],))
 
 
 def test_a_node_that_does_not_see_the_images_blames_none_of_them(batch: Any, tmp_path: Path) -> None:
-    node = started(embedding(), probe=batch[0][1])
+    node = started(embedding(), probes=(batch[0][1],))
     (tmp_path / "studies" / "b.png").unlink()
     assert "b.png" in node.work(batch)[1].error  # gone by itself
     for path in (tmp_path / "studies").iterdir():  # as an unmounted folder looks
@@ -119,4 +119,4 @@ def test_a_node_that_does_not_see_the_images_blames_none_of_them(batch: Any, tmp
     with pytest.raises(NodeError, match=r"a.png does not exist on .*: mount the studies folder there"):
         node.work(batch)
     with pytest.raises(NodeError, match="mount the studies folder there at the same path"):
-        started(embedding(), probe=batch[0][1])
+        started(embedding(), probes=(batch[0][1],))
