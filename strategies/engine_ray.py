@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from strategies.engine import Batch
 from strategies.ray_run import Run
@@ -19,7 +22,7 @@ class RayEngine:
     """Runs workers on a Ray cluster.
 
     :param address: host:port of the cluster, of which this machine is a node; "": one of this machine alone,
-        that lives as long as this process
+        for the length of a pass
     :param shared: where the nodes find the images, see `remote.Order`
     """
 
@@ -36,16 +39,19 @@ class RayEngine:
         if not isinstance(make_worker, partial) or make_worker.keywords:
             raise TypeError(f"expected a partial of a class of workers, no argument named: {make_worker!r}")
         self._connect()
-        yield from Run(make_worker, batches, self._shared).results()
+        try:
+            yield from Run(make_worker, batches, self._shared).results()
+        finally:
+            ray.shutdown()  # and with it a cluster of this machine alone
 
     def _connect(self) -> None:
-        """Once in a process; the connection ends with it."""
-        if ray.is_initialized():
+        quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+        if not self._address:
+            ray.init("local", include_dashboard=False, **quiet)
             return
+        host, _, port = self._address.rpartition(":")
         try:
-            if self._address:
-                ray.init(self._address, logging_level=logging.WARNING)
-            else:
-                ray.init("local", include_dashboard=False, logging_level=logging.WARNING)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RuntimeError(f"--conf ray_address {self._address}: no cluster answers; {_START}") from error
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself tries for minutes
+            ray.init(self._address, **quiet)
+        except (OSError, RuntimeError, RayError) as error:
+            raise RuntimeError(f"--conf ray_address {self._address}: {error}; {_START}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 import fsspec
@@ -20,6 +21,10 @@ def check_engine(settings: Settings) -> None:
         raise ValueError(
             "--conf engine ray: Ray is not installed; in this project's folder run "
             "pip install -c constraints.txt '.[ray]'"
+        )
+    if settings.ray_address and not re.fullmatch(r".+:\d+", settings.ray_address):
+        raise ValueError(
+            f"--conf ray_address {settings.ray_address}: expected host:port, as 10.0.0.1:6379"
         )
     if settings.shared_studies:
         try:

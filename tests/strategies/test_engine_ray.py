@@ -141,6 +141,11 @@ def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     assert len(looked(log)) - len(given) <= SIZE, "what was repeated"
 
 
+def test_no_cluster_is_said_at_once() -> None:
+    with pytest.raises(RuntimeError, match=r"ray_address 127.0.0.1:9: .*refused.*`ray start --head`"):
+        next(RayEngine("127.0.0.1:9")(partial(Logging, ""), BATCHES))
+
+
 def test_settings_that_cannot_work_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**conf: str) -> str:
         with pytest.raises(ConfigError) as said:
@@ -149,6 +154,7 @@ def test_settings_that_cannot_work_stop_the_start(monkeypatch: pytest.MonkeyPatc
 
     assert refused(engine="spark") == "--conf engine spark: choose one of local, ray"
     assert "are for --conf engine ray" in refused(ray_address="10.0.0.1:6379")
+    assert "expected host:port" in refused(engine="ray", ray_address="head")
     assert "shared_studies nosuch://bucket: Protocol not known" in refused(
         engine="ray", shared_studies="nosuch://bucket"
     )
