@@ -11,6 +11,7 @@ import numpy as np
 
 from bundle_configs import Bundle
 from infers.encoders import CSAL3D, check_encoder, make_encoder
+from infers.encoders.base import StagedEncoder
 from infers.encoders.slices import axial_slices, embed_slices, slices_key
 from pool.images import unit_range
 
@@ -21,12 +22,14 @@ class PoolEncoder:
 
     Attributes:
         key: identifies the encoder with its weights and with how images are shown to it.
-        read: from the path of an image to what `embed` takes; raises ImageError.
+        read: from the path of an image to its values in [0, 1]; raises ImageError.
+        prepare: from these to what `embed` takes; threads may do both.
         embed: from a list of these to (B, dim) float32.
     """
 
     key: str
-    read: Callable[[str], Any]
+    read: Callable[[str], np.ndarray]
+    prepare: Callable[[np.ndarray], Any]
     embed: Callable[[Sequence[Any]], np.ndarray]
 
 
@@ -52,6 +55,9 @@ def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
 def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:
     """For 2-D images the encoder itself; for volumes the mean over slices. Raises as `make_encoder`."""
     key, encoder = pool_encoder_key(name, weights, bundle), make_encoder(name, weights)
+    read = pool_reader(bundle)
     if bundle.get("dimensions") == 2:
-        return PoolEncoder(key, pool_reader(bundle), encoder.embed)
-    return PoolEncoder(key, pool_reader(bundle), partial(embed_slices, encoder))
+        if isinstance(encoder, StagedEncoder):
+            return PoolEncoder(key, read, encoder.prepare, encoder.embed_prepared)
+        return PoolEncoder(key, read, np.asarray, encoder.embed)
+    return PoolEncoder(key, read, np.asarray, partial(embed_slices, encoder))

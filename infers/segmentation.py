@@ -24,13 +24,15 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
+from infers.runtime import Runtime
 from infers.volumes import blocks
 from infers.writing import Restored, restore_label
 from pool.images import ImageError, fingerprint
 from pool.label_writer import write_label
 from pool.labels import EXTENSIONS, LabelError
 
-_MOST = 2**26  # probabilities held at once: 256 MiB
+_MOST = 2**26  # probabilities of a volume held at once: 256 MiB
+_PIXELS = 2**20  # of pictures that the network sees at once: 16 of 256 x 256
 
 
 @lru_cache(maxsize=8)
@@ -61,21 +63,23 @@ class ModelChangedError(RuntimeError):
 
 
 class Predictor:
-    """Class probabilities of single images with a published model.
+    """Class probabilities of images with a published model.
 
     :param path: the published `model.pt`, which says what it was trained with
     :param sha256: what the file must be, if that matters; raises ModelChangedError for another
+    :param many: whether so many images follow that a faster start matters less than speed
     """
 
-    def __init__(self, path: Path, sha256: str | None = None) -> None:
+    def __init__(self, path: Path, sha256: str | None = None, many: bool = False) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         content = path.read_bytes()  # once, so that what is loaded is what was checked
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ModelChangedError(f"{path} is no longer the model {sha256[:12]}: another was published")
         checkpoint = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         bundle = bundle_of(checkpoint["details"])
-        self.network = bundle.new("network_def").to(self.device).eval()
-        self.network.load_state_dict(checkpoint["model"])
+        network = bundle.new("network_def").to(self.device).eval()
+        network.load_state_dict(checkpoint["model"])
+        self.network = Runtime(network, "The published model") if many else network
         self.transforms, self.inferer = Compose(bundle.new("image_transforms")), bundle.new("inferer")
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
@@ -83,21 +87,26 @@ class Predictor:
 
     def __call__(self, image: str) -> torch.Tensor:
         """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
-        return self._probabilities(self.pixels(image))
+        return self.probabilities(self.pixels(image)[None])[0].cpu()
 
-    def blocks(self, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The probabilities (C, ...) piece by piece: a volume's in blocks that fit into memory.
+    def blocks(self, pixels: Sequence[torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The probabilities of images piece by piece: which of them, and (B, C, ...) of these.
 
-        Together they are every voxel once. A block sees half a window of its neighbours, so that next to
-        its faces values differ a little from those of the whole.
+        Pictures come some at a time, a volume in blocks that fit into memory, which together are every voxel
+        once. A block sees half a window of its neighbours, so that next to its faces values differ a little
+        from those of the whole.
 
-        :param pixels: what the network sees, from `pixels`
+        :param pixels: what the network sees of each image, from `pixels`
         """
         if self._window is None:
-            yield self._probabilities(pixels)
+            size = max(1, _PIXELS // pixels[0][0].numel())
+            for start in range(0, len(pixels), size):
+                part = slice(start, start + size)
+                yield part, self.probabilities(torch.stack(list(pixels[part])))
             return
-        for seen, core in blocks(pixels.shape[1:], self._window, _MOST // self._classes):
-            yield self._probabilities(pixels[seen])[core]
+        for number, volume in enumerate(pixels):
+            for seen, core in blocks(volume.shape[1:], self._window, _MOST // self._classes):
+                yield slice(number, number + 1), self.probabilities(volume[seen][None])[(slice(None), *core)]
 
     @torch.inference_mode()
     def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +127,9 @@ class Predictor:
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 
     @torch.inference_mode()
-    def _probabilities(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits = self.inferer(pixels[None].to(self.device), self.network)
-        return torch.softmax(logits, dim=1)[0].cpu()
+    def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
+        """Softmax probabilities (B, C, ...) of what the network sees, which is of one shape."""
+        return torch.softmax(self.inferer(batch.to(self.device), self.network), dim=1)
 
 
 class SegmentationInfer(BasicInferTask):

@@ -16,7 +16,7 @@ from strategies.engine import Engine, run_batches
 from strategies.workers import Worker
 
 logger = logging.getLogger(__name__)
-BATCH = 8  # images between two commits
+BATCH = 16  # images that are looked at together, between two commits
 
 
 @dataclass(frozen=True)

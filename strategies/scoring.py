@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from skimage.filters import threshold_otsu
 
 from infers.segmentation import Predictor
-from strategies import selectors
+from strategies.selectors.mean_entropy import EPS
 
 FOREGROUND = "foreground"
 CLASS = "class "  # and the number of a foreground class, from 1
 
 
-def judge_prediction(predict: Predictor, pixels: torch.Tensor) -> tuple[float, dict[str, float]]:
-    """Predictive entropy of an image, the mean over all pixels or voxels, and its other measures.
+class Scored(NamedTuple):
+    """What a model says of one image.
 
-    These are `foreground`, the share predicted as another class than the background, and "class 1", ..., the
-    entropies of `selectors.class_entropies`.
-
-    :param pixels: what the network sees of the image, from `predict.pixels`
+    :param entropy: predictive entropy in nats, the mean over all pixels or voxels (`selectors.mean_entropy`)
+    :param measures: `foreground`, the share predicted as another class than the background, and "class 1",
+        ..., the entropies of `selectors.class_entropies`
     """
-    sizes, rows = [], []
-    for block in predict.blocks(pixels):
-        array = block.numpy()
-        shown = float((array.argmax(axis=0) > 0).mean())
-        rows.append([selectors.mean_entropy(array), shown, *selectors.class_entropies(array)])
-        sizes.append(array[0].size)
-    entropy, shown, *classes = np.average(rows, axis=0, weights=sizes).tolist()
-    return entropy, {FOREGROUND: shown} | {f"{CLASS}{c + 1}": value for c, value in enumerate(classes)}
+
+    entropy: float
+    measures: dict[str, float]
+
+
+def score(predict: Predictor, pixels: Sequence[torch.Tensor]) -> list[Scored]:
+    """What a model says of images, as `predict.pixels` gives them. Raises ValueError for damaged weights."""
+    totals: dict[int, np.ndarray] = {}
+    for which, probabilities in predict.blocks(pixels):
+        sums = _sums(probabilities)
+        for number, row in zip(range(len(pixels))[which], sums, strict=True):
+            totals[number] = totals.get(number, 0) + row
+    rows = [totals[number] / image[0].numel() for number, image in enumerate(pixels)]
+    if not np.isfinite(rows).all():
+        raise ValueError("the model gives values that are not finite: its weights are damaged, train again")
+    return [_named(*row.tolist()) for row in rows]
+
+
+def _named(entropy: float, shown: float, *classes: float) -> Scored:
+    return Scored(entropy, {FOREGROUND: shown} | {f"{CLASS}{n}": value for n, value in enumerate(classes, 1)})
+
+
+@torch.inference_mode()
+def _sums(probabilities: torch.Tensor) -> np.ndarray:
+    """Of (B, C, ...): (B, 1 + C) sums over the pixels of entropy, of foreground, and of each class's part."""
+    unsure = torch.zeros_like(probabilities[:, 0])
+    for channel in probabilities.unbind(1):  # one at a time: a volume with many classes is large
+        unsure -= channel * (channel + EPS).log()
+    sums = [_sum(unsure), _sum((probabilities.argmax(dim=1) > 0).float())]
+    sums += [_sum(unsure * channel) for channel in probabilities[:, 1:].unbind(1)]
+    return torch.stack(sums, dim=1).cpu().numpy()
+
+
+def _sum(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(1).sum(dim=1, dtype=torch.float64)
 
 
 def thresholded_foreground(image: np.ndarray) -> float:

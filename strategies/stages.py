@@ -37,17 +37,19 @@ def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
 
 
 def progress_of(context: Context) -> dict[str, Any] | None:
-    """Step, done, total, seconds left (None while unknown) and error of the background work."""
+    """Step, done, total, images per second and seconds left (None while unknown) and error of what runs."""
     row = context.state.journal.progress()
     if row is None:
         return None
-    left = None
-    if 0 < row["done"] < row["total"]:
-        left = round((row["updated"] - row["started"]) / row["done"] * (row["total"] - row["done"]), 1)
+    rate = left = None
+    if 0 < row["done"] < row["total"] and row["updated"] > row["started"]:
+        rate = row["done"] / (row["updated"] - row["started"])
+        left = round((row["total"] - row["done"]) / rate, 1)
     return {
         "step": row["step"],
         "done": row["done"],
         "total": row["total"],
+        "per_second": rate and round(rate, 2),
         "seconds_left": left,
         "error": row["error"],
         "updated_seconds_ago": round(max(0.0, time.time() - row["updated"]), 1),

@@ -20,7 +20,7 @@ from infers.segmentation import Predictor
 from pool.images import ImageError, unit_range
 from pool.prints import Print, print_of
 from pool.volumes import read_volume
-from strategies.scoring import judge_prediction, thresholded_foreground
+from strategies.scoring import Scored, score, thresholded_foreground
 
 
 @dataclass(frozen=True)
@@ -99,21 +99,14 @@ class EmbedWorker(Worker):
         path = weights or encoder.partition(":")[2]
         return [path] if path and Path(path).expanduser().exists() else []
 
-    def read(self, path: str) -> tuple[np.ndarray, Print | None]:
+    def read(self, path: str) -> tuple[Any, Print | None]:
         image = self._encoder.read(path)
-        return image, print_of(image) if self._prints else None
+        return self._encoder.prepare(image), print_of(image) if self._prints else None
 
-    def look(self, images: Sequence[tuple[np.ndarray, Print | None]]) -> list[Embedded]:
-        vectors = self._encoder.embed([image for image, _ in images])
+    def look(self, images: Sequence[tuple[Any, Print | None]]) -> list[Embedded]:
+        vectors = self._encoder.embed([prepared for prepared, _ in images])
         prints = [found for _, found in images]
         return [Embedded(self._encoder.key, v, p) for v, p in zip(vectors, prints, strict=True)]
-
-
-class Scored(NamedTuple):
-    """One image's predictive entropy in nats and its other measures (`scoring.judge_prediction`)."""
-
-    entropy: float
-    measures: dict[str, float]
 
 
 class ScoreWorker(Worker):
@@ -124,7 +117,7 @@ class ScoreWorker(Worker):
     """
 
     def __init__(self, model: str, sha256: str) -> None:
-        self._predict = Predictor(Path(model), sha256)
+        self._predict = Predictor(Path(model), sha256, many=True)
 
     @staticmethod
     def files(*arguments: Any) -> list[str]:
@@ -134,7 +127,7 @@ class ScoreWorker(Worker):
         return self._predict.pixels(path)
 
     def look(self, images: Sequence[Any]) -> list[Scored]:
-        return [Scored(*judge_prediction(self._predict, pixels)) for pixels in images]
+        return score(self._predict, images)
 
 
 class PrintWorker(Worker):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
+BATCH = 16  # images that a staged encoder looks at together
 
 
 @runtime_checkable
@@ -36,36 +39,41 @@ class Encoder(Protocol):
         ...
 
 
-def embed_in_batches(
-    forward: Callable[[list[np.ndarray]], np.ndarray], images: Sequence[np.ndarray], dim: int, batch: int
-) -> np.ndarray:
-    """Run `forward` over `images`, at most `batch` at a time, and join the rows.
+class StagedEncoder(ABC):
+    """An encoder that prepares images one by one, which threads may do, and then looks at some at once."""
 
-    Args:
-        forward: takes a list of n float32 images (H, W), returns (n, dim).
-        images: as in `Encoder.embed`.
-        dim: length of one row; also the shape of the answer to no images, (0, dim).
-        batch: the most images held as network input at once; it bounds memory.
+    key: str
+    name: str
+    dim: int
 
-    Returns:
-        (B, dim) float32.
+    @abstractmethod
+    def prepare(self, image: np.ndarray) -> Any:
+        """What `forward` takes of an image (H, W) float32 in [0, 1]; small, whatever the image's size."""
 
-    Raises:
-        ValueError: a bad image, or a row that is not finite (damaged weights).
-    """
-    rows = np.empty((len(images), dim), dtype=np.float32)
-    for start in range(0, len(images), batch):
-        chunk = [checked(image, start + i) for i, image in enumerate(images[start : start + batch])]
-        rows[start : start + len(chunk)] = forward(chunk)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise ValueError(
-            f"the encoder gave NaN or infinity for image {bad[0]}: its weights are damaged, fetch them again"
-        )
-    return rows
+    @abstractmethod
+    def forward(self, prepared: Sequence[Any]) -> np.ndarray:
+        """(B, dim) float32 of at most `BATCH` prepared images, which bounds memory."""
+
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
+        rows = np.empty((len(images), self.dim), dtype=np.float32)
+        for start in range(0, len(images), BATCH):
+            chunk = enumerate(images[start : start + BATCH], start)
+            prepared = [self.prepare(checked(image, index)) for index, image in chunk]
+            rows[start : start + len(prepared)] = self.embed_prepared(prepared)
+        return rows
+
+    def embed_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
+        """What `forward` gives. Raises ValueError for a row that is not finite (damaged weights)."""
+        rows = self.forward(prepared)
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"encoder {self.name} gave NaN or infinity: its weights are damaged, fetch them again"
+            )
+        return rows
 
 
-def checked(image: np.ndarray, index: int) -> np.ndarray:
+def checked(image: np.ndarray, index: int = 0) -> np.ndarray:
     """`image` as float32 (H, W), or a ValueError that names its `index` and what is wrong with it."""
     array = np.asarray(image, dtype=np.float32)
     if array.ndim != 2 or array.size == 0:

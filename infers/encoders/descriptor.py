@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from skimage.feature import hog
 
-from infers.encoders.base import embed_in_batches
+from infers.encoders.base import StagedEncoder
 from infers.encoders.images import resize
 
 SIDE = 128
@@ -25,7 +25,7 @@ HOG_SCALES = ((32, 16, 2), (64, 16, 2), (128, 32, 1))
 WEIGHTS = {"hog": 2.5, "grid": 4.0, "histogram": 7.8}
 
 
-class Descriptor:
+class Descriptor(StagedEncoder):
     """HOG and intensity statistics as an encoder.
 
     Example:
@@ -39,9 +39,11 @@ class Descriptor:
     def __init__(self) -> None:
         self.dim = len(describe(np.zeros((SIDE, SIDE), dtype=np.float32)))
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
-        return embed_in_batches(lambda chunk: np.stack([describe(i) for i in chunk]), images, self.dim, 64)
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return describe(image)
+
+    def forward(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(prepared)
 
 
 def describe(image: np.ndarray) -> np.ndarray:

@@ -16,14 +16,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel
 
-from infers.encoders.base import embed_in_batches
+from infers.encoders.base import StagedEncoder
 from infers.encoders.model_folder import check_folder, key_of_folder
 from infers.encoders.processor import load_processor
+from infers.runtime import Runtime
 
-BATCH = 16
 
-
-class Transformers:
+class Transformers(StagedEncoder):
     """A transformers image model as an encoder.
 
     The image is repeated to three channels in 8 bits, as the models were trained, and prepared by the
@@ -43,46 +42,46 @@ class Transformers:
         check_folder(folder)
         self.name = f"transformers:{folder}"
         self.key = key_of_folder(folder)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._processor = load_processor(folder)
         model, trained_pooler = _load_model(folder)
-        self._model = model.to(self._device, torch.float32).eval()
-        probe = self._probe(folder)
+        probe = self._probe(folder, model.to(torch.float32).eval())
         self.pooling = _choose_pooling(probe, model, trained_pooler)
         self.dim = int(_pool(probe, self.pooling).shape[1])
+        self._run = Runtime(_Pooled(model, self.pooling), f"Encoder {folder.name}")
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
-        return embed_in_batches(self._forward, images, self.dim, BATCH)
-
-    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
-        pixels = [self._prepare(image) for image in images]
-        same = len({tuple(image.shape) for image in pixels}) == 1
-        # a processor that keeps the aspect ratio gives images that do not stack
-        batches = [torch.cat(pixels)] if same else pixels
-        return np.concatenate([_pool(self._run(batch), self.pooling).cpu().numpy() for batch in batches])
-
-    def _prepare(self, image: np.ndarray) -> torch.Tensor:
-        """(1, 3, h, w) network input from one image (H, W)."""
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
+        """(3, h, w) network input."""
         # uint8, because Pillow in the processors would round floats to it, after guessing their range
         rgb = np.repeat(np.rint(image * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-        return self._processor(rgb)
+        return self._processor(rgb)[0]
 
-    def _probe(self, folder: Path) -> Any:
+    def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        same = len({image.shape for image in prepared}) == 1
+        # a processor that keeps the aspect ratio gives images that do not stack
+        batches = [torch.stack(list(prepared))] if same else [image[None] for image in prepared]
+        return np.concatenate([self._run(batch).cpu().numpy() for batch in batches])
+
+    @torch.inference_mode()
+    def _probe(self, folder: Path, model: torch.nn.Module) -> Any:
         """The model's outputs for one grey image, or an error if it is no image model."""
         try:
-            return self._run(self._prepare(np.full((224, 224), 0.5, dtype=np.float32)))
+            return model(pixel_values=self.prepare(np.full((224, 224), 0.5, dtype=np.float32))[None].float())
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"the model in {folder} does not turn one image into features ({error}); expected an image "
                 "model with three input channels: give the folder of its image part only"
             ) from error
 
-    @torch.inference_mode()
-    def _run(self, pixels: torch.Tensor) -> Any:
-        # TF32 would make a GPU's features differ from a CPU's in the third digit
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            return self._model(pixel_values=pixels.to(self._device, torch.float32))
+
+class _Pooled(torch.nn.Module):
+    """A model of transformers that gives vectors."""
+
+    def __init__(self, model: torch.nn.Module, pooling: str) -> None:
+        super().__init__()
+        self.model, self.pooling = model, pooling
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return _pool(self.model(pixel_values=pixels), self.pooling)
 
 
 def _load_model(folder: Path) -> tuple[torch.nn.Module, bool]:

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from infers.encoders.base import embed_in_batches
+from infers.encoders.base import StagedEncoder
 from infers.encoders.files import fingerprint
 from infers.encoders.images import resize
 from infers.encoders.resnet import DIM, KERAS, TORCHVISION, ResNet50, Variant
+from infers.runtime import Runtime
 
 SIDE = 224
-BATCH = 16
 ACCEPTED = (
     "RadImageNet-ResNet50_notop.pth (Warvito/radimagenet-models: keys conv1.weight, conv1.bias, bn1.weight, "
     "layer1.0.conv1.weight, ..., every convolution with a bias) or the official ResNet50.pt "
@@ -55,7 +55,7 @@ WARVITO = Layout("radimagenet-warvito", KERAS, 1.0, (0.406, 0.456, 0.485))
 OFFICIAL = Layout("radimagenet-official", TORCHVISION, 2.0, (1.0, 1.0, 1.0))
 
 
-class RadImageNet:
+class RadImageNet(StagedEncoder):
     """RadImageNet's ResNet-50 as an encoder, 2048 features averaged over a 7x7 map at 224x224.
 
     Example:
@@ -70,24 +70,18 @@ class RadImageNet:
     def __init__(self, weights: Path) -> None:
         self.layout, state = read_weights(weights)
         self.key = key_of(self.layout, weights)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._shift = torch.tensor(self.layout.shift, device=self._device).view(1, 3, 1, 1)
+        self._shift = torch.tensor(self.layout.shift).view(3, 1, 1)
         with torch.device("meta"):
             model = ResNet50(self.layout.variant)
-        model.to_empty(device=self._device).load_state_dict(state, strict=True)
-        self._model = model.eval()
+        model.to_empty(device="cpu").load_state_dict(state, strict=True)
+        self._run = Runtime(model, f"Encoder {self.name}")
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, 2048) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
-        return embed_in_batches(self._forward, images, self.dim, BATCH)
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
+        grey = torch.tensor(resize(image, SIDE))
+        return self.layout.scale * grey.expand(3, -1, -1) - self._shift
 
-    @torch.inference_mode()
-    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
-        grey = torch.from_numpy(np.stack([resize(image, SIDE) for image in images])).to(self._device)
-        pixels = self.layout.scale * grey[:, None].expand(-1, 3, -1, -1) - self._shift
-        # TF32 would make a GPU's features differ from a CPU's in the third digit
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            return self._model(pixels).cpu().numpy()
+    def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        return self._run(torch.stack(list(prepared))).cpu().numpy()
 
 
 def key_of(layout: Layout, weights: Path) -> str:

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from infers.encoders.base import embed_in_batches
+from infers.encoders.base import StagedEncoder
 from infers.encoders.extras import import_extra
 from infers.encoders.files import fingerprint
 from infers.encoders.model_folder import WEIGHTS, is_whole, read_settings
+from infers.runtime import Runtime
 
-BATCH = 16
 _ASK = "put config.json and model.safetensors (or pytorch_model.bin) of one timm model there"
 
 
-class TimmFolder:
+class TimmFolder(StagedEncoder):
     """A timm model without its classifier as an encoder: the pooled features, (B, dim).
 
     The grey image in 8 bits is repeated to three channels and prepared by timm's own transforms for the
@@ -39,17 +39,15 @@ class TimmFolder:
         self.key = key_of_timm(folder)
         self.name = f"timm:{folder}"
         data = import_extra("timm").data
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = _load(folder)
         settings = data.resolve_model_data_config(model)
         if settings["input_size"][0] != 3:
             raise ValueError(
                 f"the model in {folder} sees {settings['input_size'][0]} channels; expected one for three"
             )
-        self._prepare = data.create_transform(**settings, is_training=False)
-        self._model = model.to(self._device, torch.float32).eval()
-        with torch.inference_mode():
-            shape = self._model(torch.zeros(1, *settings["input_size"], device=self._device)).shape
+        self._transform = data.create_transform(**settings, is_training=False)
+        self._run = Runtime(model, f"Encoder {self.name}")
+        shape = self._run(torch.zeros(1, *settings["input_size"])).shape
         if len(shape) != 2:
             raise ValueError(
                 f"the model in {folder} gives {tuple(shape)} for an image; expected one vector: set "
@@ -57,17 +55,12 @@ class TimmFolder:
             )
         self.dim = int(shape[1])
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
-        return embed_in_batches(self._forward, images, self.dim, BATCH)
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
+        picture = Image.fromarray(np.rint(image * 255).astype(np.uint8))
+        return self._transform(picture.convert("RGB"))
 
-    @torch.inference_mode()
-    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
-        pictures = [Image.fromarray(np.rint(image * 255).astype(np.uint8)) for image in images]
-        batch = torch.stack([self._prepare(picture.convert("RGB")) for picture in pictures])
-        # TF32 would make a GPU's features differ from a CPU's in the third digit
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            return self._model(batch.to(self._device)).float().cpu().numpy()
+    def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        return self._run(torch.stack(list(prepared))).cpu().numpy()
 
 
 def key_of_timm(folder: Path) -> str:

@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 
-from infers.encoders.base import embed_in_batches
+from infers.encoders.base import StagedEncoder
 from infers.encoders.extras import import_extra
 from infers.encoders.files import fingerprint
+from infers.runtime import Runtime
 
-BATCH = 16
 
-
-class XRayVision:
+class XRayVision(StagedEncoder):
     """A model of torchxrayvision as an encoder.
 
     The grey image is scaled to [-1024, 1024] and the middle square resized, both by torchxrayvision's own
@@ -39,31 +38,30 @@ class XRayVision:
         self.key = key_of_xrayvision(file)
         self.name = f"torchxrayvision:{file}"
         self._library = import_extra("torchxrayvision")
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = _load(self._library, file)
-        self._features = getattr(model, "features2", model.features)
-        self._model = model.to(self._device, torch.float32).eval()
+        self._run = Runtime(_Features(model), f"Encoder {self.name}")
         self._side = int(model.input_resolution)
-        with torch.inference_mode():
-            blank = torch.zeros(1, 1, self._side, self._side, device=self._device)
-            self.dim = int(self._features(blank).shape[1])
+        self.dim = int(self._run(torch.zeros(1, 1, self._side, self._side)).shape[1])
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
-        return embed_in_batches(self._forward, images, self.dim, BATCH)
-
-    @torch.inference_mode()
-    def _forward(self, images: list[np.ndarray]) -> np.ndarray:
-        batch = torch.from_numpy(np.stack([self._prepare(image) for image in images]))
-        # TF32 would make a GPU's features differ from a CPU's in the third digit
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            return self._features(batch.to(self._device)).cpu().numpy()
-
-    def _prepare(self, image: np.ndarray) -> np.ndarray:
-        """(1, side, side) float32 in [-1024, 1024] from one image (H, W) in [0, 1]."""
+    def prepare(self, image: np.ndarray) -> torch.Tensor:
         data = self._library.datasets
         square = data.XRayCenterCrop()(data.normalize(image, 1)[None])
-        return data.XRayResizer(self._side)(square)
+        return torch.from_numpy(data.XRayResizer(self._side)(square))
+
+    def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        return self._run(torch.stack(list(prepared))).cpu().numpy()
+
+
+class _Features(torch.nn.Module):
+    """A model of torchxrayvision without its classifier."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._name = "features2" if hasattr(model, "features2") else "features"
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return getattr(self.model, self._name)(pixels)
 
 
 def key_of_xrayvision(file: Path) -> str:

@@ -22,7 +22,8 @@ def training_work(stats: Mapping[str, Any], now: float) -> dict[str, Any]:
 
     :param stats: as MONAI Label's trainers write them; at first those of the training before
     """
-    work = {"name": "training", "unit": "epochs", "done": 0, "total": 1, "seconds_left": None, "error": None}
+    work = {"name": "training", "unit": "epochs", "done": 0, "total": 1, "error": None}
+    work |= {"per_second": None, "seconds_left": None}
     if stats.get("epoch") and stats.get("total_epochs") and not stats.get("total_time"):
         done, total = int(stats["epoch"]), int(stats["total_epochs"])
         left = (now - float(stats["start_ts"])) / done * (total - done)
@@ -34,7 +35,7 @@ def background_work(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """What refresh is doing, or why it failed; nothing when all is up to date."""
     if progress is None or (progress["step"] == "ready" and not progress["error"]):
         return []
-    names = ("done", "total", "seconds_left", "error")
+    names = ("done", "total", "per_second", "seconds_left", "error")
     return [{"name": progress["step"], "unit": "images", **{name: progress[name] for name in names}}]
 
 

@@ -88,7 +88,7 @@ def test_the_port_is_what_its_description_says(tmp_path: Path, image: np.ndarray
     torch.save(state, tmp_path / "port.pth")
     encoder = make_encoder("radimagenet", str(tmp_path / "port.pth"))
     assert encoder.key.startswith("radimagenet-warvito:")
-    norms = [m for m in encoder._model.modules() if isinstance(m, torch.nn.BatchNorm2d)]  # type: ignore[attr-defined]
+    norms = [m for m in encoder._run._network.modules() if isinstance(m, torch.nn.BatchNorm2d)]  # type: ignore[attr-defined]
     assert {norm.eps for norm in norms} == {1.001e-5}  # too close to torch's 1e-5 to show in the features
     blue_green_red = torch.tensor([0.406, 0.456, 0.485]).view(1, 3, 1, 1)
     with torch.inference_mode():

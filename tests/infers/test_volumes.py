@@ -109,10 +109,10 @@ def test_entropy_of_blocks_is_near_that_of_the_whole(tmp_path: Path, monkeypatch
     image = str(write_pair(tmp_path / "s", "a", (20, 60, 11)))
     predict = Predictor(publish(tmp_path))
     pixels = predict.pixels(image)
-    (whole,) = predict.blocks(pixels)
+    ((_, (whole,)),) = predict.blocks([pixels])
     torch.testing.assert_close(whole, predict(image))
     monkeypatch.setattr("infers.segmentation._MOST", 3 * 20 * 16 * 11)
-    parts = list(predict.blocks(pixels))
+    parts = [part for which, (part,) in predict.blocks([pixels, pixels]) if which.start == 1]
     assert [part.shape[2] for part in parts] == [16, 16, 16, 12]
     entropy = np.average([mean_entropy(p.numpy()) for p in parts], weights=[p[0].numel() for p in parts])
     assert entropy == pytest.approx(mean_entropy(whole.numpy()), rel=0.01)

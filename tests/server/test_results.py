@@ -152,6 +152,8 @@ def test_progress_of_a_training_has_the_time_left() -> None:
 
 def test_background_work_is_shown_while_it_runs_and_when_it_failed() -> None:
     progress = {"step": "embedding", "done": 3, "total": 9, "seconds_left": 2.0, "error": None}
-    assert background_work(progress)[0]["name"] == "embedding"
+    progress["per_second"] = 3.0
+    work = background_work(progress)[0]
+    assert (work["name"], work["per_second"], work["seconds_left"]) == ("embedding", 3.0, 2.0)
     assert background_work({**progress, "step": "ready"}) == [] and background_work(None) == []
     assert background_work({**progress, "step": "failed", "error": "no memory"})[0]["error"] == "no memory"

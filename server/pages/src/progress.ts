@@ -8,6 +8,7 @@ interface Work {
   done: number;
   total: number;
   unit: string;
+  per_second: number | null;
   seconds_left: number | null;
   error: string | null;
 }
@@ -27,10 +28,14 @@ function left(seconds: number | null): string {
   return seconds < 5400 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${number(seconds / 3600, 1)} h left`;
 }
 
+function rate(work: Work): string {
+  return work.per_second === null ? "" : `, ${number(work.per_second, work.per_second < 10 ? 1 : 0)} ${work.unit} per second`;
+}
+
 function bar(work: Work): HTMLElement {
   const text = work.error
     ? `${work.name} failed: ${work.error}`
-    : `${work.name}: ${work.done} of ${work.total} ${work.unit}${left(work.seconds_left)}`;
+    : `${work.name}: ${work.done} of ${work.total} ${work.unit}${rate(work)}${left(work.seconds_left)}`;
   const made = el("div", { class: work.error ? "work wrong" : "work" }, el("p", {}, text));
   if (!work.error) made.append(el("progress", { value: work.done, max: Math.max(1, work.total), "aria-label": work.name }));
   return made;
