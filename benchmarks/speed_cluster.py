@@ -84,14 +84,14 @@ def _pool(quick: bool) -> Iterator[tuple[partial[Worker], list[Batch], str]]:
         folder, size = Path(name), 256 if quick else 1024
         generate(folder, count=4 * BATCH, seed=1, size=size)
         items = [(path.stem, str(path)) for path in sorted((folder / "studies").iterdir())]
-        batches = [items[n : n + BATCH] for n in range(0, len(items), BATCH)]
+        batches: list[Batch] = [items[n : n + BATCH] for n in range(0, len(items), BATCH)]
         encoder, what = "descriptor", "descriptor"
         if not quick:
             torch.manual_seed(0)
             ResNetModel(ResNetConfig()).save_pretrained(folder / "net")
             (folder / "net" / "preprocessor_config.json").write_text(json.dumps(_PREPARE))
             encoder, what = f"transformers:{folder / 'net'}", "ResNet-50, random weights"
-        worker = partial(TellingWorker, encoder, None, "cxr_lungs", {}, True)
+        worker: Any = partial(TellingWorker, encoder, None, "cxr_lungs", {}, True)
         yield worker, batches, f"{what}, images of {size} x {size}"
 
 

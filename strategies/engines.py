@@ -23,9 +23,7 @@ def check_engine(settings: Settings) -> None:
             "pip install -c constraints.txt '.[ray]'"
         )
     if settings.ray_address and not re.fullmatch(r".+:\d+", settings.ray_address):
-        raise ValueError(
-            f"--conf ray_address {settings.ray_address}: expected host:port, as 10.0.0.1:6379"
-        )
+        raise ValueError(f"--conf ray_address {settings.ray_address}: expected host:port, as 10.0.0.1:6379")
     if settings.shared_studies:
         try:
             fsspec.url_to_fs(settings.shared_studies)
