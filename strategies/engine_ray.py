@@ -15,7 +15,10 @@ from strategies.engine import Batch
 from strategies.ray_run import Run
 from strategies.workers import Done, Worker
 
-_START = "start it with `ray start --head`, and this machine as one of its nodes (docs/cluster.md)"
+_START = (
+    "start it with `ray start --head`, and this machine as one of its nodes, with the same RAY_AUTH_MODE and "
+    "token (docs/cluster.md)"
+)
 
 
 class RayEngine:

@@ -116,10 +116,7 @@ class Run:
         logger.info("Ray: %d places for workers on %d nodes", places, len({slot.node for slot in slots()}))
         try:
             while self._go_on():
-                waiting = [
-                    ref for a in self._actors.values() for ref in (a.starting, *a.jobs) if ref is not None
-                ]
-                for ref in ray.wait(waiting, timeout=_LOOK)[0]:
+                for ref in ray.wait(self._waited_for(), timeout=_LOOK)[0]:
                     yield from self._take(ref)
         finally:
             for actor in self._actors.values():
