@@ -106,7 +106,7 @@ class Predictor:
             return
         for number, volume in enumerate(pixels):
             for seen, core in blocks(volume.shape[1:], self._window, _MOST // self._classes):
-                yield slice(number, number + 1), self.probabilities(volume[seen][None])[(slice(None), *core)]
+                yield slice(number, number + 1), self.probabilities(volume[seen][None])[0][core][None]
 
     @torch.inference_mode()
     def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:

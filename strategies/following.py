@@ -85,7 +85,7 @@ def _score(passes: Passes, bundle: Bundle) -> bool:
         _in_order(context, layout, pool, todo, model),
         partial(ScoreWorker, str(context.model_file), model),
     )
-    size = BATCH if bundle.get("dimensions") == 2 else 1  # a volume fills memory
+    size = None if bundle.get("dimensions") == 2 else 1  # a volume fills memory
     try:
         for found in passes.run("scoring", order, worker, size):
             context.state.add_entropies(model, {f.image: f.value.entropy for f in found})

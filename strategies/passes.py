@@ -46,17 +46,17 @@ class Passes:
         logger.info("Refresh: %s, %d of %d (pid %d)", step, done, total, os.getpid())
 
     def run(
-        self, step: str, images: Sequence[str], make_worker: Callable[[], Worker], batch: int = BATCH
+        self, step: str, images: Sequence[str], make_worker: Callable[[], Worker], batch: int | None = None
     ) -> Iterator[list[Found]]:
         """What a worker finds of images, in batches, in any order; keep each before asking for the next.
 
         An image that cannot be read is kept as a failure of its present file; one that is gone is left out.
 
-        :param batch: the most images at once
+        :param batch: the most images at once, if other than `BATCH`
         """
         started, done, present = time.time(), 0, dict[str, str]()
         self.say(step, 0, len(images), started)
-        for answers in self._engine(make_worker, self._batches(images, batch, present)):
+        for answers in self._engine(make_worker, self._batches(images, batch or BATCH, present)):
             found = []
             for each in answers:
                 mark = present.pop(each.image)

@@ -113,7 +113,7 @@ class ScoreWorker(Worker):
     """Finds a `Scored` of each image with a published model.
 
     :param model: path of its file
-    :param sha256: what the file must be; raises ModelChanged when another was published there
+    :param sha256: what the file must be; raises ModelChangedError when another was published there
     """
 
     def __init__(self, model: str, sha256: str) -> None:

@@ -22,7 +22,7 @@ from ignite.metrics import Average
 from monai.data import CacheDataset, DataLoader, DistributedSampler
 from monai.handlers import StatsHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
 from monai.inferers import Inferer
-from monai.transforms import AsDiscreted, Compose, EnsureTyped
+from monai.transforms import AsDiscreted, Compose
 from monai.utils import set_determinism
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.basic_train import BasicTrainTask, Context
@@ -33,6 +33,7 @@ from bundle_configs import Bundle
 from pool.groups import Groups
 from pool.images import ImageError, image_id
 from pool.labels import LabelError
+from trainers.feeding import Item, pair_reader, placed
 from trainers.publishing import publish
 from trainers.splitting import split_groups
 
@@ -62,14 +63,14 @@ class SegmentationTrain(BasicTrainTask):
         self.groups = groups or Groups()
         self._group_of: dict[str, str] = {}  # of each image's path
         self._labelled: list[str] = []  # all final labels when the training began
-        self._items: dict[str, dict[str, torch.Tensor]] = {}  # what was read of each image's path
+        self._items: dict[str, Item] = {}  # what was read of each image's path
         self._stats: dict[str, Any] = {}
         super().__init__(
             model_dir=str(folder),
             description="Trains the segmentation network from scratch on all final labels",
             labels=bundle.get("labels"),
             amp=False,
-            disable_meta_tracking=True,  # what tracks where voxels are slows every operation
+            disable_meta_tracking=True,  # see feeding.py
             config={
                 "name": "training",
                 "pretrained": False,
@@ -89,7 +90,7 @@ class SegmentationTrain(BasicTrainTask):
     def network(self, context: Context) -> torch.nn.Module:
         network: torch.nn.Module = self.bundle.new("network_def")
         if context.device.type == "cuda" and self.bundle.get("dimensions") == 2:
-            network = network.to(memory_format=torch.channels_last)  # never run here: no GPU
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
     def _create_network_and_optimizer(
@@ -120,11 +121,6 @@ class SegmentationTrain(BasicTrainTask):
     def load_path(self, output_dir: str, pretrained: bool = True) -> None:
         return None  # never from an earlier round's weights
 
-    def _reader(self) -> Compose:
-        """From the paths of an image and its label to plain tensors; nothing in it is random."""
-        steps = [*self.bundle.new("label_transforms"), *self.bundle.new("image_transforms")]
-        return Compose([*steps, EnsureTyped(keys=("image", "label"), track_meta=False)])
-
     def train_pre_transforms(self, context: Context) -> list[Any]:
         """What is done to an image that was read, each time that it is trained on."""
         return self.bundle.new("train_transforms")
@@ -141,17 +137,14 @@ class SegmentationTrain(BasicTrainTask):
     def _dataset(
         self, context: Context, datalist: list[dict[str, Any]], is_train: bool, replace_rate: float = 0.25
     ) -> tuple[CacheDataset, list[dict[str, Any]]]:
-        """All images in the device's memory after their transforms up to the first random one.
+        """All images in memory after their transforms up to the first random one (a volume's crops).
 
         As `pre_process` read them; another process than the one where it ran reads them again.
         """
-        read, keys = self._reader(), ("image", "label")
-        items = [
-            self._items.get(pair["image"]) or read({key: pair[key] for key in keys}) for pair in datalist
-        ]
-        there = [{key: item[key].to(context.device) for key in keys} for item in items]
+        read = pair_reader(self.bundle)
+        items = placed([self._items.get(pair["image"]) or read(pair) for pair in datalist], context.device)
         steps = self.train_pre_transforms(context) if is_train else []
-        return CacheDataset(there, Compose(steps), progress=False, copy_cache=False), datalist
+        return CacheDataset(items, Compose(steps), progress=False, copy_cache=False), datalist
 
     def _dataloader(
         self,
@@ -193,13 +186,15 @@ class SegmentationTrain(BasicTrainTask):
 
         Raises RuntimeError when nothing is left to train on.
         """
-        read, pairs, held_out = self._reader(), [], set(self._held_out())
+        read, pairs, held_out = pair_reader(self.bundle), [], set(self._held_out())
         self._items = {}
         listed = [pair for pair in datastore.datalist() if image_id(pair["image"]) not in held_out]
         self._labelled = sorted(image_id(pair["image"]) for pair in listed)
         for pair in sorted(listed, key=lambda p: p["image"]):
             try:
-                self._items[pair["image"]] = read({key: pair[key] for key in ("image", "label")})
+                item = read(pair)
+                if not request.get("multi_gpu"):
+                    self._items[pair["image"]] = item
                 pairs.append({"image": pair["image"], "label": pair["label"]})
             except Exception as error:  # MONAI wraps what a transform raises
                 cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
@@ -263,7 +258,7 @@ class SegmentationTrain(BasicTrainTask):
         self, rank: int, world_size: int, request: dict[str, Any], datalist: list[dict[str, Any]]
     ) -> dict[str, Any]:
         set_determinism(int(request["seed"]))
-        self._amp = torch.cuda.is_available() and request["device"] != "cpu"  # never run here: no GPU
+        self._amp = torch.cuda.is_available() and request["device"] != "cpu"  # half precision
         if request["device"] == "cpu":
             request = {**request, "distributed_backend": "gloo"}  # unless set it is nccl, for GPUs only
         result = super().train(rank, world_size, request, datalist)

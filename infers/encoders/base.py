@@ -73,7 +73,7 @@ class StagedEncoder(ABC):
         return rows
 
 
-def checked(image: np.ndarray, index: int = 0) -> np.ndarray:
+def checked(image: np.ndarray, index: int) -> np.ndarray:
     """`image` as float32 (H, W), or a ValueError that names its `index` and what is wrong with it."""
     array = np.asarray(image, dtype=np.float32)
     if array.ndim != 2 or array.size == 0:

@@ -1,0 +1,333 @@
+"""The speed of everything that runs a network, against doing it plainly.
+
+Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_models [--quick]` prints its rows. On
+one thread and in seconds of the processor, so that a busy machine does not decide; on a GPU in seconds of the
+wall clock. MobileNetV2 has its published weights if `make weights` has put them there; others are random.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from monai.utils import set_determinism
+from transformers import AutoModel, MobileNetV2Config, MobileNetV2Model, ResNetConfig, ResNetModel
+
+import infers.runtime
+from benchmarks.phantoms import generate
+from benchmarks.speed_row import Row, median_seconds
+from benchmarks.stock_models import REQUEST, StockInfer, StockTrain, watched
+from bundle_configs import Bundle
+from infers.encoders.processor import load_processor
+from infers.runtime import Runtime
+from infers.segmentation import model_fingerprint
+from pool.images import unit_range
+from strategies import selectors
+from strategies.engine import run_batches
+from strategies.passes import BATCH
+from strategies.workers import EmbedWorker, ScoreWorker
+from trainers.segmentation import SegmentationTrain
+
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+CLOCK, CLOCK_NAME = (time.perf_counter, "wall") if GPU else (time.process_time, "processor")
+OURS = "PyTorch, channels_last" if GPU else "ONNX Runtime"
+WEIGHTS = Path("weights/mobilenet_v2_imagenet")
+_PREPARE = {
+    "image_processor_type": "ViTImageProcessor", "do_resize": True, "do_rescale": True, "do_normalize": True,
+    "rescale_factor": 1 / 255, "resample": 2, "size": {"height": 224, "width": 224},
+    "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+}  # fmt: skip
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    """A folder for a while, one thread, and no log but of what goes wrong."""
+    threads, level = torch.get_num_threads(), logging.root.manager.disable
+    torch.set_num_threads(1)
+    logging.disable(logging.INFO)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    finally:
+        torch.set_num_threads(threads)
+        logging.disable(level)
+
+
+def _encoder(name: str, folder: Path) -> tuple[Path, str]:
+    """A folder of transformers with the network, and what its weights are."""
+    if name == "MobileNetV2" and WEIGHTS.is_dir():
+        return WEIGHTS, "published weights"
+    torch.manual_seed(0)
+    network = ResNetModel(ResNetConfig()) if name == "ResNet-50" else MobileNetV2Model(MobileNetV2Config())
+    network.save_pretrained(folder / name)
+    (folder / name / "preprocessor_config.json").write_text(json.dumps(_PREPARE))
+    return folder / name, "random weights"
+
+
+def _forward(work: str, network: Callable[..., Any], fast: Runtime, batch: torch.Tensor, quick: bool) -> Row:
+    """A network on one batch, against PyTorch in eager mode."""
+    there = batch.to(DEVICE)
+
+    @torch.inference_mode()
+    def plainly() -> torch.Tensor:
+        return torch.as_tensor(network(there)).cpu()
+
+    def ours() -> torch.Tensor:
+        return fast(batch).cpu()
+
+    fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start
+    gap = float((ours() - plainly()).abs().max() / plainly().abs().max())
+    seconds = median_seconds(plainly, ours, repeats=3 if quick else 9, clock=CLOCK)
+    same = f"largest difference {gap:.0e} of the largest value"
+    return Row(work, "PyTorch, eager", OURS, seconds[0], seconds[1], same, 1.5, CLOCK_NAME)
+
+
+class _Vectors(torch.nn.Module):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.model = AutoModel.from_pretrained(folder, local_files_only=True).to(DEVICE).eval()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.model(pixel_values=pixels).pooler_output.flatten(1)
+        return vectors
+
+
+def _encoder_forward(name: str, quick: bool) -> Row:
+    with _room() as folder:
+        path, weights = _encoder(name, folder)
+        batch = torch.randn(64 if GPU else 4, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+        work = f"{name}, {weights}: {len(batch)} images of 224 x 224"
+        return _forward(work, _Vectors(path), Runtime(_Vectors(path), name), batch, quick)
+
+
+def mobilenet_forward(quick: bool) -> Row:
+    return _encoder_forward("MobileNetV2", quick)
+
+
+def resnet_forward(quick: bool) -> Row:
+    return _encoder_forward("ResNet-50", quick)
+
+
+def segmentation_forward(quick: bool) -> Row:
+    with _room():
+        bundle = Bundle("cxr_lungs", {"image_size": 64 if quick else 256})
+        torch.manual_seed(0)
+        network = bundle.new("network_def").to(DEVICE).eval()
+        fast = bundle.new("network_def")
+        fast.load_state_dict(network.state_dict())
+        batch = torch.randn(
+            64 if GPU else 4, *bundle.input_shape[1:], generator=torch.Generator().manual_seed(1)
+        )
+        work = f"Attention U-Net: {len(batch)} images of {batch.shape[2]} x {batch.shape[3]}"
+        return _forward(work, network, Runtime(fast, "Attention U-Net"), batch, quick)
+
+
+def _batches(images: list[Path], count: int) -> list[list[tuple[str, str]]]:
+    """`count` images in batches; a file stands for several when there are fewer."""
+    named = [(str(n), str(images[n % len(images)])) for n in range(count)]
+    return [named[at : at + BATCH] for at in range(0, count, BATCH)]
+
+
+def _images(folder: Path, quick: bool) -> list[Path]:
+    generate(folder, count=8 if quick else 64, seed=1, size=128 if quick else 1024)
+    return sorted((folder / "studies").glob("*.png"))
+
+
+def embedding(quick: bool) -> Row:
+    """From files to vectors, with the start of the encoder."""
+    with _room() as folder:
+        (path, _), images = _encoder("ResNet-50", folder), _images(folder, quick)
+        batches = _batches(images, 96 if quick else 1024)
+
+        def plainly() -> np.ndarray:
+            network, prepare, rows = _Vectors(path), load_processor(path), []
+            for _, file in (image for batch in batches for image in batch):
+                grey = np.rint(unit_range(file) * 255).astype(np.uint8)
+                with torch.inference_mode():
+                    rows.append(network(prepare(np.repeat(grey[:, :, None], 3, axis=2)).to(DEVICE)).cpu())
+            return torch.cat(rows).numpy()
+
+        def ours() -> np.ndarray:
+            make = partial(EmbedWorker, f"transformers:{path}", None, "cxr_lungs", {}, False)
+            return np.stack([done.found.vector for batch in run_batches(make, batches) for done in batch])
+
+        results: list[np.ndarray] = []
+        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        seconds = median_seconds(*works, repeats=1, clock=CLOCK)
+    gap = np.abs(results[1] - results[0]).max() / np.abs(results[0]).max()
+    count = len(results[0])
+    return Row(
+        f"{count} radiographs of {128 if quick else 1024} pixels from files to vectors of a ResNet-50",
+        "one image after another, PyTorch, eager",
+        f"{OURS}, batches of {BATCH}, files read ahead",
+        seconds[0],
+        seconds[1],
+        f"largest difference {gap:.0e} of the largest value",
+        1.5,
+        CLOCK_NAME,
+        f"{count / seconds[1]:.1f} images a second, with the encoder's start",
+    )
+
+
+def _embed_apart(path: str, images: list[Path], count: int) -> tuple[float, float]:
+    """Seconds and the peak of memory in MiB of embedding in a process of its own."""
+    torch.set_num_threads(1)
+    began = time.process_time()
+    make = partial(EmbedWorker, f"transformers:{path}", None, "cxr_lungs", {}, True)
+    for _ in run_batches(make, _batches(images, count)):
+        pass
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return time.process_time() - began, int(status["VmHWM"].split()[0]) / 1024
+
+
+def embedding_memory(quick: bool) -> Row:
+    few, many = (80, 240) if quick else (256, 4096)
+    with _room() as folder:
+        (path, _), images = _encoder("MobileNetV2", folder), _images(folder, quick)
+        found = []
+        for count in (few, many):
+            with multiprocessing.get_context("spawn").Pool(1) as process:
+                found.append(process.apply(_embed_apart, (str(path), images, count)))
+    (small_s, small), (large_s, large) = found
+    return Row(
+        f"Embedding {many:,} images against {few:,}, MobileNetV2",
+        f"{few:,} images: peak {small:,.0f} MiB",
+        f"{many:,} images: peak {large:,.0f} MiB",
+        small_s,
+        large_s,
+        f"{100 * (large / small - 1):+.1f} % memory for {many / few:g} times the images",
+        note="memory does not grow with the pool; the seconds do",
+    )
+
+
+def _publish(folder: Path, bundle: Bundle) -> Path:
+    torch.manual_seed(3)
+    details = {"bundle": bundle.name, "overrides": bundle.values}
+    torch.save({"model": bundle.new("network_def").state_dict(), "details": details}, folder / "model.pt")
+    return folder / "model.pt"
+
+
+def entropies(quick: bool) -> Row:
+    with _room() as folder:
+        bundle, images = Bundle("cxr_lungs", {"image_size": 64 if quick else 256}), _images(folder, quick)
+        model, batches = _publish(folder, bundle), _batches(images, 96 if quick else 512)
+        stock = StockInfer(model, bundle)
+
+        def plainly() -> list[float]:
+            paths = [path for batch in batches for _, path in batch]
+            return [selectors.mean_entropy(stock.probabilities(path)) for path in paths]
+
+        def ours() -> list[float]:
+            make = partial(ScoreWorker, str(model), str(model_fingerprint(model)))
+            return [done.found.entropy for batch in run_batches(make, batches) for done in batch]
+
+        results: list[list[float]] = []
+        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        seconds = median_seconds(*works, repeats=1, clock=CLOCK)
+    gap = np.abs(np.divide(results[1], results[0]) - 1).max()
+    return Row(
+        f"Entropies of {len(results[0])} radiographs at {bundle.get('image_size')} pixels, and of each class",
+        "a loop of BasicInferTask calls; no entropies of classes",
+        f"{OURS}, batches of {BATCH}, files read ahead",
+        seconds[0],
+        seconds[1],
+        f"largest difference {gap:.0e} of the entropy",
+        10 if GPU else 1.5,
+        CLOCK_NAME,
+        f"{len(results[0]) / seconds[1]:.1f} images a second, with the model's start",
+    )
+
+
+class _Pairs:
+    """A datastore that has labels only."""
+
+    def __init__(self, folder: Path) -> None:
+        studies = sorted((folder / "studies").glob("*.png"))
+        self.pairs = [{"image": str(p), "label": str(folder / "labels" / p.name)} for p in studies]
+
+    def datalist(self) -> list[dict[str, str]]:
+        return [dict(pair) for pair in self.pairs]
+
+
+def training(quick: bool) -> Row:
+    """Epochs after the first of two trainings each, which take turns."""
+    size, count, epochs = (64, 4, 3) if quick else (256, 16, 6)
+    seconds: list[list[float]] = [[], []]
+    losses: list[float] = [0.0, 0.0]
+    with _room() as folder:
+        generate(folder, count=count, seed=1, size=2 * size)
+        bundle, pairs = Bundle("cxr_lungs", {"image_size": size}), _Pairs(folder)
+        batch = bundle.get("train_batch_size")
+        request = {"device": DEVICE, "max_epochs": epochs, "train_batch_size": batch}
+        for turn in range(2):
+            places = [folder / f"{turn}-{name}" for name in ("stock", "ours")]
+            for place in places:
+                place.mkdir()
+            tasks = [
+                watched(StockTrain, CLOCK)(places[0], bundle),
+                watched(SegmentationTrain, CLOCK)(places[1], bundle, 42),
+            ]
+            for which, (task, more) in enumerate(zip(tasks, (REQUEST, {}), strict=True)):
+                set_determinism(42)
+                task(request | more, pairs)
+                set_determinism(None)
+                seconds[which] += task.epochs[1:]
+                losses[which] = task.losses[-1]
+    return Row(
+        f"An epoch of training: {count} radiographs at {size} pixels, batches of {batch}",
+        "BasicTrainTask, its own dataset, loader and metrics",
+        "images as tensors in memory" + (", AMP, channels_last" if GPU else ""),
+        median(seconds[0]),
+        median(seconds[1]),
+        f"loss of epoch {epochs}: {losses[0]:.3f}, {losses[1]:.3f}",
+        3 if GPU else 1.2,
+        CLOCK_NAME,
+    )
+
+
+COMPARISONS = (
+    mobilenet_forward,
+    resnet_forward,
+    segmentation_forward,
+    embedding,
+    embedding_memory,
+    entropies,
+    training,
+)
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All comparisons, as they are measured."""
+    return (compare(quick) for compare in COMPARISONS)
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="small sizes, a minute in all")] = False,
+    only: Annotated[str, typer.Option(help="one of the comparisons")] = "",
+) -> None:
+    """Print the rows."""
+    for compare in COMPARISONS:
+        if only in ("", compare.__name__):
+            row = compare(quick)
+            ratio = f"{row.ratio:.2f} times" if row.ratio else ""
+            typer.echo(
+                f"{row.work}\n  {row.baseline}: {row.baseline_s:.4g} s\n  {row.ours}: {row.ours_s:.4g} s"
+            )
+            typer.echo(f"  {ratio}, goal {row.goal}; {row.same}; {row.note}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
