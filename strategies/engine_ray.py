@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from strategies.engine import Batch
 from strategies.ray_run import Run
 from strategies.workers import Done, Worker
 
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
 _START = (
     "start it with `ray start --head`, and this machine as one of its nodes, with the same RAY_AUTH_MODE and "
     "token (docs/cluster.md)"
