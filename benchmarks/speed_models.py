@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -179,8 +180,8 @@ def embedding(quick: bool) -> Row:
         f"largest difference {gap:.0e} of the largest value",
         1.5,
         CLOCK_NAME,
-        f"{count / seconds[1]:.1f} images a second, with the encoder's start; in a pool ONNX Runtime takes over at "
-        f"image {infers.runtime.PAYS_FOR_MAPS + 1:,}, here at {infers.runtime.PAYS + 1}",
+        f"{count / seconds[1]:.1f} images a second, with the encoder's start; in a pool ONNX Runtime takes "
+        f"over at image {infers.runtime.PAYS_FOR_MAPS + 1:,}, here at {infers.runtime.PAYS + 1}",
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from bundle_configs import Bundle
 from infers.encoders import CSAL3D
+from strategies.engines import check_engine
 from strategies.settings import Settings, names_of
 from trainers.pretraining_checks import check_pretraining
 
@@ -108,6 +109,7 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
                 raise ConfigError(f"--conf {name}: there is no such key")
         bundle.check(overrides)
         _check_pretraining(settings.get("encoder"), Bundle(bundle.name, overrides))
+        check_engine(Settings(**settings))
     except ValueError as error:
         raise ConfigError(f"{error}\nKeys that exist:\n{describe(bundle)}") from None
     return Config(Settings(**settings), overrides)

@@ -99,7 +99,13 @@ class Shell:
         settings = chosen.settings
         key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, self.bundle)
         folder = state_folder(app_dir, studies, chosen.settings.state)
-        several = bool(chosen.settings.database) and studies.startswith(("http://", "https://"))
+        is_remote = studies.startswith(("http://", "https://"))
+        if is_remote and settings.shared_studies:
+            raise config.ConfigError(
+                "--conf shared_studies is for a folder of studies; of a DICOMweb server the nodes read the "
+                "cache, which must be at one path on all of them (docs/cluster.md)"
+            )
+        several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:
             self._lock = lock_folder(folder)
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)

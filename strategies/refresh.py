@@ -19,6 +19,7 @@ from pool.store import PoolStore
 from strategies.context import Context
 from strategies.copies import find_copies, print_images, to_compare, to_print
 from strategies.embedding import embed, to_embed
+from strategies.engines import engine_of
 from strategies.following import follow_model, is_new_model
 from strategies.growth import unmapped, update_map
 from strategies.held_out import hold_out, to_hold_out
@@ -91,7 +92,7 @@ class Refresh(ScoringMethod):
                 before = state.journal.progress() or {"error": None}
                 state.journal.set_progress("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
-                self._run(Passes(self.context, datastore))
+                self._run(Passes(self.context, datastore, engine_of(self.context.settings)))
                 state.journal.set_progress("ready", 0, 0, time.time())
                 return {"steps": steps}
         except Busy:

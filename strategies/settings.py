@@ -114,6 +114,21 @@ class Settings:
         "default: SQLite in the state folder",
         shown=False,
     )
+    engine: str = key(
+        "local",
+        "where images are embedded and scored: in one process of the server, or on a Ray cluster of one or "
+        "many machines (docs/cluster.md)",
+        choices=("local", "ray"),
+    )
+    ray_address: str = key(
+        "",
+        "the Ray cluster's host:port, one of whose nodes this machine is; default: one of this machine alone",
+    )
+    shared_studies: str = key(
+        "",
+        "where the nodes find the files of the studies folder, such as s3://bucket/folder; default: at the "
+        "paths that they have here",
+    )
     groups: str = key(
         "",
         "which images are of one patient: a CSV file with the columns image,group, or a regular expression "

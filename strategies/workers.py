@@ -35,6 +35,11 @@ class Done:
 class Worker(ABC):
     """Reads images and looks at them, some at a time."""
 
+    @staticmethod
+    def files(*arguments: Any) -> list[str]:
+        """Paths that a worker reads when it is made with these arguments: files, or folders with files."""
+        return []
+
     @abstractmethod
     def read(self, path: str) -> Any:
         """What `look` takes of one image. Raises ImageError."""
@@ -88,6 +93,12 @@ class EmbedWorker(Worker):
         self._encoder = make_pool_encoder(encoder, weights, Bundle(bundle, overrides))
         self._prints = prints
 
+    @staticmethod
+    def files(*arguments: Any) -> list[str]:
+        encoder, weights = arguments[:2]
+        path = weights or encoder.partition(":")[2]
+        return [path] if path and Path(path).expanduser().exists() else []
+
     def read(self, path: str) -> tuple[Any, Print | None]:
         image = self._encoder.read(path)
         return self._encoder.prepare(image), print_of(image) if self._prints else None
@@ -107,6 +118,10 @@ class ScoreWorker(Worker):
 
     def __init__(self, model: str, sha256: str) -> None:
         self._predict = Predictor(Path(model), sha256, many=True)
+
+    @staticmethod
+    def files(*arguments: Any) -> list[str]:
+        return [arguments[0]]
 
     def read(self, path: str) -> Any:
         return self._predict.pixels(path)

@@ -98,3 +98,8 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
     cxr = str(ROOT / "apps" / "cxr_lungs")
     away = CliRunner().invoke(app, ["status", "--app", cxr, "--studies", str(lead.folder / "studeis")])
     assert away.exit_code == 1 and "there is no such folder" in away.output
+    elsewhere = ["--studies", "http://127.0.0.1:9/dicom-web", "--conf", "engine=ray"]
+    away = CliRunner().invoke(
+        app, ["status", "--app", cxr, *elsewhere, "--conf", "shared_studies=file:///bucket"]
+    )
+    assert away.exit_code == 1 and "shared_studies is for a folder of studies" in away.output

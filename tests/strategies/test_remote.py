@@ -1,0 +1,122 @@
+"""What a node does, without a cluster: files that were sent, shared storage, folders that are gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import ResNetConfig, ResNetModel
+
+from infers.encoders.model_folder import key_of_folder
+from strategies.engine import run_batches
+from strategies.remote import NodeError, Order, RemoteWorker, read_files, unpacked
+from strategies.workers import Done, EmbedWorker
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> list[tuple[str, str]]:
+    """Four images in `studies`, one of them unreadable."""
+    (tmp_path / "studies").mkdir()
+    chance, paths = np.random.default_rng(1), [tmp_path / "studies" / f"{name}.png" for name in "abcd"]
+    for path in paths:
+        Image.fromarray(chance.integers(0, 255, (32, 40), dtype=np.uint8)).save(path)
+    paths[2].write_bytes(b"no picture")
+    return [(path.stem, str(path)) for path in paths]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny network as transformers keeps one."""
+    folder = tmp_path / "tiny net"
+    ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])).save_pretrained(folder)
+    prepare = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
+    prepare |= {"image_mean": [0.5] * 3, "image_std": [0.2] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepare))
+    return folder
+
+
+def embedding(encoder: str = "descriptor") -> partial[EmbedWorker]:
+    return partial(EmbedWorker, encoder, None, "cxr_lungs", {}, True)
+
+
+def started(
+    worker: partial[EmbedWorker], shared: str = "", probes: tuple[str, ...] = (), contents: Any = None
+) -> RemoteWorker:
+    files = list(read_files(EmbedWorker.files(*worker.args)))
+    node = RemoteWorker(2)
+    node.start(
+        Order(worker, tuple(sent for sent, _ in files), shared, probes),
+        *([content for _, content in files] if contents is None else contents),
+    )
+    return node
+
+
+def assert_equal(found: list[Done], expected: list[Done]) -> None:
+    assert [(each.image, each.error) for each in found] == [(each.image, each.error) for each in expected]
+    for one, other in zip(found, expected, strict=True):
+        if not one.error:
+            np.testing.assert_allclose(one.found.vector, other.found.vector, rtol=1e-5)
+            assert (one.found.key, one.found.print) == (other.found.key, other.found.print)
+
+
+def test_the_network_comes_in_the_order_not_from_a_shared_folder(batch: Any, model: Path) -> None:
+    worker = embedding(f"transformers:{model}")
+    files = list(read_files(EmbedWorker.files(*worker.args)))
+    expected, key = next(run_batches(worker, [batch])), key_of_folder(model)
+    shutil.rmtree(model)
+    node = RemoteWorker(2)
+    node.start(Order(worker, tuple(sent for sent, _ in files), "", ()), *(content for _, content in files))
+    found = node.work(batch)
+    assert_equal(found, expected)
+    assert found[0].found.key == key and key.startswith("transformers:tiny net:")
+    assert "c.png: cannot be read" in found[2].error
+
+
+def test_a_file_that_came_damaged_is_not_used(model: Path) -> None:
+    worker = embedding(f"transformers:{model}")
+    contents = [content for _, content in read_files(EmbedWorker.files(*worker.args))]
+    contents[-1] = contents[-1].copy()
+    contents[-1][100] ^= 1
+    with pytest.raises(NodeError, match="came damaged: its sha256 is not"):
+        started(worker, contents=contents)
+
+
+def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "weights.pth").write_text(folder)
+    paths = [str(tmp_path / folder / "weights.pth") for folder in "ab"]
+    files = list(read_files(paths))
+    with unpacked([sent for sent, _ in files], [content for _, content in files]) as here:
+        assert [Path(here[path]).read_text() for path in paths] == ["a", "b"]
+        assert {Path(path).name for path in here.values()} == {"weights.pth"}
+    assert not any(Path(path).exists() for path in here.values())
+
+
+def test_images_come_from_shared_storage(batch: Any, tmp_path: Path) -> None:
+    expected = next(run_batches(embedding(), [batch]))
+    (tmp_path / "studies").rename(tmp_path / "bucket")  # nothing is left at the paths of the server
+    node = started(embedding(), f"file://{tmp_path}/bucket/", (batch[0][1],))
+    assert_equal(node.work(batch), expected)
+    (tmp_path / "bucket" / "b.png").unlink()
+    assert f"{batch[1][1]}: is not in file://{tmp_path}/bucket; copy it" in node.work(batch)[1].error
+    with pytest.raises(NodeError, match="elsewhere/a.png does not exist: copy it there, or change shared"):
+        started(embedding(), f"file://{tmp_path}/elsewhere", (batch[0][1],))
+
+
+def test_a_node_that_does_not_see_the_images_blames_none_of_them(batch: Any, tmp_path: Path) -> None:
+    node = started(embedding(), probes=(batch[0][1],))
+    (tmp_path / "studies" / "b.png").unlink()
+    assert "b.png" in node.work(batch)[1].error  # gone by itself
+    for path in (tmp_path / "studies").iterdir():  # as an unmounted folder looks
+        path.unlink()
+    with pytest.raises(NodeError, match=r"a.png does not exist on .*: mount the studies folder there"):
+        node.work(batch)
+    with pytest.raises(NodeError, match="mount the studies folder there at the same path"):
+        started(embedding(), probes=(batch[0][1],))
