@@ -41,30 +41,33 @@ def by_data(found: list[Outcome]) -> dict[str, Cells]:
     return data
 
 
-def gains(cells: Cells, active: bool) -> dict[str, float]:
-    """Mean paired difference of each method to random, over the budgets and seeds that both have.
+def methods_of(cells: Cells, active: bool) -> set[str]:
+    """Methods with cells of budgets that have several stages (`active`), or of those with one."""
+    return {method for method, budget, _ in cells if ("+" in budget) == active}
 
-    :param active: of budgets with several stages, else of those with one
-    """
-    found: dict[str, list[float]] = {}
-    for (method, budget, seed), dice in cells.items():
-        random = cells.get((RANDOM, budget, seed))
-        if random is not None and ("+" in budget) == active:
-            found.setdefault(method, []).append(dice - random)
-    return {method: float(np.mean(values)) for method, values in found.items()}
+
+def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
+    """Mean difference of each method to random, over the budgets and seeds that all of them have."""
+    runs = {(budget, seed) for _, budget, seed in cells if ("+" in budget) == active}
+    shared = [(b, s) for b, s in sorted(runs) if all((method, b, s) in cells for method in methods)]
+    if not shared:
+        return [float("nan")] * len(methods)
+    dice = np.array([[cells[method, b, s] for b, s in shared] for method in methods])
+    return list((dice - dice[methods.index(RANDOM)]).mean(axis=1))
 
 
 def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
     """Methods that ran on every data set, by their mean rank; 1 is best."""
-    all_gains = {name: gains(cells, active) for name, cells in data.items()}
-    all_gains = {name: values for name, values in all_gains.items() if len(values) > 1}
-    if not all_gains:
+    data = {name: cells for name, cells in data.items() if len(methods_of(cells, active)) > 1}
+    if not data:
         return
-    methods = sorted(set.intersection(*(set(values) for values in all_gains.values())))
-    gained = np.array([[values[method] for values in all_gains.values()] for method in methods])
+    methods = sorted(set.intersection(*(methods_of(cells, active) for cells in data.values())))
+    if RANDOM not in methods:
+        return
+    gained = np.array([gains(cells, methods, active) for cells in data.values()]).T
     ranks = rankdata(-gained, axis=0)
-    yield f"| method | mean rank | {' | '.join(name.partition(' (')[0] for name in all_gains)} |"
-    yield "|---" * (2 + len(all_gains)) + "|"
+    yield f"| method | mean rank | {' | '.join(name.partition(' (')[0] for name in data)} |"
+    yield "|---" * (2 + len(data)) + "|"
     for at in np.argsort(ranks.mean(axis=1), kind="stable"):
         row = [f"{rank:g} ({gain:+.4f})" for rank, gain in zip(ranks[at], gained[at], strict=True)]
         yield f"| {methods[at]} | {ranks[at].mean():.2f} | {' | '.join(row)} |"
@@ -77,8 +80,9 @@ def page(found: list[Outcome]) -> str:
         "# Evidence",
         "",
         "Made by `python -m benchmarks.summary` from the cells in these folders. A rank is among the methods",
-        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over all",
-        "budgets. How sure a difference is stands in each suite's own page; a rank does not say it.",
+        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over the",
+        "budgets that all of them have. How sure a difference is stands in each suite's own page, and no",
+        "rank says it.",
         "",
         "Cold start, all labels picked at once:",
         "",
