@@ -88,6 +88,7 @@ class Run:
         key = pool_encoder_key(encoder, chosen.encoder_weights or None, self.bundle)
         self.context = Context(State(folder / "state", migrate=True), chosen, key)
         self.same = [cell.app, data.mark, cell.test_split, cell.seed, cell.groups, cell.overrides]
+        self.same += [versions(), _device()]
         self.strategies = all_strategies(self.context)
         self.refresh = Refresh(self.context, self.bundle)
 
@@ -167,6 +168,10 @@ class Run:
         return scores
 
 
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+
+
 def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path) -> Path:
     """Run a cell and write it as one JSON file in `out`, whole or not at all; on one thread, to repeat."""
     torch.set_num_threads(1)
@@ -180,8 +185,7 @@ def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path
                 stages.append(run.stage(cell.then if number else cell.first, step, total))
         finally:
             run.store.close()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-    facts = {"device": device, "date": today(), "versions": versions()}
+    facts = {"device": _device(), "date": today(), "versions": versions()}
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{cell.name}.json"
     write_json(file, {"cell": cell.as_json(), **facts, "stages": stages})

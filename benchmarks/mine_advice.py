@@ -161,14 +161,14 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
             said = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
             return "Take images at random.", rows.random, [said[:1].upper() + said[1:]]
         counted = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
-        return (
-            "Nothing is shown to beat random here: use the default, it costs nothing.",
-            default,
-            [
-                counted,
-                f"{usual[:1].upper()}{usual[1:]} against random: {compared.get(default, 'not measured')}.",
-            ],
-        )
+        against = f"{usual[:1].upper()}{usual[1:]} against random: {compared.get(default, 'not measured')}."
+        if default not in compared or compared[default].mean < 0:
+            return (
+                "Nothing is shown to beat random here: take images at random.",
+                rows.random,
+                [counted, against],
+            )
+        return "Nothing is shown to beat random here: use the default.", default, [counted, against]
     best = max(better, key=lambda key: better[key].mean)
     if default in better and not above(rows.against(best, default)):
         return "Use the default.", default, _beats(rows, default, better)
@@ -209,7 +209,7 @@ def _budget(rows: Rows, key: Key) -> str:
         return (
             f"From {few} to {many} labels Dice still grew by {growth}: label {many}, and look on from there."
         )
-    return f"From {few} to {many} labels no gain is certain ({growth}): {few} may do for a first model."
+    return f"From {few} to {many} labels no gain is certain ({growth}): whether {few} would do is not known."
 
 
 def _unknown(rows: Rows) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -160,15 +161,19 @@ def _overrides(
 def write_masks(own: Own, folder: Path) -> None:
     """The masks with the values 1, 2, ... on their images' grids: what training needs. Raises DataError."""
     folder.mkdir(parents=True, exist_ok=True)
-    if any(path.parent.samefile(folder) for path in own.masks.values()):
-        raise DataError(f"{folder} is where masks are rewritten, and yours are in it: choose another --out")
+    if any(path.parent.samefile(folder) for path in (*own.images.values(), *own.masks.values())):
+        raise DataError(
+            f"{folder} is where masks are rewritten, and your files are in it: choose another --out"
+        )
     for image, path in own.images.items():
         label, grid = read_label(own.masks[image], own.structures, path), volume_grid(path)
         out = np.zeros_like(label)
         for name, value in own.labels.items():
             out[label == own.structures[name]] = value
         file = folder / f"{image}{'.nii.gz' if grid else '.png'}"
-        write_label(file, out, grid[1] if grid else np.eye(4), own.labels, {})
+        part = file.with_name(f".{os.getpid()}-{file.name}")  # a command that runs may be reading
+        write_label(part, out, grid[1] if grid else np.eye(4), own.labels, {})
+        os.replace(part, file)
 
 
 def check_groups(own: Own, text: str) -> None:

@@ -20,6 +20,7 @@ from benchmarks.mine_advice import Advice, Rows, above, advise, below
 from benchmarks.mine_data import Own
 from benchmarks.statistics import Key, Outcome
 from infers.metrics import SIZE
+from strategies.settings import COLD_METHODS
 
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # of Okabe and Ito
@@ -95,10 +96,15 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
         said["batch_size"] = str(cell.steps[1])
         said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
         said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
+    elif cell.first in COLD_METHODS[1:]:
+        said["cold_start_method"] = cell.first
     elif cell.first != "cold_start":
         said["strategies"] = cell.first
+    if cell.groups:
+        said["groups"] = cell.groups
     if facts.own.volumes:
         said["labels"] = json.dumps(facts.own.labels)
+        said |= {name: str(facts.own.overrides[name]) for name in ("in_channels", "modality_rule")}
     return [f"--conf {name} {shlex.quote(value)}" for name, value in said.items()]
 
 

@@ -12,6 +12,7 @@ import multiprocessing
 import queue
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +80,15 @@ def run_all(cells: list[Cell], more: tuple[Data, Path | None, Path, Path], jobs:
         waiting.put(cell)
     with ThreadPoolExecutor(jobs) as threads:
         workers = [threads.submit(_work, waiting, more, bar) for _ in range(jobs)]
-        return sum(worker.result() for worker in workers)
+        try:
+            return sum(worker.result() for worker in workers)
+        except BaseException:  # Ctrl-C: nothing new is begun
+            with suppress(queue.Empty):
+                while True:
+                    waiting.get_nowait()
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _work(waiting: queue.SimpleQueue[Cell], more: tuple[Any, ...], bar: Any) -> int:

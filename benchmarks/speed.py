@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,18 @@ from benchmarks.speed_row import Row
 GROWTH = "complexity"
 _FILES = sorted(Path(__file__).parent.glob("speed_*.py"))
 PARTS = [name for file in _FILES if (name := file.stem.removeprefix("speed_")) != "row"]
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "openTSNE", "torch", "monai", "monailabel")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "numba",
+    "openTSNE",
+    "torch",
+    "transformers",
+    "monai",
+    "monailabel",
+)
+_EXTRAS = ("onnxruntime", "ray")
 _COLUMNS = ("work", "plain way", "s", "ours", "s", "times faster", "do they agree", "goal", "note")
 
 
@@ -45,7 +57,7 @@ class Kept:
         self.found: dict[str, Any] = head | {"rows": {}, "done": [], GROWTH: {}}
         if self._file.exists():
             self.found = json.loads(self._file.read_text())
-            for key in ("quick", "processor", "device"):
+            for key in ("quick", "processor", "device", "threads", "versions"):
                 if self.found[key] != head[key]:
                     raise ValueError(
                         f"{self._file} was measured with {key} {self.found[key]!r}, this is {head[key]!r}: "
@@ -59,13 +71,14 @@ class Kept:
 
 def conditions(quick: bool) -> dict[str, Any]:
     """What the numbers depend on besides the code."""
+    installed = [*_PACKAGES, *(name for name in _EXTRAS if find_spec(name))]
     return {
         "quick": quick,
         "date": today(),
         "processor": processor(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "threads": os.environ.get("OMP_NUM_THREADS", "as many as there are"),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in installed}},
     }
 
 

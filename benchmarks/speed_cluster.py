@@ -26,7 +26,6 @@ from transformers import ResNetConfig, ResNetModel
 
 from benchmarks.phantoms import generate
 from benchmarks.speed_row import Row
-from infers.runtime import PAYS
 from strategies.engine import Batch, Engine, run_batches
 from strategies.passes import BATCH
 from strategies.workers import EmbedWorker, Worker
@@ -134,7 +133,7 @@ def _compare(
         sides = []
         for engine, number in zip(engines, workers, strict=True):
             with engine as run:
-                sides.append(_time(run, make_worker, batches, number, count, PAYS + 4 * BATCH))
+                sides.append(_time(run, make_worker, batches, number, count, 4 * BATCH))
     (plain, one), (ours, other) = sides
     gap = max(float(np.abs(one[image] - other[image]).max() / np.abs(one[image]).max()) for image in one)
     work = f"Embedding {count * BATCH} images: {what}"

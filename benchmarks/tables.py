@@ -31,7 +31,9 @@ worst; below 0.5: held-out images with less Dice, all seeds together. Intervals:
 seeds, from five seeds on. Of five they are too narrow, so that a claim is confirmed or contradicted only
 where Student's interval leaves out zero too; where the bootstrap's alone does, it is likely or unlikely. A
 seed fixes the held-out images, the selection and the first weights, and differences are paired by seed.
-Held-out images take no part in selection."""
+Held-out images take no part in selection. Copies are not looked for, and patients do not count in selection.
+An interval speaks of other splits of these images, not of other patients, and none is widened for the number
+of claims."""
 _METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"}
 
 
@@ -61,14 +63,16 @@ def result_rows(outcome: Outcome) -> Iterator[str]:
         ]
         failures = sum(outcome.values(key, "failures").values())
         yield (
-            f"| {budget} | {method} | {len(dice)} | {np.mean(dice):.4f} ± {_sd(dice):.4f} | "
-            f"{np.mean(worst):.4f} | {np.mean(hd95):.2f} ± {_sd(hd95):.2f} | {failures:.0f} | "
+            f"| {budget} | {method} | {len(dice)} | {_spread(dice, 4)} | "
+            f"{np.mean(worst):.4f} | {_spread(hd95, 2)} | {failures:.0f} | "
             f"{' | '.join(against)} |"
         )
 
 
-def _sd(values: list[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def _spread(values: list[float], digits: int) -> str:
+    """Mean and standard deviation; the mean alone of one value."""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 Curve = list[tuple[int, dict[int, float]]]  # labels, and the Dice of each seed

@@ -41,6 +41,11 @@ class Runtime:
         self._session: Any = None
         self._shape: tuple[int, ...] | None = None  # of the inputs that the session was made for
 
+    @property
+    def backend(self) -> str:
+        """What runs it by now."""
+        return "PyTorch" if self._session is None else "ONNX Runtime"
+
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         batch = batch.to(torch.float32)

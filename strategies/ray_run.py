@@ -140,6 +140,8 @@ class Run:
 
         Raises the last reason when no worker is left that could do it.
         """
+        if self._is_all and not self._left():
+            return False
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK
             self._start_actors()
@@ -220,7 +222,9 @@ class Run:
             try:
                 yield ray.get(ref, timeout=0)
             except RayTaskError as raised:
-                raise raised.cause from raised
+                if not isinstance(raised.cause, NodeError):
+                    raise raised.cause from raised
+                self._again.append(job)  # the node's fault, not the batch's
             except RayError:
                 yield from self._retry(job)
 

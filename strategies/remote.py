@@ -110,7 +110,8 @@ class RemoteWorker:
         Raises NodeError when this node does not see the images, and what making the worker raises.
         """
         self._shared, make = order.shared.rstrip("/"), order.make_worker
-        self._check_sight(order.probes)
+        self._probes = order.probes
+        self._check_sight()
         with unpacked(order.files, contents) as here:
             self._worker = make.func(*(moved(value, here) for value in make.args))
 
@@ -120,32 +121,42 @@ class RemoteWorker:
         with self._looking:
             return self._worker.answer([image for image, _ in batch], read)
 
-    def _check_sight(self, paths: Sequence[str]) -> None:
-        if not paths or any(map(self._sees, paths)):
+    def _check_sight(self) -> None:
+        """Raises NodeError where none of the pool's first images can be read."""
+        if not self._probes or any(map(self._sees, self._probes)):
             return
+        first, node = self._probes[0], os.uname().nodename
         if self._shared:
-            raise NodeError(f"{self._url(paths[0])} does not exist: copy it there, or change shared_studies")
+            raise NodeError(
+                f"{self._url(first)} cannot be read on {node}: copy it there, or change shared_studies"
+            )
         raise NodeError(
-            f"{paths[0]} does not exist on {os.uname().nodename}: mount the studies folder there at the same "
-            "path, or name shared storage with --conf shared_studies"
+            f"{first} cannot be read on {node}: mount the studies folder there at the same path, or name "
+            "shared storage with --conf shared_studies"
         )
 
     def _sees(self, path: str) -> bool:
-        if not self._shared:
-            return os.path.exists(path)
-        storage, name = fsspec.url_to_fs(self._url(path))
-        return bool(storage.exists(name))
+        """Whether an image's file, or its folder of slices, can be read here."""
+        try:
+            if not self._shared and os.path.isdir(path):
+                return bool(os.listdir(path))
+            with fsspec.open(self._url(path) if self._shared else path, "rb") as file:
+                file.read(1)
+        except OSError:
+            return False
+        return True
 
     def _url(self, path: str) -> str:
         return f"{self._shared}/{Path(path).name}"
 
     def _read(self, path: str) -> Any:
-        """What the worker reads of an image, or the ImageError that it raises."""
-        if self._shared:
-            return self._fetch_and_read(path)
-        found = try_read(self._worker, path)
-        if isinstance(found, ImageError) and not _has_files(Path(path).parent):
-            self._check_sight([path])  # an unmounted folder says nothing about its images
+        """What the worker reads of an image, or the ImageError that it raises.
+
+        Raises NodeError where the node has lost sight of all images, which says nothing about one of them.
+        """
+        found = self._fetch_and_read(path) if self._shared else try_read(self._worker, path)
+        if isinstance(found, ImageError) and not self._sees(path):
+            self._check_sight()
         return found
 
     def _fetch_and_read(self, path: str) -> Any:
@@ -155,13 +166,10 @@ class RemoteWorker:
                 with fsspec.open(self._url(path), "rb") as source, open(copy, "wb") as target:
                     shutil.copyfileobj(source, target)
             except FileNotFoundError:
-                return ImageError(f"{path}: is not in {self._shared}; copy it there")
+                return ImageError(f"{path}: is not in {self._shared}; copy it there, then restart the server")
+            except (PermissionError, IsADirectoryError) as error:
+                return ImageError(f"{path}: cannot be read from {self._shared} ({error})")
+            except OSError as error:
+                raise NodeError(f"{self._url(path)}: {error}") from error
             found = try_read(self._worker, str(copy))
             return ImageError(str(found).replace(str(copy), path)) if isinstance(found, ImageError) else found
-
-
-def _has_files(folder: Path) -> bool:
-    try:
-        return next(folder.iterdir(), None) is not None
-    except OSError:
-        return False

@@ -139,7 +139,7 @@ def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
 @pytest.mark.parametrize(
     ("gains", "headline"),
     [
-        ({}, "Nothing is shown to beat random here: use the default, it costs nothing."),
+        ({}, "Nothing is shown to beat random here: use the default."),
         ({DEFAULT: -0.2}, "Take images at random."),
         ({DEFAULT: 0.2}, "Use the default."),
         ({OTHER: 0.2}, f"Use {OTHER}."),
@@ -175,9 +175,7 @@ def test_the_default_is_used_with_the_better_encoder(tmp_path: Path) -> None:
     names = ("kmeans_to_budget", "cold_start", "typiclust", "alpha 0.3", "entropy", "adaptive alpha")
     rows = rows_of(tmp_path / "cells", {f"{name} (descriptor)": -0.02 for name in names})
     advice = advise(rows)
-    assert advice.headline.endswith(
-        "use the default, it costs nothing, with the encoder transformers:some_model."
-    )
+    assert advice.headline.endswith("use the default, with the encoder transformers:some_model.")
     assert advice.key == ("alpha 0.3 (some_model)", "6+6")
 
 

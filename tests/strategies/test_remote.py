@@ -106,7 +106,11 @@ def test_images_come_from_shared_storage(batch: Any, tmp_path: Path) -> None:
     assert_equal(node.work(batch), expected)
     (tmp_path / "bucket" / "b.png").unlink()
     assert f"{batch[1][1]}: is not in file://{tmp_path}/bucket; copy it" in node.work(batch)[1].error
-    with pytest.raises(NodeError, match="elsewhere/a.png does not exist: copy it there, or change shared"):
+    (tmp_path / "bucket" / "b.png").mkdir()
+    assert f"{batch[1][1]}: cannot be read from file://" in node.work(batch)[1].error
+    with pytest.raises(
+        NodeError, match="elsewhere/a.png cannot be read on .*: copy it there, or change shared"
+    ):
         started(embedding(), f"file://{tmp_path}/elsewhere", (batch[0][1],))
 
 
@@ -116,7 +120,7 @@ def test_a_node_that_does_not_see_the_images_blames_none_of_them(batch: Any, tmp
     assert "b.png" in node.work(batch)[1].error  # gone by itself
     for path in (tmp_path / "studies").iterdir():  # as an unmounted folder looks
         path.unlink()
-    with pytest.raises(NodeError, match=r"a.png does not exist on .*: mount the studies folder there"):
+    with pytest.raises(NodeError, match=r"a.png cannot be read on .*: mount the studies folder there"):
         node.work(batch)
     with pytest.raises(NodeError, match="mount the studies folder there at the same path"):
         started(embedding(), probes=(batch[0][1],))
