@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from benchmarks import run, tables
 from benchmarks.cell import Data
+from benchmarks.empty_picks import rows
 from benchmarks.phantoms import generate
 from benchmarks.run import unfinished
 from benchmarks.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
@@ -197,14 +198,21 @@ def test_methods_are_ranked_over_data_sets_by_what_they_gain() -> None:
     other = {("random", "8", 1): 0.5, ("a", "8", 1): 0.4, ("b", "8", 1): 0.6, ("b", "4+4", 1): 0.1}
     drawn = {("random", "8", 1): 0.9, ("a", "8", 1): 0.1, ("b", "8", 1): 0.1}
     data = {"one (p)": cells, "two (p)": other, "phantoms, x (p)": drawn}
-    rows = [row.rpartition(" | ")[0] + " |" for row in rank_rows(data, active=False)]
-    assert rows[0] == "| method | mean rank of real data | one | two |"
-    assert rows[2:] == [
+    ranked = [row.rpartition(" | ")[0] + " |" for row in rank_rows(data, active=False)]
+    assert ranked[0] == "| method | mean rank of real data | one | two |"
+    assert ranked[2:] == [
         "| b | 1.00 | 1 (+0.2000) | 1 (+0.1000) |",
         "| a | 2.50 | 2 (+0.1000) | 3 (-0.1000) |",
         "| random | 2.50 | 3 (+0.0000) | 2 (+0.0000) |",
     ]
     assert list(rank_rows({"two (p)": other}, active=True)) == [], "nothing to compare with"
+
+
+def test_empty_picks_are_counted_in_the_last_stage(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5], "cold": []})
+    for cell in outcome.cells(("random", "4")):
+        cell["stages"][-1]["picks"] = [{"image": "a"}, {"image": "b"}]
+    assert rows(outcome, {"a": True, "b": False}) == ["| 4 | random | 0.50 of 4 |"]
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
