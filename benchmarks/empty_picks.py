@@ -1,4 +1,4 @@
-"""What share of the picks shows no structure: python -m benchmarks.empty_picks SUITE --studies IMAGES --labels MASKS
+"""What share of the picks shows no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
 
 For pools like slices, where many images have an empty label. Prints one line per method and budget.
 """
