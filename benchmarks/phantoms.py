@@ -99,7 +99,7 @@ def generate(
     return entries
 
 
-def plan(count: int, seed: int, kind: Kind) -> list[dict[str, Any]]:
+def plan(count: int, seed: int, kind: Kind = KINDS[MIXED]) -> list[dict[str, Any]]:
     """The manifest's entries for a pool: what each phantom will be, before anything is drawn."""
     rng = np.random.default_rng(seed)
     repeats = int(kind.repeats * count)

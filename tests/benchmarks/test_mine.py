@@ -173,10 +173,18 @@ def test_encoders_are_compared_over_all_methods(tmp_path: Path) -> None:
 
 def test_the_default_is_used_with_the_better_encoder(tmp_path: Path) -> None:
     names = ("kmeans_to_budget", "cold_start", "typiclust", "alpha 0.3", "entropy", "adaptive alpha")
-    rows = rows_of(tmp_path / "cells", {f"{name} (descriptor)": -0.02 for name in names})
-    advice = advise(rows)
-    assert advice.headline.endswith("use the default, with the encoder transformers:some_model.")
+    gains = {f"{name} (descriptor)": 0.1 for name in names} | {
+        f"{name} (some_model)": 0.107 for name in names
+    }
+    advice = advise(rows_of(tmp_path / "cells", gains))
+    assert advice.headline == "Use the default, with the encoder transformers:some_model."
     assert advice.key == ("alpha 0.3 (some_model)", "6+6")
+
+
+def test_a_default_below_random_is_not_advised_for_lack_of_evidence(tmp_path: Path) -> None:
+    advice = advise(rows_of(tmp_path / "cells", {DEFAULT: -0.012}))
+    assert advice.headline == "Nothing is shown to beat random here: take images at random."
+    assert advice.key == ("random", "12")
 
 
 def test_a_report_is_made_and_the_same_command_runs_nothing_again(
