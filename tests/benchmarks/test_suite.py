@@ -222,6 +222,15 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert paired([]) is None and paired([0.1]) == Difference(0.1, None, None, 1)
 
 
+def test_chance_alone_is_rarely_certain() -> None:
+    rng = np.random.default_rng(0)
+    found = [paired(rng.normal(size=5)) for _ in range(300)]
+    assert all(one is not None and one.low is not None and one.high is not None for one in found)
+    left_out = [one.low > 0 or one.high < 0 for one in found]  # type: ignore[union-attr,operator]
+    assert 0.1 < np.mean(left_out) < 0.24, "of five values the bootstrap's interval is too narrow"
+    assert np.mean([one.certain for one in found]) < 0.08  # type: ignore[union-attr]
+
+
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
     assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
