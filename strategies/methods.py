@@ -111,7 +111,8 @@ def _of_model(context: Context, pool: Pool, name: str, model: Model) -> Source:
 
 def plan_key(context: Context, name: str, source: str) -> str:
     """Of a method's plan for one source."""
-    return f"{name}|{context.layout_key}|{context.settings.cold_start_budget}|{source}"
+    key = f"{name}|{context.layout_key}|{context.settings.cold_start_budget}|{source}"
+    return f"{key}|{context.settings.alpha:g}" if name == "foreground_active" else key
 
 
 def newest_plan(context: Context, name: str) -> tuple[Model | None, Plan] | None:
@@ -158,11 +159,11 @@ def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
         for key, found in source.values.items()
     }
     number = source.model.round if source.model else 0
-    more = {"beta": power_of_round(max(1, number))} if name == "clasp_pe" else {}
-    budget = context.settings.cold_start_budget if method.needs & _POINTS else MOST_PICKS
+    more = _parameters(context, name, number)
+    is_short = method.cold and method.needs & _POINTS
     chosen = method.select(
         points,
-        budget,
+        context.settings.cold_start_budget if is_short else MOST_PICKS,
         labelled=[row for row, image in enumerate(images) if image in labelled],
         candidates=[row for row, image in enumerate(images) if image not in pool.skipped],
         groups=pool.group_rows(images),
@@ -183,6 +184,13 @@ def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
             {**details, "labelled": sorted(labelled), "paper": method.paper, "versions": versions()},
         )
     )
+
+
+def _parameters(context: Context, name: str, number: int) -> dict[str, float]:
+    """Arguments of a method's own, in round `number`."""
+    if name == "clasp_pe":
+        return {"beta": power_of_round(max(1, number))}
+    return {"alpha": context.settings.alpha} if name == "foreground_active" else {}
 
 
 def _first_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:

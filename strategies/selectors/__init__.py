@@ -31,6 +31,7 @@ from strategies.selectors.diameter import diameter
 from strategies.selectors.diversity import diversity
 from strategies.selectors.entropy import entropy
 from strategies.selectors.farthest_first import farthest_first
+from strategies.selectors.foreground_active import foreground_active
 from strategies.selectors.foreground_random import foreground_random
 from strategies.selectors.kmeans_to_budget import kmeans_to_budget
 from strategies.selectors.mean_entropy import mean_entropy
@@ -61,6 +62,7 @@ __all__ = [
     "diversity",
     "entropy",
     "farthest_first",
+    "foreground_active",
     "foreground_random",
     "kmeans_to_budget",
     "mean_entropy",

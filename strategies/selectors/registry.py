@@ -24,6 +24,7 @@ from strategies.selectors.cscs import cscs
 from strategies.selectors.diversity import diversity
 from strategies.selectors.entropy import entropy
 from strategies.selectors.farthest_first import farthest_first
+from strategies.selectors.foreground_active import foreground_active
 from strategies.selectors.foreground_random import foreground_random
 from strategies.selectors.kmeans_to_budget import kmeans_to_budget
 from strategies.selectors.probcover import probcover
@@ -254,5 +255,14 @@ METHODS: dict[str, Method] = {
         "uncertainty class_entropy model",
         "Entropy shared out among the classes, with noise that fades from round to round (ClaSP PE)",
         "Drawn by the entropy of {role} ({class_entropy:.3g} nats), with noise.",
+    ),
+    "foreground_active": _method(
+        foreground_active,
+        "ours, after " + LEVY,
+        "map uncertainty foreground model",
+        "Entropy times predicted foreground, combined with distance on the map: for pools with empty images",
+        _UNSURE + ", predicts structures on {foreground:.1%} of it, and it lies {distance:.2f} of the map's "
+        "width from labelled images.",
+        deterministic=True,
     ),
 }

@@ -194,6 +194,19 @@ def test_clasp_pe_has_a_plan_per_model(offered: Any) -> None:
     assert {pick["role"] for pick in plan.picks} == {"the image", "class 1", "class 2"}
 
 
+def test_foreground_active_is_planned_with_the_configured_alpha(offered: Any) -> None:
+    use(offered, strategies="auto,foreground_active", alpha=0.3)
+    train(offered, "one", seed=1)
+    assert "foreground_active" in plan_all(offered)
+    answer = offered.ask("foreground_active")["selection"]
+    assert answer["model"] == "one" and "predicts structures on" in answer["reason"]
+    plan = make_method_plan(offered.context, offered.pool, "foreground_active")
+    assert plan.details["alpha"] == 0.3
+    assert len(plan.picks) == len(offered.pool.unlabelled), "one model has a plan for more than a cold start"
+    use(offered, strategies="auto,foreground_active", alpha=0.7)
+    assert "foreground_active" in plan_all(offered), "another alpha is another plan"
+
+
 def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
     offered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.selectors import active, diversity, entropy
+from strategies.selectors import active, diversity, entropy, foreground_active
 
 PLACES = np.array([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0], [10.0, 0.0]])
 
@@ -157,3 +157,38 @@ def test_row_order_does_not_matter_without_ties(seed: int, alpha: float) -> None
     points, values, order = rng.normal(size=(25, 2)), rng.random(25), rng.permutation(25)
     moved = active(points[order], values[order], 6, alpha, np.flatnonzero(order < 3)).picks
     assert order[moved].tolist() == active(points, values, 6, alpha, [0, 1, 2]).picks.tolist()
+
+
+# foreground_active -----------------------------------------------------------------------------------------
+
+
+def test_entropy_counts_as_far_as_there_is_foreground() -> None:
+    # products .02, .0, .32, .1; normalised .0625, 0, 1, .3125
+    unsure, shown = [0.2, 1.0, 0.8, 0.5], [0.1, 0.0, 0.4, 0.2]
+    chosen = foreground_active(PLACES, 4, uncertainty=unsure, foreground=shown, alpha=0.3)
+    # after row 2: row 0: .12 + .04375, row 1: .09 + 0, row 3: .18 + .21875; then row 0 as before
+    assert chosen.picks.tolist() == [2, 3, 0, 1]
+    assert chosen.evidence["score"].tolist() == pytest.approx([0.7, 0.39875, 0.16375, 0.03], abs=1e-6)
+    assert chosen.evidence["raw_entropy"].tolist() == [0.8, 0.5, 0.2, 1.0]
+    assert chosen.evidence["foreground"].tolist() == [0.4, 0.2, 0.1, 0.0]
+
+
+def test_with_foreground_alike_it_is_active() -> None:
+    unsure = np.random.default_rng(3).random(20)
+    points = np.random.default_rng(4).normal(size=(20, 2))
+    chosen = foreground_active(
+        points, 9, uncertainty=unsure, foreground=np.full(20, 0.25), labelled=[2, 5], alpha=0.3
+    )
+    assert chosen.picks.tolist() == active(points, unsure, 9, 0.3, [2, 5]).picks.tolist()
+
+
+@pytest.mark.parametrize(
+    ("unsure", "shown", "said"),
+    [([0.1, -0.2], [0.1, 0.2], "uncertainty of row 1"), ([0.1, 0.2], [1.5, 0.2], "foreground of row 0")],
+)
+def test_what_cannot_be_a_share_or_an_entropy_is_refused(unsure: Any, shown: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        foreground_active([[0.0], [1.0]], 1, uncertainty=unsure, foreground=shown)
+    # of labelled rows it is not looked at
+    row = int(said[-1])
+    foreground_active([[0.0], [1.0]], 1, uncertainty=unsure, foreground=shown, labelled=[row])

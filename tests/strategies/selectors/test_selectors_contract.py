@@ -32,6 +32,7 @@ GROWS = (
     "diversity",
     "foreground_random",
     "clasp_pe",
+    "foreground_active",
 )
 MEMORY = 250 * 2**20  # bytes; all pairs of 100,000 rows would be 80 GB
 
