@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from benchmarks.cell import Data
 from benchmarks.hardware import processor
-from benchmarks.run import RESULTS, run_all, unfinished
+from benchmarks.run import RESULTS, check_data, run_all, unfinished
 from benchmarks.suite import Cell, Suite, SuiteError, read_suite
+from pool.images import ImageError
 from strategies.plans import versions
 
 
@@ -99,7 +100,8 @@ def main(
         found = read_suite(suite)
         kept = (out or RESULTS / found.name) / "cells"
         todo, data = chosen(found, kept, cell or [], cells, seed), Data(studies, labels)
-    except (SuiteError, OSError) as error:
+        check_data(kept.parent, data)
+    except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     first = {one.name: json.loads((kept / f"{one.name}.json").read_text()) for one in todo}

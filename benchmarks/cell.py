@@ -24,7 +24,7 @@ from infers.metrics import score_files, summarise
 from infers.pool_encoder import pool_encoder_key
 from infers.segmentation import SegmentationInfer
 from pool.datastore import PoolDatastore
-from pool.images import fingerprint, image_id
+from pool.images import fingerprint, image_id, read_array
 from pool.state import State
 from strategies.context import Context
 from strategies.plans import versions
@@ -55,6 +55,18 @@ class Data:
             found.update(f"{path.name} {fingerprint(path)} ".encode())
             found.update(self.label_of[image_id(path.name)].read_bytes())
         self.mark = found.hexdigest()[:12]
+
+    def as_json(self) -> dict[str, Any]:
+        """How many images, and a hash of their names and of the pixels of them and their labels.
+
+        Raises ImageError.
+        """
+        found = hashlib.sha256()
+        for path in self.images:
+            for file in (path, self.label_of[image_id(path.name)]):
+                array = read_array(file)[0]
+                found.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
+        return {"images": len(self.images), "sha256": found.hexdigest()}
 
 
 class Run:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from benchmarks.cell import Data
@@ -193,10 +194,14 @@ def main(
         data = Data(studies, masks)
         suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
         todo = unfinished(suite.cells, out / "cells")
+        with FileLock(out / "running.lock", timeout=0):
+            failed = _run(suite, todo, data, (weights, out, jobs))
+    except Timeout:
+        typer.echo(f"another command is running in {out}: wait for it, or choose another --out", err=True)
+        raise typer.Exit(2) from None
     except (DataError, SuiteError, OSError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(2) from None
-    failed = _run(suite, todo, data, (weights, out, jobs))
     outcome = Outcome(suite, out / "cells")
     if len(outcome.missing) < len(suite.cells):
         command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])

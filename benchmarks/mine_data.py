@@ -71,7 +71,13 @@ def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
 
     :param names: {structure: value in the masks} as the user calls them
     """
-    images = {image_id(path.name): path for path in find_images(studies)}
+    files = find_images(studies)
+    images = {image_id(path.name): path for path in files}
+    if twice := [image for image, count in Counter(image_id(p.name) for p in files).items() if count > 1]:
+        raise DataError(
+            f"{studies} has two files for {some(twice)}: images are told apart by their names without the "
+            "ending; rename or remove one"
+        )
     there = [path for path in labels.iterdir() if path.name.lower().endswith(EXTENSIONS)]
     masks = {image_id(path.name): path for path in sorted(there)}
     if lacking := [path.name for image, path in images.items() if image not in masks]:

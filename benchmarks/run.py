@@ -20,8 +20,10 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
+from benchmarks.annotator import write_json
 from benchmarks.cell import Data, run_cell
 from benchmarks.suite import Cell, SuiteError, read_suite
+from pool.images import ImageError
 
 _SPAWN = multiprocessing.get_context("spawn")
 RESULTS = Path(__file__).parent / "results"
@@ -36,9 +38,22 @@ def unfinished(cells: list[Cell], folder: Path) -> list[Cell]:
             found.append(cell)
         elif json.loads(file.read_text())["cell"] != cell.as_json():
             raise SuiteError(
-                f"{file} was made with another configuration: remove it, or give the suite another name"
+                f"{file} was made with another configuration: remove it, or choose another --out"
             )
     return found
+
+
+def check_data(folder: Path, data: Data) -> None:
+    """Keep in `data.json` what a folder's cells are of. Raises SuiteError when that is other data."""
+    file, now = folder / "data.json", data.as_json()
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, now)
+    elif (before := json.loads(file.read_text())) != now:
+        raise SuiteError(
+            f"{file} says that the cells beside it are of {before['images']} other images or labels; check "
+            f"--studies and --labels ({now['images']} images), or choose another --out"
+        )
 
 
 def main(
@@ -59,7 +74,8 @@ def main(
         found = read_suite(suite)
         folder = (out or RESULTS / found.name) / "cells"
         todo, data = unfinished(found.cells, folder), Data(studies, labels)
-    except (SuiteError, OSError) as error:
+        check_data(folder.parent, data)
+    except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     work.mkdir(parents=True, exist_ok=True)

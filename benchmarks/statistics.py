@@ -68,6 +68,17 @@ class Outcome:
             for seed, stage in last.items()
         }
 
+    def alike(self) -> list[tuple[str, list[str]]]:
+        """By budget: methods that labelled the same images in every seed, so that their rows are one."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for (method, budget), cells in self._cells.items():
+            if cells:
+                seen = [
+                    (seed, cells[seed]["cell"].get("noise"), _labelled(cells[seed])) for seed in sorted(cells)
+                ]
+                found.setdefault((budget, str(seen)), []).append(method)
+        return [(budget, methods) for (budget, _), methods in found.items() if len(methods) > 1]
+
     def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
         """Paired by seed, which fixes the split and the first weights; None without a seed in common."""
         ours, theirs = self.values(one, metric), self.values(other, metric)
@@ -101,6 +112,11 @@ class Outcome:
             return "not confirmed", difference
         words = ("confirmed", "contradicted") if difference.certain else ("likely", "unlikely")
         return words[difference.mean < 0], difference
+
+
+def _labelled(cell: Mapping[str, Any]) -> list[list[str]]:
+    """The images that each stage labelled, sorted."""
+    return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
 
 
 def worst_tenth(stage: Mapping[str, Any]) -> float:

@@ -192,6 +192,7 @@ def page(outcome: Outcome, folder: Path) -> str:
         "",
         *result_rows(outcome),
         "",
+        *(f"At {budget} labels the same images: {', '.join(names)}.\n" for budget, names in outcome.alike()),
         *curve_rows(outcome),
         "",
         *claim_rows(outcome),

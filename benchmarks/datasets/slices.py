@@ -37,7 +37,7 @@ def plan(images: Path, labels: Path, per_volume: int) -> Plan:
     for file in files:
         mask = np.asanyarray(read_nifti(labels / file.name).dataobj)
         values |= {int(value) for value in np.unique(mask)}
-        for at in np.linspace(0, mask.shape[2] - 1, per_volume).round().astype(int):
+        for at in np.unique(np.linspace(0, mask.shape[2] - 1, per_volume).round().astype(int)):
             name = f"{file.name.removesuffix('.nii.gz')}_s{at:03d}"
             cases.append(Case(name, _writer(file, labels / file.name, int(at)), ".png"))
     source = Source(f"slices of {images.name}", "", "that of the volumes", [])
@@ -65,7 +65,9 @@ def main(
     images: Annotated[Path, typer.Option(help="Folder of volumes", exists=True, file_okay=False)],
     labels: Annotated[Path, typer.Option(help="Folder of their labels, named alike", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
-    per_volume: Annotated[int, typer.Option(help="Slices of each volume", min=1)] = 6,
+    per_volume: Annotated[
+        int, typer.Option(help="Slices of each volume, all of one that has fewer", min=1)
+    ] = 6,
 ) -> None:
     """Write slices of labelled volumes as pictures with their labels."""
     run(lambda: plan(images, labels, per_volume), images, out)

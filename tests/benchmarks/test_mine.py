@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -67,6 +68,8 @@ def test_what_is_wrong_with_the_data_is_named(pool: tuple[Path, Path]) -> None:
     nibabel.save(
         nibabel.Nifti1Image(np.ones((8, 8, 8), np.float32), np.eye(4)), studies / "phantom_003.nii.gz"
     )
+    with pytest.raises(DataError, match="two files for phantom_003"):
+        look(studies, labels, {})
     (studies / "phantom_003.png").unlink()
     Image.new("L", (64, 64)).save(labels / "phantom_003.png")
     with pytest.raises(DataError, match="volumes are: phantom_003.nii.gz"):
@@ -216,6 +219,9 @@ def test_a_report_is_made_and_the_same_command_runs_nothing_again(
     again = CliRunner().invoke(mine.app, line)
     assert again.exit_code == 0, again.output
     assert {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()} == before
+    with FileLock(out / "running.lock"):
+        beside = CliRunner().invoke(mine.app, line)
+    assert beside.exit_code == 2 and "another command is running" in beside.output
     Image.new("L", (64, 64)).save(pool[1] / "phantom_001.png")
     other = CliRunner().invoke(mine.app, line)
     assert other.exit_code == 2 and "another configuration" in other.output

@@ -113,6 +113,14 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
     assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
     assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
 
+    (cells / "cold_4_43.json").unlink()
+    (phantoms / "labels" / "phantom_003.png").write_bytes(
+        (phantoms / "labels" / "phantom_004.png").read_bytes()
+    )
+    other = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
+    assert other.exit_code == 2 and "are of 16 other images or labels" in other.output
+    assert not (cells / "cold_4_43.json").exists()
+
 
 def _numbers(stage: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stage.items() if name != "seconds"}
@@ -213,6 +221,17 @@ def test_empty_picks_are_counted_in_the_last_stage(tmp_path: Path) -> None:
     for cell in outcome.cells(("random", "4")):
         cell["stages"][-1]["picks"] = [{"image": "a"}, {"image": "b"}]
     assert rows(outcome, {"a": True, "b": False}) == ["| 4 | random | 0.50 of 4 |"]
+
+
+def test_rows_of_the_same_images_are_named(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5], "cold": [0.6, 0.5], "active": [0.6, 0.5]})
+    for method, _ in outcome.rows:
+        for seed, cell in enumerate(outcome.cells((method, "4"))):
+            picks = ["b", "a"] if method == "cold" else ["a", "b"]
+            if method == "active" and seed == 1:
+                picks = ["a", "c"]
+            cell["stages"][-1]["picks"] = [{"image": image} for image in picks]
+    assert outcome.alike() == [("4", ["cold", "random"])]
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:

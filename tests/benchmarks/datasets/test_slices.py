@@ -40,6 +40,11 @@ def test_slices_lie_evenly_and_match_their_labels(tmp_path: Path) -> None:
     assert {re.match(pattern, Path(name).stem).group(1) for name in names} == {"patient_0", "patient_1"}
 
 
+def test_a_short_volume_gives_all_of_its_slices_once(tmp_path: Path) -> None:
+    cases = plan(*volumes(tmp_path, 1), per_volume=30).cases
+    assert [case.id for case in cases] == [f"patient_0_s{at:03d}" for at in range(11)]
+
+
 def test_a_volume_without_a_label_is_named(tmp_path: Path) -> None:
     images, labels = volumes(tmp_path)
     (labels / "patient_1.nii.gz").unlink()
