@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from benchmarks.run import RESULTS
-from benchmarks.statistics import Outcome, area, labels_needed, paired
+from benchmarks.statistics import Key, Outcome, area, labels_needed, paired
 from benchmarks.suite import SuiteError, read_suite
 
 matplotlib.use("Agg")
@@ -141,12 +141,12 @@ def draw(outcome: Outcome, path: Path) -> None:
         means = [np.mean(list(values.values())) for _, values in points]
         left.plot([n for n, _ in points], means, "-", color=colour[name], alpha=0.5)
     budgets = sorted({total(budget) for _, budget in outcome.rows})
-    gap = min(np.diff(budgets), default=1) * 0.8 / max(1, len(names))
+    beside = _beside(outcome, min(np.diff(budgets), default=1) * 0.4)
     for method, budget in outcome.rows:
         dice = list(outcome.values((method, budget), "dice").values())
         if not dice:
             continue
-        at = total(budget) + (names.index(method) - len(names) / 2) * gap
+        at = beside[method, budget]
         style = {"color": colour[method], "marker": mark[method], "linestyle": "", "markersize": 5}
         if "+" not in budget or method not in lines:
             left.plot(at if "+" in budget else total(budget), np.mean(dice), **style)
@@ -169,6 +169,16 @@ def draw(outcome: Outcome, path: Path) -> None:
     figure.legend(*left.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=6)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _beside(outcome: Outcome, width: float) -> dict[Key, float]:
+    """Where each row is drawn: at its labels, and those of as many labels side by side within `width`."""
+    found: dict[Key, float] = {}
+    for labels in {total(budget) for _, budget in outcome.rows}:
+        rows = [key for key in outcome.rows if total(key[1]) == labels]
+        places = np.linspace(-width / 2, width / 2, len(rows)) if len(rows) > 1 else [0.0]
+        found |= {key: labels + float(place) for key, place in zip(rows, places, strict=True)}
+    return found
 
 
 def page(outcome: Outcome, folder: Path) -> str:
