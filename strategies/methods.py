@@ -44,10 +44,8 @@ class Source:
 
 
 def planned_methods(context: Context) -> list[str]:
-    """Methods whose plans are made here: those on offer, and what `auto` begins with."""
-    settings = context.settings
-    names = dict.fromkeys([*settings.methods, settings.cold_start_method])
-    return [name for name in names if name not in OWN_WAY]
+    """Methods whose plans are made here: those on offer, and what `auto` picks by."""
+    return [name for name in context.settings.used if name not in OWN_WAY]
 
 
 def source_key(context: Context, name: str) -> tuple[str, Model | None]:
@@ -112,7 +110,7 @@ def _of_model(context: Context, pool: Pool, name: str, model: Model) -> Source:
 def plan_key(context: Context, name: str, source: str) -> str:
     """Of a method's plan for one source."""
     key = f"{name}|{context.layout_key}|{context.settings.cold_start_budget}|{source}"
-    return f"{key}|{context.settings.alpha:g}" if name == "foreground_active" else key
+    return f"{key}|{_alpha(context):g}" if name == "foreground_active" else key
 
 
 def newest_plan(context: Context, name: str) -> tuple[Model | None, Plan] | None:
@@ -190,7 +188,13 @@ def _parameters(context: Context, name: str, number: int) -> dict[str, float]:
     """Arguments of a method's own, in round `number`."""
     if name == "clasp_pe":
         return {"beta": power_of_round(max(1, number))}
-    return {"alpha": context.settings.alpha} if name == "foreground_active" else {}
+    return {"alpha": _alpha(context)} if name == "foreground_active" else {}
+
+
+def _alpha(context: Context) -> float:
+    """The alpha chosen on the map or configured; with a schedule, that of its first round."""
+    chosen = context.active_alpha
+    return context.settings.alpha if isinstance(chosen, str) else chosen
 
 
 def _first_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:

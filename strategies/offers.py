@@ -123,6 +123,16 @@ def first_offer(context: Context, pool: Pool) -> Offer:
     return cold_start_offer(context, pool) if name == "cold_start" else method_offer(context, pool, name)
 
 
+def later_offer(context: Context, pool: Pool) -> Offer:
+    """What `auto` hands out once a model is planned: the active plan, or that of `active_method`."""
+    name = context.settings.active_method
+    if name == "active":
+        return active_offer(context, pool, context.active_alpha)
+    if newest_plan(context, name) is None:
+        return farthest_offer(context, pool, "active", f"Waiting for the plan of {name}")
+    return method_offer(context, pool, name)
+
+
 def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
     """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
     layout = context.layout()

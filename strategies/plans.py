@@ -127,9 +127,9 @@ def unscored(context: Context, pool: Pool) -> list[str]:
 
 
 def _scored_by(context: Context, model: Model) -> set[str]:
-    """Images that a model has scored, with the other measures if a strategy on offer needs them."""
+    """Images that a model has scored, with the other measures if a method in use needs them."""
     found = set(context.state.entropies(model.fingerprint))
-    if any(METHODS[name].needs & {"class_entropy", "foreground"} for name in context.settings.methods):
+    if any(METHODS[name].needs & {"class_entropy", "foreground"} for name in context.settings.used):
         found &= context.state.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
     return found
 

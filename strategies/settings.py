@@ -41,6 +41,8 @@ COLD_METHODS = (
     "probcover",
     "usl",
 )
+# methods for rounds with a model
+ACTIVE_METHODS = ("active", "foreground_active", "clasp_pe", "foreground_random")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Settings:
     cold_start_budget: int = key(12, "labels before the first model is asked for", low=1, high=100_000)
     cold_start_method: str = key(
         "cold_start", "what `auto` picks by before the first model", choices=COLD_METHODS
+    )
+    active_method: str = key(
+        "active",
+        "what `auto` picks by once there is a model; foreground_active where many images show no structure",
+        choices=ACTIVE_METHODS,
     )
     most_clusters: int = key(
         20, "clusters that the cold start tries at most; never more than its budget", low=1, high=20
@@ -153,6 +160,11 @@ class Settings:
     def methods(self) -> list[str]:
         """Those of `offered` that are methods of the registry."""
         return [name for name in self.offered if name in METHODS]
+
+    @property
+    def used(self) -> list[str]:
+        """`methods`, and those that `auto` picks by."""
+        return list(dict.fromkeys([*self.methods, self.cold_start_method, self.active_method]))
 
     @property
     def active_alpha(self) -> float | str:

@@ -150,7 +150,7 @@ def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
     elif stage == "bridging":
         yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
     else:
-        yield offers.active_offer(context, pool, context.active_alpha)
+        yield offers.later_offer(context, pool)
 
 
 def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:

@@ -13,7 +13,14 @@ from fastapi import HTTPException
 from bundle_configs import Bundle
 from strategies import selectors
 from strategies.context import Context
-from strategies.methods import OTSU, NotReadyError, due_methods, make_method_plan, planned_methods
+from strategies.methods import (
+    OTSU,
+    NotReadyError,
+    due_methods,
+    make_method_plan,
+    newest_plan,
+    planned_methods,
+)
 from strategies.plans import make_active_plan, weight_of
 from strategies.refresh import Refresh
 from strategies.selectors.registry import METHODS
@@ -205,6 +212,27 @@ def test_foreground_active_is_planned_with_the_configured_alpha(offered: Any) ->
     assert len(plan.picks) == len(offered.pool.unlabelled), "one model has a plan for more than a cold start"
     use(offered, strategies="auto,foreground_active", alpha=0.7)
     assert "foreground_active" in plan_all(offered), "another alpha is another plan"
+
+
+def test_auto_goes_on_with_the_method_that_is_set(world: Any) -> None:
+    use(world, strategies="auto", active_method="foreground_active")
+    world.prepare()
+    world.label(*[world.ask("auto")["id"] for _ in range(world.budget)])
+    train(world, "one")
+    layout, model = world.context.layout(), world.context.state.models()[0]
+    make_active_plan(world.context, layout, model, world.context.active_alpha, world.pool)
+    waiting = world.ask("auto")["selection"]
+    assert (waiting["stage"], waiting["role"]) == ("active", "farthest")
+    assert waiting["reason"].startswith("Waiting for the plan of foreground_active: ")
+    assert plan_all(world) == ["foreground_active"]
+    plan = newest_plan(world.context, "foreground_active")[1]
+    block = world.ask("auto")["selection"]
+    assert (block["method"], block["rank"], block["model"]) == ("foreground_active", 1, "one")
+    assert plan.details["alpha"] == 0.3
+    world.context.state.marks.choose_alpha(0.9, "lead")
+    assert due_methods(world.context, world.pool) == ["foreground_active"], (
+        "planned with the alpha chosen on the map"
+    )
 
 
 def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
