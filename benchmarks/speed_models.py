@@ -1,9 +1,7 @@
-"""The speed of everything that runs a network, against doing it plainly.
+"""The speed of encoders and of predictions, against doing it plainly: part of `python -m benchmarks.speed`.
 
-Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_models [--quick]` prints its rows. On
-one thread, in seconds of the processor, so that a busy machine does not decide. Training is on all threads
-and in seconds of the wall clock, as is everything on a GPU. MobileNetV2 has its published weights where
-`make weights` has put them; others are random.
+On one thread, in seconds of the processor, so that a busy machine does not decide; on a GPU in those of the
+wall clock. MobileNetV2 has its published weights where `make weights` has put them; others are random.
 """
 
 from __future__ import annotations
@@ -18,20 +16,17 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from typing import Annotated, Any
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-import typer
-from monai.utils import set_determinism
 from transformers import AutoModel, MobileNetV2Config, MobileNetV2Model, ResNetConfig, ResNetModel
 
 import infers.runtime
 from benchmarks.phantoms import generate
 from benchmarks.speed_row import Row, median_seconds
-from benchmarks.stock_models import REQUEST, StockInfer, StockTrain, watched
+from benchmarks.stock_models import StockInfer
 from bundle_configs import Bundle
 from infers.encoders.processor import load_processor
 from infers.runtime import Runtime
@@ -41,7 +36,6 @@ from strategies import selectors
 from strategies.engine import run_batches
 from strategies.passes import BATCH
 from strategies.workers import EmbedWorker, ScoreWorker
-from trainers.segmentation import SegmentationTrain
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
@@ -56,7 +50,7 @@ _PREPARE = {
 
 
 @contextmanager
-def _room(threads: int = 1) -> Iterator[Path]:
+def room(threads: int = 1) -> Iterator[Path]:
     """A folder for a while, so many threads, and no log but of what goes wrong."""
     before, level = torch.get_num_threads(), logging.root.manager.disable
     torch.set_num_threads(threads)
@@ -109,7 +103,7 @@ class _Vectors(torch.nn.Module):
 
 
 def _encoder_forward(name: str, quick: bool) -> Row:
-    with _room() as folder:
+    with room() as folder:
         path, weights = _encoder(name, folder)
         batch = torch.randn(64 if GPU else 4, 3, 224, 224, generator=torch.Generator().manual_seed(1))
         work = f"{name}, {weights}: {len(batch)} images of 224 x 224"
@@ -125,7 +119,7 @@ def resnet_forward(quick: bool) -> Row:
 
 
 def segmentation_forward(quick: bool) -> Row:
-    with _room():
+    with room():
         bundle = Bundle("cxr_lungs", {"image_size": 64 if quick else 256})
         torch.manual_seed(0)
         network = bundle.new("network_def").to(DEVICE).eval()
@@ -151,7 +145,7 @@ def _images(folder: Path, quick: bool) -> list[Path]:
 
 def embedding(quick: bool) -> Row:
     """From files to vectors, with the start of the encoder, as in a pool of many thousand images."""
-    with _room() as folder, mock.patch.object(infers.runtime, "PAYS_FOR_MAPS", infers.runtime.PAYS):
+    with room() as folder, mock.patch.object(infers.runtime, "PAYS_FOR_MAPS", infers.runtime.PAYS):
         (path, _), images = _encoder("ResNet-50", folder), _images(folder, quick)
         batches = _batches(images, 96 if quick else 512)
 
@@ -200,7 +194,7 @@ def _embed_apart(path: str, images: list[Path], count: int) -> tuple[float, floa
 
 def embedding_memory(quick: bool) -> Row:
     few, many = (80, 240) if quick else (256, 4096)
-    with _room() as folder:
+    with room() as folder:
         (path, _), images = _encoder("MobileNetV2", folder), _images(folder, quick)
         found = []
         for count in (few, many):
@@ -226,7 +220,7 @@ def _publish(folder: Path, bundle: Bundle) -> Path:
 
 
 def entropies(quick: bool) -> Row:
-    with _room() as folder:
+    with room() as folder:
         bundle, images = Bundle("cxr_lungs", {"image_size": 64 if quick else 256}), _images(folder, quick)
         model, batches = _publish(folder, bundle), _batches(images, 96 if quick else 512)
         stock = StockInfer(model, bundle)
@@ -256,53 +250,6 @@ def entropies(quick: bool) -> Row:
     )
 
 
-class _Pairs:
-    """A datastore that has labels only."""
-
-    def __init__(self, folder: Path) -> None:
-        studies = sorted((folder / "studies").glob("*.png"))
-        self.pairs = [{"image": str(p), "label": str(folder / "labels" / p.name)} for p in studies]
-
-    def datalist(self) -> list[dict[str, str]]:
-        return [dict(pair) for pair in self.pairs]
-
-
-def training(quick: bool) -> Row:
-    """Epochs after the first of two trainings each, which take turns; on all threads, as a server trains."""
-    size, count, epochs = (64, 4, 3) if quick else (256, 16, 6)
-    seconds: list[list[float]] = [[], []]
-    losses, threads = [0.0, 0.0], torch.get_num_threads()
-    with _room(threads) as folder:
-        generate(folder, count=count, seed=1, size=2 * size)
-        bundle, pairs = Bundle("cxr_lungs", {"image_size": size}), _Pairs(folder)
-        batch = bundle.get("train_batch_size")
-        request = {"device": DEVICE, "max_epochs": epochs, "train_batch_size": batch}
-        for turn in range(2):
-            places = [folder / f"{turn}-{name}" for name in ("stock", "ours")]
-            for place in places:
-                place.mkdir()
-            tasks = [
-                watched(StockTrain, time.perf_counter)(places[0], bundle),
-                watched(SegmentationTrain, time.perf_counter)(places[1], bundle, 42),
-            ]
-            for which, (task, more) in enumerate(zip(tasks, (REQUEST, {}), strict=True)):
-                set_determinism(42)
-                task(request | more, pairs)
-                set_determinism(None)
-                seconds[which] += task.epochs[1:]
-                losses[which] = task.losses[-1]
-    return Row(
-        f"An epoch of training: {count} radiographs at {size} pixels, batches of {batch}, {threads} threads",
-        "BasicTrainTask, its own dataset, loader and metrics",
-        "images as tensors in memory" + (", AMP, channels_last" if GPU else ""),
-        median(seconds[0]),
-        median(seconds[1]),
-        f"loss of epoch {epochs}: {losses[0]:.3f}, {losses[1]:.3f}",
-        3 if GPU else 1.2,
-        "wall",
-    )
-
-
 COMPARISONS = (
     mobilenet_forward,
     resnet_forward,
@@ -310,29 +257,9 @@ COMPARISONS = (
     embedding,
     embedding_memory,
     entropies,
-    training,
 )
 
 
 def rows(quick: bool) -> Iterator[Row]:
     """All comparisons, as they are measured."""
     return (compare(quick) for compare in COMPARISONS)
-
-
-def main(
-    quick: Annotated[bool, typer.Option(help="small sizes, a minute in all")] = False,
-    only: Annotated[str, typer.Option(help="one of the comparisons")] = "",
-) -> None:
-    """Print the rows."""
-    for compare in COMPARISONS:
-        if only in ("", compare.__name__):
-            row = compare(quick)
-            ratio = f"{row.ratio:.2f} times" if row.ratio else ""
-            typer.echo(
-                f"{row.work}\n  {row.baseline}: {row.baseline_s:.4g} s\n  {row.ours}: {row.ours_s:.4g} s"
-            )
-            typer.echo(f"  {ratio}, goal {row.goal}; {row.same}; {row.note}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

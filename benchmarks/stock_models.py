@@ -1,6 +1,7 @@
 """MONAI Label's own way of training and of predicting, with an app's network, loss, optimiser and images.
 
-`benchmarks.speed_models` compares with these: what its radiology apps do, everything else at its default.
+`benchmarks.speed_models` and `speed_training` compare with these: what its radiology apps do, everything else
+at its default.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import speed_models
+from benchmarks import speed_models, speed_training
 from benchmarks.speed_row import Row
 
 
@@ -20,7 +20,7 @@ def test_both_ways_agree(compare: Callable[[bool], Row]) -> None:
 
 
 def test_both_trainings_learn_alike() -> None:
-    row = speed_models.training(True)
+    row = speed_training.training(True)
     (losses,) = re.findall(r"loss of epoch 3: (\S+), (\S+)", row.same)
     stock, ours = map(float, losses)
     assert ours == pytest.approx(stock, rel=0.1)
