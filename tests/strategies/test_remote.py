@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
+from s3fs import S3FileSystem
 from transformers import ResNetConfig, ResNetModel
 
 from infers.encoders.model_folder import key_of_folder
@@ -112,6 +115,34 @@ def test_images_come_from_shared_storage(batch: Any, tmp_path: Path) -> None:
         NodeError, match="elsewhere/a.png cannot be read on .*: copy it there, or change shared"
     ):
         started(embedding(), f"file://{tmp_path}/elsewhere", (batch[0][1],))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
+    """An S3 server on this machine, which s3fs finds as it finds any other."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    S3FileSystem.clear_instance_cache()
+    yield S3FileSystem()
+    S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_images_come_from_s3(batch: Any, tmp_path: Path, s3: S3FileSystem) -> None:
+    expected = next(run_batches(embedding(), [batch]))
+    s3.mkdir("scans")
+    s3.put(f"{tmp_path}/studies", "scans/pool", recursive=True)
+    shutil.rmtree(tmp_path / "studies")
+    node = started(embedding(), "s3://scans/pool", (batch[0][1],))
+    assert_equal(node.work(batch), expected)
+    s3.rm("scans/pool/b.png")
+    assert f"{batch[1][1]}: is not in s3://scans/pool; copy it there" in node.work(batch)[1].error
+    with pytest.raises(NodeError, match="s3://other/pool/a.png cannot be read on"):
+        started(embedding(), "s3://other/pool", (batch[0][1],))
 
 
 def test_a_node_that_does_not_see_the_images_blames_none_of_them(batch: Any, tmp_path: Path) -> None:
