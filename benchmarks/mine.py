@@ -93,6 +93,8 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
             f"{half}+{step // 2}+{step - step // 2}",
         ),
     }
+    if not own.everywhere:
+        rounds["foreground-aware"] = ({"then": "foreground_active"}, f"{half}+{step}")
     if more["quick"]:
         cold, rounds = {"cold_start": {}}, {"alpha 0.3": rounds["alpha 0.3"]}
     budgets = [str(half), str(budget)]

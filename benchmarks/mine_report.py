@@ -96,6 +96,8 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
         said["batch_size"] = str(cell.steps[1])
         said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
         said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
+        if cell.then not in ("active", "entropy"):
+            said["active_method"] = cell.then
     elif cell.first in COLD_METHODS[1:]:
         said["cold_start_method"] = cell.first
     elif cell.first != "cold_start":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -160,6 +161,19 @@ def test_advice_follows_from_intervals(tmp_path: Path, gains: dict[str, float], 
             == "--conf encoder transformers:w/some_model"
         )
         assert rows.needed(advice.key) == 6.0
+
+
+def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path: Path) -> None:
+    more = {"seeds": [0], "groups": "", "quick": False, "overrides": {"epochs": 1}}
+    assert "foreground_active" not in {
+        c.then for c in mine.plan(own_of(40), "test", ENCODERS, 12, more).cells
+    }
+    own = replace(own_of(40), everywhere=False)
+    suite = mine.plan(own, "test", ["descriptor"], 12, more)
+    key = ("foreground-aware", "6+6")
+    rows = Rows(Outcome(suite, tmp_path), 12)
+    said = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
+    assert "--conf active_method foreground_active" in said and "--conf alpha 0.3" in said
 
 
 def test_few_repetitions_recommend_nothing(tmp_path: Path) -> None:
