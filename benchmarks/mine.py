@@ -27,7 +27,9 @@ from benchmarks.run import run_all, unfinished
 from benchmarks.simulate import groups_of, split
 from benchmarks.statistics import Outcome
 from benchmarks.suite import Cell, Suite, SuiteError, suite_of
+from bundle_configs import Bundle
 from infers.encoders import CSAL3D, check_encoder
+from strategies.settings import Settings
 
 FIRST_SEED = 43
 HELD_OUT = 0.2
@@ -84,6 +86,7 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
     """
     half = budget // 2
     step = budget - half
+    first = Settings(**Bundle(own.app).selection).cold_start_method
     cold: dict[str, Any] = {"kmeans_to_budget": {}, "cold_start": {}, "typiclust": {}}
     rounds: dict[str, tuple[dict[str, Any], str]] = {
         "alpha 0.3": ({"then": "active", "settings": {"alpha": 0.3}}, f"{half}+{step}"),
@@ -96,7 +99,8 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
     if not own.everywhere:
         rounds["foreground-aware"] = ({"then": "foreground_active"}, f"{half}+{step}")
     if more["quick"]:
-        cold, rounds = {"cold_start": {}}, {"alpha 0.3": rounds["alpha 0.3"]}
+        names = ("alpha 0.3", "foreground-aware")
+        cold, rounds = {first: {}}, {name: rounds[name] for name in names if name in rounds}
     budgets = [str(half), str(budget)]
     cells: list[dict[str, Any]] = [
         {"budgets": budgets, "methods": {name: {"first": name} for name in ("random", "foreground_random")}}
@@ -106,7 +110,7 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
         methods = {name + named: {"first": name, "encoder": encoder} for name in cold}
         cells.append({"budgets": budgets, "methods": methods})
         for name, (how, stages) in rounds.items():
-            method = {name + named: {"first": "cold_start", "encoder": encoder, **how}}
+            method = {name + named: {"first": first, "encoder": encoder, **how}}
             cells.append({"budgets": [stages], "methods": method})
     protocol = ", ".join(f"{key} {value}" for key, value in more["overrides"].items() if value)
     content = {

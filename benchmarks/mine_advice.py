@@ -14,6 +14,8 @@ from scipy.stats import t
 
 from benchmarks.statistics import FEWEST, Difference, Key, Outcome, labels_needed
 from benchmarks.suite import Cell
+from bundle_configs import Bundle
+from strategies.settings import Settings
 
 RANDOM = "random"
 
@@ -114,13 +116,11 @@ def _how(cell: Cell) -> tuple[str, str, str, str]:
 
 
 def _is_default(cell: Cell) -> bool:
-    """Whether it is what the apps do unless told otherwise."""
-    return (cell.first, cell.then, cell.settings, cell.encoder) == (
-        "cold_start",
-        "active",
-        {"alpha": 0.3},
-        "descriptor",
-    )
+    """Whether it is what the app does unless told otherwise."""
+    told = Settings(**Bundle(cell.app).selection)
+    asked = (cell.first, cell.then, cell.settings.get("alpha", told.alpha), cell.encoder)
+    is_plain = not cell.settings.keys() - {"alpha"}
+    return is_plain and asked == (told.cold_start_method, told.active_method, told.alpha, told.encoder)
 
 
 def above(difference: Difference | None) -> bool:

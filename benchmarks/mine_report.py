@@ -92,16 +92,15 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
         said["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
     if cell.encoder == "radimagenet":
         said["encoder_weights"] = str(weights / RADIMAGENET)
+    if cell.first in COLD_METHODS:
+        said["cold_start_method"] = cell.first
+    else:
+        said["strategies"] = cell.first
     if len(cell.steps) > 1:
         said["batch_size"] = str(cell.steps[1])
+        said["active_method"] = "active" if cell.then == "entropy" else cell.then
         said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
         said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
-        if cell.then not in ("active", "entropy"):
-            said["active_method"] = cell.then
-    elif cell.first in COLD_METHODS[1:]:
-        said["cold_start_method"] = cell.first
-    elif cell.first != "cold_start":
-        said["strategies"] = cell.first
     if cell.groups:
         said["groups"] = cell.groups
     if facts.own.volumes:

@@ -43,6 +43,11 @@ class Bundle:
         return [*self.get("overrides"), *(self.get("pretrain_overrides") if self.pretrains else [])]
 
     @property
+    def selection(self) -> dict[str, Any]:
+        """Defaults of `--conf` keys of the selection that are this app's own."""
+        return dict(self.get("selection")) if "selection" in self._parser else {}
+
+    @property
     def pretrains(self) -> bool:
         """Whether the app has self-supervised pretraining."""
         return "pretrain_network" in self._parser

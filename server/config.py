@@ -45,7 +45,8 @@ def describe(bundle: Bundle) -> str:
             )
         )
         lines.append(
-            f"  {item.name} ({type(item.default).__name__}, default {item.default!r}"
+            f"  {item.name} ({type(item.default).__name__}, "
+            f"default {bundle.selection.get(item.name, item.default)!r}"
             f"{', ' + allowed if allowed else ''}): {meta['help']}"
         )
     lines += [
@@ -95,12 +96,15 @@ def _check_pretraining(encoder: str | None, bundle: Bundle) -> None:
 
 
 def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
-    """Settings and bundle overrides from `--conf` pairs. Raises ConfigError, which lists every key."""
+    """Settings and bundle overrides from `--conf` pairs, before them the app's own defaults.
+
+    Raises ConfigError, which lists every key.
+    """
     known = {item.name: item for item in fields(Settings)}
     settings: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     try:
-        for name, text in conf.items():
+        for name, text in {**bundle.selection, **conf}.items():
             if name in known:
                 settings[name] = _setting(known[name], text)
             elif name in bundle.overrides:

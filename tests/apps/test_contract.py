@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pool.dicom_seg import read_seg, write_seg
 from pool.labels import same_name
 from server.config import ConfigError, describe, parse
 from server.new_app import ROOT, existing
+from strategies.settings import Settings
 
 APPS = existing()
 KEYS = (
@@ -105,6 +107,7 @@ def test_bundle_says_all_that_an_app_needs(name: str) -> None:
     bundle = Bundle(name)
     assert not [key for key in KEYS if bundle.get(key) is None]
     assert all(bundle.get(key) is not None for key in bundle.overrides)
+    assert parse({}, bundle).settings == replace(Settings(), **bundle.selection)
     assert bundle.get("metric") in METRICS and bundle.get("modalities")
 
 

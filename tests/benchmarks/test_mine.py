@@ -174,6 +174,9 @@ def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path:
     rows = Rows(Outcome(suite, tmp_path), 12)
     said = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
     assert "--conf active_method foreground_active" in said and "--conf alpha 0.3" in said
+    assert rows.default == key and "--conf cold_start_method typiclust" in said, (
+        "as the app for slices has it"
+    )
 
 
 def test_few_repetitions_recommend_nothing(tmp_path: Path) -> None:

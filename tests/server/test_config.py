@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bundle_configs import Bundle
-from server.config import ConfigError, parse
+from server.config import ConfigError, describe, parse
 
 DEFAULTS = {
     "encoder": "descriptor",
@@ -155,6 +155,15 @@ def test_unknown_key_lists_all_that_exist(bundle: Bundle, name: str) -> None:
     listed = [line.split()[0] for line in str(caught.value).splitlines()[2:]]
     assert listed[-len(OVERRIDES) :] == list(OVERRIDES)
     assert set(DEFAULTS) <= set(listed)
+
+
+def test_an_app_has_defaults_of_its_own_that_may_be_changed() -> None:
+    slices = Bundle("brain_mri")
+    settings = parse({}, slices).settings
+    assert (settings.cold_start_method, settings.active_method) == ("typiclust", "foreground_active")
+    assert "cold_start_method (str, default 'typiclust'" in describe(slices)
+    settings = parse({"cold_start_method": "cold_start"}, slices).settings
+    assert (settings.cold_start_method, settings.active_method) == ("cold_start", "foreground_active")
 
 
 def test_list_of_keys_gives_type_default_range_and_help(bundle: Bundle) -> None:
