@@ -240,7 +240,8 @@ def _round(count: int, goal: float | None) -> Row:
         ours_s,
         _same(picks[0] == picks[1], f"{2 * BUDGET} picks"),
         goal,
-        note=f"{shared_s:.2f} s of both is scikit-learn's k-means, starts: {starts}",
+        note=f"{shared_s:.2f} s of both is scikit-learn's k-means, starts: {starts}; without it "
+        f"{(theirs_s - shared_s) / (ours_s - shared_s):.0f} times",
     )
 
 
