@@ -1,16 +1,16 @@
 """The speed of training, against MONAI Label's own way of it: part of `python -m benchmarks.speed`.
 
-On all threads, as a server trains, and in seconds of the wall clock.
+On all processors, as a server trains, and in seconds of the wall clock.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-import torch
 from monai.utils import set_determinism
 
 from benchmarks.phantoms import generate
@@ -36,7 +36,7 @@ def training(quick: bool) -> Row:
     """Epochs after the first of two trainings each, which take turns; on all threads, as a server trains."""
     size, count, epochs = (64, 4, 3) if quick else (256, 16, 6)
     seconds: list[list[float]] = [[], []]
-    losses, threads = [0.0, 0.0], torch.get_num_threads()
+    losses, threads = [0.0, 0.0], len(os.sched_getaffinity(0))
     with room(threads) as folder:
         generate(folder, count=count, seed=1, size=2 * size)
         bundle, pairs = Bundle("cxr_lungs", {"image_size": size}), _Pairs(folder)
