@@ -24,6 +24,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
+from infers.resizing import swift
 from infers.runtime import Runtime
 from infers.volumes import blocks
 from infers.writing import Restored, restore_label
@@ -67,7 +68,8 @@ class Predictor:
 
     :param path: the published `model.pt`, which says what it was trained with
     :param sha256: what the file must be, if that matters; raises ModelChangedError for another
-    :param many: whether so many images follow that a faster start matters less than speed
+    :param many: whether so many images follow that a faster start matters less than speed, and the last digit
+        of the entropy does not matter
     """
 
     def __init__(self, path: Path, sha256: str | None = None, many: bool = False) -> None:
@@ -80,7 +82,9 @@ class Predictor:
         network = bundle.new("network_def").to(self.device).eval()
         network.load_state_dict(checkpoint["model"])
         self.network = Runtime(network, "The published model") if many else network
-        self.transforms, self.inferer = Compose(bundle.new("image_transforms")), bundle.new("inferer")
+        steps = bundle.new("image_transforms")
+        self.transforms, self.inferer = Compose(steps), bundle.new("inferer")
+        self._transforms = Compose(swift(steps)) if many else self.transforms  # that follow no voxels
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
         self.channels = bundle.input_shape[1]
@@ -111,18 +115,18 @@ class Predictor:
     @torch.inference_mode()
     def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
         """The label (W, H[, D]) uint8 on the image's own grid, and its affine. Raises ImageError."""
-        pixels = self._seen(image)
+        pixels: MetaTensor = self._seen(image, self.transforms)
         logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
         return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
 
     def pixels(self, image: str) -> torch.Tensor:
         """What the network sees of an image (C, ...). Raises ImageError."""
-        return self._seen(image).as_tensor()
+        return torch.as_tensor(self._seen(image, self._transforms)).as_subclass(torch.Tensor)
 
-    def _seen(self, image: str) -> MetaTensor:
-        """What the network sees of an image, with the way back in its meta data."""
+    def _seen(self, image: str, transforms: Compose) -> Any:
+        """What the network sees of an image; with `self.transforms` its meta data has the way back."""
         try:
-            return self.transforms({"image": image})["image"]
+            return transforms({"image": image})["image"]
         except RuntimeError as error:  # MONAI wraps what a transform raises
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 
