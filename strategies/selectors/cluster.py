@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from strategies.selectors.checks import FloatArray, IntArray, check_budget, check_points
+from strategies.selectors.kmeans import kmeans_labels
 from strategies.selectors.silhouette import mean_silhouettes
 
 MOST_CLUSTERS = 20
@@ -70,13 +69,10 @@ def kmeans_sweep(points: FloatArray, max_clusters: int, seed: int, n_init: int) 
     """k -> labels (N,) for each k from 2 on that can be tried; no checks."""
     tried: dict[int, IntArray] = {}
     most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
-    # one thread: with several, k-means adds in an order that changes from run to run
-    with threadpool_limits(limits=1):
-        for k in range(2, count_distinct(points, most) + 1):
-            means = KMeans(n_clusters=k, init="k-means++", n_init=n_init, random_state=seed)
-            labels = means.fit_predict(points).astype(np.int64)
-            if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
-                tried[k] = labels
+    for k in range(2, count_distinct(points, most) + 1):
+        labels = kmeans_labels(points, k, n_init, seed)
+        if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
+            tried[k] = labels
     return tried
 
 

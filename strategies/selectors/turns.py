@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from strategies.selectors.availability import Availability
 from strategies.selectors.checks import (
@@ -19,6 +17,7 @@ from strategies.selectors.checks import (
 )
 from strategies.selectors.cluster import MANY_POINTS, count_distinct, numbered_by_size
 from strategies.selectors.distances import first_largest
+from strategies.selectors.kmeans import kmeans_labels
 
 # the cluster's members and those of them that may be picked now, as row numbers: the row to pick
 Choice = Callable[[IntArray, IntArray], int]
@@ -51,10 +50,7 @@ def kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
     if distinct < 2:
         return np.zeros(len(points), dtype=np.int64)
     n_init = 10 if len(points) <= MANY_POINTS else 1
-    # one thread: with several, k-means adds in an order that changes from run to run
-    with threadpool_limits(limits=1):
-        found = KMeans(n_clusters=distinct, n_init=n_init, random_state=seed).fit_predict(points)
-    return numbered_by_size(found.astype(np.int64))
+    return numbered_by_size(kmeans_labels(points, distinct, n_init, seed))
 
 
 def cluster_rows(

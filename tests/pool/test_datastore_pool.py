@@ -322,7 +322,8 @@ def test_folder_that_cannot_be_written_still_hands_out_images(
     mounted("--bind", str(place.studies), str(place.studies))
     mounted("-o", "remount,ro,bind", str(place.studies))
     store = place.open()
-    said = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    errors = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    said = [r.getMessage() for r in errors if r.name.startswith("pool.")]  # watchdog may complain of its end
     assert len(said) == 1 and "labels cannot be saved: make the folder writable" in said[0]
     child = place.open(read_only=True)
     for each in (store, child):
