@@ -2,6 +2,8 @@
 
 Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_cluster [--quick]` prints its rows.
 In seconds of the wall clock, since the work is in other processes; the clock starts once all workers work.
+Each side has as many processors as it says, and no others (Linux): else the threads that read images would have
+one worker use more than one, and a second could not double it.
 """
 
 from __future__ import annotations
@@ -52,6 +54,19 @@ class IdleWorker(Worker):
 
 
 @contextmanager
+def _processors(count: int) -> Iterator[None]:
+    """What this thread starts meanwhile, processes too, runs on `count` processors."""
+    before = os.sched_getaffinity(0)
+    if count > len(before):
+        raise RuntimeError(f"this row takes {count} processors, here are {len(before)}")
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def _ray(workers: int) -> Iterator[Engine]:
     """An engine on a cluster of one node with as many processors."""
     from ray.cluster_utils import Cluster
@@ -59,7 +74,8 @@ def _ray(workers: int) -> Iterator[Engine]:
     from strategies.engine_ray import RayEngine
 
     node = {"num_cpus": workers, "object_store_memory": 512 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    with _processors(workers):
+        cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
         yield RayEngine(cluster.address)
     finally:
@@ -71,7 +87,8 @@ def _local(threads: int) -> Iterator[Engine]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        yield run_batches
+        with _processors(threads):
+            yield run_batches
     finally:
         torch.set_num_threads(before)
 
@@ -138,25 +155,27 @@ def _compare(
     gap = max(float(np.abs(one[image] - other[image]).max() / np.abs(one[image]).max()) for image in one)
     work = f"Embedding {count * BATCH} images: {what}"
     speeds = ", ".join(f"{count * BATCH / side:.1f}" for side in (plain, ours))
-    note = f"{speeds} images/s on {os.cpu_count()} processors"
+    note = f"{speeds} images/s"
     same = f"largest difference {gap:.0e} of the largest value"
     return Row(work, *names, plain, ours, same, clock="wall", note=note, **more)
 
 
 def one_worker(quick: bool) -> Row:
     """What Ray costs."""
-    names = ("local engine, one thread", "Ray, one worker")
+    names = ("local engine, one processor", "Ray, one worker, one processor")
     return _compare(quick, names, (_local(1), _ray(1)), (1, 1))
 
 
 def two_workers(quick: bool) -> Row:
     """What a second worker brings."""
-    return _compare(quick, ("Ray, one worker", "Ray, two workers"), (_ray(1), _ray(2)), (1, 2), goal=1.8)
+    return _compare(
+        quick, ("Ray, one worker, one processor", "Ray, two of both"), (_ray(1), _ray(2)), (1, 2), goal=1.8
+    )
 
 
 def one_machine(quick: bool) -> Row:
     """Processes against threads, on the same two processors."""
-    names = ("local engine, two threads", "Ray, two workers")
+    names = ("local engine, two threads and processors", "Ray, two workers, two processors")
     return _compare(quick, names, (_local(2), _ray(2)), (1, 2))
 
 
