@@ -45,7 +45,7 @@ pages:
 	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

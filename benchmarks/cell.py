@@ -131,10 +131,8 @@ class Run:
         if self.context.is_pretrained_here and self.context.pretrained_key is None:
             key = key_of(self.same)
             pretrain(self.work, key, self.context, self.bundle, self.store)
-        features = Features(self.work, self.data.mark, self.context)
-        features.give(self.store)
-        self.refresh({}, self.store)
-        features.take(self.store)
+        with Features(self.work, self.data.mark, self.context).shared(self.store):
+            self.refresh({}, self.store)
 
     def _label_next(self, strategy: str) -> dict[str, Any]:
         answer = self.strategies[strategy]({"strategy": strategy, "client_id": _ANNOTATOR}, self.store)

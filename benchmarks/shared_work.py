@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,23 @@ class Features:
         self.context = context
         self._file = work / f"pool-{mark}-{key_of(context.encoder_key)}.npz"
 
-    def give(self, store: PoolDatastore) -> None:
-        """Put what is known into the pool's state."""
+    @contextmanager
+    def shared(self, store: PoolDatastore) -> Iterator[None]:
+        """Gives the pool's state what is known, and keeps what the `with` block works out besides.
+
+        Where some are missing, other jobs wait, instead of working out the same.
+        """
+        lock = FileLock(self._file.with_suffix(".lock")) if self._missing(store) else nullcontext()
+        with lock:
+            self._give(store)
+            yield
+            self._take(store)
+
+    def _missing(self, store: PoolDatastore) -> bool:
+        known = np.load(self._file)["images"].tolist() if self._file.exists() else []
+        return not set(known).issuperset(store.list_images())
+
+    def _give(self, store: PoolDatastore) -> None:
         state, key = self.context.state, self.context.encoder_key
         if not self._file.exists():
             return
@@ -54,8 +71,7 @@ class Features:
         if found:
             state.add_entropies(key, found)
 
-    def take(self, store: PoolDatastore) -> None:
-        """Keep what the pool has worked out, beside what is known."""
+    def _take(self, store: PoolDatastore) -> None:
         state, key = self.context.state, self.context.encoder_key
         known = dict(np.load(self._file)) if self._file.exists() else None
         names = set(known["images"].tolist()) if known else set()

@@ -2,8 +2,8 @@
 
 Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_cluster [--quick]` prints its rows.
 In seconds of the wall clock, since the work is in other processes; the clock starts once all workers work.
-Each side has as many processors as it says, and no others (Linux): else the threads that read images would have
-one worker use more than one, and a second could not double it.
+Each side has as many processors as it says, and no others (Linux): else the threads that read images would
+have one worker use more than one, and a second could not double it.
 """
 
 from __future__ import annotations
@@ -154,8 +154,7 @@ def _compare(
     (plain, one), (ours, other) = sides
     gap = max(float(np.abs(one[image] - other[image]).max() / np.abs(one[image]).max()) for image in one)
     work = f"Embedding {count * BATCH} images: {what}"
-    speeds = ", ".join(f"{count * BATCH / side:.1f}" for side in (plain, ours))
-    note = f"{speeds} images/s"
+    note = ", ".join(f"{count * BATCH / side:.1f}" for side in (plain, ours)) + " images/s"
     same = f"largest difference {gap:.0e} of the largest value"
     return Row(work, *names, plain, ours, same, clock="wall", note=note, **more)
 
@@ -168,9 +167,8 @@ def one_worker(quick: bool) -> Row:
 
 def two_workers(quick: bool) -> Row:
     """What a second worker brings."""
-    return _compare(
-        quick, ("Ray, one worker, one processor", "Ray, two of both"), (_ray(1), _ray(2)), (1, 2), goal=1.8
-    )
+    names = ("Ray, one worker, one processor", "Ray, two of both")
+    return _compare(quick, names, (_ray(1), _ray(2)), (1, 2), goal=1.8)
 
 
 def one_machine(quick: bool) -> Row:

@@ -12,6 +12,7 @@ import warnings
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,9 @@ AGREES = 1e-5  # largest difference to PyTorch, relative to the largest output
 class Runtime:
     """A network that only predicts: (B, C, ...) of any float type to (B, ...) float32, on its own device.
 
-    It starts with PyTorch. After `PAYS` inputs on a processor the network is exported, and one batch is run
-    by both; when they agree, ONNX Runtime has all later inputs of that shape. The log says which one runs.
+    It starts with PyTorch. After `PAYS` inputs on a processor the network is exported, and both run one input
+    and then some; when they agree, ONNX Runtime has all later inputs of that shape. The log says which one
+    runs.
     A GPU runs PyTorch in full float32: TF32 and autocast differ from a processor in the third digit.
 
     :param name: of the network, for the log
@@ -66,9 +68,10 @@ class Runtime:
             return self._network(batch.to(self.device))
 
     def _checked_session(self, batch: torch.Tensor) -> Any:
-        """A session of ONNX Runtime that agrees with PyTorch on a batch, or None."""
+        """A session of ONNX Runtime that agrees with PyTorch on one input and on many, or None."""
         try:
             session = _export(self._network, batch)
+            gap = max(self._gap(session, batch[:1]), self._gap(session, torch.cat([batch, batch])))
         except ImportError:
             logger.info("%s runs on PyTorch; pip install '.[onnx]' makes it faster", self._name)
             return None
@@ -76,13 +79,17 @@ class Runtime:
             reason = str(error).strip().partition("\n")[0]
             logger.warning("%s runs on PyTorch: it cannot be exported (%s)", self._name, reason)
             return None
-        expected = self._torch(batch)
-        gap = float((_run(session, batch) - expected).abs().max() / expected.abs().max())
         if not gap <= AGREES:
             logger.warning("%s runs on PyTorch: ONNX Runtime differs by %.1e", self._name, gap)
             return None
         logger.info("%s runs on ONNX Runtime; it differs from PyTorch by %.1e", self._name, gap)
         return session
+
+    def _gap(self, session: Any, batch: torch.Tensor) -> float:
+        """Largest difference of both, relative to the largest output; inf where it is no number."""
+        expected = self._torch(batch)
+        gap = float((_run(session, batch) - expected).abs().max() / expected.abs().max())
+        return gap if np.isfinite(gap) else np.inf
 
 
 def _export(network: torch.nn.Module, batch: torch.Tensor) -> Any:

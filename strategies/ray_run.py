@@ -30,6 +30,7 @@ _TRIES = 3  # workers that may be lost over a batch, or at their start in one pl
 _LOOK = 10.0  # seconds between looks at which nodes there are
 _PROBES = 8  # images by which a node shows that it sees the pool
 _MEMORY = 2**30  # bytes that a worker without GPU may need
+_PATIENCE = 60.0  # seconds after which a worker that has not started is worth a word
 
 
 class Slot(NamedTuple):
@@ -61,6 +62,7 @@ class Actor:
     slot: Slot
     handle: Any
     starting: Any  # reference, None once it can work
+    since: float = field(default_factory=time.monotonic)
     jobs: dict[Any, Job] = field(default_factory=dict)
 
     def has_room(self, ahead: int) -> bool:
@@ -104,6 +106,7 @@ class Run:
             "no node of the Ray cluster has a processor or GPU: start some with `ray start` (docs/cluster.md)"
         )
         self._next_look = 0.0
+        self._is_told = False  # that workers do not start
 
     def results(self) -> Iterator[list[Done]]:
         """What is found, batch by batch, in any order."""
@@ -145,6 +148,7 @@ class Run:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK
             self._start_actors()
+            self._tell_who_waits()
         for ahead in range(_AHEAD):
             for actor in [a for a in self._actors.values() if a.has_room(ahead)]:
                 if job := self._next_job(alone=not actor.jobs):
@@ -170,6 +174,19 @@ class Run:
                 self._actors[slot] = self._start(slot)
         if not self._actors:
             raise self._reason
+
+    def _tell_who_waits(self) -> None:
+        late = time.monotonic() - _PATIENCE
+        waiting = [a for a in self._actors.values() if a.starting is not None and a.since < late]
+        if waiting and not self._is_told:
+            self._is_told = True
+            logger.warning(
+                "Ray: %d of %d workers have not started for %.0f s. Other work may have the processors or "
+                "GPUs (`ray status` shows it); they start once these are free",
+                len(waiting),
+                len(self._actors),
+                _PATIENCE,
+            )
 
     def _start(self, slot: Slot) -> Actor:
         handle: Any = (

@@ -73,7 +73,17 @@ class Unknown(torch.nn.Module):
         return torch.special.bessel_j0(batch)
 
 
-@pytest.mark.parametrize(("network", "says"), [(Unknown(), "cannot be exported"), (None, "pip install")])
+class OfOneSize(torch.nn.Module):
+    """A network whose export knows only batches as large as the first."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.mean((2, 3)).reshape(len(batch), -1)
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [(Unknown(), "cannot be exported"), (OfOneSize(), "cannot be exported"), (None, "pip install")],
+)
 def test_pytorch_stays_and_the_log_says_why(
     network: torch.nn.Module | None,
     says: str,
@@ -84,8 +94,8 @@ def test_pytorch_stays_and_the_log_says_why(
         monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     run = Runtime(network or NETWORKS["resnet"][0](), "It")
     with caplog.at_level(logging.INFO, logger="infers.runtime"):
-        for _ in range(3):
-            run(torch.ones(3, 3, 32, 32))
+        for size in (3, 1, 1, 2):
+            assert len(run(torch.ones(size, 3, 32, 32))) == size
     assert [says in message and "runs on PyTorch" in message for message in caplog.messages] == [True]
 
 

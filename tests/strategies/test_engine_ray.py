@@ -23,6 +23,7 @@ from infers.segmentation import ModelChangedError, model_fingerprint
 from server.config import ConfigError, parse
 from strategies.engine import run_batches
 from strategies.engine_ray import RayEngine
+from strategies.ray_run import slots
 from strategies.workers import EmbedWorker, ScoreWorker, Worker
 from tests.server.published import publish
 
@@ -116,6 +117,21 @@ def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch
     assert all(each.found == each.image for each in found if each != failed)
 
 
+def test_the_only_worker_is_replaced_when_it_is_lost(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strategies.ray_run._TRIES", 2)
+    monkeypatch.setattr("strategies.ray_run.slots", lambda: slots()[:1])
+    few = BATCHES[5:8]
+    found = [
+        each
+        for done in RayEngine(cluster.address)(partial(Fragile, str(tmp_path / "log")), few)
+        for each in done
+    ]
+    assert sorted(each.image for each in found) == IMAGES[5 * SIZE : 8 * SIZE]
+    assert [each.image for each in found if each.error] == ["i25"]
+
+
 def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     log, killed, given, found = tmp_path / "log", set[str](), list[str](), list[str]()
     node = next(node for node in cluster.worker_nodes)
@@ -140,6 +156,37 @@ def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     assert killed, "the node took part"
     assert sorted(found) == sorted(given), "each once"
     assert len(looked(log)) - len(given) <= SIZE, "what was repeated"
+
+
+class Neighbour:
+    """Other work on the cluster, for some seconds."""
+
+    def keep(self) -> None:
+        time.sleep(5)
+        ray.actor.exit_actor()
+
+
+def test_workers_that_wait_for_a_processor_say_so(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("strategies.ray_run._PATIENCE", 0.5)
+    monkeypatch.setattr("strategies.ray_run._LOOK", 0.5)
+    ray.init(cluster.address)
+    number = int(ray.cluster_resources()["CPU"])
+    others = ray.remote(Neighbour).options(num_cpus=1, lifetime="detached")
+    kept = [others.options(name=f"neighbour {n}").remote() for n in range(number)]
+    ray.get([each.__ray_ready__.remote() for each in kept])
+    for each in kept:
+        each.keep.remote()
+    ray.shutdown()
+    found = [
+        each
+        for done in RayEngine(cluster.address)(partial(Logging, str(tmp_path / "l")), BATCHES)
+        for each in done
+    ]
+    assert sorted(each.image for each in found) == IMAGES
+    (said,) = [message for message in caplog.messages if "have not started" in message]
+    assert f"{number} of {number} workers" in said and "`ray status`" in said
 
 
 def test_no_cluster_is_said_at_once() -> None:
