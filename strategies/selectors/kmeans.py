@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from strategies.selectors.checks import FloatArray, IntArray
 
-FEW_POINTS = 2_000  # below, scikit-learn takes less time than compiling
-MOST_COLUMNS = 8  # beyond, its matrix products are faster
+FEW_POINTS = 500  # below, scikit-learn takes less time than compiling
 _STEPS, _TOLERANCE = 300, 1e-4  # scikit-learn's defaults
 _LANES, _BLOCK = 8, 512  # numbers of a vector instruction, points whose distances stay in a cache
 _Labels = npt.NDArray[np.int32]
@@ -20,30 +21,36 @@ _Labels = npt.NDArray[np.int32]
 def kmeans_labels(points: FloatArray, k: int, n_init: int, seed: int) -> IntArray:
     """Labels (N,) of `KMeans(k, n_init=n_init, random_state=seed)`, k of them where that many points differ.
 
-    From 2,000 points on, of 8 columns at most, it draws the same numbers and takes the same steps (k-means++
-    with 2 + log k trials, Lloyd's algorithm with scikit-learn's tolerance, the start with the smallest sum of
+    From 500 points in two columns on it draws the same numbers and takes the same steps (k-means++ with
+    2 + log k trials, Lloyd's algorithm with scikit-learn's tolerance, the start with the smallest sum of
     squares), so that the labels are the same but where sums tie to the last digit, as those of mirrored
     points may. Scikit-learn itself does the others, and those in which a cluster runs empty. On one thread:
     with several, sums change from run to run.
     """
-    if len(points) >= FEW_POINTS and points.shape[1] <= MOST_COLUMNS:
+    if len(points) >= FEW_POINTS and points.shape[1] == 2:
         found = _best_start(points - points.mean(axis=0), k, n_init, seed)
         if found is not None:
             return found.astype(np.int64)
-    with threadpool_limits(limits=1):
+    with _threads().limit(limits=1):
         return KMeans(k, n_init=n_init, random_state=seed).fit_predict(points).astype(np.int64)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadpoolController:
+    """Looking for the libraries takes longer than k-means of a small map."""
+    return ThreadpoolController()
 
 
 def _best_start(points: FloatArray, k: int, n_init: int, seed: int) -> _Labels | None:
     """Labels (N,) of the best of `n_init` starts; None when a cluster has run empty."""
-    columns, trials = np.ascontiguousarray(points.T), 2 + int(np.log(k))
-    tolerance = _TOLERANCE * float(columns.var(axis=1).mean())
+    x, y, trials = points[:, 0].copy(), points[:, 1].copy(), 2 + int(np.log(k))
+    tolerance = _TOLERANCE * float(points.var(axis=0).mean())
     rng, least = np.random.RandomState(seed), np.inf
     best: _Labels | None = None
     for _ in range(n_init):
-        centres = _spread_centres(columns, rng.random_sample(1 + (k - 1) * trials), k, trials)
+        centres = _spread_centres(x, y, rng.random_sample(1 + (k - 1) * trials), k, trials)
         labels = np.empty(len(points), np.int32)
-        if not _lloyd(columns, centres, labels, tolerance):
+        if not _lloyd(x, y, centres, labels, tolerance):
             return None
         scatter = float(((points - centres[labels]) ** 2).sum())
         # the same clusters in other numbers are better by rounding alone
@@ -60,11 +67,10 @@ def _are_same(labels: _Labels, others: _Labels, k: int) -> bool:
 # No fastmath and no cache on disk, as in `silhouette`; loops where NumPy has functions, because those take
 # seconds to compile.
 @numba.njit(nogil=True, error_model="numpy")
-def _spread_centres(columns: FloatArray, draws: FloatArray, k: int, trials: int) -> FloatArray:
-    """k-means++: each next centre (k, D) is the best of `trials` points, drawn by their squared distance."""
-    dims, count = columns.shape
-    centres, summed = np.empty((k, dims)), np.empty(count)
-    nearest, tried, best = np.empty(count), np.empty(count), np.empty(count)
+def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, trials: int) -> FloatArray:
+    """k-means++: each next centre (k, 2) is the best of `trials` points, drawn by their squared distance."""
+    count, centres = len(x), np.empty((k, 2))
+    summed, nearest, tried, best = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     for i in range(count):
         nearest[i], summed[i] = np.inf, i + 1.0
     for number in range(k):
@@ -72,7 +78,7 @@ def _spread_centres(columns: FloatArray, draws: FloatArray, k: int, trials: int)
         for t in range(trials if number else 1):
             draw = draws[1 + (number - 1) * trials + t] if number else draws[0]
             at = _first_above(summed, draw * summed[count - 1])
-            scatter = _fill_nearest(columns, at, nearest, tried)
+            scatter = _fill_nearest(x, y, at, nearest, tried)
             if scatter < least:
                 least, chosen = scatter, at
                 best, tried = tried, best
@@ -81,8 +87,7 @@ def _spread_centres(columns: FloatArray, draws: FloatArray, k: int, trials: int)
         for i in range(count):
             running += nearest[i]
             summed[i] = running
-        for d in range(dims):
-            centres[number, d] = columns[d, chosen]
+        centres[number, 0], centres[number, 1] = x[chosen], y[chosen]
     return centres
 
 
@@ -100,25 +105,18 @@ def _first_above(summed: FloatArray, value: float) -> int:
 
 
 @numba.njit(error_model="numpy")
-def _fill_nearest(columns: FloatArray, at: int, nearest: FloatArray, tried: FloatArray) -> float:
+def _fill_nearest(x: FloatArray, y: FloatArray, at: int, nearest: FloatArray, tried: FloatArray) -> float:
     """Squared distances (N,) to the centres so far and the point `at`, into `tried`; their sum."""
-    dims, count = columns.shape
-    for i in range(count):
-        tried[i] = 0.0
-    for d in range(dims):
-        centre = columns[d, at]
-        for i in range(count):
-            away = columns[d, i] - centre
-            tried[i] += away * away
-    parts, total = np.empty(_LANES), 0.0
+    total, parts = 0.0, np.empty(_LANES)
+    for i in range(len(x)):
+        across, along = x[i] - x[at], y[i] - y[at]
+        tried[i] = min(across * across + along * along, nearest[i])
     for lane in range(_LANES):
         parts[lane] = 0.0
-    for i in range(count):
-        tried[i] = min(tried[i], nearest[i])
-    for turn in range(count // _LANES):
+    for turn in range(len(x) // _LANES):
         for lane in range(_LANES):
             parts[lane] += tried[turn * _LANES + lane]
-    for i in range(count - count % _LANES, count):
+    for i in range(len(x) - len(x) % _LANES, len(x)):
         total += tried[i]
     for lane in range(_LANES):
         total += parts[lane]
@@ -126,63 +124,54 @@ def _fill_nearest(columns: FloatArray, at: int, nearest: FloatArray, tried: Floa
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def _lloyd(columns: FloatArray, centres: FloatArray, labels: _Labels, tolerance: float) -> bool:
+def _lloyd(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels, tolerance: float) -> bool:
     """Find the nearest centres, which move until nothing changes; False when a cluster has run empty."""
-    dims, count = columns.shape
     k = len(centres)
-    before, sums, sizes = np.empty(count, np.int32), np.empty((k, dims)), np.empty(k)
-    for i in range(count):
+    before, sums, sizes = np.empty(len(x), np.int32), np.empty((k, 2)), np.empty(k)
+    for i in range(len(x)):
         before[i] = -1
     for _ in range(_STEPS):
-        _fill_labels(columns, centres, labels)
+        _fill_labels(x, y, centres, labels)
         for j in range(k):
-            sizes[j] = 0.0
-            for d in range(dims):
-                sums[j, d] = 0.0
+            sizes[j] = sums[j, 0] = sums[j, 1] = 0.0
         changed = False
-        for i in range(count):
+        for i in range(len(x)):
             label = labels[i]
             changed |= label != before[i]
             before[i] = label
             sizes[label] += 1.0
-            for d in range(dims):
-                sums[label, d] += columns[d, i]
+            sums[label, 0] += x[i]
+            sums[label, 1] += y[i]
         moved = 0.0
         for j in range(k):
             if sizes[j] == 0.0:
                 return False
-            for d in range(dims):
-                away = sums[j, d] * (1.0 / sizes[j]) - centres[j, d]
-                moved += away * away
-                centres[j, d] = sums[j, d] * (1.0 / sizes[j])
+            for d in range(2):
+                mean = sums[j, d] * (1.0 / sizes[j])
+                moved += (mean - centres[j, d]) * (mean - centres[j, d])
+                centres[j, d] = mean
         if not changed:
             return True
         if moved <= tolerance:
             break
-    _fill_labels(columns, centres, labels)
+    _fill_labels(x, y, centres, labels)
     return True
 
 
 @numba.njit(error_model="numpy")
-def _fill_labels(columns: FloatArray, centres: FloatArray, labels: _Labels) -> None:
-    """The nearest of `centres` (k, D) to each of the points (D, N); of those that tie, the first."""
-    least, reach = np.empty(_BLOCK), np.empty(_BLOCK)
-    for first in range(0, len(labels), _BLOCK):
-        found = labels[
-            first : first + _BLOCK
-        ]  # slices: numba asks of other indices whether they are negative
+def _fill_labels(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels) -> None:
+    """The nearest of `centres` (k, 2) to each of the points; of those that tie, the first."""
+    least = np.empty(_BLOCK)
+    for first in range(0, len(x), _BLOCK):
+        # slices: of other indices numba asks if they are negative
+        some_x, some_y = x[first : first + _BLOCK], y[first : first + _BLOCK]
+        found = labels[first : first + _BLOCK]
         for i in range(len(found)):
             least[i] = np.inf
         for j in range(len(centres)):
-            square = 0.0
-            for d in range(len(columns)):
-                square += centres[j, d] * centres[j, d]
+            a, b = 2.0 * centres[j, 0], 2.0 * centres[j, 1]
+            square = (a * a + b * b) / 4.0
             for i in range(len(found)):
-                reach[i] = square
-            for d in range(len(columns)):
-                column, twice = columns[d, first : first + _BLOCK], 2.0 * centres[j, d]
-                for i in range(len(found)):
-                    reach[i] -= twice * column[i]
-            for i in range(len(found)):
-                found[i] = j if reach[i] < least[i] else found[i]
-                least[i] = min(reach[i], least[i])
+                reach = square - a * some_x[i] - b * some_y[i]
+                found[i] = j if reach < least[i] else found[i]
+                least[i] = min(reach, least[i])
