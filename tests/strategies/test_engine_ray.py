@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,46 @@ def test_the_only_worker_is_replaced_when_it_is_lost(
     assert [each.image for each in found if each.error] == ["i25"]
 
 
+class Neighbour:
+    """Other work on the cluster, until there is a file."""
+
+    def __init__(self, until: str) -> None:
+        Thread(target=self._leave, args=[until], daemon=True).start()
+
+    def _leave(self, until: str) -> None:
+        while not os.path.exists(until):
+            time.sleep(0.1)
+        os._exit(0)
+
+
+def test_workers_that_wait_for_a_processor_say_so(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("strategies.ray_run._PATIENCE", 0.5)
+    monkeypatch.setattr("strategies.ray_run._LOOK", 0.5)
+    until, log, deadline = tmp_path / "until", str(tmp_path / "log"), time.monotonic() + 120
+    ray.init(cluster.address)
+    number = len(slots())
+    other: Any = ray.remote(num_cpus=1)(Neighbour).options(lifetime="detached")
+    others = [other.remote(str(until)) for _ in range(number)]
+    ray.get([each.__ray_ready__.remote() for each in others])
+    ray.shutdown()
+
+    def said() -> list[str]:
+        return [message for message in caplog.messages if "have not started" in message]
+
+    def end_the_others() -> None:
+        while not said() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        until.touch()
+
+    Thread(target=end_the_others, daemon=True).start()
+    found = [each for done in RayEngine(cluster.address)(partial(Logging, log), BATCHES) for each in done]
+    assert sorted(each.image for each in found) == IMAGES
+    (message,) = said()
+    assert f"{number} of {number} workers" in message and "`ray status`" in message
+
+
 def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     log, killed, given, found = tmp_path / "log", set[str](), list[str](), list[str]()
     node = next(node for node in cluster.worker_nodes)
@@ -156,37 +197,6 @@ def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     assert killed, "the node took part"
     assert sorted(found) == sorted(given), "each once"
     assert len(looked(log)) - len(given) <= SIZE, "what was repeated"
-
-
-class Neighbour:
-    """Other work on the cluster, for some seconds."""
-
-    def keep(self) -> None:
-        time.sleep(5)
-        ray.actor.exit_actor()
-
-
-def test_workers_that_wait_for_a_processor_say_so(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("strategies.ray_run._PATIENCE", 0.5)
-    monkeypatch.setattr("strategies.ray_run._LOOK", 0.5)
-    ray.init(cluster.address)
-    number = int(ray.cluster_resources()["CPU"])
-    others = ray.remote(Neighbour).options(num_cpus=1, lifetime="detached")
-    kept = [others.options(name=f"neighbour {n}").remote() for n in range(number)]
-    ray.get([each.__ray_ready__.remote() for each in kept])
-    for each in kept:
-        each.keep.remote()
-    ray.shutdown()
-    found = [
-        each
-        for done in RayEngine(cluster.address)(partial(Logging, str(tmp_path / "l")), BATCHES)
-        for each in done
-    ]
-    assert sorted(each.image for each in found) == IMAGES
-    (said,) = [message for message in caplog.messages if "have not started" in message]
-    assert f"{number} of {number} workers" in said and "`ray status`" in said
 
 
 def test_no_cluster_is_said_at_once() -> None:
