@@ -114,6 +114,15 @@ def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
         )
 
 
+@app.command()
+def retry(app: App, studies: Studies, conf: Conf = None) -> None:
+    """Have images that could not be read tried again, by a running server or by `prepare`."""
+    with opened(app, studies, conf) as found:
+        count = len(found.state.failures())
+        found.state.forget_failures()
+        typer.echo(f"Images that are tried again: {count}")
+
+
 def _show(bar: Any, progress: dict[str, Any] | None) -> None:
     if progress:
         bar.set_description(progress["step"], refresh=False)

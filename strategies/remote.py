@@ -166,7 +166,8 @@ class RemoteWorker:
                 with fsspec.open(self._url(path), "rb") as source, open(copy, "wb") as target:
                     shutil.copyfileobj(source, target)
             except FileNotFoundError:
-                return ImageError(f"{path}: is not in {self._shared}; copy it there, then restart the server")
+                again = "copy it there, then `scan-selection retry`"
+                return ImageError(f"{path}: is not in {self._shared}; {again}")
             except (PermissionError, IsADirectoryError) as error:
                 return ImageError(f"{path}: cannot be read from {self._shared} ({error})")
             except OSError as error:
