@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.cell import Data
 from benchmarks.hardware import processor
-from benchmarks.run import RESULTS, check_data, run_all, unfinished
+from benchmarks.run import RESULTS, Jobs, check_data, unfinished
 from benchmarks.suite import Cell, Suite, SuiteError, read_suite
 from pool.images import ImageError
 from strategies.plans import versions
@@ -113,7 +113,7 @@ def main(
     ):
         fresh, work = Path(folder) / "cells", Path(folder) / "work"
         work.mkdir()
-        wrong = run_all(todo, (data, weights, fresh, work), jobs, bar)
+        wrong = Jobs(todo, (data, weights, fresh, work), bar).run(jobs)
         for name in (one.name for one in todo if (fresh / f"{one.name}.json").exists()):
             lines = differences(first[name], json.loads((fresh / f"{name}.json").read_text()))
             wrong += bool(lines)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.cell import Data
 from benchmarks.mine_data import DataError, Own, check_groups, look, write_masks
 from benchmarks.mine_report import RADIMAGENET, Facts, write_report
-from benchmarks.run import run_all, unfinished
+from benchmarks.run import Jobs, unfinished
 from benchmarks.simulate import groups_of, split
 from benchmarks.statistics import Outcome
 from benchmarks.suite import Cell, Suite, SuiteError, suite_of
@@ -227,7 +227,7 @@ def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Pat
         if len(todo) > 1:
             tqdm.write("The first cell says how long the others take ...")
             started = time.monotonic()
-            failed = run_all(todo[:1], (data, weights, folder, work), 1, bar)
+            failed = Jobs(todo[:1], (data, weights, folder, work), bar).run(1)
             announce(todo[1:], time.monotonic() - started, jobs)
             todo = todo[1:]
-        return failed + run_all(todo, (data, weights, folder, work), jobs, bar)
+        return failed + Jobs(todo, (data, weights, folder, work), bar).run(jobs)

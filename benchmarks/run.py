@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import queue
+import signal
 import sys
+import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,66 +81,73 @@ def main(
         raise typer.Exit(2) from None
     work.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar:
-        failed = run_all(todo, (data, weights, folder, work), jobs, bar)
+        failed = Jobs(todo, (data, weights, folder, work), bar).run(jobs)
     if failed:
         typer.echo(f"{failed} cells failed; run again to try them again", err=True)
         raise typer.Exit(1)
 
 
-def run_all(cells: list[Cell], more: tuple[Data, Path | None, Path, Path], jobs: int, bar: tqdm[Any]) -> int:
-    """Run cells in processes of their own, `jobs` at a time; the number of those that failed.
+class Jobs:
+    """Runs cells in processes of their own, some at a time.
 
     :param more: the further arguments of `run_cell`
     """
-    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    for cell in cells:
-        waiting.put(cell)
-    with ThreadPoolExecutor(jobs) as threads:
-        workers = [threads.submit(_work, waiting, more, bar) for _ in range(jobs)]
-        try:
-            return sum(worker.result() for worker in workers)
-        except BaseException:  # Ctrl-C: nothing new is begun
-            with suppress(queue.Empty):
-                while True:
-                    waiting.get_nowait()
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
 
+    def __init__(self, cells: list[Cell], more: tuple[Data, Path | None, Path, Path], bar: tqdm[Any]) -> None:
+        self._waiting, self._more, self._bar = deque(cells), more, bar
+        self._lock, self._is_stopped = threading.Lock(), False
 
-def _work(waiting: queue.SimpleQueue[Cell], more: tuple[Any, ...], bar: Any) -> int:
-    """Run waiting cells in a process of their own until none is left; the number of those that failed.
+    def run(self, jobs: int) -> int:
+        """Run all cells, `jobs` at a time; the number of those that failed."""
+        with ThreadPoolExecutor(jobs) as threads:
+            workers = [threads.submit(self._work) for _ in range(jobs)]
+            try:
+                return sum(worker.result() for worker in workers)
+            except BaseException:  # Ctrl-C
+                with self._lock:  # no process starts behind the last that is ended here
+                    self._is_stopped = True
+                    for child in multiprocessing.active_children():
+                        child.terminate()
+                raise
 
-    A process that dies takes its cell with it; the next cell has a new one.
-    """
-    failed, child, ours = 0, None, None
-    while True:
-        try:
-            cell = waiting.get_nowait()
-        except queue.Empty:
-            break
-        if child is None or not child.is_alive():
-            ours, theirs = _SPAWN.Pipe()
-            child = _SPAWN.Process(target=_serve, args=(theirs, more), daemon=True)
-            child.start()
-            theirs.close()
-        assert ours is not None
-        try:
-            ours.send(cell)
-            problem = ours.recv()
-        except (EOFError, OSError):
-            child.join()
-            problem = f"its process ended with code {child.exitcode}"
-        if problem:
-            failed += 1
-            tqdm.write(f"{cell.name} failed: {problem}")
-        bar.update(not problem)
-    if child is not None:
-        child.terminate()
-    return failed
+    def _work(self) -> int:
+        """Run waiting cells in one process until none is left; the number of those that failed.
+
+        A process that dies takes its cell with it; the next cell has a new one.
+        """
+        failed, child, ours = 0, None, None
+        while True:
+            with self._lock:
+                if self._is_stopped or not self._waiting:
+                    break
+                cell = self._waiting.popleft()
+                if child is None or not child.is_alive():
+                    child, ours = self._new_process()
+            assert ours is not None
+            try:
+                ours.send(cell)
+                problem = ours.recv()
+            except (EOFError, OSError):
+                child.join()
+                problem = f"its process ended with code {child.exitcode}"
+            if problem and not self._is_stopped:
+                failed += 1
+                tqdm.write(f"{cell.name} failed: {problem}")
+            self._bar.update(not problem)
+        if child is not None:
+            child.terminate()
+        return failed
+
+    def _new_process(self) -> tuple[Any, Connection]:
+        ours, theirs = _SPAWN.Pipe()
+        child = _SPAWN.Process(target=_serve, args=(theirs, self._more), daemon=True)
+        child.start()
+        theirs.close()
+        return child, ours
 
 
 def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one, and ends it
     while True:
         try:
             run_cell(pipe.recv(), *more)

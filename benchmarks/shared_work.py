@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ class Features:
 
         Where some are missing, other jobs wait, instead of working out the same.
         """
-        lock = FileLock(self._file.with_suffix(".lock")) if self._missing(store) else nullcontext()
-        with lock:
+        with ExitStack() as held:
+            if self._missing(store):
+                held.enter_context(FileLock(self._file.with_suffix(".lock")))
+                if not self._missing(store):  # another job has worked them out meanwhile
+                    held.close()
             self._give(store)
             yield
             self._take(store)

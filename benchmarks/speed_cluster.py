@@ -2,8 +2,8 @@
 
 Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_cluster [--quick]` prints its rows.
 In seconds of the wall clock, since the work is in other processes; the clock starts once all workers work.
-Each side has as many processors as it says, and no others (Linux): else the threads that read images would
-have one worker use more than one, and a second could not double it.
+Each side has as many processors as it says, and no others (Linux; Ray's driver apart, which does little):
+else the threads that read images would have one worker use more than one, and a second could not double it.
 """
 
 from __future__ import annotations

@@ -109,11 +109,8 @@ def kmeans_same_starts(quick: bool) -> Row:
         lambda: {k: KMeans(k, n_init=starts, random_state=SEED).fit_predict(points) for k in range(2, 21)},
         lambda: kmeans_sweep(points, 20, SEED, starts),
     )
-    work, same = (
-        f"k-means, k = 2 .. 20, {starts} starts, {len(points):,} points",
-        theirs.keys() == ours.keys(),
-    )
-    same &= all((theirs[k] == ours[k]).all() for k in ours)
+    work = f"k-means, k = 2 .. 20, {starts} starts, {len(points):,} points"
+    same = theirs.keys() == ours.keys() and all((theirs[k] == ours[k]).all() for k in ours)
     return Row(work, "scikit-learn", "numba", theirs_s, ours_s, _same(same, "labels"))
 
 

@@ -1,7 +1,7 @@
 """Running a trained network as fast as this machine can, without changing what comes out.
 
-On a processor that is ONNX Runtime where it is installed (the extra `onnx`): on one thread 1.4 times as fast
-as PyTorch for a ResNet-50 at 224 pixels, 2.5 for a MobileNetV2, 1.5 for the apps' Attention U-Net.
+On a processor that is ONNX Runtime where it is installed (the extra `onnx`), 1.5 to 4 times as fast as PyTorch
+on one thread (`benchmarks/results/speed`).
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ class Runtime:
 
     def _gap(self, session: Any, batch: torch.Tensor) -> float:
         """Largest difference of both, relative to the largest output; inf where it is no number."""
-        expected = self._torch(batch)
-        gap = float((_run(session, batch) - expected).abs().max() / expected.abs().max())
+        expected, found = self._torch(batch), _run(session, batch)
+        if found.shape != expected.shape:
+            return np.inf
+        gap = float((found - expected).abs().max() / expected.abs().max())
         return gap if np.isfinite(gap) else np.inf
 
 

@@ -34,7 +34,7 @@ def picks_of(images: Sequence[str], chosen: selectors.Selection) -> list[dict[st
 
 def versions() -> dict[str, str]:
     """Of what decides the picks, for the ledger."""
-    names = ("numpy", "scikit-learn", "openTSNE", "torch", "monai", "monailabel")
+    names = ("numpy", "scikit-learn", "numba", "openTSNE", "torch", "monai", "monailabel")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 

@@ -12,20 +12,21 @@ from threadpoolctl import ThreadpoolController
 
 from strategies.selectors.checks import FloatArray, IntArray
 
-FEW_POINTS = 500  # below, scikit-learn takes less time than compiling
+FEW_POINTS = 500  # below, the fits of a cold start take scikit-learn less time than compiling
 _STEPS, _TOLERANCE = 300, 1e-4  # scikit-learn's defaults
 _LANES, _BLOCK = 8, 512  # numbers of a vector instruction, points whose distances stay in a cache
 _Labels = npt.NDArray[np.int32]
 
 
 def kmeans_labels(points: FloatArray, k: int, n_init: int, seed: int) -> IntArray:
-    """Labels (N,) of `KMeans(k, n_init=n_init, random_state=seed)`, k of them where that many points differ.
+    """Labels (N,) of `KMeans(k, n_init=n_init, random_state=seed)`.
 
     From 500 points in two columns on it draws the same numbers and takes the same steps (k-means++ with
     2 + log k trials, Lloyd's algorithm with scikit-learn's tolerance, the start with the smallest sum of
     squares), so that the labels are the same but where sums tie to the last digit, as those of mirrored
-    points may. Scikit-learn itself does the others, and those in which a cluster runs empty. On one thread:
-    with several, sums change from run to run.
+    points may, or where there are fewer clumps than clusters, each less than a millionth of the map wide.
+    Scikit-learn itself does the others, and those in which a cluster runs empty. On one thread: with several,
+    sums change from run to run.
     """
     if len(points) >= FEW_POINTS and points.shape[1] == 2:
         found = _best_start(points - points.mean(axis=0), k, n_init, seed)
@@ -50,7 +51,7 @@ def _best_start(points: FloatArray, k: int, n_init: int, seed: int) -> _Labels |
     for _ in range(n_init):
         centres = _spread_centres(x, y, rng.random_sample(1 + (k - 1) * trials), k, trials)
         labels = np.empty(len(points), np.int32)
-        if not _lloyd(x, y, centres, labels, tolerance):
+        if not _lloyd(x, y, centres, labels, tolerance) or not np.bincount(labels, minlength=k).all():
             return None
         scatter = float(((points - centres[labels]) ** 2).sum())
         # the same clusters in other numbers are better by rounding alone

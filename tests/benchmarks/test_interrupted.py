@@ -29,10 +29,14 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
     while not list(cells.glob("*_*_*.json")) and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.1)
     below = psutil.Process(run.pid).children(recursive=True)
-    os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    try:
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
+    finally:
+        for process in [run, *below]:
+            process.kill()
     assert run.returncode not in (0, 1), said
-    assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
-    left = sorted(cells.iterdir())
+    left = sorted(cells.glob("*.json"))
     assert 0 < len(left) < len(seeds), said
     assert all(json.loads(file.read_text())["cell"]["method"] == "random" for file in left), "no half file"

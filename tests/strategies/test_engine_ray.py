@@ -167,7 +167,10 @@ def test_workers_that_wait_for_a_processor_say_so(
         until.touch()
 
     Thread(target=end_the_others, daemon=True).start()
-    found = [each for done in RayEngine(cluster.address)(partial(Logging, log), BATCHES) for each in done]
+    try:
+        found = [each for done in RayEngine(cluster.address)(partial(Logging, log), BATCHES) for each in done]
+    finally:
+        until.touch()
     assert sorted(each.image for each in found) == IMAGES
     (message,) = said()
     assert f"{number} of {number} workers" in message and "`ray status`" in message

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
-from strategies.selectors.kmeans import FEW_POINTS, kmeans_labels
+from strategies.selectors.kmeans import FEW_POINTS, _best_start, kmeans_labels
 
 
 def scikit_learn(points: np.ndarray, k: int, n_init: int, seed: int) -> np.ndarray:
@@ -47,6 +47,7 @@ def test_labels_of_a_large_map_are_those_of_scikit_learn(count: int, n_init: int
 
 def test_clusters_that_run_empty_are_left_to_scikit_learn() -> None:
     points = np.repeat([[0.0, 0.0], [1.0, 0.0], [5.0, 5.0]], 700, axis=0)
+    assert _best_start(points - points.mean(axis=0), 5, 10, 1) is None
     with pytest.warns(ConvergenceWarning, match="distinct clusters"):
         labels, theirs = kmeans_labels(points, 5, 10, 1), scikit_learn(points, 5, 10, 1)
     np.testing.assert_array_equal(labels, theirs)
