@@ -1,7 +1,7 @@
 """Running a trained network as fast as this machine can, without changing what comes out.
 
-On a processor that is ONNX Runtime where it is installed (the extra `onnx`), 1.5 to 4 times as fast as PyTorch
-on one thread (`benchmarks/results/speed`).
+On a processor that is ONNX Runtime where it is installed (the extra `onnx`), 1.5 to 4 times as fast as
+PyTorch on one thread (`benchmarks/results/speed`).
 """
 
 from __future__ import annotations

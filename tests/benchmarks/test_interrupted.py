@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,8 +35,8 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
         _, said = run.communicate(timeout=60)
         assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
     finally:
-        for process in [run, *below]:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode not in (0, 1), said
     left = sorted(cells.glob("*.json"))
     assert 0 < len(left) < len(seeds), said
