@@ -9,24 +9,36 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from bundle_configs.checks import check_labels, check_volumes
+from bundle_configs.checks import check_labels, check_plain, check_volumes
 
+_FOLDER = Path(__file__).parent
 _FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
 _POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
+
+
+def bundle_names() -> list[str]:
+    """Folders beside this file that hold a bundle, sorted."""
+    return sorted(path.parent.parent.name for path in _FOLDER.glob("*/configs/train.yaml"))
 
 
 class Bundle:
     """The configuration of one app, read with MONAI's ConfigParser.
 
     :param name: its folder in `bundle_configs`
-    :param overrides: values for keys that the bundle's `overrides` list allows
+    :param overrides: plain values for keys of the bundle
+
+    Raises ValueError for a bundle that does not exist, and for a value that would be evaluated.
     """
 
     def __init__(self, name: str, overrides: Mapping[str, Any] | None = None) -> None:
         self.name, self.values = name, dict(overrides or {})
-        folder = Path(__file__).parent / name / "configs"
+        if name not in (known := bundle_names()):
+            raise ValueError(f"there is no bundle {name!r}; there are: {', '.join(known)}")
+        folder = _FOLDER / name / "configs"
         self._parser = ConfigParser()
         self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
+        for key, value in self.values.items():
+            check_plain(key, value)
         self._parser.update(self.values)
 
     def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:

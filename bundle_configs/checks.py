@@ -23,6 +23,28 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def check_plain(key: str, value: Any) -> None:
+    """Raises ValueError for a value that MONAI's ConfigParser would evaluate, import or look up.
+
+    Overrides come from `--conf`, requests and model files: they are data, never part of the configuration.
+    """
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str) or name.startswith(("_", "+", "~")) or "#" in name or "::" in name:
+                raise ValueError(
+                    f"{key}: the name {name!r} is not allowed, it has a meaning in MONAI bundles"
+                )
+            check_plain(key, inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_plain(key, inner)
+    elif isinstance(value, str):
+        if value.startswith(("$", "@", "%")):
+            raise ValueError(f"{key}: {value!r} would be evaluated; only plain values are allowed")
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ValueError(f"{key}: a {type(value).__name__} is no plain value")
+
+
 def check_labels(labels: Mapping[str, Any]) -> None:
     """Raises ValueError unless the labels are 1, 2, ... without a gap, as the channels are."""
     values = [value for value in labels.values() if isinstance(value, int)]

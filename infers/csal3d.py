@@ -17,7 +17,8 @@ from monai.transforms import Compose, SpatialPad
 
 from infers.csal3d_network import Csal3dNetwork
 from infers.csal3d_views import observe
-from infers.segmentation import bundle_of, model_fingerprint
+from infers.model_file import bundle_of
+from infers.segmentation import model_fingerprint
 from pool.images import ImageError
 
 

@@ -20,10 +20,13 @@ from fastapi import HTTPException
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
+from bundle_configs.parameters import Parameter, device_parameters
+from infers.model_file import ModelError, bundle_of, network_of, read_checkpoint
 from infers.resizing import swift
 from infers.runtime import Runtime
 from infers.volumes import blocks
@@ -51,12 +54,8 @@ def model_fingerprint(path: Path) -> str | None:
 
 def model_details(path: Path) -> dict[str, Any]:
     """What the trainer published with the weights: images, seed, metrics, configuration, versions."""
-    return torch.load(path, map_location="cpu", weights_only=True)["details"]
-
-
-def bundle_of(details: dict[str, Any]) -> Bundle:
-    """The bundle that a model was trained with; the server's settings may be others since."""
-    return Bundle(details["bundle"], details["overrides"])
+    details: dict[str, Any] = read_checkpoint(path)["details"]
+    return details
 
 
 class ModelChangedError(RuntimeError):
@@ -77,7 +76,7 @@ class Predictor:
         content = path.read_bytes()  # once, so that what is loaded is what was checked
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ModelChangedError(f"{path} is no longer the model {sha256[:12]}: another was published")
-        checkpoint = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+        checkpoint = read_checkpoint(io.BytesIO(content), self.device)
         bundle = bundle_of(checkpoint["details"])
         network = bundle.new("network_def").to(self.device).eval()
         network.load_state_dict(checkpoint["model"])
@@ -155,6 +154,21 @@ class SegmentationInfer(BasicInferTask):
             config={"result_dtype": "uint8"},
         )
 
+    def parameters(self) -> dict[str, Parameter]:
+        """What a request may set. `final` labels come from people, never from a model."""
+        formats = [*EXTENSIONS, ".seg.nrrd"]
+        formats += [ext.removeprefix(".") for ext in formats]
+        return {
+            "device": device_parameters()["device"],
+            "result_extension": Parameter(str, choices=tuple(formats)),
+            "result_dtype": Parameter(str, choices=("uint8", "uint16", "int16", "int32", "float32")),
+            "result_compress": Parameter(bool),
+            "restore_label_idx": Parameter(bool),
+            "logging": Parameter(str, choices=("DEBUG", "INFO", "WARNING", "ERROR")),
+            "save_label": Parameter(bool),
+            "label_tag": Parameter(str, pattern=rf"(?!{DefaultLabelTag.FINAL.value}$)[A-Za-z0-9_-]{{1,64}}"),
+        }
+
     def is_valid(self) -> bool:
         return bool(self.get_path())
 
@@ -166,11 +180,17 @@ class SegmentationInfer(BasicInferTask):
                 "there is no trained model yet: label some images, then start a training "
                 "(POST /train/segmentation, or Train in the viewer)",
             )
-        self._follow_model()
         try:
+            self._follow_model()
             file, said = super().__call__(request, callbacks)
         except (ImageError, LabelError) as error:
             raise HTTPException(422, str(error)) from error
+        except ModelError as error:
+            raise HTTPException(
+                422,
+                f"the published model {self._file.name} cannot be used: {error}; train again, or remove it "
+                "(DELETE /model/segmentation)",
+            ) from error
         if "found" in said:  # Slicer gives the k-th value that is in the file the k-th of these names
             said["label_names"] = said.pop("found")
         return file, said
@@ -179,8 +199,9 @@ class SegmentationInfer(BasicInferTask):
         """Take over the configuration that the newest model was trained with."""
         published = model_fingerprint(self._file)
         if published != self._published:
-            self.bundle = bundle_of(model_details(self._file))
-            self.network, self._published = self.bundle.new("network_def"), published
+            bundle = bundle_of(model_details(self._file))
+            self.network = network_of(bundle)
+            self.bundle, self._published = bundle, published
             self.clear_cache()
 
     def pre_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:

@@ -65,6 +65,11 @@ class SegFiles:
             raise
         return seg
 
+    def segmentation(self, label: str, image: str, series: Path) -> Dataset:
+        """A prediction as SEG, which is not stored; for the parameters see `store`. Raises LabelError."""
+        plane = self._checked(label, image, allow_empty=True)
+        return write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
+
     def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
         """What was sent as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
         if not sent.lower().endswith(".bin"):

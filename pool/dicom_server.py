@@ -74,17 +74,26 @@ class _Patient(HTTPAdapter):
         return super().send(request, stream, timeout or _TIMEOUT, verify, cert, proxies)
 
 
-def connect(url: str) -> DICOMwebClient:
-    """A client with MONAI Label's settings for user, password, prefixes, and Google's store."""
-    google = "googleapis.com" in url
+def _is_google(url: str) -> bool:
+    return "googleapis.com" in url
+
+
+def open_session(url: str) -> requests.Session:
+    """A session with MONAI Label's settings for user and password, or Google's credentials."""
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-    if google:
+    if _is_google(url):
         session = create_session_from_gcp_credentials()
     else:
         session = create_session_from_user_pass(user, password) if user and password else requests.Session()
     session.mount("http://", _Patient())
     session.mount("https://", _Patient())
-    if google:
+    return session
+
+
+def connect(url: str) -> DICOMwebClient:
+    """A client with MONAI Label's settings for user, password, prefixes, and Google's store."""
+    session = open_session(url)
+    if _is_google(url):
         client = DICOMwebClient(url=url, session=session)
     else:
         client = DICOMwebClientX(

@@ -21,6 +21,7 @@ from monailabel.config import Settings, settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
+from pydicom import Dataset
 
 from pool.dicom_cache import convert, fill_folder, remove_parts, replacing
 from pool.dicom_index import Index
@@ -266,6 +267,15 @@ class DicomWebPool(DICOMWebDatastore):
             logger.exception("What follows the label of %s failed", image_id)
         return image_id
 
+    def segmentation(self, image_id: str, label: str) -> Dataset:
+        """A prediction for a series as DICOM SEG. Raises HTTPException 404, 422, 503."""
+        if not self.has_image(image_id):
+            raise unknown_image(image_id)
+        try:
+            return self._segs.segmentation(label, self.get_image_uri(image_id), self._series(image_id))
+        except LabelError as error:
+            raise HTTPException(422, f"the prediction for {image_id}: {error}") from error
+
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         uri = self.get_image_uri(image)
         seg = self._segs.store(sent, uri, self._series(image), info)
@@ -335,10 +345,12 @@ class DicomWebPool(DICOMWebDatastore):
                 405, f"remove the SEG series on {self._server.url}; it is noticed within a minute"
             )
         with self._lock:
-            if label := LocalDatastore.get_label_uri(self, label_id, label_tag):
-                Path(label).unlink(missing_ok=True)
-                self._datastore.objects[label_id].labels.pop(label_tag)
-                self._update_datastore_file()
+            noted = self._datastore.objects.get(label_id)
+            if noted is None or label_tag not in noted.labels:
+                raise HTTPException(404, f"image {label_id!r} has no label with the tag {label_tag!r}")
+            Path(LocalDatastore.get_label_uri(self, label_id, label_tag)).unlink(missing_ok=True)
+            noted.labels.pop(label_tag)
+            self._update_datastore_file()
 
     # MONAI Label's own view ---------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,14 +21,25 @@ from pool.database import Busy, Database
 from pool.tables import copy_tables, snapshot
 
 
-def restore(backup: Reader, studies: Path | None, state: Path, url: str, progress: Progress) -> None:
+def restore(
+    backup: Reader,
+    studies: Path | None,
+    state: Path,
+    url: str,
+    progress: Progress,
+    check_model: Callable[[Path], None],
+) -> str:
     """Put a checked backup into an empty state, and its labels into a studies folder that has none.
+
+    :param check_model: raises ValueError for a `model.pt` that must not be used; it is left out then, since
+        labels are what counts, and the text that is returned says why
 
     Raises BackupError when a target is not empty or a server works on it. What fails on the way is undone.
     """
     mine = {name: about for name, about in backup.files.items() if name.startswith("studies/")}
     if mine and studies is None:
         raise BackupError("this backup has labels of a studies folder; restore it to a folder, not to a URL")
+    left_out = ""
     with ExitStack() as undo:
         for folder in (state, studies):
             if folder and not folder.exists():
@@ -38,18 +49,32 @@ def restore(backup: Reader, studies: Path | None, state: Path, url: str, progres
             _check_empty(state, studies, backup.manifest["images"], database)
             for prefix, folder in (("studies/", studies), ("state/", state)):
                 if folder:
-                    _put(backup, prefix, folder, undo, progress, database)
+                    left_out += _put(backup, prefix, folder, undo, progress, database, check_model)
             undo.pop_all()
+    return left_out
 
 
 def _put(
-    backup: Reader, prefix: str, folder: Path, undo: ExitStack, progress: Progress, database: Database | None
-) -> None:
-    """Files under a prefix: all beside their places first, then each into its own."""
+    backup: Reader,
+    prefix: str,
+    folder: Path,
+    undo: ExitStack,
+    progress: Progress,
+    database: Database | None,
+    check_model: Callable[[Path], None],
+) -> str:
+    """Files under a prefix: all beside their places first, then each into its own. Says what is left out."""
+    left_out = ""
     names = [name.removeprefix(prefix) for name in backup.files if name.startswith(prefix)]
     with tempfile.TemporaryDirectory(prefix=".restore.", dir=folder) as temporary:
         for name in names:
             backup.extract(prefix + name, Path(temporary) / name, progress)
+        if prefix == "state/" and "model.pt" in names:
+            try:
+                check_model(Path(temporary) / "model.pt")
+            except ValueError as error:
+                names.remove("model.pt")
+                left_out = f"model.pt is left out: {error}"
         if prefix == "state/":
             _open_database(Path(temporary) / "pool.db", database, undo)
         for name in names:
@@ -58,6 +83,7 @@ def _put(
             _make_folder((folder / name).parent, undo)
             os.rename(Path(temporary) / name, folder / name)
             undo.callback((folder / name).unlink, missing_ok=True)
+    return left_out
 
 
 def _make_folder(folder: Path, undo: ExitStack) -> None:

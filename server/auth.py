@@ -1,9 +1,8 @@
-"""Authentication in a server: MONAI Label's own refuses every token, so its check is replaced here."""
+"""Signing in: MONAI Label's own check refuses every token, so that the server has its own."""
 
 from __future__ import annotations
 
 import gc
-import inspect
 import ipaddress
 import logging
 import socket
@@ -12,59 +11,52 @@ from typing import Annotated, Any
 import requests
 import uvicorn
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.security import OAuth2PasswordRequestForm
 from monailabel.config import settings
-from monailabel.endpoints import model
-from monailabel.endpoints.user.auth import RBAC, Token, User, get_current_user, oauth2_scheme
+from monailabel.endpoints.user.auth import Token
 
 from server.config import ConfigError
-from server.tokens import SignInServer, SignInServerDown, check, down
-from strategies.identity import current_user
+from server.http import access
+from server.tokens import SignInServer, SignInServerDown, down
 
 logger = logging.getLogger(__name__)
 _THREADS = 8  # that may wait for the sign-in server at once; the other requests have threads of their own
 
 
-def add_auth(app: FastAPI) -> None:
-    """Check tokens as `server.tokens.check` does, where authentication is on. Raises ConfigError."""
+def sign_in_server() -> SignInServer | None:
+    """The OpenID Connect server of MONAI Label's settings; None without one. Raises ConfigError."""
     if not settings.MONAI_LABEL_AUTH_ENABLE:
-        return
+        return None
     for name in ("MONAI_LABEL_AUTH_REALM_URI", "MONAI_LABEL_AUTH_CLIENT_ID"):
         if not getattr(settings, name).strip():
             raise ConfigError(f"authentication is on, but {name} is empty: set it (docs/how-to.md)")
-    server = SignInServer(settings.MONAI_LABEL_AUTH_REALM_URI, settings.MONAI_LABEL_AUTH_TIMEOUT)
+    return SignInServer(settings.MONAI_LABEL_AUTH_REALM_URI, settings.MONAI_LABEL_AUTH_TIMEOUT)
+
+
+def routes(server: SignInServer) -> APIRouter:
+    """`/auth/...`. MONAI Label's own blocks the whole server while it waits, and answers 500 to a wrong
+    password."""
+    found = APIRouter(prefix="/auth", tags=["Auth"])
     limiter = CapacityLimiter(_THREADS)
 
-    async def user_of_token(token: Annotated[str, Depends(oauth2_scheme)]) -> User:
-        user = await to_thread.run_sync(check, token, server, limiter=limiter)
-        current_user.set(user.username)  # here, in the request's own task: a thread has a copy of the context
-        return user
+    @found.get("/", summary="Whether authentication is on, and where")
+    def enabled() -> dict[str, Any]:
+        return {
+            "enabled": True,
+            "client_id": settings.MONAI_LABEL_AUTH_CLIENT_ID,
+            "realm": settings.MONAI_LABEL_AUTH_REALM_URI,
+        }
 
-    app.dependency_overrides[get_current_user] = user_of_token
-    for endpoint in (model.api_update_model, model.api_delete_model):
-        _for_admins(endpoint)
-    app.include_router(_routes(server))
-    app.router.routes.insert(0, app.router.routes.pop())  # before MONAI Label's of the same paths
-
-
-def _for_admins(endpoint: Any) -> None:
-    """MONAI Label says that this endpoint is for admins, and lets annotators in."""
-    rbac: RBAC = inspect.signature(endpoint).parameters["user"].default.dependency
-    rbac.roles = settings.MONAI_LABEL_AUTH_ROLE_ADMIN
-
-
-def _routes(server: SignInServer) -> APIRouter:
-    """`/auth/token`, which stops the whole server while it waits and answers 500 to a wrong password in MONAI
-    Label."""
-    routes = APIRouter(include_in_schema=False)
-    limiter = CapacityLimiter(_THREADS)
-
-    @routes.post(f"{settings.MONAI_LABEL_API_STR}/auth/token", response_model=Token)
+    @found.post("/token", response_model=Token, summary="A token for a name and password")
     async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> Any:
         return await to_thread.run_sync(_sign_in, form.username, form.password, server, limiter=limiter)
 
-    return routes
+    @found.get("/token/valid", summary="The user that a token stands for")
+    def valid() -> dict[str, Any]:
+        return access.user().model_dump()
+
+    return found
 
 
 def _sign_in(username: str, password: str, server: SignInServer) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Keeps the pool up to date from the server process: starts `refresh` when, and only when, it has work.
 
-MONAI Label runs scoring in one queue of child processes. Nothing is ever requested over HTTP: a request to
+Refreshes run one after the other in child processes. Nothing is ever requested over HTTP: a request to
 itself fails or deadlocks (the server's endpoints are synchronous inside its event loop).
 """
 
@@ -11,15 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
-
-from monailabel.utils.async_tasks.task import AsyncTask
-from monailabel.utils.async_tasks.utils import processes, tasks
 
 from infers.segmentation import model_fingerprint
 from pool.state import State
 from server.opening import trains_now
+from server.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between looks at the cheap signs: a training that ended, a new model file
@@ -29,24 +25,12 @@ _REST = 20.0  # a look at everything is followed by this many times its duration
 _SERVER = "SCAN_SELECTION_SERVER_PID"  # tells a child process whose child it is
 
 
-def running(method: str) -> bool:
-    """True when a task of this kind ("scoring", "train") waits or its process lives."""
-    return any(process.poll() is None for process in list(processes(method).values())) or any(
-        _waits(task) for task in tasks(method)
-    )
-
-
-def _waits(task: dict[str, Any]) -> bool:
-    """Whether a task is about to start. One whose process could not be made stays "SUBMITTED" for ever."""
-    since = datetime.now() - datetime.strptime(task["start_ts"], "%Y-%m-%d %H:%M:%S")
-    return task["status"] == "SUBMITTED" and since.total_seconds() < 60
-
-
 class Background(threading.Thread):
     """A thread that starts `refresh` when `missing` names work.
 
     :param missing: names the steps that have work to do
     :param labelled: number of final labels
+    :param tasks: starts trainings and refreshes
     :param training_due: whether a training should start by itself, given the final labels that the last one
         started from (None before the first)
     """
@@ -57,8 +41,10 @@ class Background(threading.Thread):
         missing: Callable[[], list[str]],
         labelled: Callable[[], int],
         training_due: Callable[[int | None], bool],
+        tasks: Tasks,
     ) -> None:
         super().__init__(name="background", daemon=True)
+        self._tasks = tasks
         self._state, self._missing = state, missing
         self._labelled, self._training_due = labelled, training_due
         self._trained: int | None = None  # final labels when a training was last started by itself
@@ -67,7 +53,7 @@ class Background(threading.Thread):
         self._paused: dict[str, float] = {}  # work that failed, and when it is tried again
         self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
-        self._training: tuple[dict[str, Any], int] | None = None  # MONAI Label's task, its number with us
+        self._training: tuple[str, int] | None = None  # the task's id, its number in the journal
         self._expected: int | None = None
 
     def wake(self) -> None:
@@ -94,26 +80,27 @@ class Background(threading.Thread):
 
     def _watch_training(self) -> None:
         """Keep the record of the training that runs, so that a killed server starts it again."""
-        if self._training and self._training[0]["status"] not in ("SUBMITTED", "RUNNING"):
-            self._state.journal.end_training(self._training[0]["status"], self._training[1])
+        trainings = {task["id"]: task for task in self._tasks.all("train")}
+        if self._training and (status := trainings[self._training[0]]["status"]) != "RUNNING":
+            self._state.journal.end_training(status, self._training[1])
             self._training = None
-        current = next((task for task in tasks("train") if task["status"] == "RUNNING"), None)
+        current = self._tasks.running("train")
         if self._training is None and current:
             number, self._expected = self._expected, None
             if number is None:
                 number = self._state.journal.start_training(current["request"], self._labelled())
-            self._training = (current, number)
+            self._training = (current["id"], number)
 
     def _train(self) -> None:
         """Start a training by itself when one is due and none runs; one that is due meanwhile comes after."""
-        if running("train"):
+        if self._tasks.busy("train"):
             return
         last = self._state.journal.last_training()
         known = [count for count in (last, self._trained) if count is not None]
         if self._training_due(max(known, default=None)) and not trains_now(self._state.folder):
             labelled = self._labelled()
             logger.info("Training by itself, from %d labels", labelled)
-            AsyncTask.run("train", request={"model": "segmentation"}, enqueue=True)
+            self._tasks.start("train", {"model": "segmentation"})
             self._trained = labelled
 
     def _watch_model(self) -> None:
@@ -124,18 +111,18 @@ class Background(threading.Thread):
 
     def _look(self) -> None:
         """Start refresh when it has work and none runs; one that failed is left alone for a while."""
-        now, last = time.monotonic(), (tasks("scoring") or [{"status": "NONE"}])[-1]
+        now, last = time.monotonic(), (self._tasks.all("scoring") or [{"status": "NONE"}])[-1]
         if now < max(self._next_look, self._rested):
             return
         self._next_look = now + _SAFETY
-        if running("scoring"):
+        if self._tasks.busy("scoring"):
             self._next_look = now + _AGAIN
         elif last["status"] == "ERROR" and now - self._refreshed < _SAFETY:
             self._next_look = self._refreshed + _SAFETY
         elif steps := self._look_through():
             logger.info("Background work: %s", ", ".join(steps))
             self._refreshed, self._next_look = now, now + _AGAIN
-            AsyncTask.run("scoring", request={"method": "refresh"}, enqueue=True)
+            self._tasks.start("scoring", {"method": "refresh"})
 
     def _look_through(self) -> list[str]:
         """What is missing. In a large pool finding out takes a while, so that it is done less often there."""

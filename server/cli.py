@@ -55,7 +55,7 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
         found = app_instance(
             os.path.realpath(folder),
             os.path.realpath(studies) if local else studies,
-            pairs or {"server_mode": ""},
+            pairs or {"server_mode": "false"},  # MONAI Label takes an empty one for none given
         )
         State(found.state.folder, migrate=True, url=found.context.settings.database)
         yield found

@@ -7,7 +7,6 @@ searches for studies reach the DICOM server without their words (docs/how-to.md,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,12 +14,12 @@ from urllib.parse import unquote
 import monailabel.endpoints
 import requests
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from monailabel.config import settings
-from monailabel.endpoints.proxy import proxy_dicom
-from monailabel.endpoints.user.auth import RBAC
 from monailabel.utils.others.generic import get_mime_type
+
+from pool.dicom_server import open_session
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,12 @@ _CORRECTIONS = {  # of the scripts of monailabel 0.8.5
 }
 _THREADS = 16  # that may wait for the DICOM server at once; the other requests have threads of their own
 # the browser itself refuses whatever is not this server's
-_HEADERS = {"Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
+    "frame-ancestors 'self'"
+}
+_SENT_ON = ("content-type", "accept")  # of a caller's headers, when something is stored
+_SENT_BACK = ("content-type", "content-encoding", "etag", "last-modified")
 
 
 def scripts() -> dict[str, str]:
@@ -63,10 +67,8 @@ def scripts() -> dict[str, str]:
 
 
 def routes() -> APIRouter:
-    """`/ohif/...` and searches and downloads of `/proxy/dicom/...`; they stand before MONAI Label's own."""
-    found = APIRouter(
-        include_in_schema=False, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
-    )
+    """`/ohif/...`, and `/proxy/dicom/...`, its way to the DICOM server."""
+    found = APIRouter(include_in_schema=False)
     changed = scripts()
     files = {str(file.relative_to(SHIPPED)): file for file in SHIPPED.rglob("*") if file.is_file()}
     limiter = CapacityLimiter(_THREADS)
@@ -78,25 +80,54 @@ def routes() -> APIRouter:
         file = files.get(path, SHIPPED / "index.html")  # which reads the rest of the address itself
         return FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
 
-    @found.api_route("/proxy/dicom/{path:path}", methods=["GET", "POST"])
-    async def dicom(path: str, request: Request) -> Response:
-        """As MONAI Label's, but with the words of the search, beside the other requests, and never above
-        the DICOM server's DICOMweb address: its other services are not for everybody who may see images."""
-        if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
-            raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
-        if ".." in unquote(path).replace("\\", "/").split("/"):
-            raise HTTPException(404, f"{path!r} is no DICOMweb address")
-        service, _, rest = path.partition("/")
-        if service not in ("wado", "qido", "stow"):
-            service, rest = "", path
-        words = f"?{request.url.query}" if request.url.query else ""
-        await request.body()  # kept, for the thread
-        try:
-            return await to_thread.run_sync(
-                asyncio.run, proxy_dicom(request, service, rest + words), limiter=limiter
-            )
-        except requests.RequestException as error:
-            url = settings.MONAI_LABEL_STUDIES
-            raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
+    @found.get("/proxy/dicom/{path:path}")
+    async def read(path: str, request: Request) -> Response:
+        return await to_thread.run_sync(_forward, request, path, b"", limiter=limiter)
+
+    @found.post("/proxy/dicom/{path:path}")
+    async def store(path: str, request: Request) -> Response:
+        content = await request.body()
+        return await to_thread.run_sync(_forward, request, path, content, limiter=limiter)
 
     return found
+
+
+def _forward(request: Request, path: str, content: bytes) -> Response:
+    """The DICOM server's answer, asked with this server's password.
+
+    Nothing of the caller's headers reaches it but the type of what is sent, and of its answer's headers only
+    those that describe the content come back. Its DICOMweb address is never left: its other services are not
+    for everybody who may see images. Raises HTTPException 404, 409, 503.
+    """
+    url = settings.MONAI_LABEL_STUDIES.rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
+    if ".." in unquote(path).replace("\\", "/").split("/"):
+        raise HTTPException(404, f"{path!r} is no DICOMweb address")
+    words = f"?{request.url.query}" if request.url.query else ""
+    headers = {name: request.headers[name] for name in _SENT_ON if content and name in request.headers}
+    try:
+        with open_session(url) as session:
+            address = f"{url}/{_address(path)}{words}"
+            answer = session.request(request.method, address, headers=headers, data=content, stream=True)
+            body = answer.raw.read()  # as it was sent, with its encoding
+    except requests.RequestException as error:
+        raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
+    back = {name: answer.headers[name] for name in _SENT_BACK if name in answer.headers}
+    return Response(body, answer.status_code, back)
+
+
+def _address(path: str) -> str:
+    """The path below the DICOMweb address, with the prefixes of MONAI Label's settings."""
+    prefixes = {
+        "wado": settings.MONAI_LABEL_WADO_PREFIX,
+        "qido": settings.MONAI_LABEL_QIDO_PREFIX,
+        "stow": settings.MONAI_LABEL_STOW_PREFIX,
+    }
+    service, _, rest = path.partition("/")
+    if service not in prefixes:
+        return path
+    if service == "qido" and rest.endswith("metadata"):  # some versions of OHIF ask there
+        service = "wado"
+    prefix = prefixes[service]
+    return f"{prefix}/{rest}" if prefix else rest

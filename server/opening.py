@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,8 +99,6 @@ def open_datastore(
         raise ConfigError(f"--studies {studies}: {error.detail}") from error
     if not read_only:
         logger.info("DICOMweb pool %s: %d series", studies, len(pool.list_images()))
-        if not shutil.which("itkimage2segimage"):  # never downloaded; labels are written without it
-            logger.warning("dcmqi is not installed: predictions asked for with output=dicom_seg will fail")
     return pool
 
 

@@ -98,9 +98,17 @@ def restore(
         with _bytes("check") as bar:
             opened.check(bar.update)
         with _bytes("restore") as bar:
-            restore_pool(opened, _folder(studies), state, database, bar.update)
+            left_out = restore_pool(opened, _folder(studies), state, database, bar.update, _check_model)
     typer.echo(f"Restored the backup of {opened.manifest['created']}: {_contents(opened.manifest)}")
+    if left_out:
+        typer.echo(f"{left_out}; train again", err=True)
     typer.echo(f"Start the server with --studies {studies} --conf state {state.resolve()}")
+
+
+def _check_model(path: Path) -> None:
+    from infers.model_file import check_model  # brings torch, which no other command needs
+
+    check_model(path)
 
 
 def _contents(manifest: dict[str, Any]) -> str:

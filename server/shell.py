@@ -27,7 +27,6 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.utils.async_tasks.task import AsyncTask
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
@@ -36,10 +35,13 @@ from infers.segmentation import SegmentationInfer
 from pool.dicomweb import DicomWebPool
 from pool.store import PoolStore
 from server import config
-from server.auth import add_auth, warn_if_open
+from server.auth import warn_if_open
 from server.background import Background, end_with_parent
+from server.http.application import install
+from server.http.parameters import checked, known
+from server.http.sessions import Sessions, close_at_stop, open_sessions
 from server.opening import open_datastore, open_groups, open_state, trains_now
-from server.routes import add_routes
+from server.tasks import Tasks
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.pool_now import Pool
@@ -52,6 +54,7 @@ from trainers.segmentation import SegmentationTrain
 logger = logging.getLogger(__name__)
 _AHEAD = 8  # series fetched before they are handed out
 _MOST_SETS = 1_000  # of copies that the status names
+_OURS = ("model", "gpus", "bundle_path")  # in the requests of trainings that were noted, beside parameters
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
@@ -110,6 +113,7 @@ class Shell:
             self._lock = lock_folder(folder)
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
         self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
+        self.tasks = Tasks()
         self._background: Background | None = None
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels the ledger misses
         super().__init__(
@@ -170,14 +174,16 @@ class Shell:
     def on_init_complete(self) -> None:
         """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
-        add_auth(sys.modules["monailabel.app"].app)
+        install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
-        add_routes(sys.modules["monailabel.app"].app)
+        if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
+            close_at_stop(sessions)
         self._background = Background(
             self.state,
             self._missing,
             self._count_labelled,
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
+            self.tasks,
         )
         if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
@@ -201,10 +207,15 @@ class Shell:
         """Start a training that a kill interrupted; its record is closed when that is not possible."""
         logger.warning("The server stopped during a training; it is started again: %s", request)
         try:
-            AsyncTask.run("train", request=request, enqueue=True)
+            model = known("model", request.get("model"), self._trainers)  # type: ignore[attr-defined]
+            asked = {name: value for name, value in request.items() if name not in _OURS}
+            asked = checked(asked, model.parameters(), "the training")
+            self.check_trainable(request["model"])
         except HTTPException as error:
             logger.error("The training cannot be started again: %s", error.detail)
             self.state.journal.end_training("LOST", number)
+            return
+        self.tasks.start("train", {**asked, "model": request["model"]})
 
     def wake(self) -> None:
         """Something changed in the pool; outside the server nothing happens."""
@@ -214,10 +225,6 @@ class Shell:
     def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
         """MONAI Label asks for all scoring methods at every click; here the background decides."""
         return {}
-
-    def read_again(self) -> None:
-        """Look through the pool again now, in the background."""
-        self.wake()
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """A label was kept: a final one ends the image's lease, whoever saved it."""
@@ -276,13 +283,9 @@ class Shell:
         }
         return super().info() | own  # type: ignore[misc]
 
-    def _known(self, kind: str, name: Any, existing: Mapping[str, Any]) -> None:
-        if name not in existing:
-            raise HTTPException(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
-
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
-        self._known("strategy", request.get("strategy"), strategies)
+        known("strategy", request.get("strategy"), strategies)
         with self.database_errors():
             return super().next_sample(request)  # type: ignore[misc]
 
@@ -293,7 +296,7 @@ class Shell:
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
         """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
-        self._known("strategy", strategy, strategies)
+        known("strategy", strategy, strategies)
         with self.database_errors():
             if strategy == "auto":  # several orders, one after the other
                 return [
@@ -303,18 +306,32 @@ class Shell:
             return strategies[strategy].preview(self.datastore(), count)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        self._known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
-        image = request.get("image")
-        if isinstance(image, str) and not Path(image).exists() and not self.datastore().has_image(image):
-            raise HTTPException(404, f"there is no image {image!r} in this pool")
-        return super().infer(request, datastore)  # type: ignore[misc]
+        """Predict a label; MONAI Label's batch inference calls this too.
 
-    def bundle_path(self, model: str | None) -> str | None:
-        """MONAI Label asks this before it starts a task: the one place to refuse a training of nothing."""
-        if model is not None:
-            self._known("model", model, self._trainers)  # type: ignore[attr-defined]
-            with self.database_errors():
-                nothing = model != "pretraining" and not self._count_labelled()
-            if nothing:
-                raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
-        return None
+        `image` is an id of the pool, or a Path that the server made itself, of an upload or a session. A text
+        is never taken for a path.
+        """
+        task = known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
+        image, store = request.get("image"), self.datastore()
+        own = isinstance(image, Path)
+        if not own and not (isinstance(image, str) and store.has_image(image)):
+            raise HTTPException(404, f"there is no image {image!r} in this pool")
+        path = str(image) if own else store.get_image_uri(str(image))
+        file, said = task({**request, "image": path, "description": task.description})
+        label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
+        if request.get("save_label") and not own:
+            label = self._datastore.save_label(  # type: ignore[attr-defined]
+                str(image), file, tag, {"model": request["model"], "params": said}
+            )
+        return {"label": label, "tag": tag, "file": file, "params": said}
+
+    def check_trainable(self, model: str) -> None:
+        """Raises HTTPException 409 for a training of nothing."""
+        with self.database_errors():
+            nothing = model != "pretraining" and not self._count_labelled()
+        if nothing:
+            raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
+
+    def _load_sessions(self, load: bool = False) -> Sessions | None:
+        """The server's own sessions; MONAI Label's have one folder for all servers of a user."""
+        return open_sessions(self.state.folder) if self.in_server else None

@@ -10,13 +10,8 @@ from fastapi import HTTPException
 
 from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
-from infers.segmentation import (
-    ModelChangedError,
-    SegmentationInfer,
-    bundle_of,
-    model_details,
-    model_fingerprint,
-)
+from infers.model_file import bundle_of
+from infers.segmentation import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
 from pool.dicom_server import ServerError
 from pool.labels import LabelError
 from pool.state import Layout

@@ -43,6 +43,7 @@ COLD_METHODS = (
 )
 # methods for rounds with a model
 ACTIVE_METHODS = ("active", "foreground_active", "clasp_pe", "foreground_random")
+ALLOWED = ("reload", "model_upload")  # routes that are off unless the setting `allow` names them
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,17 @@ class Settings:
         "what is done about copies of an image: one of them is enough (leave_out), they are only named "
         "(report), or they are not looked for (off)",
         choices=("leave_out", "report", "off"),
+    )
+    allowed_hosts: str = key(
+        "",
+        "names by which browsers may reach the server beside its addresses and this machine's names, with "
+        "commas between, as label.hospital.org or label.hospital.org:8443; that of a proxy, for example",
+    )
+    allow: str = key(
+        "",
+        "what is off unless it is named here, with commas between: reload (POST /reload), model_upload (an "
+        "admin replaces the model by PUT /model/segmentation)",
+        names=ALLOWED,
     )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"

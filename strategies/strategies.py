@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from bundle_configs.parameters import ANYTHING, Parameter
 from pool.handouts import Client, Handout
 from pool.store import PoolStore
 from strategies import offers
@@ -18,7 +19,7 @@ from strategies.identity import client_of
 from strategies.pool_now import Pool, is_unlabelled
 from strategies.selectors.registry import METHODS
 from strategies.stages import encoder_note, progress_of, stage_of
-from strategies.verbs import AGAIN, apply_verbs, asks_to_resume
+from strategies.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
 
 OfferOf = Callable[[Context, Pool, Mapping[str, Any]], offers.Offer]
 _EVIDENCE = ("rank", "of", "score", "entropy", "raw_entropy", "distance", "cluster", "role")
@@ -28,11 +29,14 @@ class Select(Strategy):
     """One way of selecting, as a MONAI Label strategy.
 
     :param offer: from the pool and the request to images in hand-out order
+    :param parameters: what a request may set
     """
 
-    def __init__(self, context: Context, description: str, offer: OfferOf) -> None:
+    def __init__(
+        self, context: Context, description: str, offer: OfferOf, parameters: Mapping[str, Parameter]
+    ) -> None:
         super().__init__(description)
-        self.context, self.offer = context, offer
+        self.context, self.offer, self.parameters = context, offer, parameters
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """The next image and why, or {} when all are done. Raises HTTPException 400, 404, 409, 503."""
@@ -204,6 +208,8 @@ _OWN_WAY: dict[str, OfferOf] = {
     "diversity": lambda c, p, r: offers.active_offer(c, p, 1.0),
 }
 
+_OWN_PARAMETERS: dict[str, dict[str, Parameter]] = {"active": {"alpha": ANYTHING}}
+
 
 def _offer_of(name: str) -> OfferOf:
     return _OWN_WAY.get(name) or (lambda c, p, r: offers.method_offer(c, p, name))
@@ -213,4 +219,7 @@ def all_strategies(context: Context) -> dict[str, Strategy]:
     """Every strategy on offer by name, in the order of the setting: clients offer the first one first."""
     texts = {"auto": "What helps most now: cold start, then active selection"}
     texts |= {name: method.text for name, method in METHODS.items()}
-    return {name: Select(context, texts[name], _offer_of(name)) for name in context.settings.offered}
+    return {
+        name: Select(context, texts[name], _offer_of(name), PARAMETERS | _OWN_PARAMETERS.get(name, {}))
+        for name in context.settings.offered
+    }

@@ -8,7 +8,8 @@ import torch
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from infers.metrics import score_files
-from infers.segmentation import SegmentationInfer, bundle_of, model_fingerprint
+from infers.model_file import bundle_of
+from infers.segmentation import SegmentationInfer, model_fingerprint
 from pool.store import PoolStore
 from strategies.context import Context
 from strategies.pool_now import Pool

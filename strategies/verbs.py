@@ -7,10 +7,15 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from bundle_configs.parameters import ANYTHING
 from pool.handouts import Client, HandoutError
 from pool.store import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of, plain_text
+
+VERBS = ("release", "skip", "unskip")
+# what a request for the next image may set beside its client; values are checked where they are used
+PARAMETERS = {name: ANYTHING for name in (*VERBS, "resume", "reason")}
 
 AGAIN = {  # said before the reason when an image is given a second time
     "double click": "The same as a moment ago. ",
@@ -28,7 +33,7 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
     client, handouts = client_of(request), context.state.handouts
     reason = plain_text(request.get("reason") or "")
     done = False
-    for verb in ("release", "skip", "unskip"):
+    for verb in VERBS:
         image = request.get(verb)
         if image is None:
             continue

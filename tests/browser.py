@@ -22,19 +22,19 @@ _FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable
 
 
 @pytest.fixture(scope="session")
-def launch(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Browser]]:
-    """Starts browsers, each with the file of its network log, which is whole once it is closed."""
+def launch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Browser]]:
+    """Starts browsers: launch(log, flags...); `log` is a file for the network log."""
     binary = shutil.which("chromium")
     if not binary:
         missing_service(request.config, "no browser: apt-get install chromium")
     with sync_playwright() as playwright:
-        yield lambda log: playwright.chromium.launch(
-            executable_path=binary, args=[*_FLAGS, f"--log-net-log={log}"]
+        yield lambda log, *flags: playwright.chromium.launch(
+            executable_path=binary, args=[*_FLAGS, *flags, f"--log-net-log={log}"]
         )
 
 
 @pytest.fixture(scope="module")
-def browser(launch: Callable[[Path], Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium for one module of tests, whose pages must ask nobody beyond this machine."""
     log = tmp_path_factory.mktemp("chromium") / "network.json"
     chromium = launch(log)

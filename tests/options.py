@@ -16,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail, instead of skipping, where a service that tests need (such as Orthanc) is not installed",
     )
+    parser.addoption(
+        "--fuzz-seconds",
+        metavar="SECONDS",
+        type=int,
+        default=20,
+        help="how long test_fuzz.py sends generated requests to a server; 180 is thorough",
+    )
 
 
 def missing_service(config: pytest.Config, reason: str) -> None:

@@ -28,6 +28,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from bundle_configs import Bundle
+from bundle_configs.parameters import Parameter, device_parameters
 from pool.files import make_folder, move_into_place, remove_leftovers, write_atomically
 from trainers.pretraining_checks import check_pretraining
 from trainers.pretraining_data import Crops
@@ -56,6 +57,15 @@ class Pretraining(TrainTask):
             "losses": self.bundle.get("pretrain_losses"),
             "seed": self.seed,
             "device": device_list(),
+        }
+
+    def parameters(self) -> dict[str, Parameter]:
+        """What a request may set."""
+        return {
+            "iterations": Parameter(int, 1, 10_000_000),
+            "losses": Parameter(str, pattern="[a-z]+(,[a-z]+)*"),
+            "seed": Parameter(int, 0, 2**32 - 1),
+            "device": device_parameters()["device"],
         }
 
     def stats(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from torch.multiprocessing.spawn import ProcessException
 from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
+from bundle_configs.parameters import Parameter, device_parameters
 from pool.groups import Groups
 from pool.images import ImageError, image_id
 from pool.labels import LabelError
@@ -84,6 +85,21 @@ class SegmentationTrain(BasicTrainTask):
                 "tracking": "None",
             },
         )
+
+    def parameters(self) -> dict[str, Parameter]:
+        """What a request may set; folders, data loaders and tracking are the server's own."""
+        own = ("name", "pretrained", "dataset", "dataloader", "tracking", "tracking_uri")
+        fixed = {name: self._config[name] for name in (*own, "tracking_experiment_name")}
+        return {
+            **{name: Parameter(type(value), choices=(value,)) for name, value in fixed.items()},
+            **device_parameters(),
+            "seed": Parameter(int, 0, 2**32 - 1),
+            "max_epochs": Parameter(int, 1, 100_000),
+            "early_stop_patience": Parameter(int, -1, 100_000),
+            "val_split": Parameter(float, 0, 0.9),
+            "train_batch_size": Parameter(int, 1, 1024),
+            "val_batch_size": Parameter(int, 1, 1024),
+        }
 
     # what is trained ----------------------------------------------------------------------------------
 

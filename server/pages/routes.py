@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.utils.app import app_instance
 
 from server.pages.past import history_of
@@ -27,13 +26,10 @@ _SHELL = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
     "style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
 }
 _THUMBNAIL = 128  # pixels
 _AT_ONCE = 2  # pictures that are made: a CT takes a GB while it is read
 _Size = Annotated[int, Query(ge=16, le=LARGEST)]
-_PICTURE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
-_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def shell(prefix: str) -> APIRouter:
@@ -61,8 +57,7 @@ def shell(prefix: str) -> APIRouter:
 
 def data(prefix: str) -> APIRouter:
     """What the pages show, for users. Endpoints are synchronous, so that they run beside the event loop."""
-    user = [Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
-    routes = APIRouter(prefix=prefix, tags=["Selection"], dependencies=user)
+    routes = APIRouter(prefix=prefix, tags=["Selection"])
     maps, previews = MapData(), Previews()
 
     @routes.get("/map/data", summary="The map in columns: images, places, states, clusters, numbers")
@@ -70,7 +65,7 @@ def data(prefix: str) -> APIRouter:
         app = app_instance()
         with app.database_errors():
             version, body = maps.compressed(app.context, Pool.of(app.context, app.datastore()), app.bundle)
-        headers = {**_PRIVATE, "ETag": f'"{version}"'}
+        headers = {"ETag": f'"{version}"'}
         if if_none_match == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return Response(body, 200, {**headers, "Content-Encoding": "gzip"}, "application/json")
@@ -113,12 +108,12 @@ def _add_pictures(routes: APIRouter) -> None:
     @routes.get("/images/thumbnail", summary="PNG of an image, 128 pixels at most; a volume's middle slice")
     async def thumbnail(request: Request, image: str) -> Response:
         made = pictures(app_instance())
-        return await _in_turn(request, drawing, lambda: made.picture(image, _THUMBNAIL), _PICTURE)
+        return await _in_turn(request, drawing, lambda: made.picture(image, _THUMBNAIL))
 
     @routes.get("/images/picture", summary="PNG of an image")
     async def picture(request: Request, image: str, size: _Size = LARGEST) -> Response:
         made = pictures(app_instance())
-        return await _in_turn(request, drawing, lambda: made.picture(image, size), _PICTURE)
+        return await _in_turn(request, drawing, lambda: made.picture(image, size))
 
     @routes.get("/images/overlay", summary="Transparent PNG of an image's label or prediction")
     async def overlay(
@@ -126,15 +121,13 @@ def _add_pictures(routes: APIRouter) -> None:
     ) -> Response:
         made = pictures(app_instance())
         if of == "label":
-            return await _in_turn(request, drawing, lambda: made.label(image, size), _PRIVATE)
-        return await _in_turn(request, predicting, lambda: made.prediction(image, size), _PRIVATE)
+            return await _in_turn(request, drawing, lambda: made.label(image, size))
+        return await _in_turn(request, predicting, lambda: made.prediction(image, size))
 
 
-async def _in_turn(
-    request: Request, limiter: CapacityLimiter, make: Callable[[], bytes], headers: dict[str, str]
-) -> Response:
+async def _in_turn(request: Request, limiter: CapacityLimiter, make: Callable[[], bytes]) -> Response:
     """A PNG that is made beside the event loop; not when the browser has gone on meanwhile."""
     async with limiter:
         if await request.is_disconnected():
             return Response(status_code=499)  # read by nobody
-        return Response(await to_thread.run_sync(make), 200, headers, "image/png")
+        return Response(await to_thread.run_sync(make), media_type="image/png")

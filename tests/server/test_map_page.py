@@ -182,7 +182,7 @@ def test_the_history_says_why_and_with_what_it_was_compared(site: Site) -> None:
 def test_pictures(site: Site, what: str) -> None:
     more = {"of": "prediction"} if what == "overlay" else {}
     answer = site.get(f"images/{what}", image=ODD, **more)
-    assert answer.status_code == 200 and answer.headers["Cache-Control"].startswith("private")
+    assert answer.status_code == 200 and answer.headers["Cache-Control"] == "no-store"
     picture = Image.open(io.BytesIO(answer.content))
     assert picture.size == (128, 128) and picture.mode == ("RGBA" if what == "overlay" else "L")
     for image, code in ((BROKEN, 422), ("nobody", 404), ("../studies/x", 404)):
@@ -413,7 +413,7 @@ def test_with_authentication_the_shell_is_empty_and_asks_for_a_name(
     for path in ("map", "progress", *(f"static/{file}" for file in files)):
         shell = requests.get(f"{server.url}/selection/{path}", timeout=60)
         assert shell.status_code == 200 and "phantom_" not in shell.text
-    assert requests.get(f"{server.url}/selection/static/..%2fmap.py", timeout=60).status_code == 404
+    assert requests.get(f"{server.url}/selection/static/..%2fmap.py", timeout=60).status_code == 401
     data = ("map/data", "plan", "preview?alpha=1", "images/history?image=x", "images/thumbnail?image=x")
     results = ("progress/data", "results", "results.json", "results.csv", "results.png", "report.html")
     for path in (*data, *results):

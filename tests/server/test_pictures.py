@@ -59,7 +59,7 @@ def test_pictures_are_made_in_turn_and_not_for_those_who_went_on() -> None:
 
     async def ask() -> list[int]:
         limiter = CapacityLimiter(2)
-        asked = (_in_turn(request(n == 3), limiter, lambda n=n: make(n), {}) for n in range(6))  # type: ignore[misc]
+        asked = (_in_turn(request(n == 3), limiter, lambda n=n: make(n)) for n in range(6))  # type: ignore[misc]
         return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     with ThreadPoolExecutor(1) as other:  # this thread has a loop when a browser is driven in it

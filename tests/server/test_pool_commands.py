@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import torch
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
@@ -30,6 +31,7 @@ from pool.state import State
 from server.pool import app
 from server.shell import state_folder
 from tests.postgres import PASSWORD, Cluster
+from tests.server.published import publish
 
 IMAGES = [f"i{n}" for n in range(8)]
 PICTURES = [f"{image}.png" for image in IMAGES]
@@ -59,7 +61,7 @@ class MadePool:
         state.add_model("m", IMAGES[:2], {"dice": 1 / 3, "name": "Müller"})
         state.add_entropies("m", {image: 0.1 + 0.2 * n for n, image in enumerate(IMAGES)})
         state.journal.start_training({"model": "segmentation"}, 2)
-        (self.folder / "model.pt").write_bytes(random.bytes(5000))
+        publish(self.folder, "cxr_lungs", {"image_size": 32, "channels": "[4,8]"})
 
     def _work(self) -> None:
         self.store = PoolDatastore(str(self.studies), {"lung": 1})  # open, as a server's
@@ -390,3 +392,17 @@ def test_every_command_explains_itself() -> None:
         assert name in shown
         text = run(name, "--help")
         assert all(option in text for option in options)
+
+
+def test_a_model_that_must_not_be_used_is_left_out_and_labels_come_back(tmp_path: Path) -> None:
+    """Its words about its network would be evaluated."""
+    made, marker = MadePool(tmp_path / "made", ""), tmp_path / "marker"
+    checkpoint = torch.load(made.folder / "model.pt", weights_only=True)
+    checkpoint["details"]["overrides"]["dropout"] = f"$open({str(marker)!r}, 'w')"
+    torch.save(checkpoint, made.folder / "model.pt")
+    run("backup", tmp_path / "b.tar", *made.options())
+    studies, state = tmp_path / "there", tmp_path / "new state"
+    said = run("restore", tmp_path / "b.tar", "--studies", studies, "--state", state)
+    assert "model.pt is left out" in said and "would be evaluated" in said and "train again" in said
+    assert not (state / "model.pt").exists() and not marker.exists()
+    assert len(list((studies / "labels" / "final").glob("*.png"))) == 3 and (state / "pool.db").exists()

@@ -1,0 +1,34 @@
+"""A child process of the server: `python -m server.child train|scoring|batch_infer`, the request on stdin.
+
+Nothing of a request is in the command line, where every user of the machine could read it, or in the
+environment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+
+KINDS = ("train", "scoring", "batch_infer")
+_FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)s:%(lineno)d) - %(message)s"
+
+
+def main() -> None:
+    """Build the app that the environment names and run one task."""
+    logging.basicConfig(level=logging.INFO, format=_FORMAT)
+    kind, request = sys.argv[1], json.load(sys.stdin)
+    if kind not in KINDS:
+        raise SystemExit(f"{kind!r}: one of {', '.join(KINDS)}")
+    gpus = request.pop("gpus", "all")  # checked by the server: indices of GPUs that exist
+    if gpus != "all":
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # before torch is imported
+    from monailabel.interfaces.utils.app import app_instance
+
+    result = getattr(app_instance(), kind)({**request, "gpus": "all"} if kind != "scoring" else request)
+    logging.getLogger(__name__).info("Result: %s", json.dumps(result, default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The gate: what every request passes before MONAI Label's application sees it.
+
+Starlette takes no middleware once it has started, which it has when an app is loaded, but its stack can be
+replaced. Order: meant for this server and from no other site's page, who asks, a route of the table and its
+role, names of the query, the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bundle_configs.parameters import unknown
+from server.http.access import Access, require
+from server.http.bodies import Body, read_json, replayed
+from server.http.origins import Origins
+from server.http.table import OPEN, Row, rows_of
+
+_MAX_QUERY = 64  # names and values
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    # for what is no page of ours: nothing in it runs, and nobody frames it
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+}
+
+
+class Gate:
+    """An ASGI application before another.
+
+    :param queries: names that the query of each route may have, by (method, path)
+    :param allowed: what `--conf allow` turns on
+    :param prefix: of all paths (MONAI_LABEL_API_STR)
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        origins: Origins,
+        access: Access,
+        queries: Mapping[tuple[str, str], Collection[str]],
+        allowed: Collection[str] = (),
+        prefix: str = "",
+    ) -> None:
+        self._app, self._origins, self._access = app, origins, access
+        self._queries, self._allowed, self._prefix = queries, allowed, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        if scope["type"] != "http":  # no route speaks WebSocket
+            return await send({"type": "websocket.close", "code": 1008})
+        row: Row | None = None
+        headers = Headers(scope=scope)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _add_headers(message, row)
+            await send(message)
+
+        body = Body(receive, headers.get("content-length"))
+        try:
+            row = await self._admit(scope, headers)
+            body.limit = row.limit
+            start = await _checked(body, row) if row.json or row.limit == 0 else None
+        except HTTPException as error:
+            await body.drop()
+            answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            return await answer(scope, receive, guarded)
+        await self._app(scope, body.receive if start is None else replayed(start, body.receive), guarded)
+
+    async def _admit(self, scope: Scope, headers: Headers) -> Row:
+        """The row of a request that may go on. Raises HTTPException 400 to 405, 422, 503."""
+        self._origins.check(scope["method"], headers)
+        path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix)
+        other = path[:-1] if path.endswith("/") else f"{path}/"  # where the application redirects to
+        rows = rows_of(path) or rows_of(other)
+        row = next((row for row in rows if row.method == scope["method"]), None)
+        if row is None or row.role != OPEN:
+            await self._access.sign_in(headers)
+        if row is None and rows:
+            allowed = ", ".join(sorted(one.method for one in rows))
+            raise HTTPException(405, f"{path} takes {allowed}", {"Allow": allowed})
+        if row is None:
+            raise HTTPException(404, f"there is no {path[:200]!r} on this server")
+        require(row.role, f"{row.method} {row.path}")
+        if row.off and row.off not in self._allowed:
+            raise HTTPException(403, f"{row.method} {row.path} is off; --conf allow {row.off} turns it on")
+        self._check_query(row, scope["query_string"])
+        return row
+
+    def _check_query(self, row: Row, query: bytes) -> None:
+        try:
+            names = [name for name, _ in parse_qsl(query.decode("latin-1"), True, max_num_fields=_MAX_QUERY)]
+        except ValueError:
+            raise HTTPException(400, f"the query has more than {_MAX_QUERY} values") from None
+        known = self._queries.get((row.method, row.path), ())
+        for name in names:
+            if not row.any_query and name not in known:
+                raise HTTPException(422, unknown(name, known, f"value in the query of {row.path}"))
+
+
+async def _checked(body: Body, row: Row) -> bytes:
+    """The whole body of a route that takes JSON, or nothing. Raises HTTPException 400, 408, 413, 422."""
+    content = await body.content()
+    if row.json and content:
+        read_json(content)
+    return content
+
+
+def _add_headers(message: Message, row: Row | None) -> None:
+    headers: Any = MutableHeaders(scope=message)
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if row is None or not row.cached:
+        headers["Cache-Control"] = "no-store"

@@ -1,0 +1,117 @@
+"""`/infer/{model}`: a prediction for an image of the pool, of a session, or that comes with the request."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Form, HTTPException, Response, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import get_mime_type
+from requests_toolbelt import MultipartEncoder
+from starlette.background import BackgroundTask
+
+from pool.dicomweb import DicomWebPool
+from server.http import access
+from server.http.bodies import read_object
+from server.http.parameters import checked, known
+from server.http.table import ANNOTATOR
+from server.http.uploads import received
+
+_PREDICTING = CapacityLimiter(1)  # one after the other, beside the event loop: the network is one
+
+
+class Output(str, Enum):
+    """The answer: the label's file, what is said of it, both in one, or the label as DICOM segmentation."""
+
+    image = "image"
+    json = "json"
+    all = "all"
+    dicom_seg = "dicom_seg"
+
+
+def routes() -> APIRouter:
+    """The one route."""
+    found = APIRouter(prefix="/infer", tags=["Infer"])
+
+    @found.post("/{model}", summary="Predict a label")
+    async def infer(
+        model: str,
+        image: str = "",
+        session_id: str = "",
+        params: Annotated[str, Form()] = "{}",
+        file: UploadFile | None = None,
+        label: UploadFile | None = None,
+        output: Output = Output.all,
+    ) -> Response:
+        if label is not None:
+            raise HTTPException(422, "no model of this app takes a label: leave it out")
+        request = _request(model, read_object(params, "params"))
+        result = await to_thread.run_sync(_predict, request, image, session_id, file, limiter=_PREDICTING)
+        if output is Output.dicom_seg:
+            await to_thread.run_sync(_as_seg, result, image)
+        return _answer(result, output)
+
+    return found
+
+
+def _request(model: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The request with its parameters checked. Raises HTTPException 403, 404, 422."""
+    task = known("model", model, app_instance()._infers)
+    request = checked(params, task.parameters(), f"model {model!r}")
+    if request.get("save_label"):
+        access.require(ANNOTATOR, "save_label")
+    return {**request, "model": model}
+
+
+def _predict(request: dict[str, Any], image: str, session_id: str, file: UploadFile | None) -> dict[str, Any]:
+    app = app_instance()
+    with ExitStack() as held:
+        source: str | Path = image
+        if session_id:
+            if app.sessions() is None:
+                raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
+            source = app.sessions().get(session_id, access.user().username).image
+        elif file is not None:
+            source = held.enter_context(received(file))
+        elif not image:
+            raise HTTPException(
+                422, "name an image of the pool (image), a session (session_id), or send a file"
+            )
+        return dict(app.infer({**request, "image": source}))
+
+
+def _as_seg(result: dict[str, Any], image: str) -> None:
+    """Put a DICOM segmentation in the place of a prediction's file. Raises HTTPException."""
+    store, label = app_instance().datastore(), Path(result["file"])
+    try:
+        if not isinstance(store, DicomWebPool):
+            raise HTTPException(
+                409, "output=dicom_seg is for images of a DICOM server, and this pool is a folder"
+            )
+        result["file"] = f"{label}.dcm"
+        store.segmentation(image, str(label)).save_as(result["file"], write_like_original=False)
+    finally:
+        label.unlink(missing_ok=True)
+
+
+def _answer(result: dict[str, Any], output: Output) -> Response:
+    """The prediction as MONAI Label's clients expect it; its file is removed when it was sent."""
+    path, said = Path(result["file"]), result["params"]
+    done = BackgroundTask(path.unlink, missing_ok=True)
+    if output is Output.json:
+        return JSONResponse(said, background=done)
+    kind = get_mime_type(str(path))
+    if output in (Output.image, Output.dicom_seg):
+        return FileResponse(path, media_type=kind, filename=path.name, background=done)
+    fields = {
+        "params": (None, json.dumps(said), "application/json"),
+        "image": (path.name, path.read_bytes(), kind),
+    }
+    encoder = MultipartEncoder(fields=fields)
+    return Response(encoder.to_string(), media_type=encoder.content_type, background=done)

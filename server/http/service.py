@@ -1,0 +1,94 @@
+"""What the server says of itself, the next sample, and its log."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections import deque
+from pathlib import Path
+from typing import Annotated, Any
+
+import monailabel.endpoints
+from fastapi import APIRouter, Body, HTTPException, Query, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+
+from server.http import access
+from server.http.parameters import checked, known
+from server.http.table import ANNOTATOR
+from strategies.verbs import VERBS
+
+_ICON = Path(monailabel.endpoints.__file__).parent / "static" / "favicon.ico"
+
+
+def routes() -> APIRouter:
+    """`/info/`, `/activelearning/...`, `/logs/`, `/reload` and what a browser asks for first."""
+    found = APIRouter()
+
+    @found.get("/", include_in_schema=False)
+    def start() -> Response:
+        return RedirectResponse(f"{settings.MONAI_LABEL_API_STR}/selection/map")
+
+    @found.get("/favicon.ico", include_in_schema=False)
+    def icon() -> Response:
+        return FileResponse(_ICON, media_type="image/x-icon")
+
+    @found.get("/info/", tags=["App"], summary="The app: models, strategies, labels, where selection stands")
+    def info() -> dict[str, Any]:
+        return dict(app_instance().info())
+
+    @found.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The next sample, and why")
+    async def sample(strategy: str, params: Annotated[Any, Body()] = None) -> dict[str, Any]:
+        return _next_sample(strategy, params)
+
+    @found.post("/reload", include_in_schema=False)
+    def reload() -> dict[str, Any]:
+        app_instance().wake()
+        return {}
+
+    _add_logs(found)
+    return found
+
+
+def _next_sample(strategy: str, params: Any) -> dict[str, Any]:
+    """As MONAI Label's, which also describes the whole app at each click. Raises HTTPException."""
+    app = app_instance()
+    task = known("strategy", strategy, app._strategies)
+    request = checked(params, task.parameters, f"strategy {strategy!r}")
+    if asked := [verb for verb in VERBS if verb in request]:
+        access.require(ANNOTATOR, asked[0])
+    answer = app.next_sample({**request, "strategy": strategy})
+    if not answer:
+        return {}
+    store, image = app.datastore(), answer["id"]
+    about = store.get_image_info(image)
+    given = {"ts": int(time.time()), "client_id": request.get("client_id", access.user().username)}
+    noted = about.get("strategy", {}) | {strategy: given}
+    store.update_image_info(image, {"strategy": noted})
+    return {**answer, **about, "strategy": noted}
+
+
+def _add_logs(found: APIRouter) -> None:
+    @found.get("/logs/", tags=["Others"], summary="The end of the server's log, as text")
+    def logs(
+        lines: Annotated[int, Query(ge=0, le=100_000)] = 300,
+        refresh: Annotated[int, Query(ge=0)] = 0,
+        html: bool = False,
+        text: bool = True,
+    ) -> Response:
+        file = Path(settings.MONAI_LABEL_APP_DIR) / "logs" / "app.log"
+        if not file.is_file():
+            raise HTTPException(404, f"there is no log {file.name}")
+        with open(file, encoding="utf-8", errors="replace") as log:
+            end = "".join(deque(log, lines or None))
+        again = {"Refresh": str(max(refresh, 3))} if refresh else None  # seconds until a browser asks again
+        return PlainTextResponse(end, headers=again)
+
+    @found.get("/logs/gpu", tags=["Others"], summary="What nvidia-smi says")
+    def gpus() -> Response:
+        if not (program := shutil.which("nvidia-smi")):
+            raise HTTPException(404, "this machine has no nvidia-smi, and so no NVIDIA GPU")
+        said = subprocess.run([program], capture_output=True, text=True, timeout=30)
+        return PlainTextResponse(said.stdout or said.stderr)

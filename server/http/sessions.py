@@ -1,0 +1,220 @@
+"""Images of a client's own that no pool holds, for an hour: MONAI Label's sessions, as 3D Slicer uses them.
+
+A session is a folder with a random name that only this server knows; ids and file names of clients are no
+paths.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Query, Response, UploadFile
+from fastapi.responses import FileResponse
+from filelock import FileLock, Timeout
+from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import get_mime_type
+
+from server.http import access
+from server.http.table import GiB, size_text
+from server.http.uploads import extension_of, write
+
+logger = logging.getLogger(__name__)
+MAX_SESSIONS, MAX_BYTES = 64, 8 * GiB  # of all sessions of a server
+_SHORTEST = 60  # seconds
+
+
+@dataclass
+class Session:
+    """One upload.
+
+    :param image: its file, or the folder of its files
+    :param name: what the client called the file
+    :param expiry: seconds after the last use
+    """
+
+    id: str
+    folder: Path
+    image: Path
+    name: str
+    owner: str
+    size: int
+    expiry: int
+    created: float = field(default_factory=time.time)
+    used: float = field(default_factory=time.time)
+
+    def as_json(self) -> dict[str, Any]:
+        """What clients are told; MONAI Label's names without its paths."""
+        times = {"create_ts": int(self.created), "last_access_ts": int(self.used), "expiry": self.expiry}
+        return {"name": self.id, "image": self.name, "meta": {}, **times}
+
+
+class Sessions:
+    """The sessions of one server; safe from any thread. They end with it, and after their time.
+
+    :param folder: of the pool's state; other servers of the pool have folders of their own beside this one's
+    :param expiry: seconds that a session lives without use, at most
+    """
+
+    def __init__(self, folder: Path, expiry: int) -> None:
+        self._parent, self._expiry = folder / "sessions", max(expiry, _SHORTEST)
+        self._lock = threading.RLock()
+        self._sessions: dict[str, Session] = {}
+        self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_leftovers()
+        self._folder = self._parent / uuid.uuid4().hex
+        self._held = FileLock(self._folder.with_suffix(".lock"))
+        self._held.acquire()  # before the folder is there, which another server would take for a leftover
+        self._folder.mkdir(mode=0o700)
+
+    def _remove_leftovers(self) -> None:
+        """Folders of servers that were killed: nobody holds their locks."""
+        for folder in [path for path in self._parent.iterdir() if path.is_dir()]:
+            lock = folder.with_suffix(".lock")
+            try:
+                with FileLock(lock, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+            except Timeout:
+                continue
+
+    def add(self, uploads: list[UploadFile], expiry: int, owner: str) -> Session:
+        """Keep uploaded files as one image. Raises HTTPException 429 when there are too many, 507."""
+        with self._lock:
+            self.remove_expired()
+            if (
+                len(self._sessions) >= MAX_SESSIONS
+                or sum(s.size for s in self._sessions.values()) >= MAX_BYTES
+            ):
+                raise HTTPException(
+                    429,
+                    f"{len(self._sessions)} sessions are open, of {MAX_SESSIONS} and {size_text(MAX_BYTES)} "
+                    "at most: end one (DELETE /session/{id}), or try again later",
+                )
+            session_id = str(uuid.uuid4())
+            folder = self._folder / session_id
+            folder.mkdir(mode=0o700)
+        try:
+            files = [
+                write(one, folder / f"{i:05d}{extension_of(one.filename)}") for i, one in enumerate(uploads)
+            ]
+            session = Session(
+                session_id,
+                folder,
+                files[0] if len(files) == 1 else folder,
+                Path((uploads[0].filename or "image").replace("\\", "/")).name,
+                owner,
+                sum(file.stat().st_size for file in files),
+                min(expiry, self._expiry) if expiry > 0 else self._expiry,
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._lock:
+            self._sessions[session_id] = session
+        return session
+
+    def get(self, session_id: str, owner: str) -> Session:
+        """A session, used now. Raises HTTPException 404 for one that ended or is another user's."""
+        with self._lock:
+            self.remove_expired()
+            session = self._sessions.get(session_id)
+            if session is None or session.owner != owner:
+                raise HTTPException(404, "there is no such session; it may have ended: send the image again")
+            session.used = time.time()
+            return session
+
+    def remove(self, session_id: str, owner: str) -> Session:
+        """End a session. Raises HTTPException 404."""
+        with self._lock:
+            session = self.get(session_id, owner)
+            del self._sessions[session_id]
+        shutil.rmtree(session.folder, ignore_errors=True)
+        return session
+
+    def remove_expired(self) -> None:
+        """End the sessions whose time is over."""
+        with self._lock:
+            for session in list(self._sessions.values()):
+                if session.used + session.expiry < time.time():
+                    del self._sessions[session.id]
+                    shutil.rmtree(session.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End all of them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def close_at_stop(sessions: Sessions) -> None:
+    """End the sessions when the server is told to stop; then its own handler goes on.
+
+    An app has no hook for that: its lifespan is MONAI Label's. Called in the main thread.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _then(sessions.close, signal.getsignal(number)))
+
+
+def _then(first: Callable[[], None], then: Any) -> Callable[[int, Any], None]:
+    def handle(number: int, frame: Any) -> None:
+        first()
+        if callable(then):
+            then(number, frame)
+        else:  # the default: as if there had been no handler
+            signal.signal(number, then)
+            signal.raise_signal(number)
+
+    return handle
+
+
+def routes() -> APIRouter:
+    """`/session/...`."""
+    found = APIRouter(prefix="/session", tags=["Session"])
+
+    def sessions() -> Sessions:
+        kept: Sessions | None = app_instance().sessions()
+        if kept is None:
+            raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
+        return kept
+
+    @found.put("/", summary="Upload an image of one's own for a while; several files are one image")
+    def create(
+        files: list[UploadFile], uncompress: bool = False, expiry: int = Query(0, ge=0)
+    ) -> dict[str, Any]:
+        if uncompress:
+            raise HTTPException(
+                403, "archives are not unpacked; send the files themselves, as `files` again and again"
+            )
+        made = sessions().add(files, expiry, access.user().username)
+        return {"session_id": made.id, "session_info": made.as_json()}
+
+    @found.get("/{session_id}", response_model=None, summary="What a session is, or with image=true its file")
+    def get(session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any]:
+        session = sessions().get(session_id, access.user().username)
+        if not image:
+            return session.as_json()
+        if not session.image.is_file():
+            raise HTTPException(409, "this session has several files")
+        return FileResponse(session.image, media_type=get_mime_type(session.name), filename=session.name)
+
+    @found.delete("/{session_id}", summary="End a session")
+    def remove(session_id: str) -> dict[str, Any]:
+        return sessions().remove(session_id, access.user().username).as_json()
+
+    return found
+
+
+def open_sessions(folder: Path) -> Sessions | None:
+    """The server's sessions, unless MONAI Label's settings switch them off."""
+    if not settings.MONAI_LABEL_SESSIONS:
+        return None
+    return Sessions(folder, settings.MONAI_LABEL_SESSION_EXPIRY)

@@ -1,0 +1,162 @@
+"""Every route that the server has: who may call it, how much it may send, and whether it is off.
+
+The gate lets nothing else through, so that a route that MONAI Label or a package adds is closed until it
+stands here. `python -m server.http.table` prints the table of docs/security.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.routing import compile_path
+
+OPEN, SIGNED_IN = "open", "signed in"  # everybody; every user with a good token
+READER, ANNOTATOR, REVIEWER, ADMIN = "reader", "annotator", "reviewer", "admin"
+KiB, MiB, GiB = 2**10, 2**20, 2**30
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route.
+
+    :param path: as the route's own
+    :param role: one of OPEN, SIGNED_IN, READER, ANNOTATOR, REVIEWER, ADMIN
+    :param limit: bytes of the request's body
+    :param json: whether the body is JSON, else a form
+    :param off: the name in `--conf allow` that turns it on; "" for a route that is on
+    :param any_query: whether the query is handed on, so that its names are not checked
+    :param cached: whether a browser may keep the answer: it shows no patient
+    """
+
+    method: str
+    path: str
+    role: str
+    limit: int = 0
+    json: bool = False
+    off: str = ""
+    any_query: bool = False
+    cached: bool = False
+
+
+def _json(method: str, path: str, role: str, limit: int = 64 * KiB, off: str = "") -> Row:
+    return Row(method, path, role, limit, json=True, off=off)
+
+
+TABLE = (
+    # how to sign in, and pages without data
+    Row("GET", "/", OPEN),
+    Row("GET", "/favicon.ico", OPEN, cached=True),
+    Row("GET", "/openapi.json", OPEN),
+    Row("GET", "/auth/", OPEN),
+    Row("POST", "/auth/token", OPEN, 64 * KiB),
+    Row("GET", "/auth/token/valid", SIGNED_IN),
+    Row("GET", "/selection/map", OPEN, cached=True),
+    Row("GET", "/selection/progress", OPEN, cached=True),
+    Row("GET", "/selection/static/{name}", OPEN, cached=True),
+    # the pool
+    Row("GET", "/info/", READER),
+    _json("POST", "/activelearning/{strategy}", READER),  # release, skip and unskip want an annotator
+    Row("GET", "/datastore/", READER),
+    Row("GET", "/datastore/image", READER),
+    Row("HEAD", "/datastore/image", READER),
+    Row("GET", "/datastore/image/info", READER),
+    Row("GET", "/datastore/label", READER),
+    Row("HEAD", "/datastore/label", READER),
+    Row("GET", "/datastore/label/info", READER),
+    Row("PUT", "/datastore/", ANNOTATOR, 4 * GiB),
+    Row("PUT", "/datastore/image", ANNOTATOR, 4 * GiB),
+    Row("PUT", "/datastore/image/info", ANNOTATOR, 2 * MiB),
+    Row("PUT", "/datastore/label", ANNOTATOR, 1 * GiB),
+    Row("PUT", "/datastore/label/info", ANNOTATOR, 2 * MiB),
+    Row("PUT", "/datastore/updatelabelinfo", ANNOTATOR, 2 * MiB),
+    Row("DELETE", "/datastore/", ADMIN),
+    Row("DELETE", "/datastore/image", ADMIN),
+    Row("DELETE", "/datastore/label", ADMIN),
+    Row("GET", "/datastore/dataset", READER),
+    # models
+    Row("POST", "/infer/{model}", READER, 4 * GiB),  # save_label wants an annotator
+    Row("PUT", "/session/", READER, 4 * GiB),
+    Row("GET", "/session/{session_id}", READER),
+    Row("DELETE", "/session/{session_id}", READER),
+    Row("GET", "/model/{model}", ADMIN),
+    Row("GET", "/model/info/{model}", ADMIN),
+    Row("PUT", "/model/{model}", ADMIN, 4 * GiB, off="model_upload"),
+    Row("DELETE", "/model/{model}", ADMIN),
+    # work in the background
+    Row("GET", "/train/", READER),
+    _json("POST", "/train/", ADMIN),
+    _json("POST", "/train/{model}", ADMIN),
+    Row("DELETE", "/train/", ADMIN),
+    Row("GET", "/scoring/", READER),
+    _json("POST", "/scoring/", ANNOTATOR),
+    _json("POST", "/scoring/{method}", ANNOTATOR),
+    Row("DELETE", "/scoring/", ADMIN),
+    Row("GET", "/batch/infer", READER),
+    _json("POST", "/batch/infer/{model}", ADMIN),
+    Row("DELETE", "/batch/infer", ADMIN),
+    # selection
+    Row("GET", "/selection/status", READER),
+    Row("GET", "/selection/ledger", READER),
+    Row("GET", "/selection/handouts", READER),
+    _json("POST", "/selection/marks", REVIEWER, 8 * MiB),
+    _json("POST", "/selection/alpha", REVIEWER),
+    Row("GET", "/selection/map/data", READER),
+    Row("GET", "/selection/plan", READER),
+    Row("GET", "/selection/preview", READER),
+    Row("GET", "/selection/images/history", READER),
+    Row("GET", "/selection/images/thumbnail", READER),
+    Row("GET", "/selection/images/picture", READER),
+    Row("GET", "/selection/images/overlay", READER),
+    Row("GET", "/selection/progress/data", READER),
+    Row("GET", "/selection/results", READER),
+    Row("GET", "/selection/results.json", READER),
+    Row("GET", "/selection/results.csv", READER),
+    Row("GET", "/selection/results.png", READER),
+    Row("GET", "/selection/report.html", READER),
+    # OHIF and its way to the DICOM server
+    Row("GET", "/ohif/{path:path}", READER, any_query=True, cached=True),
+    Row("GET", "/proxy/dicom/{path:path}", READER, any_query=True),
+    Row("POST", "/proxy/dicom/{path:path}", ADMIN, 1 * GiB, any_query=True),
+    # the server
+    Row("GET", "/logs/", ADMIN),
+    Row("GET", "/logs/gpu", ADMIN),
+    _json("POST", "/reload", ADMIN, off="reload"),
+)
+
+_PATTERNS: tuple[tuple[re.Pattern[str], Row], ...] = tuple((compile_path(row.path)[0], row) for row in TABLE)
+
+
+def rows_of(path: str) -> list[Row]:
+    """The rows whose path this is, whatever the method: those of the first path that fits."""
+    fitting = [row for pattern, row in _PATTERNS if pattern.match(path)]
+    return [row for row in fitting if row.path == fitting[0].path]
+
+
+def uncovered(routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(method, path) of routes that no row names."""
+    known = {(row.method, row.path) for row in TABLE}
+    return [route for route in routes if route not in known]
+
+
+def size_text(limit: int) -> str:
+    """Bytes for people: 64 KiB, 1 GiB."""
+    for unit, size in (("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
+        if limit >= size:
+            return f"{limit / size:g} {unit}"
+    return f"{limit} bytes"
+
+
+def as_markdown() -> str:
+    """The table of docs/security.md."""
+    lines = ["| route | role | body at most | |", "|---|---|---|---|"]
+    for row in TABLE:
+        note = f"off without `--conf allow {row.off}`" if row.off else ""
+        size = size_text(row.limit) if row.limit else "–"
+        lines.append(f"| `{row.method} {row.path}` | {row.role} | {size} | {note} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown())
