@@ -66,7 +66,7 @@ def test_each_route_wants_its_role(clinic: Target, row: Row) -> None:
         answer = clinic.ask(row.method, filled(row), name)
         let_in = row.role in (role, SIGNED_IN) and not row.off
         assert (answer.status_code == 403) != let_in, (name, answer.status_code, answer.text)
-        if not let_in:
+        if not let_in and row.method != "HEAD":
             assert row.off in answer.text if row.role == role else NAMES[row.role] in answer.text
 
 
