@@ -97,7 +97,7 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
 
     Nothing of the caller's headers reaches it but the type of what is sent, and of its answer's headers only
     those that describe the content come back. Its DICOMweb address is never left: its other services are not
-    for everybody who may see images. Raises HTTPException 404, 409, 503.
+    for everybody who may see images. Raises HTTPException 404, 409, 502, 503.
     """
     url = settings.MONAI_LABEL_STUDIES.rstrip("/")
     if not url.startswith(("http://", "https://")):
@@ -109,10 +109,14 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
     try:
         with open_session(url) as session:
             address = f"{url}/{_address(path)}{words}"
-            answer = session.request(request.method, address, headers=headers, data=content, stream=True)
+            answer = session.request(
+                request.method, address, headers=headers, data=content, stream=True, allow_redirects=False
+            )
             body = answer.raw.read()  # as it was sent, with its encoding
     except requests.RequestException as error:
         raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
+    if answer.is_redirect:
+        raise HTTPException(502, f"the DICOM server {url} sends to another address, which is not followed")
     back = {name: answer.headers[name] for name in _SENT_BACK if name in answer.headers}
     return Response(body, answer.status_code, back)
 

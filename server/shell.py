@@ -54,7 +54,7 @@ from trainers.segmentation import SegmentationTrain
 logger = logging.getLogger(__name__)
 _AHEAD = 8  # series fetched before they are handed out
 _MOST_SETS = 1_000  # of copies that the status names
-_OURS = ("model", "gpus", "bundle_path")  # in the requests of trainings that were noted, beside parameters
+_NOTED = ("model", "bundle_path")  # in the requests of trainings that were noted, beside parameters
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
@@ -208,7 +208,7 @@ class Shell:
         logger.warning("The server stopped during a training; it is started again: %s", request)
         try:
             model = known("model", request.get("model"), self._trainers)  # type: ignore[attr-defined]
-            asked = {name: value for name, value in request.items() if name not in _OURS}
+            asked = {name: value for name, value in request.items() if name not in _NOTED}
             asked = checked(asked, model.parameters(), "the training")
             self.check_trainable(request["model"])
         except HTTPException as error:

@@ -26,7 +26,6 @@ _MAX_QUERY = 64  # names and values
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
     # for what is no page of ours: nothing in it runs, and nobody frames it
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",

@@ -29,7 +29,7 @@ def routes() -> APIRouter:
 
     @found.get("/", include_in_schema=False)
     def start() -> Response:
-        return RedirectResponse(f"{settings.MONAI_LABEL_API_STR}/selection/map")
+        return RedirectResponse("selection/map")  # relative, for a proxy that adds a prefix
 
     @found.get("/favicon.ico", include_in_schema=False)
     def icon() -> Response:
