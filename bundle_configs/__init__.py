@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from bundle_configs.checks import check_labels, check_plain, check_volumes
+from bundle_configs.checks import check_labels, check_plain, check_volumes, is_plain
 
 _FOLDER = Path(__file__).parent
 _FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
@@ -25,9 +25,9 @@ class Bundle:
     """The configuration of one app, read with MONAI's ConfigParser.
 
     :param name: its folder in `bundle_configs`
-    :param overrides: plain values for keys of the bundle
+    :param overrides: values for keys of the bundle, trusted; those of a file go through `stored`
 
-    Raises ValueError for a bundle that does not exist, and for a value that would be evaluated.
+    Raises ValueError for a bundle that does not exist.
     """
 
     def __init__(self, name: str, overrides: Mapping[str, Any] | None = None) -> None:
@@ -37,9 +37,22 @@ class Bundle:
         folder = _FOLDER / name / "configs"
         self._parser = ConfigParser()
         self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
-        for key, value in self.values.items():
-            check_plain(key, value)
         self._parser.update(self.values)
+
+    @classmethod
+    def stored(cls, name: Any, overrides: Any) -> Bundle:
+        """The bundle that a model file names. Raises ValueError unless its words are plain data.
+
+        An override takes the place of plain data only; a value that MONAI would evaluate is refused.
+        """
+        if not isinstance(name, str) or not isinstance(overrides, Mapping):
+            raise ValueError("a bundle has a name and a table of overrides")
+        defaults = cls(name)
+        for key, value in overrides.items():
+            if key not in defaults._parser.config or not is_plain(defaults._parser.config[key]):
+                raise ValueError(f"{key!r} is no key of {name} that a file may change")
+            check_plain(key, value)
+        return cls(name, overrides)
 
     def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:
         """Made again from its files in another process: the parser holds modules, which do not pickle."""

@@ -45,6 +45,15 @@ def check_plain(key: str, value: Any) -> None:
         raise ValueError(f"{key}: a {type(value).__name__} is no plain value")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value passes `check_plain`."""
+    try:
+        check_plain("", value)
+    except ValueError:
+        return False
+    return True
+
+
 def check_labels(labels: Mapping[str, Any]) -> None:
     """Raises ValueError unless the labels are 1, 2, ... without a gap, as the channels are."""
     values = [value for value in labels.values() if isinstance(value, int)]

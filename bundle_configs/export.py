@@ -75,7 +75,7 @@ def describe(bundle: Bundle, metadata: dict[str, Any]) -> dict[str, Any]:
 
 def contents(weights: dict[str, torch.Tensor], details: dict[str, Any]) -> dict[str, bytes]:
     """{name in the bundle: bytes} of a model."""
-    bundle = Bundle(details["bundle"], details["overrides"])
+    bundle = Bundle.stored(details["bundle"], details["overrides"])
     configs = Path(__file__).parent / bundle.name / "configs"
     metadata = describe(bundle, json.loads((configs / "metadata.json").read_text()))
     files = {"configs/metadata.json": _json(metadata), "LICENSE": (ROOT / "LICENSE").read_bytes()}

@@ -36,11 +36,8 @@ def read_checkpoint(source: Path | IO[bytes], device: str = "cpu") -> dict[str, 
 def bundle_of(details: Mapping[str, Any]) -> Bundle:
     """The bundle that a model was trained with, which may differ from the settings. Raises ModelError."""
     try:
-        bundle = Bundle(details["bundle"], details["overrides"])
-        if unknown := bundle.values.keys() - set(bundle.overrides):
-            raise ValueError(f"{min(unknown, key=str)!r} is no key of {bundle.name} that may be changed")
-        return bundle
-    except (KeyError, TypeError, ValueError) as error:
+        return Bundle.stored(details["bundle"], details["overrides"])
+    except (KeyError, ValueError) as error:
         raise ModelError(f"what it says of its network is not right: {error!r}") from error
 
 

@@ -84,14 +84,17 @@ def test_only_devices_of_this_machine_exist() -> None:
         {"channels": {"_target_": "builtins.open"}},
         {"labels": {"a#b": 1}},
         {"labels": {"a::b": 1}},
+        {"network_def": 1},
         {"network_def": "$print()"},
+        {"optimizer": {}},
+        {1: 2},
         {"dropout": b"0"},
         {"dropout": Parameter},
     ],
 )
 def test_overrides_are_data_and_never_evaluated(overrides: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="evaluated|allowed|plain"):
-        Bundle("volumes", overrides)
+    with pytest.raises(ValueError, match="evaluated|allowed|plain|no key"):
+        Bundle.stored("volumes", overrides)
 
 
 @pytest.mark.parametrize(
