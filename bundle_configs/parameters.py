@@ -60,7 +60,7 @@ class Parameter:
 
 
 ANYTHING = Parameter(object)  # checked by the task itself
-CLIENT = {"client_id": ANYTHING}  # MONAI Label's clients send it with every request
+CLIENT = {"client_id": Parameter(str)}  # MONAI Label's clients send it with every request, or null
 
 
 def device_parameters() -> dict[str, Parameter]:
@@ -93,7 +93,10 @@ def check_parameters(
     for name in request:
         if name not in known:
             raise ParameterError(unknown(name, known, f"parameter of {task}"))
-    return {name: known[name].check(name, value) for name, value in request.items()}
+    return {
+        name: None if name in CLIENT and value is None else known[name].check(name, value)
+        for name, value in request.items()
+    }
 
 
 def unknown(name: Any, known: Iterable[str], what: str) -> str:

@@ -15,7 +15,6 @@ from pool.datastore_disk import InUse
 from pool.datastore_folder import FolderDatastore
 from pool.datastore_labels import (
     cannot_write,
-    check_tag,
     checked_extension,
     label_change,
     plain_info,
@@ -24,11 +23,13 @@ from pool.datastore_labels import (
 )
 from pool.datastore_scan import found_info, split_name
 from pool.files import make_folder, move_into_place, new_copy, sync_folder
+from pool.label_check import check_tag
 from pool.label_values import own_values
 from pool.labels import LabelError
 
 logger = logging.getLogger(__name__)
 __all__ = ["InUse", "PoolDatastore"]
+_LONGEST = 200  # bytes of a file name: file systems take 255, and versions of labels add to it
 
 
 class PoolDatastore(FolderDatastore):
@@ -150,8 +151,10 @@ class PoolDatastore(FolderDatastore):
         if name is None:
             raise HTTPException(400, f"{Path(image_filename).name!r} is no image that this app reads")
         image, ext = image_id or name[0], name[1]
-        if image.startswith(".") or "/" in image or not image.isprintable():
-            raise HTTPException(400, f"image {image!r}: a name has no / and does not start with a dot")
+        if image.startswith(".") or "/" in image or not image.isprintable() or not image.strip():
+            raise HTTPException(400, f"image {image[:80]!r}: a name has no / and does not start with a dot")
+        if len((image + ext).encode()) > _LONGEST:
+            raise HTTPException(400, f"image {image[:80]!r}...: a name has {_LONGEST} bytes at most")
         self._may_write(f"image {image}")
         try:
             with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,14 +27,6 @@ def plain_info(info: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise HTTPException(400, 'parameters and infos are {"name": value, ...}')
     return found
-
-
-def check_tag(tag: str) -> str:
-    """A tag as text, which may name a folder. Raises HTTPException 400."""
-    tag = getattr(tag, "value", tag)
-    if not re.fullmatch(r"[\w-]+", tag):
-        raise HTTPException(400, f"tag {tag!r}: use letters, digits, _ and - only")
-    return tag
 
 
 def cannot_write(what: str, error: OSError) -> HTTPException:

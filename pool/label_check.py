@@ -12,10 +12,12 @@ from fastapi import HTTPException
 from pool.labels import EXTENSIONS, LabelError
 
 
-def check_tag(tag: str) -> None:
-    """A tag names a folder. Raises HTTPException 400."""
-    if not re.fullmatch(r"[\w-]+", tag):
-        raise HTTPException(400, f"tag {tag!r}: use letters, digits, _ and - only")
+def check_tag(tag: str) -> str:
+    """A tag as text, which may name a folder. Raises HTTPException 400."""
+    text = str(getattr(tag, "value", tag))
+    if not re.fullmatch(r"[\w-]{1,64}", text):
+        raise HTTPException(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
+    return text
 
 
 def unknown_image(image: str) -> HTTPException:

@@ -98,7 +98,7 @@ def read_json(text: str | bytes) -> Any:
         raise _too_deep() from None
     except ValueError as error:  # of JSON, of UTF-8, and of a number of thousands of digits
         raise HTTPException(400, f"this is no JSON: {error}") from None
-    _check_depth(found, MAX_DEPTH)
+    _check(found, MAX_DEPTH - 1)
     return found
 
 
@@ -123,13 +123,19 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(value: Any, left: int) -> None:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if left == 0 and inner:
+def _check(value: Any, left: int) -> None:
+    """Refuse what is too deep, and half characters, which no answer could hold. Raises HTTPException."""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if left < 0 and not isinstance(value, str):
         raise _too_deep()
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise HTTPException(400, f"a text in the JSON is no Unicode: {value[:40]!r}") from None
     for one in inner:
-        if isinstance(one, dict | list):
-            _check_depth(one, left - 1)
+        if isinstance(one, dict | list | str):
+            _check(one, left - 1)
 
 
 def _too_deep() -> HTTPException:

@@ -21,7 +21,7 @@ from pool.images import ImageError
 from pool.labels import LabelError
 from server.http import access
 from server.http.bodies import read_object
-from server.http.uploads import received
+from server.http.uploads import received, shown_name
 
 _SAVING = CapacityLimiter(1)  # one label after the other, beside the event loop
 Params = Annotated[str, Form()]
@@ -64,7 +64,7 @@ def _add_images(found: APIRouter) -> None:
     @found.put("/", include_in_schema=False)
     @found.put("/image", summary="Add an image to the pool")
     def add(file: UploadFile, image: str = "", params: Params = "{}") -> dict[str, Any]:
-        name = Path((file.filename or "").replace("\\", "/")).name
+        name = shown_name(file.filename)
         if (parts := split_name(name)) is None:
             raise HTTPException(
                 400, f"{name!r} is no image that this app reads: PNG, JPEG, NIfTI, NRRD, DICOM"

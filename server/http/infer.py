@@ -21,7 +21,7 @@ from server.http import access
 from server.http.bodies import read_object
 from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
-from server.http.uploads import received
+from server.http.uploads import called, received
 
 _PREDICTING = CapacityLimiter(1)  # one after the other, beside the event loop: the network is one
 
@@ -76,7 +76,9 @@ def _predict(request: dict[str, Any], image: str, session_id: str, file: UploadF
         if session_id:
             if app.sessions() is None:
                 raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
-            source = app.sessions().get(session_id, access.user().username).image
+            session = app.sessions().get(session_id, access.user().username)
+            held.enter_context(called(session.image, session.name))
+            source = session.image
         elif file is not None:
             source = held.enter_context(received(file))
         elif not image:

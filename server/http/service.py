@@ -65,9 +65,10 @@ def _next_sample(strategy: str, params: Any) -> dict[str, Any]:
     store, image = app.datastore(), answer["id"]
     about = store.get_image_info(image)
     given = {"ts": int(time.time()), "client_id": request.get("client_id", access.user().username)}
-    noted = about.get("strategy", {}) | {strategy: given}
+    before = about.get("strategy")  # whatever an annotator noted under that name
+    noted = {**(before if isinstance(before, dict) else {}), strategy: given}
     store.update_image_info(image, {"strategy": noted})
-    return {**answer, **about, "strategy": noted}
+    return {**about, **answer, "strategy": noted}
 
 
 def _add_logs(found: APIRouter) -> None:

@@ -26,7 +26,7 @@ from monailabel.utils.others.generic import get_mime_type
 
 from server.http import access
 from server.http.table import GiB, size_text
-from server.http.uploads import extension_of, write
+from server.http.uploads import extension_of, shown_name, write
 
 logger = logging.getLogger(__name__)
 MAX_SESSIONS, MAX_BYTES = 64, 8 * GiB  # of all sessions of a server
@@ -111,7 +111,7 @@ class Sessions:
                 session_id,
                 folder,
                 files[0] if len(files) == 1 else folder,
-                Path((uploads[0].filename or "image").replace("\\", "/")).name,
+                shown_name(uploads[0].filename),
                 owner,
                 sum(file.stat().st_size for file in files),
                 min(expiry, self._expiry) if expiry > 0 else self._expiry,

@@ -22,11 +22,27 @@ def extension_of(name: str | None, default: str = ".nii.gz") -> str:
     return found[0] if found else ""
 
 
+def shown_name(name: str | None) -> str:
+    """The last part of a client's file name, for messages and downloads."""
+    return (name or "upload").replace("\\", "/").rpartition("/")[2] or "upload"
+
+
+@contextmanager
+def called(path: Path, name: str) -> Iterator[None]:
+    """In errors that the block raises, a file has the name that its client gave it, not the server's path."""
+    try:
+        yield
+    except HTTPException as error:
+        raise HTTPException(error.status_code, str(error.detail).replace(str(path), name)) from error
+
+
 @contextmanager
 def received(upload: UploadFile, name: str = "upload") -> Iterator[Path]:
     """An uploaded file on the disk while the block runs. Raises HTTPException 507 for a full disk."""
     with tempfile.TemporaryDirectory(prefix="scan-selection-") as folder:
-        yield write(upload, Path(folder) / (name + extension_of(upload.filename)))
+        path = write(upload, Path(folder) / (name + extension_of(upload.filename)))
+        with called(path, shown_name(upload.filename)):
+            yield path
 
 
 def write(upload: UploadFile, target: Path) -> Path:

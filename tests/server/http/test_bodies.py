@@ -83,6 +83,8 @@ def test_a_body_that_was_read_is_given_again_and_then_the_client_goes() -> None:
         (b"[" * 100_000, 400),
         (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), 400),
         (b'{"a":' * (MAX_DEPTH + 2) + b"1" + b"}" * (MAX_DEPTH + 2), 400),
+        (b'{"a": "\\ud800"}', 400),
+        (b'{"\\udfff": 1}', 400),
         (b"NaN", 422),
         (b'{"a": [Infinity]}', 422),
         (b"-Infinity", 422),
@@ -97,7 +99,7 @@ def test_what_is_no_json_is_refused(text: bytes, status: int) -> None:
 
 def test_json_is_read() -> None:
     deep = "[" * MAX_DEPTH + "]" * MAX_DEPTH
-    assert read_json(b'{"a": [1, 2.5, null, "\\ud800"]}') == {"a": [1, 2.5, None, "\ud800"]} and read_json(
+    assert read_json(b'{"a": [1, 2.5, null, "\\ud83d\\ude00"]}') == {"a": [1, 2.5, None, "😀"]} and read_json(
         deep
     )
     assert read_object("", "params") == read_object(None, "params") == read_object("null", "params") == {}

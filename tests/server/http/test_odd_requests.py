@@ -1,0 +1,153 @@
+"""Odd requests: each is answered with what to do, and breaks nothing for others."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from tests.server.http.conftest import Target
+
+LONG = "x" * 300
+
+
+def sent(target: Target, request: bytes) -> bytes:
+    """The answer to bytes as they are; `{host}` becomes the server's."""
+    host = f"127.0.0.1:{target.server.port}"
+    with socket.create_connection(("127.0.0.1", target.server.port), timeout=60) as connection:
+        connection.sendall(request.replace(b"{host}", host.encode()))
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /info/ HTTP/1.0\r\n\r\n", b"400"),
+        (b"GET /info/ HTTP/1.1\r\nHost: a\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET http://evil.example/info/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"404"),
+        (b"GET //info/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"404"),
+        (b"GET /info/%00 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"404"),
+        (
+            b"GET /datastore/image?image=%ED%A0%80%00 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
+            b"404",
+        ),
+        (b"GET /info/?%ED%A0%80=1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"422"),
+        (b"TRACE /info/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", b"405"),
+        (b"GET /info/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 1\r\n\r\na", b"413"),
+    ],
+)
+def test_raw_requests(laptop: Target, request_: bytes, status: bytes) -> None:
+    assert sent(laptop, request_).split(b" ", 2)[1] == status
+
+
+@pytest.mark.parametrize(
+    ("params", "status"),
+    [
+        ({"client_id": "\ud800"}, 400),
+        ({"\udfff": 1}, 400),
+        ({"client_id": {"a": 1}}, 422),
+        ({"client_id": 5}, 422),
+        ({"client_id": "Zoë \u0000"}, 200),
+        ({"client_id": None}, 200),
+        ({"skip": ["phantom_001"]}, 400),
+        ({"skip": "nobody"}, 404),
+        ({"resume": "yes"}, 400),
+        ({"strategy": "random"}, 422),
+    ],
+)
+def test_next_sample(laptop: Target, params: dict[str, Any], status: int) -> None:
+    answer = laptop.ask(
+        "POST",
+        "/activelearning/random",
+        data=json.dumps(params).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == status, answer.text
+    assert status == 200 or answer.json()["detail"]
+
+
+@pytest.mark.parametrize("tag", ["../x", "a/b", "a\nb", LONG, "a b"])
+def test_a_tag_is_a_plain_word(laptop: Target, tag: str) -> None:
+    files = {"label": ("label.png", laptop.label())}
+    answer = laptop.ask("PUT", "/datastore/label", params={"image": "phantom_001", "tag": tag}, files=files)
+    assert answer.status_code == 400 and "letters, digits" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("params", ["[]", "1", '"x"', "{", '{"empty": NaN}', '{"label_info": "\\ud800"}'])
+def test_parameters_of_a_label_are_an_object(laptop: Target, params: str) -> None:
+    files = {"label": ("label.png", laptop.label())}
+    at = "/datastore/label?image=phantom_001"
+    answer = laptop.ask("PUT", at, files=files, data={"params": params})
+    assert (
+        answer.status_code in (400, 422) and laptop.ask("GET", "/info/").json()["datastore"]["completed"] == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("a.png", LONG),
+        (f"{LONG}.png", ""),
+        ("a.png", "../x"),
+        ("a.png", " "),
+        ("a.png", "a\nb"),
+        ("a.exe", "b"),
+    ],
+)
+def test_a_name_of_a_new_image_is_a_file_name(laptop: Target, name: str, image: str) -> None:
+    content = (laptop.folder / "studies" / "phantom_001.png").read_bytes()
+    answer = laptop.ask("PUT", "/datastore/image", params={"image": image}, files={"file": (name, content)})
+    assert answer.status_code == 400 and answer.json()["detail"]
+    assert laptop.ask("GET", "/selection/status").json()["images"] == 6
+
+
+def test_a_file_that_cannot_be_read_is_named_as_its_client_named_it(laptop: Target) -> None:
+    for at, field in (("/infer/segmentation", "file"), ("/datastore/label?image=phantom_001", "label")):
+        method = "POST" if field == "file" else "PUT"
+        answer = laptop.ask(method, at, files={field: ("C:\\mine\\scan 1.nrrd", b"junk")})
+        assert answer.status_code == 422 and "scan 1.nrrd" in answer.json()["detail"]
+        assert "/tmp" not in answer.text and str(laptop.folder) not in answer.text
+    made = laptop.ask("PUT", "/session/", files={"files": ("own scan.nrrd", b"junk")}).json()["session_id"]
+    answer = laptop.ask("POST", f"/infer/segmentation?session_id={made}")
+    assert answer.status_code == 422 and "own scan.nrrd" in answer.json()["detail"]
+    assert str(laptop.folder) not in answer.text
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"strategy": "x"},
+        {"strategy": {"random": [1]}},
+        {"id": "phantom_001", "selection": 1, "path": "/etc/passwd"},
+        {"name": 5, "ts": "never"},
+    ],
+)
+def test_what_is_noted_of_an_image_breaks_no_answer(laptop: Target, note: dict[str, Any]) -> None:
+    images = [f"phantom_{n:03}" for n in range(1, 6)]
+    for image in images:
+        at = f"/datastore/image/info?image={image}"
+        assert laptop.ask("PUT", at, data={"info": json.dumps(note)}).status_code == 200
+    answer = laptop.ask("POST", "/activelearning/random", json={"client_id": "ann"}).json()
+    assert answer["path"].endswith(f"{answer['id']}.png") and answer["selection"]["reason"]
+    for path in (
+        "/datastore/?output=all",
+        "/datastore/?output=train",
+        "/selection/ledger",
+        "/selection/report.html",
+    ):
+        assert laptop.ask("GET", path).status_code == 200
+    more = {"client_id": "ann", "release": answer["id"]}
+    assert laptop.ask("POST", "/activelearning/random", json=more).status_code in (200, 409)
+
+
+@pytest.mark.parametrize("check_sum", ["MD4:1", "::", "\n:x"])
+def test_a_checksum_names_its_algorithm(laptop: Target, check_sum: str) -> None:
+    at = {"image": "phantom_001", "check_sum": check_sum}
+    assert laptop.ask("HEAD", "/datastore/image", params=at).status_code == 422
+    right = "MD5:" + "0" * 32
+    assert laptop.ask("HEAD", "/datastore/image", params={**at, "check_sum": right}).status_code == 404
