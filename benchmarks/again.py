@@ -23,7 +23,7 @@ from benchmarks.cell import Data
 from benchmarks.hardware import processor
 from benchmarks.run import RESULTS, Jobs, check_data, unfinished
 from benchmarks.suite import Cell, Suite, SuiteError, read_suite
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 from strategies.plans import versions
 
 

@@ -15,7 +15,7 @@ from monailabel.client import MONAILabelClient
 from tqdm import tqdm
 
 from infers.metrics import score_files
-from pool.images import image_id
+from pool.imaging.images import image_id
 
 
 class Annotator:

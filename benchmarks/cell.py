@@ -23,9 +23,9 @@ from bundle_configs import Bundle
 from infers.metrics import score_files, summarise
 from infers.pool_encoder import pool_encoder_key
 from infers.segmentation import SegmentationInfer
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.images import fingerprint, image_id, read_array
-from pool.state import State
+from pool.imaging.images import fingerprint, image_id, read_array
 from strategies.context import Context
 from strategies.plans import versions
 from strategies.refresh import Refresh

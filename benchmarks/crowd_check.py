@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle_configs import Bundle
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.state import State
 
 if TYPE_CHECKING:
     from benchmarks.crowd import Record

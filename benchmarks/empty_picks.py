@@ -15,7 +15,7 @@ from benchmarks.cell import Data
 from benchmarks.run import RESULTS
 from benchmarks.statistics import Outcome
 from benchmarks.suite import read_suite
-from pool.labels import read_label
+from pool.imaging.labels import read_label
 
 
 def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:

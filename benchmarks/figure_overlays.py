@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from pool.images import read_image
-from pool.volumes import read_volume
+from pool.imaging.images import read_image
+from pool.imaging.volumes import read_volume
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)

@@ -29,8 +29,8 @@ from benchmarks.run import RESULTS
 from benchmarks.suite import Cell, Suite, SuiteError, read_suite
 from infers.metrics import dice_per_image
 from infers.segmentation import Predictor
-from pool.images import image_id
-from pool.labels import read_label
+from pool.imaging.images import image_id
+from pool.imaging.labels import read_label
 from strategies.plans import CLUSTER
 
 

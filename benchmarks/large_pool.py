@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.phantoms import generate
-from pool.images import fingerprint
-from pool.journal import Plan
-from pool.state import State
+from pool.database.journal import Plan
+from pool.database.state import State
+from pool.imaging.images import fingerprint
 from strategies.context import Context
 from strategies.settings import Settings
 

@@ -25,7 +25,7 @@ from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from benchmarks.large_pool import make_state, make_studies
 from benchmarks.server_process import Server
-from pool.state import State
+from pool.database.state import State
 from strategies.context import Context
 from strategies.plans import CLUSTER
 from strategies.settings import Settings

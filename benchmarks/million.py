@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
-from pool.state import State
+from pool.database.state import State
 from strategies.context import Context
 from strategies.plans import make_active_plan, make_cold_plan
 from strategies.pool_now import Pool

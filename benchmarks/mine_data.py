@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from benchmarks.simulate import find_images
 from pool.groups import read_groups
-from pool.images import EXTENSIONS, ImageError, image_id, read_array, read_image
-from pool.label_writer import write_label
-from pool.labels import LabelError, grid_of, read_label
-from pool.volumes import read_volume, volume_grid
+from pool.imaging.images import EXTENSIONS, ImageError, image_id, read_array, read_image
+from pool.imaging.label_writer import write_label
+from pool.imaging.labels import LabelError, grid_of, read_label
+from pool.imaging.volumes import read_volume, volume_grid
 
 MOST_STRUCTURES = 40  # more values than that are grey levels
 _LONGEST = 96  # voxels of a volume's longest side that a reduced protocol leaves

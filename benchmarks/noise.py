@@ -11,9 +11,9 @@ from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import expand_labels
 
 from infers.metrics import SIZE
-from pool.label_writer import write_label
-from pool.labels import read_label
-from pool.volumes import volume_grid
+from pool.imaging.label_writer import write_label
+from pool.imaging.labels import read_label
+from pool.imaging.volumes import volume_grid
 
 WIDTH = 8  # pixels at 256: by how much a wrong outline is off
 WIDTH_MM = 1.0  # millimetres, of a volume

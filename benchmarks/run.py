@@ -24,7 +24,7 @@ from tqdm import tqdm
 from benchmarks.annotator import write_json
 from benchmarks.cell import Data, run_cell
 from benchmarks.suite import Cell, SuiteError, read_suite
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 
 _SPAWN = multiprocessing.get_context("spawn")
 RESULTS = Path(__file__).parent / "results"

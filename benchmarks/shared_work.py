@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
-from pool.images import fingerprint
+from pool.imaging.images import fingerprint
 from strategies.context import Context
 from trainers.pretraining import Pretraining
 

@@ -28,8 +28,8 @@ from benchmarks.curves import draw_curve
 from benchmarks.server_process import running
 from infers.metrics import summarise
 from pool.groups import read_groups
-from pool.images import EXTENSIONS, image_id
-from pool.volumes import volume_grid
+from pool.imaging.images import EXTENSIONS, image_id
+from pool.imaging.volumes import volume_grid
 from strategies.plans import versions
 
 

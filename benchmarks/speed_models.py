@@ -31,7 +31,7 @@ from bundle_configs import Bundle
 from infers.encoders.processor import load_processor
 from infers.runtime import Runtime
 from infers.segmentation import model_fingerprint
-from pool.images import unit_range
+from pool.imaging.images import unit_range
 from strategies import selectors
 from strategies.engine import run_batches
 from strategies.passes import BATCH

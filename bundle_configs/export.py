@@ -22,8 +22,10 @@ from monai.bundle import ConfigParser
 from bundle_configs import Bundle
 
 ROOT = Path(__file__).resolve().parent.parent
+_IMAGING = ("__init__", "images", "volumes", "labels", "label_writer", "pairs")
 CODE = (
-    *(f"pool/{name}.py" for name in ("__init__", "images", "volumes", "labels", "label_writer", "pairs")),
+    "pool/__init__.py",
+    *(f"pool/imaging/{name}.py" for name in _IMAGING),
     *(f"infers/{name}.py" for name in ("__init__", "volumes", "writing")),
 )
 README = """# {name}

@@ -19,7 +19,7 @@ from infers.csal3d_network import Csal3dNetwork
 from infers.csal3d_views import observe
 from infers.model_file import bundle_of
 from infers.segmentation import model_fingerprint
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 
 
 class Judged(NamedTuple):

@@ -16,8 +16,8 @@ from monai.data.utils import affine_to_spacing
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from PIL import Image
 
-from pool.labels import read_label
-from pool.volumes import volume_grid
+from pool.imaging.labels import read_label
+from pool.imaging.volumes import volume_grid
 
 SIZE = 256  # pixels; predictions and references of pictures are compared at this size
 METRICS = ("class_dice", "image_dice")  # what a bundle's `metric` may be

@@ -13,7 +13,7 @@ from bundle_configs import Bundle
 from infers.encoders import CSAL3D, check_encoder, make_encoder
 from infers.encoders.base import StagedEncoder
 from infers.encoders.slices import axial_slices, embed_slices, slices_key
-from pool.images import unit_range
+from pool.imaging.images import unit_range
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from infers.resizing import swift
 from infers.runtime import Runtime
 from infers.volumes import blocks
 from infers.writing import Restored, restore_label
-from pool.images import ImageError, fingerprint
-from pool.label_writer import write_label
-from pool.labels import EXTENSIONS, LabelError
+from pool.imaging.images import ImageError, fingerprint
+from pool.imaging.label_writer import write_label
+from pool.imaging.labels import EXTENSIONS, LabelError
 
 _MOST = 2**26  # probabilities of a volume held at once: 256 MiB
 _PIXELS = 2**20  # of pictures that the network sees at once: 16 of 256 x 256

@@ -13,8 +13,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Resize
 
 from infers.volumes import restore
-from pool.images import image_id
-from pool.label_writer import write_label
+from pool.imaging.images import image_id
+from pool.imaging.label_writer import write_label
 
 
 def restore_label(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pool.dicomweb import DicomWebPool
-from pool.images import EXTENSIONS, image_id
-from pool.store import PoolStore
+from pool.imaging.images import EXTENSIONS, image_id
+from pool.protocol import KnowsPatients, PoolStore
 
 logger = logging.getLogger(__name__)
 _EXAMPLE = (
@@ -34,7 +33,7 @@ class Groups:
 
         An image without a group is one of its own.
         """
-        if not (self.names or self.pattern or isinstance(store, DicomWebPool)):
+        if not (self.names or self.pattern or isinstance(store, KnowsPatients)):
             return None  # of every click: without a look at each image
         found = [self._group_of(image, store) for image in images]
         if not any(found):
@@ -47,7 +46,7 @@ class Groups:
         if self.pattern:
             match = self.pattern.search(image)
             return match and match[1]
-        return store.patient_of(image) if isinstance(store, DicomWebPool) else None
+        return store.patient_of(image) if isinstance(store, KnowsPatients) else None
 
     def check(self, images: Sequence[str]) -> None:
         """Warn of names that the pool does not have and of images that are in no group."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from infers.segmentation import model_fingerprint
-from pool.state import State
+from pool.database.state import State
 from server.opening import trains_now
 from server.tasks import Tasks
 

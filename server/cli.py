@@ -43,7 +43,7 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
     logging.basicConfig(level=logging.WARNING)
     from monailabel.interfaces.utils.app import app_instance  # slow: it brings torch
 
-    from pool.state import State
+    from pool.database.state import State
 
     pairs = {key: value for key, _, value in (pair.partition("=") for pair in conf or [])}
     local = not studies.startswith(("http://", "https://"))

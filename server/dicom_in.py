@@ -12,9 +12,9 @@ import typer
 from pydicom.dataset import Dataset
 from tqdm import tqdm
 
-from pool.dicom_server import DicomServer, ServerError
-from pool.dicom_write import PICTURES, VOLUMES, Given, Series, describe
-from pool.images import ImageError, image_id
+from pool.dicom_export.series import PICTURES, VOLUMES, Given, Series, describe
+from pool.dicomweb.client import DicomServer, ServerError
+from pool.imaging.images import ImageError, image_id
 
 _AT_ONCE = 16  # images per request
 _COLUMNS = ("file", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "images")

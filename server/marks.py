@@ -7,10 +7,10 @@ from typing import Any, Literal
 from fastapi import HTTPException
 from pydantic import BaseModel, Field
 
-from pool.handouts import Client, HandoutError
-from pool.marks import HELD_OUT, NEXT
-from pool.state import State
-from pool.store import PoolStore
+from pool.database.handouts import Client, HandoutError
+from pool.database.marks import HELD_OUT, NEXT
+from pool.database.state import State
+from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.plans import make_active_plan

@@ -20,7 +20,7 @@ import typer
 import yaml
 from pydicom.sr.codedict import codes
 
-from pool.labels import same_name
+from pool.imaging.labels import same_name
 
 ROOT = Path(__file__).resolve().parent.parent
 _LABEL = re.compile(r"\w[\w .()/-]*")  # what YAML, MONAI's ConfigParser and Python take as it is

@@ -19,7 +19,7 @@ from fastapi.responses import FileResponse
 from monailabel.config import settings
 from monailabel.utils.others.generic import get_mime_type
 
-from pool.dicom_server import open_session
+from pool.dicomweb.client import open_session
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from monailabel.interfaces.datastore import Datastore
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
-from pool.database import Busy, reason_of
-from pool.datastore import InUse, PoolDatastore
-from pool.dicom_server import ServerError
-from pool.dicomweb import DicomWebPool, search_filters
+from pool.database.database import Busy, reason_of
+from pool.database.state import State
+from pool.datastore.store import InUse, PoolDatastore
+from pool.dicomweb.client import ServerError
+from pool.dicomweb.store import DicomWebPool, search_filters
 from pool.groups import Groups, read_groups
-from pool.state import State
 from server.config import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from pool.archive import BackupError, Reader
-from pool.backup import back_up
-from pool.database import reason_of
-from pool.restore import restore as restore_pool
+from pool.backup.archive import BackupError, Reader
+from pool.backup.backup import back_up
+from pool.backup.restore import restore as restore_pool
+from pool.database.database import reason_of
 
 app = typer.Typer(help="Back up, restore and move a pool: its labels and its state.", no_args_is_help=True)
 
@@ -175,9 +175,9 @@ def _changed(state: Path, studies: Path | None) -> str:
         return "Images were not compared: they or the database are on another server."
     import sqlalchemy as sa
 
-    from pool import schema
-    from pool.database import Database
-    from pool.images import EXTENSIONS, fingerprint, image_id
+    from pool.database import schema
+    from pool.database.database import Database
+    from pool.imaging.images import EXTENSIONS, fingerprint, image_id
 
     rows = Database(state).read(sa.select(schema.embeddings.c.image, schema.embeddings.c.fingerprint))
     files = [path for path in studies.iterdir() if path.name.lower().endswith(EXTENSIONS)]

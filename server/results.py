@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 
 from bundle_configs import Bundle
 from infers.metrics import counted
-from pool.state import Model
+from pool.database.state import Model
 from strategies.context import Context
 
 CONFIDENCE = 0.95

@@ -32,8 +32,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle_configs import Bundle
 from infers.pool_encoder import pool_encoder_key
 from infers.segmentation import SegmentationInfer
-from pool.dicomweb import DicomWebPool
-from pool.store import PoolStore
+from pool.dicomweb.store import DicomWebPool
+from pool.protocol import PoolStore
 from server import config
 from server.auth import warn_if_open
 from server.background import Background, end_with_parent

@@ -8,14 +8,14 @@ from typing import Any
 
 from infers.csal3d import key_of
 from infers.encoders import CSAL3D
-from pool.copies import Sets, with_copies
+from pool.database.copies import Sets, with_copies
+from pool.database.handouts import Terms
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model, State
 from pool.datastore import PoolDatastore
 from pool.groups import Groups
-from pool.handouts import Terms
-from pool.images import fingerprint
-from pool.journal import Plan
-from pool.state import Layout, Model, State
-from pool.store import PoolStore
+from pool.imaging.images import fingerprint
+from pool.protocol import PoolStore
 from strategies.reach import Reach
 from strategies.selectors.cluster import MOST_CLUSTERS
 from strategies.settings import Settings

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from bundle_configs import Bundle
-from pool.copies import Copy
-from pool.prints import Originals, blocks
-from pool.store import PoolStore
+from pool.database.copies import Copy
+from pool.imaging.prints import Originals, blocks
+from pool.protocol import PoolStore
 from strategies.context import Context, marks
 from strategies.passes import Passes
 from strategies.pool_now import Pool

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from bundle_configs import Bundle
-from pool.store import PoolStore
+from pool.protocol import PoolStore
 from strategies.context import Context, marks
 from strategies.passes import Passes
 from strategies.pool_now import Pool

@@ -12,9 +12,9 @@ from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
 from infers.model_file import bundle_of
 from infers.segmentation import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
-from pool.dicom_server import ServerError
-from pool.labels import LabelError
-from pool.state import Layout
+from pool.database.state import Layout
+from pool.dicomweb.client import ServerError
+from pool.imaging.labels import LabelError
 from strategies import selectors
 from strategies.context import Context
 from strategies.passes import BATCH, Passes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pool.state import Layout
+from pool.database.state import Layout
 from strategies.context import Context
 from strategies.pool_now import Pool
 from strategies.projection import FEWEST, place, project

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pool.marks import HELD_OUT, Mark
+from pool.database.marks import HELD_OUT, Mark
 from strategies.context import Context
 from strategies.offers import Offer
 from strategies.pool_now import Pool

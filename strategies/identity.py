@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from pool.handouts import Client
+from pool.database.handouts import Client
 
 # set for each request by `server.auth` when authentication is on
 current_user: ContextVar[str | None] = ContextVar("current_user", default=None)

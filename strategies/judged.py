@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from bundle_configs.checks import check_channels
 from infers.csal3d import Csal3d, Judged
-from pool.images import ImageError
-from pool.store import PoolStore
+from pool.imaging.images import ImageError
+from pool.protocol import PoolStore
 from strategies.context import Context, marks
 
 logger = logging.getLogger(__name__)

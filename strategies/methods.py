@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pool.journal import Plan
-from pool.state import Layout, Model
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model
 from strategies.context import Context
 from strategies.plans import MOST_PICKS, picks_of, unscored, versions
 from strategies.pool_now import Pool

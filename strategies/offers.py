@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from fastapi import HTTPException
 
-from pool.journal import Plan
-from pool.state import Layout, Model
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, plain
 from strategies.methods import NotReadyError, newest_plan, source_key

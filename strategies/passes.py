@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pool.images import ImageError
-from pool.store import PoolStore
+from pool.imaging.images import ImageError
+from pool.protocol import PoolStore
 from strategies.context import Context, marks
 from strategies.engine import Engine, run_batches
 from strategies.workers import Worker

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pool.journal import Plan
-from pool.state import Layout, Model
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model
 from strategies import selectors
 from strategies.context import Context, plain
 from strategies.pool_now import Pool

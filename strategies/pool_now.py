@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pool.copies import Sets, with_copies
+from pool.database.copies import Sets, with_copies
+from pool.database.marks import HELD_OUT, NEXT, Mark
 from pool.groups import Groups
-from pool.marks import HELD_OUT, NEXT, Mark
-from pool.store import PoolStore
+from pool.protocol import PoolStore
 from strategies.context import Context
 
 

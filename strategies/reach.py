@@ -7,7 +7,7 @@ from threading import Lock
 
 import numpy as np
 
-from pool.state import Layout
+from pool.database.state import Layout
 from strategies.selectors.distances import distances
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
-from pool.database import Busy
-from pool.store import PoolStore
+from pool.database.database import Busy
+from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.copies import find_copies, print_images, to_compare, to_print
 from strategies.embedding import embed, to_embed

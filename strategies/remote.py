@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 from strategies.engine import Batch
 from strategies.workers import Done, Worker, try_read
 

@@ -10,8 +10,8 @@ from fastapi import HTTPException
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from bundle_configs.parameters import ANYTHING, Parameter
-from pool.handouts import Client, Handout
-from pool.store import PoolStore
+from pool.database.handouts import Client, Handout
+from pool.protocol import PoolStore
 from strategies import offers
 from strategies.context import Context
 from strategies.held_out import marked_offer

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import HTTPException
 
 from bundle_configs.parameters import ANYTHING
-from pool.handouts import Client, HandoutError
-from pool.store import PoolStore
+from pool.database.handouts import Client, HandoutError
+from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of, plain_text
 

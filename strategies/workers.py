@@ -17,9 +17,10 @@ import numpy as np
 from bundle_configs import Bundle
 from infers.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation import Predictor
-from pool.images import ImageError, unit_range
-from pool.prints import Print, print_of
-from pool.volumes import read_volume
+from pool.imaging.images import ImageError, unit_range
+from pool.imaging.prints import print_of
+from pool.imaging.volumes import read_volume
+from pool.protocol import Print
 from strategies.scoring import Scored, score, thresholded_foreground
 
 

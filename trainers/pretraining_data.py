@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose, SpatialPad
 from torch.utils.data import DataLoader, Dataset
 
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 
 logger = logging.getLogger(__name__)
 _ORDER, _CROP, _OBSERVE = range(3)  # what a seed is drawn for

@@ -16,7 +16,7 @@ from monailabel.tasks.train.basic_train import Context
 from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
-from pool.images import image_id
+from pool.imaging.images import image_id
 
 logger = logging.getLogger(__name__)
 

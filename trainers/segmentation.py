@@ -32,8 +32,8 @@ from torch.nn.parallel import DistributedDataParallel
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
 from pool.groups import Groups
-from pool.images import ImageError, image_id
-from pool.labels import LabelError
+from pool.imaging.images import ImageError, image_id
+from pool.imaging.labels import LabelError
 from trainers.feeding import Item, pair_reader, placed
 from trainers.publishing import publish
 from trainers.splitting import split_groups

@@ -10,7 +10,7 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 
-from pool.decathlon import task_settings
+from pool.imaging.decathlon import task_settings
 from server.shell import Shell
 
 

@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 
 from infers.encoders.base import Encoder
 from infers.encoders.images import resize
-from pool.volumes import read_volume, to_unit_range
+from pool.imaging.volumes import read_volume, to_unit_range
 
 CONTENT = 0.05  # of a slice's voxels above Otsu's threshold of the volume, at least
 MOST = 16  # slices of one volume, evenly spaced over those with content

@@ -16,9 +16,9 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 from starlette.background import BackgroundTask
 
-from pool.datastore_scan import split_name
-from pool.images import ImageError
-from pool.labels import LabelError
+from pool.datastore.scan import split_name
+from pool.imaging.images import ImageError
+from pool.imaging.labels import LabelError
 from server.http import access
 from server.http.bodies import read_object
 from server.http.uploads import received, shown_name

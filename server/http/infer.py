@@ -16,7 +16,7 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask
 
-from pool.dicomweb import DicomWebPool
+from pool.dicomweb.store import DicomWebPool
 from server.http import access
 from server.http.bodies import read_object
 from server.http.parameters import checked, known

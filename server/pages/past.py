@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pool.journal import Plan
-from pool.state import Layout
+from pool.database.journal import Plan
+from pool.database.state import Layout
 from strategies.context import Context
 from strategies.plans import CLUSTER
 from strategies.pool_now import Pool

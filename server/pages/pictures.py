@@ -19,11 +19,11 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.segmentation import Predictor, model_fingerprint
-from pool.images import ImageError, fingerprint, unit_range
-from pool.label_writer import color_of
-from pool.labels import LabelError, read_label
-from pool.store import PoolStore
-from pool.volumes import read_volume, volume_grid
+from pool.imaging.images import ImageError, fingerprint, unit_range
+from pool.imaging.label_writer import color_of
+from pool.imaging.labels import LabelError, read_label
+from pool.imaging.volumes import read_volume, volume_grid
+from pool.protocol import PoolStore
 
 LARGEST = 768  # pixels of a picture's longer side
 _KEPT = 64 * 2**20  # bytes of pictures in memory

@@ -8,7 +8,7 @@ from typing import Any
 from cachetools import LRUCache
 from fastapi import HTTPException
 
-from pool.store import PoolStore
+from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
 from strategies.context import Context
 from strategies.plans import pick_active, picks_of

@@ -14,8 +14,8 @@ import numpy as np
 
 from bundle_configs import Bundle
 from infers.metrics import dice_per_image
-from pool.label_writer import color_of
-from pool.state import Layout, Model, State
+from pool.database.state import Layout, Model, State
+from pool.imaging.label_writer import color_of
 from strategies.context import Context
 from strategies.plans import CLUSTER
 from strategies.pool_now import Pool

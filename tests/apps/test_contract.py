@@ -19,8 +19,8 @@ from pydicom.uid import CTImageStorage, generate_uid
 
 from bundle_configs import Bundle
 from infers.metrics import METRICS
-from pool.dicom_seg import read_seg, write_seg
-from pool.labels import same_name
+from pool.dicomweb.seg import read_seg, write_seg
+from pool.imaging.labels import same_name
 from server.config import ConfigError, describe, parse
 from server.new_app import ROOT, existing
 from strategies.settings import Settings
@@ -45,7 +45,7 @@ _LOADER = """
 import json, sys
 from pathlib import Path
 from monai.bundle import run
-from pool.state import State
+from pool.database.state import State
 from monailabel.interfaces.utils.app import app_instance
 found = {}
 for name in sys.argv[3:]:

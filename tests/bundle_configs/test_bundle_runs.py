@@ -27,7 +27,7 @@ from bundle_configs import Bundle
 from bundle_configs.export import ROOT, ExportError, export, read_model
 from infers.segmentation import Predictor, SegmentationInfer
 from pool.datastore import PoolDatastore
-from pool.pairs import find, pairs
+from pool.imaging.pairs import find, pairs
 from server.new_app import existing
 from trainers.segmentation import SegmentationTrain
 

@@ -13,7 +13,7 @@ from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from infers.encoders.slices import MOST, axial_slices, embed_slices
 from infers.pool_encoder import make_pool_encoder, pool_encoder_key
-from pool.images import ImageError
+from pool.imaging.images import ImageError
 
 RAS = np.diag([1.0, 1.0, 3.0, 1.0])
 

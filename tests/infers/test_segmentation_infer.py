@@ -17,8 +17,8 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.segmentation import Predictor, SegmentationInfer, model_details, model_fingerprint
-from pool.images import read_image
-from pool.labels import read_label
+from pool.imaging.images import read_image
+from pool.imaging.labels import read_label
 
 BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
 LABELS = {"right lung": 1, "left lung": 2}

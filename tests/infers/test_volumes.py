@@ -17,7 +17,7 @@ from monai.transforms import Compose
 from bundle_configs import Bundle
 from infers.segmentation import Predictor, SegmentationInfer
 from infers.volumes import blocks, restore
-from pool.labels import read_label
+from pool.imaging.labels import read_label
 from strategies.selectors import mean_entropy
 from trainers.segmentation import SegmentationTrain
 

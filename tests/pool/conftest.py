@@ -15,7 +15,7 @@ from monailabel.datastore.local import LocalDatastore
 from PIL import Image
 
 from pool.datastore import PoolDatastore
-from pool.label_writer import write_label
+from pool.imaging.label_writer import write_label
 
 LABELS = {"right lung": 1, "left lung": 2}
 

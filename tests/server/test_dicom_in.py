@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.dicom_server import DicomServer, ServerError
-from pool.images import read_image
+from pool.dicomweb.client import DicomServer, ServerError
+from pool.imaging.images import read_image
 from server import dicom_in
 from tests.orthanc import Orthanc
 

@@ -17,7 +17,7 @@ import requests
 
 from benchmarks.large_pool import make_state, make_studies
 from benchmarks.server_process import Server
-from pool.state import State
+from pool.database.state import State
 from strategies.settings import Settings
 
 Start = Callable[..., Server]

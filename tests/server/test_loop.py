@@ -15,9 +15,9 @@ from PIL import Image
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.handouts import Client
-from pool.labels import read_label
-from pool.state import State
+from pool.database.handouts import Client
+from pool.database.state import State
+from pool.imaging.labels import read_label
 from strategies import selectors
 
 Run = dict[str, Any]

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.handouts import Client
-from pool.state import State
+from pool.database.handouts import Client
+from pool.database.state import State
 from server.pages.pool_map import COPY, HELD_OUT, LABELLED_ACTIVE, LABELLED_COLD, STATES
 from tests.server.issuer import PASSWORD, Issuer
 from tests.server.test_auth import settings

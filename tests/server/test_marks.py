@@ -14,7 +14,7 @@ import requests
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from infers.segmentation import model_details
-from pool.state import State
+from pool.database.state import State
 
 
 def put(server: Server, kind: str, *images: str, **more: Any) -> requests.Response:

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.dicom_server import DicomServer
-from pool.dicom_write import Given, describe
+from pool.dicom_export.series import Given, describe
+from pool.dicomweb.client import DicomServer
 from server import ohif
 from server.dicom_in import send
 from tests.orthanc import Orthanc, radiograph

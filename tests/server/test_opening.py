@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from benchmarks.server_process import Server
-from pool.state import State
+from pool.database.state import State
 from server import opening
 from server.config import ConfigError
 from server.opening import open_state, trains_now

@@ -22,12 +22,12 @@ from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
-from pool.database import Database
+from pool.database.database import Database
+from pool.database.handouts import Client, Handout, Terms
+from pool.database.journal import Plan
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.handouts import Client, Handout, Terms
-from pool.images import fingerprint
-from pool.journal import Plan
-from pool.state import State
+from pool.imaging.images import fingerprint
 from server.pool import app
 from server.shell import state_folder
 from tests.postgres import PASSWORD, Cluster

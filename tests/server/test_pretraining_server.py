@@ -13,8 +13,8 @@ import torch
 from monailabel.client import MONAILabelClient
 
 from benchmarks.server_process import Server, running
-from pool.journal import Plan
-from pool.state import State
+from pool.database.journal import Plan
+from pool.database.state import State
 from tests.volumes import write_volume
 
 IMAGES = [f"v{n}" for n in range(6)]

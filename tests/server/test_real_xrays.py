@@ -12,7 +12,7 @@ import requests
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.state import State
+from pool.database.state import State
 from strategies import selectors
 
 

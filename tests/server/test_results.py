@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bundle_configs import Bundle
-from pool.handouts import Client, Terms
-from pool.state import State
+from pool.database.handouts import Client, Terms
+from pool.database.state import State
 from server.pages.progress import background_work, training_work
 from server.report import as_csv, draw, render
 from server.results import Interval, Round, advise, expected_gain, interval, results_of

@@ -21,9 +21,9 @@ from monailabel.client import MONAILabelClient
 from PIL import Image
 
 from benchmarks.server_process import Server
-from pool.dicom_server import DicomServer
-from pool.dicom_write import Given, describe
-from pool.labels import read_label
+from pool.dicom_export.series import Given, describe
+from pool.dicomweb.client import DicomServer
+from pool.imaging.labels import read_label
 from server.dicom_in import send
 from tests.orthanc import Orthanc
 from tests.server.published import publish

@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from pool.labels import read_label
+from pool.imaging.labels import read_label
 from server.new_app import ROOT
 
 COUNT, BUDGET = 7, 3

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bundle_configs import Bundle
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.state import State
 from strategies.context import Context
 from strategies.plans import make_active_plan, make_cold_plan
 from strategies.pool_now import Pool

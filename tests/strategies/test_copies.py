@@ -14,9 +14,9 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
-from pool.copies import Copy
+from pool.database.copies import Copy
+from pool.database.handouts import Client
 from pool.groups import read_groups
-from pool.handouts import Client
 from strategies.refresh import Refresh, missing
 from strategies.stages import duplicate_sets, status
 from strategies.strategies import all_strategies
@@ -193,7 +193,7 @@ def test_prints_are_made_of_a_pool_that_was_embedded_before(world: Any, studies:
 
 def test_a_search_that_was_killed_goes_on(world: Any, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(studies / "i05.png", studies / "new.png")
-    monkeypatch.setattr("pool.prints._NEW", 4)
+    monkeypatch.setattr("pool.imaging.prints._NEW", 4)
     keep, left = world.context.state.copies.add, [2]
 
     def dying(*args: Any) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pool.copies import Copy
+from pool.database.copies import Copy
+from pool.database.handouts import Client
+from pool.database.marks import HELD_OUT, NEXT
 from pool.groups import read_groups
-from pool.handouts import Client
-from pool.marks import HELD_OUT, NEXT
 from strategies.held_out import DRAWN, hold_out, to_hold_out
 from strategies.strategies import all_strategies
 from strategies.validation import to_validate

@@ -16,8 +16,8 @@ import torch
 from bundle_configs import Bundle
 from infers.csal3d import Csal3d, key_of
 from infers.pool_encoder import pool_encoder_key
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.state import State
 from strategies.context import Context
 from strategies.judged import judge, to_judge
 from strategies.pool_now import Pool

@@ -114,7 +114,7 @@ def test_auto_begins_with_the_method_that_is_set(world: Any) -> None:
 
 
 def _held(world: Any) -> tuple[str, Any]:
-    from pool.handouts import Client
+    from pool.database.handouts import Client
 
     return world.context.state.handouts.open()[0].image, Client("anonymous", named=False)
 

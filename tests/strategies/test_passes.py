@@ -14,7 +14,7 @@ import strategies.passes
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from infers.segmentation import Predictor, model_fingerprint
-from pool.images import fingerprint
+from pool.imaging.images import fingerprint
 from strategies import selectors
 from strategies.embedding import embed, to_embed
 from strategies.engine import run_batches

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pool.journal import Plan
-from pool.state import Layout, Model, State
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model, State
 from strategies import plans, selectors
 from strategies.context import Context
 from strategies.pool_now import Pool

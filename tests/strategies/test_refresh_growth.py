@@ -13,7 +13,7 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
-from pool.state import Layout
+from pool.database.state import Layout
 from strategies.context import Context
 from strategies.growth import unmapped
 from strategies.offers import farthest_offer

@@ -17,8 +17,8 @@ import infers.runtime
 from bundle_configs import Bundle
 from infers.encoders import make_encoder
 from infers.segmentation import ModelChangedError, Predictor, model_fingerprint
-from pool.images import ImageError, unit_range
-from pool.prints import print_of
+from pool.imaging.images import ImageError, unit_range
+from pool.imaging.prints import print_of
 from strategies import selectors
 from strategies.engine import run_batches
 from strategies.workers import Done, EmbedWorker, ForegroundWorker, PrintWorker, ScoreWorker, Worker

@@ -16,8 +16,8 @@ from monailabel.tasks.train.basic_train import Context
 from PIL import Image
 
 from bundle_configs import Bundle
+from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.state import State
 from trainers.segmentation import SegmentationTrain
 
 # what one process normalises by depends on its own images in a batch norm, so the comparison has none;

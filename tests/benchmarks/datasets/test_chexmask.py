@@ -15,8 +15,8 @@ from PIL import Image
 
 from benchmarks.datasets import chexmask
 from benchmarks.datasets.chexmask import decode_rle, draw
-from pool.images import read_image
-from pool.labels import read_label
+from pool.imaging.images import read_image
+from pool.imaging.labels import read_label
 
 Command = Callable[..., Any]
 COLUMNS = [

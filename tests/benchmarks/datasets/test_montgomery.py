@@ -14,8 +14,8 @@ from PIL import Image
 
 from benchmarks.datasets import montgomery
 from benchmarks.datasets.preparing import Case, Plan, Source, prepare
-from pool.images import read_image
-from pool.labels import read_label
+from pool.imaging.images import read_image
+from pool.imaging.labels import read_label
 
 LABELS = {"right lung": 1, "left lung": 2}
 Command = Callable[..., Any]

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.datasets import synthstrip2d
 from benchmarks.datasets.synthstrip2d import LABELS, STRUCTURES, map_structures, one_slice
-from pool.images import read_image
-from pool.labels import read_label
+from pool.imaging.images import read_image
+from pool.imaging.labels import read_label
 
 Command = Callable[..., Any]
 # a sagittal slice of a conformed volume: right to left is the axis of one slice

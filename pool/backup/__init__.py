@@ -1,0 +1,1 @@
+"""Backing up and restoring a pool, from either database to either."""

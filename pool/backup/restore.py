@@ -1,0 +1,156 @@
+"""Restoring a backup of a pool, into SQLite or PostgreSQL wherever it came from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import alembic.util
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from pool.backup.archive import BackupError, Progress, Reader
+from pool.backup.backup import state_files, studies_files
+from pool.backup.tables import copy_tables, snapshot
+from pool.database import schema
+from pool.database.connect import connect
+from pool.database.database import Busy, Database
+
+
+def restore(
+    backup: Reader,
+    studies: Path | None,
+    state: Path,
+    url: str,
+    progress: Progress,
+    check_model: Callable[[Path], None],
+) -> str:
+    """Put a checked backup into an empty state, and its labels into a studies folder that has none.
+
+    :param check_model: raises ValueError for a `model.pt` that must not be used; it is left out then, since
+        labels are what counts, and the text that is returned says why
+
+    Raises BackupError when a target is not empty or a server works on it. What fails on the way is undone.
+    """
+    mine = {name: about for name, about in backup.files.items() if name.startswith("studies/")}
+    if mine and studies is None:
+        raise BackupError("this backup has labels of a studies folder; restore it to a folder, not to a URL")
+    left_out = ""
+    with ExitStack() as undo:
+        for folder in (state, studies):
+            if folder and not folder.exists():
+                folder.mkdir(parents=True)
+                undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        with _alone(state, studies, url) as database:
+            _check_empty(state, studies, backup.manifest["images"], database)
+            for prefix, folder in (("studies/", studies), ("state/", state)):
+                if folder:
+                    left_out += _put(backup, prefix, folder, undo, progress, database, check_model)
+            undo.pop_all()
+    return left_out
+
+
+def _put(
+    backup: Reader,
+    prefix: str,
+    folder: Path,
+    undo: ExitStack,
+    progress: Progress,
+    database: Database | None,
+    check_model: Callable[[Path], None],
+) -> str:
+    """Files under a prefix: all beside their places first, then each into its own. Says what is left out."""
+    left_out = ""
+    names = [name.removeprefix(prefix) for name in backup.files if name.startswith(prefix)]
+    with tempfile.TemporaryDirectory(prefix=".restore.", dir=folder) as temporary:
+        for name in names:
+            backup.extract(prefix + name, Path(temporary) / name, progress)
+        if prefix == "state/" and "model.pt" in names:
+            try:
+                check_model(Path(temporary) / "model.pt")
+            except ValueError as error:
+                names.remove("model.pt")
+                left_out = f"model.pt is left out: {error}"
+        if prefix == "state/":
+            _open_database(Path(temporary) / "pool.db", database, undo)
+        for name in names:
+            if name == "pool.db" and database:
+                continue
+            _make_folder((folder / name).parent, undo)
+            os.rename(Path(temporary) / name, folder / name)
+            undo.callback((folder / name).unlink, missing_ok=True)
+    return left_out
+
+
+def _make_folder(folder: Path, undo: ExitStack) -> None:
+    if not folder.exists():
+        _make_folder(folder.parent, undo)
+        folder.mkdir()
+        undo.callback(folder.rmdir)
+
+
+def _open_database(file: Path, database: Database | None, undo: ExitStack) -> None:
+    """Bring the backup's database up to date, and into PostgreSQL when it goes there."""
+    source = connect(file)
+    try:
+        schema.migrate(source)
+        if database:
+            undo.callback(_drop_all, database.engine)
+            schema.migrate(database.engine)
+            with snapshot(source) as before, database.begin() as after:
+                copy_tables(before, after)
+    except alembic.util.CommandError as error:
+        raise BackupError(f"this backup is of a newer version ({error}); restore it with that one") from error
+    finally:
+        source.dispose()
+
+
+def _drop_all(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        schema.metadata.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
+
+
+@contextmanager
+def _alone(state: Path, studies: Path | None, url: str) -> Iterator[Database | None]:
+    """While no server works on the target; gives its PostgreSQL database. Raises BackupError."""
+    database = Database(state, url=url) if url else None
+    files = [state / "server.lock", *([studies / ".server.lock"] if studies else [])]
+    there = {file for file in files if file.exists()}
+    try:
+        with ExitStack() as held:
+            for file in files:
+                held.enter_context(FileLock(file).acquire(timeout=0))
+                if file not in there:
+                    held.callback(file.unlink, missing_ok=True)
+            if database:
+                held.enter_context(database.exclusive("server"))
+            yield database
+    except Timeout as error:
+        raise BackupError(
+            f"a server works on this pool (it holds {error.lock_file}); stop it first"
+        ) from None
+    except Busy as error:
+        raise BackupError(f"a server works on this pool ({error}); stop it first") from None
+    finally:
+        if database:
+            database.engine.dispose()
+
+
+def _check_empty(state: Path, studies: Path | None, images: bool, database: Database | None) -> None:
+    held = [
+        *state_files(state),
+        *state.glob("pool.db*"),
+        *(studies_files(studies, images) if studies else []),
+    ]
+    if held:
+        raise BackupError(
+            f"{held[0]} is there already ({len(held)} such files): restore to a new state folder and to a "
+            "studies folder without labels; nothing is overwritten"
+        )
+    if database and sa.inspect(database.engine).get_table_names():
+        raise BackupError(f"the database {database} has tables already: create an empty one and name that")

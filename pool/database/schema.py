@@ -1,0 +1,237 @@
+"""Tables of the pool's database, and bringing it up to date.
+
+One database per pool: SQLite (WAL) in the pool's state folder, or PostgreSQL by URL. Revisions live in
+`pool/database/migrations`; a new database is created whole and stamped with the newest, an older one is
+migrated when the server opens it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),  # retried when the file changes
+    Column("reason", String, nullable=False),
+)
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("encoder", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float32
+)
+layouts = Table(  # one map of the pool: row i of `points` is image i of `images`
+    "layouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String, nullable=False, index=True),  # encoder, projection, perplexity, seed
+    Column("images", JSON, nullable=False),
+    Column("marks", JSON, nullable=False),  # fingerprint of each image's file when it was mapped
+    Column("points", LargeBinary, nullable=False),  # float64
+    Column("created", Float, nullable=False),
+)
+placed = Table(  # images that were put on a map after it was laid out; an image's newest row counts
+    "placed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("layout", Integer, nullable=False, index=True),
+    Column("image", String, nullable=False),
+    Column("mark", String, nullable=False),
+    Column("point", LargeBinary, nullable=False),  # float64
+)
+models = Table(
+    "models",
+    metadata,
+    Column("fingerprint", String, primary_key=True),  # sha256 of the published file
+    Column("round", Integer, nullable=False),
+    Column("labelled", JSON, nullable=False),  # the images it was trained on
+    Column("details", JSON, nullable=False),  # configuration, seed, metrics, versions
+    Column("created", Float, nullable=False),
+)
+entropies = Table(
+    "entropies",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("value", Float, nullable=False),  # mean over pixels, nats
+)
+measures = Table(  # other numbers of an image: foreground, entropies of classes
+    "measures",
+    metadata,
+    Column("source", String, primary_key=True),  # the model, or the rule that needs none
+    Column("kind", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("value", Float, nullable=False),
+)
+prints = Table(  # by which copies of an image are recognised
+    "prints",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("pixels", String, nullable=False),  # sha256 of what was decoded
+    Column("hash", LargeBinary, nullable=False),  # perceptual
+    Column("compared", Boolean, nullable=False, index=True),  # with all that were there before
+)
+copies = Table(
+    "copies",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("image", String, nullable=False, unique=True),
+    Column("original", String, nullable=False, index=True),  # is no copy itself
+    Column("distance", Integer, nullable=False),  # bits of the hash that differ
+    Column("exact", Boolean, nullable=False),
+    sqlite_autoincrement=True,  # no number comes twice, so that the newest tells of changes
+)
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String, nullable=False, index=True),
+    Column("kind", String, nullable=False),  # active, or the method's name
+    Column("layout", Integer, nullable=False),
+    Column("model", String),
+    Column("scored", Integer, nullable=False),  # rows with an entropy when it was made
+    Column("picks", JSON, nullable=False),  # [{image, evidence...}] in hand-out order
+    Column("details", JSON, nullable=False),  # seed, versions, clusters, silhouettes
+    Column("created", Float, nullable=False),
+)
+handouts = Table(  # an open one (ended is null) is a lease
+    "handouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("image", String, nullable=False, index=True),
+    Column("list", String, nullable=False, index=True),  # the plan or order that it came from
+    Column("client", String, nullable=False),
+    Column("created", Float, nullable=False),  # this and the next two on the pool's clock
+    Column("expires", Float, nullable=False),
+    Column("ended", Float),
+    Column("outcome", String),  # labelled, released, skipped, expired, closed (labelled or removed unnoticed)
+    Column("selection", JSON, nullable=False),  # what the answer said, so that it can be said again
+)
+# two people never hold one image: the database itself refuses the second lease
+sa.Index(
+    "one_open_handout",
+    handouts.c.image,
+    unique=True,
+    sqlite_where=handouts.c.ended.is_(None),
+    postgresql_where=handouts.c.ended.is_(None),
+)
+skips = Table(
+    "skips",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("client", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+marks = Table(  # what a lead decided about single images
+    "marks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the order
+    Column("image", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),  # next, held_out
+    Column("client", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+choices = Table(  # settings that a lead changed while the server runs
+    "choices",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("client", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+validations = Table(  # how good a model is on one held-out image
+    "validations",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("scores", JSON, nullable=False),  # {dice, hd95, one_empty, present: a number per class}
+)
+clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders all writers
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("now", Float, nullable=False),
+)
+ledger = Table(  # append-only
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("created", Float, nullable=False),
+    Column("event", String, nullable=False),
+    Column("image", String, index=True),
+    Column("details", JSON, nullable=False),
+)
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("request", JSON, nullable=False),
+    Column("labelled", Integer, nullable=False),  # final labels when it started
+    Column("running", Boolean, nullable=False),
+    Column("outcome", String),
+    Column("created", Float, nullable=False),
+)
+progress = Table(  # one row: what refresh is doing
+    "progress",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("step", String, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("error", String),
+)
+
+
+def _migrations() -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _alembic(engine: sa.Engine) -> alembic.config.Config:
+    config = _migrations()
+    config.attributes["engine"] = engine
+    return config
+
+
+def newest_revision() -> str:
+    """What this version's databases are stamped with."""
+    return str(ScriptDirectory.from_config(_migrations()).get_current_head())
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """What a database is stamped with; None when it is not a pool's."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Create the tables of a new database, or bring an older one to the newest revision."""
+    tables = sa.inspect(engine)
+    if not tables.has_table("alembic_version"):  # new, or its first server was killed before the stamp
+        first = tables.has_table("ledger") and not tables.has_table("skips")
+        if not first:
+            metadata.create_all(engine)
+        alembic.command.stamp(_alembic(engine), "0001" if first else "head")
+    alembic.command.upgrade(_alembic(engine), "head")
+    with engine.begin() as connection:
+        if connection.scalar(sa.select(sa.func.count()).select_from(clock)) == 0:
+            connection.execute(sa.insert(clock).values(id=1, now=0.0))

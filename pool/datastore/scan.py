@@ -1,0 +1,131 @@
+"""Finding what came to, or left, the folders of images and labels: one listing, no look per file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from monailabel.datastore.local import ImageLabelModel
+
+from pool.datastore.contents import Change
+from pool.imaging.images import EXTENSIONS
+
+logger = logging.getLogger(__name__)
+_JUST_NOW = 2.0  # seconds: a folder's time is this coarse on some file systems
+_AT_LEAST = 600.0  # seconds between listings, for file systems that do not keep a folder's time
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """A file name as id and extension; None for what is hidden or no image."""
+    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), "")
+    if not ext or name.startswith("."):
+        return None
+    return name[: -len(ext)], name[-len(ext) :]
+
+
+class Listing:
+    """Lists folders, and knows which of them changed since."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, tuple[int, float]] = {}  # folder: its time of change, when we listed it
+        self._strange: set[str] = set()
+
+    def is_old(self, folder: Path) -> bool:
+        """Whether names may have come or gone since `names`."""
+        stamp, when = self._listed.get(folder, (-1, 0.0))
+        return stamp != _changed_at(folder) or time.monotonic() - when > _AT_LEAST
+
+    def names(self, folder: Path) -> set[str]:
+        """All files that are not hidden. Raises OSError."""
+        stamp, when = _changed_at(folder), time.monotonic()
+        with os.scandir(folder) as entries:
+            found = {e.name for e in entries if not e.name.startswith(".") and e.is_file()}
+        strange = {name for name in found if not name.isascii() and not _is_utf8(name)}
+        for name in sorted(strange - self._strange):
+            logger.warning("%s: the name %a is not UTF-8, so it is left out; rename it", folder, name)
+        self._strange |= strange
+        if abs(time.time() - stamp / 1e9) < _JUST_NOW:
+            stamp = -1  # one more change in this moment would not show
+        self._listed[folder] = stamp, when
+        return found - strange
+
+
+def _changed_at(folder: Path) -> int:
+    """Nanoseconds; 0 for a folder that is not there."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _by_id(names: Iterable[str]) -> dict[str, list[str]]:
+    """Images or labels of each id, sorted."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if parts := split_name(name):
+            found.setdefault(parts[0], []).append(name)
+    return found
+
+
+def found_info(name: str) -> dict[str, int | str]:
+    """What MONAI Label notes of a file that it finds."""
+    return {"ts": int(time.time()), "name": name}
+
+
+def image_changes(
+    objects: Mapping[str, ImageLabelModel], names: set[str]
+) -> tuple[list[Change], dict[str, list[str]]]:
+    """What makes the datastore's images those of the folder, and the ids that more than one file has.
+
+    An image keeps its file as long as that exists; else the first by name is its file.
+    """
+    used = {image: image + obj.image.ext for image, obj in objects.items()}
+    others = _by_id(names.difference(used.values()))
+    changes: list[Change] = []
+    twice: dict[str, list[str]] = {}
+    for image, name in used.items():
+        if name in names:
+            if image in others:
+                twice[image] = [name, *others.pop(image)]
+        elif image not in others:
+            changes.append(Change(image=image, gone=True))
+    for image, files in others.items():
+        if len(files) > 1:
+            twice[image] = files
+        info = found_info(files[0])
+        if image in objects:
+            info = objects[image].image.info | info
+            logger.warning("Image %s is now the file %s; its labels stay", image, files[0])
+        changes.append(Change(image=image, ext=files[0][len(image) :], info=info))
+    return changes, twice
+
+
+def label_changes(
+    objects: Mapping[str, ImageLabelModel], tag: str, names: set[str]
+) -> tuple[list[Change], list[str]]:
+    """What makes the labels of one tag those of its folder, and the files that belong to no image."""
+    found = _by_id(names)
+    changes: list[Change] = []
+    for image, obj in objects.items():
+        label = obj.labels.get(tag)
+        files = found.pop(image, [])
+        if label is not None and image + label.ext in names:
+            continue
+        if files:
+            changes.append(
+                Change(image=image, tag=tag, ext=files[0][len(image) :], info=found_info(files[0]))
+            )
+        elif label is not None:
+            changes.append(Change(image=image, tag=tag, gone=True))
+    return changes, [name for files in found.values() for name in files]

@@ -1,0 +1,58 @@
+"""Files as DICOM series, for a team whose images are not on a DICOM server yet.
+
+A picture or a NIfTI file of one slice becomes a radiograph, a NIfTI volume one image per slice. Pixels keep
+their values: whole numbers exactly, others within half a step of their range's 65,535. Text that is burnt
+into the pixels stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from pool.dicom_export.header import CLASSES, PICTURES, VOLUMES, Given, Ids
+from pool.dicom_export.radiograph import radiograph
+from pool.dicom_export.volume import open_volume, shape_of, slices
+
+__all__ = ["CLASSES", "PICTURES", "VOLUMES", "Given", "Series", "describe"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One file as a DICOM series.
+
+    :param count: how many images it has
+    :param images: makes them, in the order of their numbers; raises ImageError
+    """
+
+    ids: Ids
+    count: int
+    images: Callable[[], Iterator[Dataset]]
+
+
+def describe(path: Path, given: Given, patient: str) -> Series:
+    """What a file becomes; its pixels are not read yet.
+
+    :param patient: what tells the patient, such as a part of the file's name; only its hash is used
+    Raises ImageError that names the file and says what to do.
+    """
+    sources = [given.seed, given.modality, str(given.spacing), given.body_part, _digest(path)]
+    number = hmac.new(given.seed.encode(), patient.encode(), hashlib.sha256).hexdigest()[:16]
+    ids = Ids(f"P{number}".upper(), sources)
+    if given.modality in ("CR", "DX"):
+        return Series(ids, 1, lambda: iter([radiograph(path, given, ids)]))
+    volume = open_volume(path)
+    return Series(ids, shape_of(volume, path)[2], lambda: slices(path, volume, given, ids))
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""A NIfTI volume as MR or CT: one image per slice with its position, orientation and spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from pydicom.dataset import Dataset
+
+from pool.dicom_export.header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
+from pool.imaging.images import ImageError
+
+_STRAIGHT = 1e-3  # cosine between two axes that counts as a right angle
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's axes are right-anterior-superior, DICOM's the opposite
+
+
+def open_volume(path: Path) -> nibabel.Nifti1Image:
+    """A NIfTI file, without its voxels. Raises ImageError."""
+    if not path.name.lower().endswith(VOLUMES):
+        raise ImageError(f"{path}: a picture has no position in the body; send it as CR or DX")
+    try:
+        return nibabel.Nifti1Image.from_filename(path)
+    except Exception as error:  # nibabel raises many kinds for a damaged file
+        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
+
+
+def shape_of(volume: nibabel.Nifti1Image, path: Path) -> tuple[int, int, int]:
+    """(W, H, D). Raises ImageError for channels or a series in time."""
+    shape = tuple(int(size) for size in volume.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if not 2 <= len(shape) <= 3:
+        raise ImageError(f"{path}: has shape {shape}; send each channel as a file of its own")
+    return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
+
+
+def _geometry(volume: nibabel.Nifti1Image, path: Path) -> np.ndarray:
+    """The affine (4, 4) into DICOM's axes, mm. Raises ImageError when the file has none, or a sheared one."""
+    header = volume.header
+    if not int(header["sform_code"]) and not int(header["qform_code"]):
+        raise ImageError(
+            f"{path}: does not say how it lies in the body (sform and qform are not set); set one, for "
+            "example with 3D Slicer or fslorient"
+        )
+    if (unit := header.get_xyzt_units()[0]) not in ("mm", "unknown"):
+        raise ImageError(f"{path}: its spacing is in {unit}, expected mm; save it in mm")
+    axes = volume.affine[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(volume.affine).all() or (lengths < 1e-6).any():
+        raise ImageError(f"{path}: its affine is no geometry; repair its header")
+    cosines = (axes / lengths).T @ (axes / lengths) - np.eye(3)
+    if np.abs(cosines).max() > _STRAIGHT:
+        raise ImageError(f"{path}: its axes are not at right angles; resample it to a straight grid first")
+    return np.asarray(_TO_LPS @ volume.affine)
+
+
+def slices(path: Path, volume: nibabel.Nifti1Image, given: Given, ids: Ids) -> Iterator[Dataset]:
+    """A volume as one image per slice: rows along its second axis, columns along its first (DICOM PS3.3,
+    C.7.6.2.1.1)."""
+    affine, shape = _geometry(volume, path), shape_of(volume, path)
+    try:
+        values = np.asanyarray(volume.dataobj).reshape(shape)
+    except Exception as error:  # nibabel, gzip and zlib raise many kinds for a damaged file
+        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
+    if values.dtype == np.uint8:
+        values = values.astype(np.uint16)  # MR and CT have 16 bits
+    stored = storage_of(values, path)
+    low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    along, down = affine[:3, 0] / lengths[0], affine[:3, 1] / lengths[1]
+    for k in range(shape[2]):
+        made = new_image(ids, given, k + 1, stored.pixels(values[:, :, k]), stored)
+        set_window(made, low, high)
+        made.FrameOfReferenceUID, made.PositionReferenceIndicator = ids.frame, ""
+        made.ImageOrientationPatient = [ds(value) for value in (*along, *down)]
+        made.ImagePositionPatient = [ds(value) for value in affine[:3, 3] + k * affine[:3, 2]]
+        made.PixelSpacing = [mm(lengths[1]), mm(lengths[0])]
+        made.SliceThickness, made.PatientPosition = mm(lengths[2]), ""
+        _scanner(made, given.modality, lengths[2])
+        yield made
+
+
+def _scanner(made: Dataset, modality: str, distance: float) -> None:
+    """What MR and CT must say of the scan; a NIfTI file does not know it."""
+    if modality == "CT":
+        made.ImageType, made.KVP = ["DERIVED", "PRIMARY", "AXIAL"], None
+        return
+    made.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
+    made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
+    made.MRAcquisitionType, made.EchoTime, made.RepetitionTime, made.EchoTrainLength = "", None, None, None
+    made.SpacingBetweenSlices = mm(distance)

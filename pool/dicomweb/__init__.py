@@ -1,0 +1,1 @@
+"""A DICOMweb server as MONAI Label's datastore: series are images, segmentations are labels."""

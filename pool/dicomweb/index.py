@@ -1,0 +1,161 @@
+"""What a DICOMweb server holds: its series, and which segmentation belongs to which of them.
+
+Kept in memory, and in two JSON files for child processes and for the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from pool.dicomweb.cache import read_json, write_json
+from pool.dicomweb.client import DicomServer, ServerError, first
+from pool.dicomweb.seg import names_of
+from pool.imaging.labels import same_name
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seg:
+    """One segmentation series."""
+
+    series: str
+    study: str
+    image: str | None  # the series that it segments; None when it is no label of ours
+    made: str  # date and time, such that a later one is greater
+
+
+@dataclass(frozen=True)
+class View:
+    """The pool at one moment; never changed, only replaced."""
+
+    images: list[str] = field(default_factory=list)  # sorted
+    info: Mapping[str, dict[str, str]] = field(default_factory=dict)  # of each image
+    labelled: list[str] = field(default_factory=list)  # sorted
+    segs: Mapping[str, Seg] = field(default_factory=dict)  # newest label of each labelled image
+
+
+class Index:
+    """The newest `View`, and what it is made from.
+
+    :param folder: where it is written down
+    :param labels: names of the app's structures; a segmentation with none of them is no label
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: Mapping[str, int],
+        server: DicomServer,
+        filters: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._images_file, self._segs_file = folder / "images.json", folder / "segs.json"
+        self._names, self._server, self._filters = {same_name(n) for n in labels}, server, list(filters)
+        self._lock = threading.Lock()
+        self._unseen: dict[str, Seg] = {}  # stored by us, not found in a search yet
+        self._segs: dict[str, Seg] = self._read_segs()
+        self.view = View()
+
+    def _read_segs(self) -> dict[str, Seg]:
+        kept = read_json(self._segs_file)
+        return {row["series"]: Seg(**row) for row in kept.get(self._key(), [])}
+
+    def _key(self) -> str:
+        """Other structures make other labels."""
+        return "|".join(sorted(self._names))
+
+    def load(self) -> bool:
+        """Take over what the server process wrote down; False when it wrote nothing."""
+        written = read_json(self._images_file)
+        if written.get("filters") != self._filters:
+            return False
+        segs = self._read_segs()
+        present = {uid: segs[uid] for uid in written["segs"] if uid in segs}
+        self.view = _view(written["images"], present, self.view)
+        return True
+
+    def look(self, write: bool = True) -> bool:
+        """Ask the server what it holds; True when that has changed. Raises ServerError."""
+        images = self._server.search(self._filters)
+        found = self._server.search([{"Modality": "SEG"}])
+        known = {uid: self._segs.get(uid) or self._ask(uid, row) for uid, row in found.items()}
+        with self._lock:
+            self._unseen = {uid: seg for uid, seg in self._unseen.items() if uid not in found}
+            present = {uid: seg for uid, seg in known.items() if seg} | self._unseen
+            before, self.view = self.view, _view(images, present, self.view)
+            changed = before != self.view
+            stale = changed or present.keys() != self._segs.keys() or not self._images_file.exists()
+            self._segs = present
+            if write and stale:
+                self._write()
+        return changed
+
+    def _ask(self, series: str, row: Mapping[str, str]) -> Seg | None:
+        """What one new segmentation is. None when it cannot be told today. Raises ServerError when down."""
+        study = row["StudyInstanceUID"]
+        try:
+            instance = (self._server.metadata(study, series) or [{}])[0]
+        except ServerError as error:
+            if error.status_code == 503:
+                raise
+            self._server.check()
+            logger.error("Segmentation %s is not looked at: %s", series, error.detail)
+            return None
+        referenced, segments = first(instance, "00081115"), instance.get("00620002", {}).get("Value", [])
+        image = first(referenced, "0020000E") if referenced else None
+        names = [str(first(segment, "00620005")) for segment in segments]
+        if image and not self._ours(names):
+            logger.warning("Segmentation %s is no label of this app: it has %s", series, names)
+            image = None
+        made = f"{first(instance, '00080023') or ''}{first(instance, '00080033') or ''}"
+        return Seg(series, study, image, made)
+
+    def _ours(self, names: Sequence[str]) -> bool:
+        return any(same_name(name) in self._names for name in names)
+
+    def add_own(self, image: str, seg: Dataset) -> None:
+        """A segmentation that was just stored: its image is labelled from now on."""
+        series = str(seg.SeriesInstanceUID)
+        made = f"{seg.get('ContentDate', datetime.now().strftime('%Y%m%d'))}{seg.get('ContentTime', '')}"
+        assert self._ours(names_of(seg))
+        own = Seg(series, str(seg.StudyInstanceUID), image, made)
+        with self._lock:
+            self._unseen[series] = self._segs[series] = own
+            labelled = self.view.labelled
+            if image not in self.view.segs:
+                labelled = list(labelled)
+                insort(labelled, image)
+            segs = {**self.view.segs, image: own}
+            self.view = View(self.view.images, self.view.info, labelled, segs)
+            self._write()
+
+    def _write(self) -> None:
+        """First the segmentations, so that a reader finds all that the list of images names."""
+        write_json(self._segs_file, {self._key(): [asdict(seg) for seg in self._segs.values()]})
+        content = {"filters": self._filters, "images": dict(self.view.info), "segs": list(self._segs)}
+        write_json(self._images_file, content)
+
+
+def _view(info: Mapping[str, dict[str, str]], segs: Mapping[str, Seg], old: View) -> View:
+    """The pool from what a search found; lists that did not change stay the same objects."""
+    images = sorted(info)
+    newest: dict[str, Seg] = {}
+    for seg in sorted(segs.values(), key=lambda seg: (seg.made, seg.series)):
+        if seg.image in info:
+            newest[str(seg.image)] = seg
+    labelled = sorted(newest)
+    return View(
+        old.images if old.images == images else images,
+        info,
+        old.labelled if old.labelled == labelled else labelled,
+        newest,
+    )

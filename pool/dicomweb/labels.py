@@ -1,0 +1,117 @@
+"""Final labels of a DICOMweb pool: what is sent becomes a SEG on the server, a SEG becomes a file here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from pool.dicomweb.cache import fill_folder, headers_of, replacing
+from pool.dicomweb.client import DicomServer
+from pool.dicomweb.index import Seg
+from pool.dicomweb.seg import read_seg, write_seg
+from pool.imaging.images import image_id
+from pool.imaging.label_check import label_extension, may_be_empty
+from pool.imaging.label_values import own_values
+from pool.imaging.label_writer import write_label
+from pool.imaging.labels import LabelError, check_label, grid_of
+
+
+class SegFiles:
+    """Labels as NIfTI, in `labels/final/<SEG series>/<image>.nii.gz`.
+
+    :param labels: {name: value} that a label may hold
+    :param colors: {name: red, green, blue}
+    :param codes: {name: value, scheme, meaning} of each structure
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        server: DicomServer,
+        labels: Mapping[str, int],
+        colors: Mapping[str, Sequence[int]],
+        codes: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._folder, self._server = folder, server
+        self._labels, self._colors, self._codes = labels, colors, codes
+
+    def _file(self, seg: str, image: str) -> Path:
+        return self._folder / "labels" / "final" / seg / f"{image_id(image)}.nii.gz"
+
+    def store(self, sent: str, image: str, series: Path, info: Mapping[str, Any]) -> Dataset:
+        """Check a label file, and store it on the server; returns the SEG.
+
+        :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
+        :param image: path of the image
+        :param series: folder of the image's DICOM files
+        :param info: what was sent with the label
+        Raises LabelError when it does not fit, ServerError when the server did not keep it.
+        """
+        with own_values(sent, info, self._labels) as label:
+            plane = self._checked(label, image, may_be_empty(info))
+        seg = write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
+        target = self._file(str(seg.SeriesInstanceUID), image)
+        affine = nibabel.nifti1.load(image).affine
+        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
+        try:
+            self._server.store(seg)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return seg
+
+    def segmentation(self, label: str, image: str, series: Path) -> Dataset:
+        """A prediction as SEG, which is not stored; for the parameters see `store`. Raises LabelError."""
+        plane = self._checked(label, image, allow_empty=True)
+        return write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
+
+    def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
+        """What was sent as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
+        if not sent.lower().endswith(".bin"):
+            label_extension(sent)
+            return check_label(sent, self._labels, image, allow_empty=allow_empty)
+        shape, affine = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
+        pixels, count = np.fromfile(sent, np.uint8), int(np.prod(shape))
+        if pixels.size != count:
+            raise LabelError(f"{pixels.size} bytes were sent for {count} pixels; send one per pixel")
+        converted = Path(f"{sent}.nii.gz")
+        try:
+            self._write(converted, pixels.reshape(shape, order="F"), affine)
+            return self._checked(str(converted), image, allow_empty)
+        finally:
+            converted.unlink(missing_ok=True)
+
+    def fetch(self, seg: Seg, image: str, series: Callable[[], Path]) -> Path:
+        """The file of a label, downloaded and converted when it is not here yet.
+
+        :param image: path of the image
+        :param series: gives the folder of the image's DICOM files; asked for a volume only
+        Raises LabelError when the SEG cannot be used, SeriesError or ServerError when it cannot be had.
+        """
+        target = self._file(seg.series, image)
+        if target.exists():
+            return target
+        downloaded = fill_folder(
+            self._folder / "segs" / seg.series,
+            lambda folder: self._server.download(seg.study, seg.series, folder),
+        )
+        shape, affine = grid_of(image)
+        images = headers_of(series()) if len(shape) == 3 else []
+        try:
+            file = sorted(downloaded.glob("*.dcm"))[-1]
+            plane = read_seg(dcmread(file), self._labels, shape, images)
+        except LabelError as error:
+            raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
+        except Exception as error:  # pydicom raises many kinds for a damaged file
+            raise LabelError(f"segmentation {seg.series} of {image} cannot be read: {error}") from error
+        self._write(target, plane, affine)
+        return target
+
+    def _write(self, target: Path, plane: np.ndarray, affine: np.ndarray) -> None:
+        with replacing(target) as part:
+            write_label(part, plane, affine, self._labels, {})

@@ -1,0 +1,1 @@
+"""Image and label files: reading, checking and writing pictures and volumes."""

@@ -1,0 +1,40 @@
+"""What every datastore asks of a label before it looks into the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+
+from pool.imaging.labels import EXTENSIONS, LabelError
+
+
+def check_tag(tag: str) -> str:
+    """A tag as text, which may name a folder. Raises HTTPException 400."""
+    text = str(getattr(tag, "value", tag))
+    if not re.fullmatch(r"[\w-]{1,64}", text):
+        raise HTTPException(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
+    return text
+
+
+def unknown_image(image: str) -> HTTPException:
+    """What to answer when there is no such image."""
+    return HTTPException(
+        404, f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore"
+    )
+
+
+def may_be_empty(info: Mapping[str, Any]) -> bool:
+    """Whether the annotator said that nothing is to be seen."""
+    return str(info.get("empty", False)).lower() == "true"
+
+
+def label_extension(file: str) -> str:
+    """The extension to keep a label under. Raises LabelError for a file that is no label."""
+    ext = next((e for e in EXTENSIONS if file.lower().endswith(e)), None)
+    if ext is None:
+        raise LabelError(f"a label file ends in {', '.join(EXTENSIONS)}, not as {Path(file).name!r}")
+    return ext

@@ -1,0 +1,83 @@
+"""Writing labels with names, colours and geometry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import nrrd
+import numpy as np
+from PIL import Image
+
+from pool.imaging.labels import EXTENSIONS, LabelError
+
+# of structures that the app names no colour for, by their place
+_PALETTE = (
+    [128, 174, 128],
+    [216, 101, 79],
+    [111, 184, 210],
+    [241, 214, 145],
+    [177, 122, 101],
+    [183, 156, 220],
+    [144, 238, 144],
+    [255, 181, 197],
+)
+
+
+def color_of(name: str, place: int, colors: Mapping[str, list[int]]) -> list[int]:
+    """Red, green and blue of a structure: what the app says, or one by its place among the structures."""
+    return colors.get(name) or _PALETTE[place % len(_PALETTE)]
+
+
+def _nrrd_header(
+    affine: np.ndarray, labels: Mapping[str, int], colors: Mapping[str, list[int]]
+) -> dict[str, Any]:
+    """Header of a one-layer segmentation NRRD, as 3D Slicer writes it (left-posterior-superior)."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    header: dict[str, Any] = {
+        "space": "left-posterior-superior",
+        "kinds": ["domain"] * 3,
+        "space directions": lps[:3, :3].T,
+        "space origin": lps[:3, 3],
+    }
+    for i, (name, value) in enumerate(labels.items()):
+        rgb = color_of(name, i, colors)
+        header |= {
+            f"Segment{i}_ID": f"Segment_{value}",
+            f"Segment{i}_Name": name,
+            f"Segment{i}_LabelValue": str(value),
+            f"Segment{i}_Layer": "0",
+            f"Segment{i}_Color": " ".join(f"{c / 255:.4f}" for c in rgb),
+        }
+    return header
+
+
+def write_label(
+    path: str | os.PathLike[str],
+    label: np.ndarray,
+    affine: np.ndarray,
+    labels: Mapping[str, int],
+    colors: Mapping[str, list[int]],
+) -> None:
+    """Write a (W, H) or (W, H, D) label as the format that the file name asks for.
+
+    NRRD carries segment names and colours; PNG has pixel values only; NIfTI and NRRD carry `affine`. Raises
+    LabelError for any other format, and for a volume as PNG.
+    """
+    name, array = Path(path).name.lower(), np.ascontiguousarray(label.astype(np.uint8))
+    volume = array if array.ndim == 3 else array[..., None]
+    if name.endswith(".png") and array.ndim == 2:
+        Image.fromarray(array.T.copy()).save(path)
+    elif name.endswith((".nii", ".nii.gz")):
+        nibabel.save(nibabel.Nifti1Image(volume, affine), os.fspath(path))
+    elif name.endswith(".nrrd"):
+        nrrd.write(os.fspath(path), volume, header=_nrrd_header(affine, labels, colors))
+    else:
+        allowed = EXTENSIONS if array.ndim == 2 else EXTENSIONS[1:]
+        raise LabelError(
+            f"a label of this image cannot be written as {Path(path).suffix!r}; "
+            f"ask for one of {', '.join(allowed)}"
+        )

@@ -1,0 +1,216 @@
+"""Reading one image of the pool as a volume, CT or MR, with one or several channels.
+
+NIfTI (3-D, or 4-D with the channels last as in the Medical Segmentation Decathlon), NRRD, and the folder of a
+DICOM series. Arrays are (C, W, H, D); the affine (4, 4) maps indices to millimetres, right-anterior-superior.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import nrrd
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.data.utils import correct_nifti_header_if_necessary, to_affine_nd
+from monai.transforms import MapTransform
+
+from pool.imaging.images import ImageError, read_array, refuse_detached
+
+MIN_SIDE = 4  # voxels; thinner is no volume
+MODALITIES = ("ct", "mr")
+_HOUNSFIELD = (-1024.0, 1024.0)
+_PERCENTILES = (1, 99)
+
+
+def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """A volume (C, W, H, D) float32 in its own intensities, and its affine (4, 4).
+
+    :param channels: how many it must have, if that matters
+
+    Raises ImageError that names the file: unreadable, empty, 2-D or thinner than 4 voxels, another number of
+    channels, not finite, all voxels equal, or without a usable affine.
+    """
+    array, affine = _read_nrrd(path) if _is_nrrd(path) else read_array(path)
+    volume = _channels_first(array, path).astype(np.float32, copy=False)
+    if channels is not None and len(volume) != channels:
+        raise ImageError(
+            f"{path}: has {len(volume)} channels, the app is set to {channels}; "
+            f"start it with --conf in_channels {len(volume)}, or remove the image"
+        )
+    if not np.isfinite(volume).all():
+        raise ImageError(f"{path}: has voxels that are not finite; replace or remove it")
+    if volume.min() == volume.max():
+        raise ImageError(f"{path}: all voxels have the value {volume.min():g}; replace or remove it")
+    return np.ascontiguousarray(volume), checked_affine(affine, path)
+
+
+def _channels_first(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    """What `read_array` gives as (C, W, H, D). Raises ImageError."""
+    if array.ndim == 5 and array.shape[3] == 1:  # NIfTI keeps channels on a fifth axis, time on the fourth
+        array = array[:, :, :, 0]
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or min(array.shape[:3]) < MIN_SIDE:
+        raise ImageError(
+            f"{path}: has shape {array.shape}, but this app reads volumes of at least {MIN_SIDE} voxels on "
+            "each side; use an app for 2-D images, or remove it"
+        )
+    return np.moveaxis(array, -1, 0)
+
+
+def checked_affine(affine: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    """The affine itself. Raises ImageError when it does not say where in the body each voxel lies."""
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ImageError(
+            f"{path}: its header gives no voxel size or orientation (the affine is singular); "
+            "convert it again from its source, or remove it"
+        )
+    return affine
+
+
+def _is_nrrd(path: str | os.PathLike[str]) -> bool:
+    return str(path).lower().endswith(".nrrd")
+
+
+def _read_nrrd(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_array`, with channels last. ITK's Python reader knows few kinds of them."""
+    try:
+        refuse_detached(path)
+        array, header = nrrd.read(os.fspath(path))
+    except Exception as error:  # pynrrd raises many kinds for a damaged file
+        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
+    return np.moveaxis(array, _no_space(header), -1) if array.ndim == 4 else array, nrrd_affine(header)
+
+
+def _no_space(header: Mapping[str, Any]) -> int:
+    """The axis of a 4-D NRRD that is none of the three in space: 3D Slicer writes it first."""
+    directions = header.get("space directions")
+    if directions is None:
+        return 0
+    return int(np.argmax([d is None or np.isnan(np.asarray(d, dtype=float)).any() for d in directions]))
+
+
+def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
+    """The affine (4, 4) of a NRRD's three axes in space; one that names no space is taken as ITK does."""
+    affine, directions = np.eye(4), header.get("space directions")
+    if directions is not None:
+        rows = [d for d in directions if d is not None and np.isfinite(np.asarray(d, dtype=float)).all()]
+        affine[:3, :3] = np.asarray(rows, dtype=float)[-3:].T
+        affine[:3, 3] = header.get("space origin", np.zeros(3))
+    elif "spacings" in header:
+        affine[:3, :3] = np.diag(np.asarray(header["spacings"], dtype=float)[-3:])
+    space = str(header.get("space", "")).lower()
+    if space in ("ras", "right-anterior-superior"):
+        return affine
+    flip = [-1.0, 1.0, 1.0, 1.0] if space in ("las", "left-anterior-superior") else [-1.0, -1.0, 1.0, 1.0]
+    return np.diag(flip) @ affine
+
+
+def volume_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Shape (W, H, D) and affine of a volume, or None for a 2-D image.
+
+    Of NIfTI and NRRD only the header is read. Raises ImageError.
+    """
+    try:
+        shape, affine = _header(path)
+    except Exception as error:  # each library has several kinds for a damaged file
+        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
+    if len(shape) < 3 or min(shape[:3]) < MIN_SIDE:
+        return None
+    return shape[:3], checked_affine(to_affine_nd(3, affine), path)
+
+
+def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape, with channels last, and affine of a file; () for a picture."""
+    if _is_nrrd(path):
+        header = nrrd.read_header(os.fspath(path))
+        shape = [int(n) for n in header["sizes"]]
+        if len(shape) == 4:
+            shape.append(shape.pop(_no_space(header)))
+        return tuple(shape), nrrd_affine(header) if len(shape) > 2 else np.eye(4)
+    if str(path).lower().endswith((".nii", ".nii.gz")):
+        image = correct_nifti_header_if_necessary(nibabel.nifti1.load(os.fspath(path)))  # as MONAI's reader
+        return tuple(image.shape), np.asarray(image.affine, dtype=float)
+    if os.path.isdir(path):
+        array, affine = read_array(path)
+        return array.shape, affine
+    return (), np.eye(4)
+
+
+def to_unit_range(volume: np.ndarray, modality: str) -> np.ndarray:
+    """Intensities (C, ...) as float32 in [0, 1] (CSAL-3D, "Experimental Details").
+
+    "ct": [-1024, 1024] HU, clipped. "mr": each channel as z-score, clipped between its 1st and 99th
+    percentile, rescaled; where these are equal, its minimum and maximum are taken. A constant channel
+    becomes 0. Raises ValueError for another modality.
+    """
+    if modality not in MODALITIES:
+        raise ValueError(f"modality_rule {modality!r}: choose one of {', '.join(MODALITIES)}")
+    if modality == "ct":
+        low, high = _HOUNSFIELD
+        return ((np.clip(volume, low, high) - low) / (high - low)).astype(np.float32)
+    return np.stack([_scale_mr(channel) for channel in volume])
+
+
+def _scale_mr(channel: np.ndarray) -> np.ndarray:
+    if channel.min() == channel.max():
+        return np.zeros_like(channel, dtype=np.float32)
+    scores = (channel - channel.mean(dtype=np.float64)) / channel.std(dtype=np.float64)
+    low, high = np.percentile(scores, _PERCENTILES)
+    if high <= low:
+        low, high = scores.min(), scores.max()
+    return ((np.clip(scores, low, high) - low) / (high - low)).astype(np.float32)
+
+
+class ReadVolumed(MapTransform):
+    """MONAI transform: a path becomes a MetaTensor (C, W, H, D) with its affine and `filename_or_obj`.
+
+    :param channels: what the network takes; a file with another number is an ImageError
+    """
+
+    def __init__(self, keys: KeysCollection, channels: int = 1, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.channels = channels
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = self._read(out[key])
+        return out
+
+    def _read(self, path: str | Path) -> MetaTensor:
+        volume, affine = read_volume(path, self.channels)
+        return MetaTensor(
+            torch.from_numpy(volume),
+            affine=torch.from_numpy(affine),
+            meta={
+                "filename_or_obj": os.fspath(path),
+                "spatial_shape": volume.shape[1:],
+                "own_affine": affine,
+            },
+        )
+
+
+class ToUnitRanged(MapTransform):
+    """MONAI transform: `to_unit_range` of a tensor (C, ...), whose meta data stays.
+
+    :param modality: "ct" or "mr"
+    """
+
+    def __init__(self, keys: KeysCollection, modality: str, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            tensor = out[key]
+            scaled = torch.from_numpy(to_unit_range(np.asarray(tensor), self.modality))
+            out[key] = MetaTensor(scaled).copy_meta_from(tensor) if isinstance(tensor, MetaTensor) else scaled
+        return out

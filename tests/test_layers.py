@@ -1,0 +1,119 @@
+"""Who may import whom: arrows between the rooms of the house point down, and nowhere in a circle.
+
+Imports inside functions count, since they are imports all the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# from the lowest to the highest; a package imports itself and what stands before it
+ORDER = ("pool", "bundle_configs", "infers", "trainers", "strategies", "server", "apps", "benchmarks")
+# the rooms of pool: what each may import beside `pool.files`, `pool.protocol` and `pool.groups`
+POOL = {
+    "imaging": set(),
+    "datastore": {"imaging"},
+    "dicomweb": {"imaging"},
+    "dicom_export": {"imaging"},
+    "database": set(),
+    "backup": {"database"},
+}
+SHARED = ("files", "protocol", "groups")
+CIRCLES = {  # to be undone
+    frozenset({"benchmarks.crowd", "benchmarks.crowd_check"}),
+    frozenset({"benchmarks.mine", "benchmarks.run"}),
+}
+
+
+def modules() -> dict[str, Path]:
+    """{dotted name: file} of all our packages."""
+    files = [file for package in ORDER for file in (ROOT / package).rglob("*.py")]
+    dotted = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    return {name.removesuffix(".__init__"): file for name, file in dotted.items()}
+
+
+MODULES = modules()
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Our modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in whole]
+        yield from (name for name in names if name in MODULES)
+
+
+IMPORTS = {name: set(imported(file)) - {name} for name, file in MODULES.items()}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_arrows_between_packages_point_down(package: str) -> None:
+    allowed = ORDER[: ORDER.index(package) + 1]
+    own = {name: found for name, found in IMPORTS.items() if name.split(".")[0] == package}
+    assert own
+    wrong = {
+        name: up
+        for name, found in own.items()
+        if (up := {n for n in found if n.split(".")[0] not in allowed})
+    }
+    assert not any(wrong.values()), wrong
+
+
+@pytest.mark.parametrize("room", POOL)
+def test_arrows_between_the_rooms_of_the_pool(room: str) -> None:
+    own = {name: found for name, found in IMPORTS.items() if name.startswith(f"pool.{room}.")}
+    assert own
+    allowed = {room, *SHARED, *POOL[room]}
+    wrong = {
+        name: up
+        for name, found in own.items()
+        if (up := {n for n in found if n.split(".")[1] not in allowed})
+    }
+    assert not any(wrong.values()), wrong
+
+
+def test_what_the_rooms_share_imports_no_store() -> None:
+    for name in SHARED:
+        assert not {n for n in IMPORTS[f"pool.{name}"] if n.split(".")[1] not in (*SHARED, "imaging")}
+
+
+def reached(start: str) -> set[str]:
+    """Modules that importing one imports, and what these import."""
+    found, left = set[str](), [start]
+    while left:
+        new = IMPORTS[left.pop()] - found
+        found |= new
+        left += new
+    return found
+
+
+def test_there_is_no_circle() -> None:
+    circles = set()
+    after = {name: reached(name) for name in MODULES}
+    for name, later in after.items():
+        if name in later:
+            circles.add(frozenset({other for other in later if name in after[other]}))
+    assert circles == CIRCLES, "a circle is gone: take it out of CIRCLES; a new one: cut it"
+
+
+def test_modules_that_moved_are_found_under_their_old_names() -> None:
+    """People's own bundles name them."""
+    import pydoc
+
+    import pool
+    from pool.imaging.images import ReadImaged
+
+    assert pydoc.locate("pool.images.ReadImaged") is ReadImaged
+    for old, new in pool.MOVED.items():
+        assert getattr(pool, old).__name__ == new
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = pool.nothing
