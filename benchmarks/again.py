@@ -24,7 +24,7 @@ from benchmarks.hardware import processor
 from benchmarks.run import RESULTS, Jobs, check_data, unfinished
 from benchmarks.suite import Cell, Suite, SuiteError, read_suite
 from pool.imaging.images import ImageError
-from strategies.plans import versions
+from strategies.planning.plans import versions
 
 
 def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) -> list[Cell]:

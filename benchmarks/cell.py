@@ -27,10 +27,10 @@ from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.imaging.images import fingerprint, image_id, read_array
 from strategies.context import Context
-from strategies.plans import versions
-from strategies.refresh import Refresh
+from strategies.planning.plans import versions
+from strategies.refresh.pipeline import Refresh
 from strategies.settings import Settings
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 from trainers.segmentation import SegmentationTrain
 
 _ANNOTATOR = "annotator"

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.million import clustered_map
 from strategies import selectors
-from strategies.selectors.cluster import kmeans_sweep
-from strategies.selectors.silhouette import mean_silhouettes
+from strategies.selectors.numerics.cluster import kmeans_sweep
+from strategies.selectors.numerics.silhouette import mean_silhouettes
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)

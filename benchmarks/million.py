@@ -25,10 +25,10 @@ from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from pool.database.state import State
 from strategies.context import Context
-from strategies.plans import make_active_plan, make_cold_plan
-from strategies.pool_now import Pool
+from strategies.planning.plans import make_active_plan, make_cold_plan
 from strategies.settings import Settings
-from strategies.strategies import all_strategies
+from strategies.snapshot import Pool
+from strategies.strategy import all_strategies
 
 _BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
 _MODEL = "model"

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from strategies.selectors import allocate
-from strategies.selectors.cluster import numbered_by_size
+from strategies.selectors.numerics.cluster import numbered_by_size
 
 _VALUES = 1 << 24  # distances in memory at once
 EPS = 1e-8

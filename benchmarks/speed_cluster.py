@@ -28,9 +28,9 @@ from transformers import ResNetConfig, ResNetModel
 
 from benchmarks.phantoms import generate
 from benchmarks.speed_row import Row
-from strategies.engine import Batch, Engine, run_batches
-from strategies.passes import BATCH
-from strategies.workers import EmbedWorker, Worker
+from strategies.engine.local import Batch, Engine, run_batches
+from strategies.engine.passes import BATCH
+from strategies.engine.workers import EmbedWorker, Worker
 
 _WINDOWS = 3  # the median of which is told
 _PREPARE = {
@@ -71,7 +71,7 @@ def _ray(workers: int) -> Iterator[Engine]:
     """An engine on a cluster of one node with as many processors."""
     from ray.cluster_utils import Cluster
 
-    from strategies.engine_ray import RayEngine
+    from strategies.engine.ray.engine import RayEngine
 
     node = {"num_cpus": workers, "object_store_memory": 512 * 2**20, "include_dashboard": False}
     with _processors(workers):

@@ -33,9 +33,9 @@ from infers.runtime import Runtime
 from infers.segmentation import model_fingerprint
 from pool.imaging.images import unit_range
 from strategies import selectors
-from strategies.engine import run_batches
-from strategies.passes import BATCH
-from strategies.workers import EmbedWorker, ScoreWorker
+from strategies.engine.local import run_batches
+from strategies.engine.passes import BATCH
+from strategies.engine.workers import EmbedWorker, ScoreWorker
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"

@@ -19,9 +19,9 @@ from benchmarks import plain_planning as plain
 from benchmarks.million import clustered_map, measure_apart
 from benchmarks.speed_row import Row, median_seconds
 from strategies import selectors
-from strategies.projection import project
-from strategies.selectors.cluster import MANY_POINTS, kmeans_sweep
-from strategies.selectors.silhouette import exact_silhouettes, mean_silhouettes
+from strategies.refresh.projection import project
+from strategies.selectors.numerics.cluster import MANY_POINTS, kmeans_sweep
+from strategies.selectors.numerics.silhouette import exact_silhouettes, mean_silhouettes
 
 SEED, ALPHA, BUDGET = 42, 0.3, 100
 _NEAR = 10  # neighbours that a map should keep

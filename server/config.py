@@ -11,7 +11,7 @@ import yaml
 
 from bundle_configs import Bundle
 from infers.encoders import CSAL3D
-from strategies.engines import check_engine
+from strategies.engine.engines import check_engine
 from strategies.settings import Settings, names_of
 from trainers.pretraining_checks import check_pretraining
 

@@ -13,8 +13,8 @@ from pool.database.state import State
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
-from strategies.plans import make_active_plan
-from strategies.pool_now import Pool
+from strategies.planning.plans import make_active_plan
+from strategies.snapshot import Pool
 
 
 class MarkRequest(BaseModel):

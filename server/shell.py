@@ -44,10 +44,10 @@ from server.opening import open_datastore, open_groups, open_state, trains_now
 from server.tasks import Tasks
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
-from strategies.pool_now import Pool
-from strategies.refresh import Refresh, missing
+from strategies.refresh.pipeline import Refresh, missing
+from strategies.snapshot import Pool
 from strategies.stages import duplicate_sets, encoder_note, status, training_due
-from strategies.strategies import all_strategies, next_picks, upcoming
+from strategies.strategy import all_strategies, next_picks, upcoming
 from trainers.pretraining import Pretraining
 from trainers.segmentation import SegmentationTrain
 

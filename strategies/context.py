@@ -17,7 +17,7 @@ from pool.groups import Groups
 from pool.imaging.images import fingerprint
 from pool.protocol import PoolStore
 from strategies.reach import Reach
-from strategies.selectors.cluster import MOST_CLUSTERS
+from strategies.selectors.numerics.cluster import MOST_CLUSTERS
 from strategies.settings import Settings
 
 _SETTLE = 120.0  # seconds; a server looks for labels saved through others every 30 s or so

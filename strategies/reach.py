@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 
 from pool.database.state import Layout
-from strategies.selectors.distances import distances
+from strategies.selectors.numerics.distances import distances
 
 
 class Reach:

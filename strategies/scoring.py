@@ -10,7 +10,7 @@ import torch
 from skimage.filters import threshold_otsu
 
 from infers.segmentation import Predictor
-from strategies.selectors.mean_entropy import EPS
+from strategies.selectors.numerics.mean_entropy import EPS
 
 FOREGROUND = "foreground"
 CLASS = "class "  # and the number of a foreground class, from 1

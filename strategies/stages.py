@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from strategies.context import Context
-from strategies.pool_now import Pool
 from strategies.settings import Settings
+from strategies.snapshot import Pool
 
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 

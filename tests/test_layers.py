@@ -81,6 +81,11 @@ def test_arrows_between_the_rooms_of_the_pool(room: str) -> None:
     assert not any(wrong.values()), wrong
 
 
+def test_selectors_know_nothing_of_the_rest() -> None:
+    own = {name: found for name, found in IMPORTS.items() if name.startswith("strategies.selectors")}
+    assert own and all(n.startswith("strategies.selectors") for found in own.values() for n in found)
+
+
 def test_what_the_rooms_share_imports_no_store() -> None:
     for name in SHARED:
         assert not {n for n in IMPORTS[f"pool.{name}"] if n.split(".")[1] not in (*SHARED, "imaging")}

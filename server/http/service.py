@@ -18,7 +18,7 @@ from monailabel.interfaces.utils.app import app_instance
 from server.http import access
 from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
-from strategies.verbs import VERBS
+from strategies.ranking.verbs import VERBS
 
 _ICON = Path(monailabel.endpoints.__file__).parent / "static" / "favicon.ico"
 

@@ -10,9 +10,9 @@ import numpy as np
 from pool.database.journal import Plan
 from pool.database.state import Layout
 from strategies.context import Context
-from strategies.plans import CLUSTER
-from strategies.pool_now import Pool
+from strategies.planning.plans import CLUSTER
 from strategies.selectors.registry import METHODS
+from strategies.snapshot import Pool
 
 _NEAREST = 4  # images that are shown beside a pick
 _BY_HAND = {  # hand-outs that no method is behind

@@ -11,10 +11,10 @@ from fastapi import HTTPException
 from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
 from strategies.context import Context
-from strategies.plans import pick_active, picks_of
-from strategies.pool_now import Pool
+from strategies.planning.plans import pick_active, picks_of
+from strategies.snapshot import Pool
 from strategies.stages import stage_of
-from strategies.strategies import next_picks
+from strategies.strategy import next_picks
 
 MOST = 200  # picks that a page may ask for
 
@@ -41,7 +41,7 @@ class Previews:
     def picks(self, context: Context, store: PoolStore, alpha: float, count: int) -> dict[str, Any]:
         """The next `count` picks of the newest model that has entropies. Raises HTTPException 409 before it.
 
-        As `strategies.plans` makes them for the configured alpha; with that alpha they are the plan's.
+        As `strategies.planning` makes them for the configured alpha; with that alpha they are the plan's.
         """
         pool = Pool.of(context, store)
         found, layout = context.active_plan(context.active_alpha), context.layout()

@@ -17,8 +17,8 @@ from infers.metrics import dice_per_image
 from pool.database.state import Layout, Model, State
 from pool.imaging.label_writer import color_of
 from strategies.context import Context
-from strategies.plans import CLUSTER
-from strategies.pool_now import Pool
+from strategies.planning.plans import CLUSTER
+from strategies.snapshot import Pool
 
 STATES = (
     "unlabelled",

@@ -17,7 +17,7 @@ from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
 from server.pages.planning import MOST, Previews, plan_now
 from server.pages.pool_map import MapData
-from strategies.pool_now import Pool
+from strategies.snapshot import Pool
 
 _STATIC = Path(__file__).parent / "static"
 _PAGES = {"map": "map.html", "progress": "progress.html"}

@@ -17,29 +17,29 @@ that of Levy et al., "From Cold Start to Active Learning", arXiv 2601.18532.
 """
 
 from strategies.selectors.active import active
-from strategies.selectors.agreement import adaptive_alpha
-from strategies.selectors.allocate import allocate
 from strategies.selectors.alps import alps
 from strategies.selectors.calr import calr
 from strategies.selectors.clasp_pe import clasp_pe
-from strategies.selectors.class_entropy import class_entropies
 from strategies.selectors.clfps import clfps
-from strategies.selectors.cluster import Clustering, cluster_by_silhouette
 from strategies.selectors.cold_start import cold_start
 from strategies.selectors.cscs import cscs
-from strategies.selectors.diameter import diameter
 from strategies.selectors.diversity import diversity
 from strategies.selectors.entropy import entropy
 from strategies.selectors.farthest_first import farthest_first
 from strategies.selectors.foreground_active import foreground_active
 from strategies.selectors.foreground_random import foreground_random
 from strategies.selectors.kmeans_to_budget import kmeans_to_budget
-from strategies.selectors.mean_entropy import mean_entropy
-from strategies.selectors.medoid import medoid
+from strategies.selectors.numerics.agreement import adaptive_alpha
+from strategies.selectors.numerics.class_entropy import class_entropies
+from strategies.selectors.numerics.cluster import Clustering, cluster_by_silhouette
+from strategies.selectors.numerics.diameter import diameter
+from strategies.selectors.numerics.mean_entropy import mean_entropy
+from strategies.selectors.numerics.medoid import medoid
+from strategies.selectors.numerics.silhouette_null import silhouette_null
 from strategies.selectors.probcover import probcover
 from strategies.selectors.random_order import random
-from strategies.selectors.selection import Selection
-from strategies.selectors.silhouette_null import silhouette_null
+from strategies.selectors.rules.allocate import allocate
+from strategies.selectors.rules.selection import Selection
 from strategies.selectors.typiclust import typiclust
 from strategies.selectors.urds import urds, urds_diversity_only, urds_uncertainty_only
 from strategies.selectors.usl import usl

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import Availability
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.diameter import diameter
+from strategies.selectors.numerics.distances import distances, nearest_distance
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -18,9 +20,7 @@ from strategies.selectors.checks import (
     check_rows,
     row_numbers,
 )
-from strategies.selectors.diameter import diameter
-from strategies.selectors.distances import distances, nearest_distance
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 EPS = 1e-8
 

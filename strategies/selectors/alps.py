@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import Groups, RowNumbers, check_budget, check_points, check_rows
-from strategies.selectors.distances import distances
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
+from strategies.selectors.numerics.distances import distances
+from strategies.selectors.rules.checks import Groups, RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
 
 def alps(

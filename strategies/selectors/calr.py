@@ -8,7 +8,9 @@ from sklearn.cluster import AgglomerativeClustering, Birch
 from sklearn.metrics import pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.cluster import count_distinct, numbered_by_size
+from strategies.selectors.numerics.distances import dissimilarity
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -17,10 +19,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.cluster import count_distinct, numbered_by_size
-from strategies.selectors.distances import dissimilarity
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
 MOST_EXACT = 4_000  # rows that are merged pair by pair; their distances take 64 MB
 _TRIES = 10  # radii

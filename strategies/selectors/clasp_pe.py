@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import Availability
-from strategies.selectors.checks import (
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     RowNumbers,
@@ -15,7 +15,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 FOREGROUND = 0.66
 _TINY = 1e-300  # log of it is far below every entropy that is not 0

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import Groups, RowNumbers, check_points
-from strategies.selectors.distances import unit_rows
 from strategies.selectors.farthest_first import farthest_first
-from strategies.selectors.selection import Selection
+from strategies.selectors.numerics.distances import unit_rows
+from strategies.selectors.rules.checks import Groups, RowNumbers, check_points
+from strategies.selectors.rules.selection import Selection
 
 
 def clfps(

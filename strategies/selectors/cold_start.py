@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.allocate import allocate
-from strategies.selectors.availability import Availability
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.diameter import diameter
+from strategies.selectors.numerics.distances import distances
+from strategies.selectors.numerics.medoid import middle
+from strategies.selectors.rules.allocate import allocate
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import (
     BoolArray,
     FloatArray,
     Groups,
@@ -18,10 +21,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.diameter import diameter
-from strategies.selectors.distances import distances
-from strategies.selectors.medoid import middle
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 EPS = 1e-8
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from strategies.selectors.agreement import spearman
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.agreement import spearman
+from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -17,9 +18,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.neighbours import mean_nearest
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import by_score, cluster_rows, kmeans, largest_first, take_turns
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import by_score, cluster_rows, kmeans, largest_first, take_turns
 
 EPS = 1e-8
 LEAST_RANK = 0.01

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from strategies.selectors.active import active
-from strategies.selectors.checks import Groups, RowNumbers
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.checks import Groups, RowNumbers
+from strategies.selectors.rules.selection import Selection
 
 
 def diversity(

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import Availability
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.distances import (
+    distances,
+    farthest_points,
+    first_smallest,
+    nearest_distance,
+)
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -15,8 +21,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.distances import distances, farthest_points, first_smallest, nearest_distance
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 
 def farthest_first(

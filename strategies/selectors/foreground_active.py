@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.active import active
-from strategies.selectors.checks import (
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -15,7 +15,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 
 def foreground_active(

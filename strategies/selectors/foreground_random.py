@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import in_turns
-from strategies.selectors.checks import (
+from strategies.selectors.rules.availability import in_turns
+from strategies.selectors.rules.checks import (
     Groups,
     RowNumbers,
     check_budget,
@@ -14,7 +14,7 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.selection import Selection
 
 
 def foreground_random(

@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import Groups, IntArray, RowNumbers, check_budget, check_points, check_rows
-from strategies.selectors.medoid import middle
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import cluster_rows, largest_first, take_turns
+from strategies.selectors.numerics.medoid import middle
+from strategies.selectors.rules.checks import (
+    Groups,
+    IntArray,
+    RowNumbers,
+    check_budget,
+    check_points,
+    check_rows,
+)
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import cluster_rows, largest_first, take_turns
 
 
 def kmeans_to_budget(

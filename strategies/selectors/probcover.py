@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import Availability
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.diameter import diameter
+from strategies.selectors.numerics.distances import distances
+from strategies.selectors.numerics.neighbours import count_within, nearest_other
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import (
     LARGEST,
     BoolArray,
     FloatArray,
@@ -20,11 +23,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.diameter import diameter
-from strategies.selectors.distances import distances
-from strategies.selectors.neighbours import count_within, nearest_other
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import cluster_rows
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import cluster_rows
 
 PURITY = 0.95
 

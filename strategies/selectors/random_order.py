@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import in_turns
-from strategies.selectors.checks import Groups, RowNumbers, check_budget, check_points, check_rows
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.availability import in_turns
+from strategies.selectors.rules.checks import Groups, RowNumbers, check_budget, check_points, check_rows
+from strategies.selectors.rules.selection import Selection
 
 
 def random(

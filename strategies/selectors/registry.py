@@ -15,10 +15,8 @@ import numpy.typing as npt
 from strategies.selectors.active import active
 from strategies.selectors.alps import alps
 from strategies.selectors.calr import calr
-from strategies.selectors.checks import Groups, RowNumbers, check_points, check_rows
 from strategies.selectors.clasp_pe import clasp_pe
 from strategies.selectors.clfps import clfps
-from strategies.selectors.cluster import cluster_by_silhouette
 from strategies.selectors.cold_start import cold_start
 from strategies.selectors.cscs import cscs
 from strategies.selectors.diversity import diversity
@@ -27,9 +25,11 @@ from strategies.selectors.farthest_first import farthest_first
 from strategies.selectors.foreground_active import foreground_active
 from strategies.selectors.foreground_random import foreground_random
 from strategies.selectors.kmeans_to_budget import kmeans_to_budget
+from strategies.selectors.numerics.cluster import cluster_by_silhouette
 from strategies.selectors.probcover import probcover
 from strategies.selectors.random_order import random
-from strategies.selectors.selection import Selection
+from strategies.selectors.rules.checks import Groups, RowNumbers, check_points, check_rows
+from strategies.selectors.rules.selection import Selection
 from strategies.selectors.typiclust import typiclust
 from strategies.selectors.urds import urds, urds_diversity_only, urds_uncertainty_only
 from strategies.selectors.usl import usl

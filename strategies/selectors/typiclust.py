@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.rules.checks import (
     Groups,
     RowNumbers,
     check_budget,
@@ -13,9 +14,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.neighbours import mean_nearest
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import by_score, kmeans, largest_first, take_turns
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import by_score, kmeans, largest_first, take_turns
 
 EPS = 1e-8
 MOST_CLUSTERS = 500

@@ -7,8 +7,10 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.availability import in_turns
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.distances import dissimilarity, first_largest
+from strategies.selectors.numerics.kernel_kmeans import kernel_kmeans
+from strategies.selectors.rules.availability import in_turns
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -19,10 +21,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.distances import dissimilarity, first_largest
-from strategies.selectors.kernel_kmeans import kernel_kmeans
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import Turns, cluster_rows, largest_first, take_turns
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import Turns, cluster_rows, largest_first, take_turns
 
 EPS = 1e-8
 CANDIDATES = 3

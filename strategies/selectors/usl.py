@@ -7,7 +7,9 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.checks import (
+from strategies.selectors.numerics.distances import distances
+from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
     IntArray,
@@ -16,10 +18,8 @@ from strategies.selectors.checks import (
     check_points,
     check_rows,
 )
-from strategies.selectors.distances import distances
-from strategies.selectors.neighbours import mean_nearest
-from strategies.selectors.selection import Selection
-from strategies.selectors.turns import by_score, cluster_rows, largest_first, take_turns
+from strategies.selectors.rules.selection import Selection
+from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
 EPS = 1e-8
 NEIGHBOURS = 20

@@ -14,11 +14,11 @@ from bundle_configs import Bundle
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from strategies.context import Context
-from strategies.plans import make_active_plan, make_cold_plan
-from strategies.pool_now import Pool
+from strategies.planning.plans import make_active_plan, make_cold_plan
 from strategies.settings import Settings
+from strategies.snapshot import Pool
 from strategies.stages import stage_of
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 
 IMAGES = [f"i{n:02d}" for n in range(12)]
 POINTS = np.random.default_rng(5).normal(size=(len(IMAGES), 2))

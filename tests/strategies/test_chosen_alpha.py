@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.marks import AlphaRequest, choose_alpha
-from strategies.plans import planned_alphas
+from strategies.planning.plans import planned_alphas
 
 
 def choose(world: Any, alpha: float | None) -> None:

@@ -17,9 +17,9 @@ from infers.encoders.descriptor import Descriptor
 from pool.database.copies import Copy
 from pool.database.handouts import Client
 from pool.groups import read_groups
-from strategies.refresh import Refresh, missing
+from strategies.refresh.pipeline import Refresh, missing
 from strategies.stages import duplicate_sets, status
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 
 SETS = [("i01", "i04", "i07"), ("i02", "i03")]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strategies.methods import make_method_plan
-from strategies.offers import farthest_offer, random_offer
-from strategies.plans import make_active_plan, make_cold_plan
-from strategies.pool_now import Pool
+from strategies.planning.methods import make_method_plan
+from strategies.planning.plans import make_active_plan, make_cold_plan
+from strategies.ranking.offers import farthest_offer, random_offer
+from strategies.snapshot import Pool
 
 
 def patient(image: str) -> str:

@@ -11,9 +11,9 @@ from pool.database.copies import Copy
 from pool.database.handouts import Client
 from pool.database.marks import HELD_OUT, NEXT
 from pool.groups import read_groups
-from strategies.held_out import DRAWN, hold_out, to_hold_out
-from strategies.strategies import all_strategies
-from strategies.validation import to_validate
+from strategies.ranking.held_out import DRAWN, hold_out, to_hold_out
+from strategies.refresh.validation import to_validate
+from strategies.strategy import all_strategies
 
 LEAD = Client("lead")
 

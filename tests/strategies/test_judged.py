@@ -19,12 +19,12 @@ from infers.pool_encoder import pool_encoder_key
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from strategies.context import Context
-from strategies.judged import judge, to_judge
-from strategies.pool_now import Pool
-from strategies.refresh import Refresh, missing
+from strategies.refresh.judged import judge, to_judge
+from strategies.refresh.pipeline import Refresh, missing
 from strategies.settings import Settings
+from strategies.snapshot import Pool
 from strategies.stages import stage_of, status
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 from tests.volumes import write_volume
 
 VALUES = {"pretrain_feature_size": 8, "pretrain_window": 2}

@@ -13,7 +13,7 @@ from fastapi import HTTPException
 from bundle_configs import Bundle
 from strategies import selectors
 from strategies.context import Context
-from strategies.methods import (
+from strategies.planning.methods import (
     OTSU,
     NotReadyError,
     due_methods,
@@ -21,11 +21,11 @@ from strategies.methods import (
     newest_plan,
     planned_methods,
 )
-from strategies.plans import make_active_plan, weight_of
-from strategies.refresh import Refresh
+from strategies.planning.plans import make_active_plan, weight_of
+from strategies.refresh.pipeline import Refresh
 from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 
 FEATURES = np.random.default_rng(8).normal(size=(12, 5))
 COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfps", "probcover", "usl"]
@@ -267,8 +267,8 @@ def test_a_network_published_meanwhile_fails_no_refresh(
 ) -> None:
     use(offered, strategies="auto,urds,alps")
     # what was due when it was looked at: urds, whose uncertainties belong to a network that has gone since
-    monkeypatch.setattr("strategies.refresh.due_methods", lambda *_: ["urds", "alps"])
-    with caplog.at_level("INFO", logger="strategies.refresh"):
+    monkeypatch.setattr("strategies.refresh.pipeline.due_methods", lambda *_: ["urds", "alps"])
+    with caplog.at_level("INFO", logger="strategies.refresh.pipeline"):
         Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
     assert "urds is planned later" in caplog.text
     assert offered.context.state.journal.progress()["step"] == "ready"
@@ -286,7 +286,7 @@ def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> N
 
 
 def test_a_model_that_was_applied_before_is_applied_again_for_the_measures(offered: Any) -> None:
-    from strategies.plans import unscored
+    from strategies.planning.plans import unscored
 
     offered.context.state.add_model("old", [], {})
     offered.context.state.add_entropies("old", dict.fromkeys(offered.images, 0.5))

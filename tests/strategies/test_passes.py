@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-import strategies.passes
+import strategies.engine.passes
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from infers.segmentation import Predictor, model_fingerprint
 from pool.imaging.images import fingerprint
 from strategies import selectors
-from strategies.embedding import embed, to_embed
-from strategies.engine import run_batches
-from strategies.following import follow_model
-from strategies.passes import Passes
-from strategies.workers import Done, Worker
+from strategies.engine.local import run_batches
+from strategies.engine.passes import Passes
+from strategies.engine.workers import Done, Worker
+from strategies.refresh.embedding import embed, to_embed
+from strategies.refresh.following import follow_model
 
 BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
 
@@ -45,7 +45,7 @@ def use_the_real_encoder(world: Any) -> None:
 
 
 def test_a_kill_repeats_one_batch_at_most_and_loses_none(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.passes, "BATCH", 3)
+    monkeypatch.setattr(strategies.engine.passes, "BATCH", 3)
     use_the_real_encoder(world)
     looked: list[str] = []
 
@@ -66,7 +66,7 @@ def test_a_kill_repeats_one_batch_at_most_and_loses_none(world: Any, monkeypatch
 
 
 def test_answers_may_come_in_any_order(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.passes, "BATCH", 5)
+    monkeypatch.setattr(strategies.engine.passes, "BATCH", 5)
 
     def backwards(make_worker: Any, batches: Any) -> Iterator[list[Done]]:
         worker = make_worker()
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_a_failure_and_what_is_gone_is_none(world: Any) -
 
 
 def test_a_model_that_is_published_meanwhile_is_followed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.passes, "BATCH", 2)
+    monkeypatch.setattr(strategies.engine.passes, "BATCH", 2)
     world.prepare()
     world.label(*world.cold)
     first, models = publish(world, 1), []

@@ -10,10 +10,11 @@ import pytest
 
 from pool.database.journal import Plan
 from pool.database.state import Layout, Model, State
-from strategies import plans, selectors
+from strategies import selectors
 from strategies.context import Context
-from strategies.pool_now import Pool
+from strategies.planning import plans
 from strategies.settings import Settings
+from strategies.snapshot import Pool
 
 COUNT = 60
 IMAGES = [f"i{n:03d}" for n in range(COUNT)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from strategies.projection import place, project
+from strategies.refresh.projection import place, project
 
 
 def features(count: int, size: int = 60, seed: int = 0) -> np.ndarray:

@@ -15,12 +15,12 @@ from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from pool.database.state import Layout
 from strategies.context import Context
-from strategies.growth import unmapped
-from strategies.offers import farthest_offer
-from strategies.projection import place
-from strategies.refresh import Refresh
+from strategies.ranking.offers import farthest_offer
+from strategies.refresh.growth import unmapped
+from strategies.refresh.pipeline import Refresh
+from strategies.refresh.projection import place
 from strategies.stages import status
-from strategies.strategies import all_strategies
+from strategies.strategy import all_strategies
 
 BUNDLE = Bundle("cxr_lungs")
 

@@ -17,9 +17,9 @@ from s3fs import S3FileSystem
 from transformers import ResNetConfig, ResNetModel
 
 from infers.encoders.model_folder import key_of_folder
-from strategies.engine import run_batches
-from strategies.remote import NodeError, Order, RemoteWorker, read_files, unpacked
-from strategies.workers import Done, EmbedWorker
+from strategies.engine.local import run_batches
+from strategies.engine.ray.remote import NodeError, Order, RemoteWorker, read_files, unpacked
+from strategies.engine.workers import Done, EmbedWorker
 
 
 @pytest.fixture

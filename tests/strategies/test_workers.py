@@ -20,8 +20,8 @@ from infers.segmentation import ModelChangedError, Predictor, model_fingerprint
 from pool.imaging.images import ImageError, unit_range
 from pool.imaging.prints import print_of
 from strategies import selectors
-from strategies.engine import run_batches
-from strategies.workers import Done, EmbedWorker, ForegroundWorker, PrintWorker, ScoreWorker, Worker
+from strategies.engine.local import run_batches
+from strategies.engine.workers import Done, EmbedWorker, ForegroundWorker, PrintWorker, ScoreWorker, Worker
 from tests.volumes import write_volume
 
 FLAT = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
-from strategies.selectors.kmeans import FEW_POINTS, _best_start, kmeans_labels
+from strategies.selectors.numerics.kmeans import FEW_POINTS, _best_start, kmeans_labels
 
 
 def scikit_learn(points: np.ndarray, k: int, n_init: int, seed: int) -> np.ndarray:

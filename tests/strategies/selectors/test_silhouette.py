@@ -9,8 +9,8 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
-from strategies.selectors import silhouette
-from strategies.selectors.silhouette import mean_silhouettes
+from strategies.selectors.numerics import silhouette
+from strategies.selectors.numerics.silhouette import mean_silhouettes
 
 MANY = 31_000  # more than are compared exactly
 

@@ -1,0 +1,1 @@
+"""Run passes over images: in this process, or on a Ray cluster."""

@@ -1,0 +1,40 @@
+"""Which engine the settings name, and whether it can work."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+import fsspec
+
+from strategies.engine.local import Engine, run_batches
+from strategies.settings import Settings
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises ValueError for an engine that cannot work: Ray is missing, or what reads the shared storage."""
+    if settings.engine != "ray":
+        if settings.ray_address or settings.shared_studies:
+            raise ValueError("--conf ray_address and --conf shared_studies are for --conf engine ray")
+        return
+    if find_spec("ray") is None:
+        raise ValueError(
+            "--conf engine ray: Ray is not installed; in this project's folder run "
+            "pip install -c constraints.txt '.[ray]'"
+        )
+    if settings.ray_address and not re.fullmatch(r".+:\d+", settings.ray_address):
+        raise ValueError(f"--conf ray_address {settings.ray_address}: expected host:port, as 10.0.0.1:6379")
+    if settings.shared_studies:
+        try:
+            fsspec.url_to_fs(settings.shared_studies)
+        except (ImportError, ValueError) as error:  # an ImportError names the package that is missing
+            raise ValueError(f"--conf shared_studies {settings.shared_studies}: {error}") from None
+
+
+def engine_of(settings: Settings) -> Engine:
+    """What runs workers, as the settings say."""
+    if settings.engine == "local":
+        return run_batches
+    from strategies.engine.ray.engine import RayEngine  # Ray is an extra
+
+    return RayEngine(settings.ray_address, settings.shared_studies)

@@ -1,0 +1,1 @@
+"""Run passes over images on a Ray cluster."""

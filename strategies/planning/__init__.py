@@ -1,0 +1,1 @@
+"""Plans: the picks of a round, made in the background and kept."""

@@ -1,0 +1,1 @@
+"""Rank the images that may be handed out, each with its reason."""

@@ -1,0 +1,303 @@
+"""What may be handed out, best first, and why: one function per kind of selection. What `refresh` can have
+computed before is only looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from fastapi import HTTPException
+
+from pool.database.journal import Plan
+from pool.database.state import Layout, Model
+from strategies import selectors
+from strategies.context import Context, plain
+from strategies.planning.methods import NotReadyError, newest_plan, source_key
+from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.selectors.registry import METHODS
+from strategies.selectors.rules.availability import Availability
+from strategies.selectors.rules.checks import check_rows
+from strategies.snapshot import Pool
+from strategies.stages import encoder_note, progress_of, stage_of
+
+_AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Images that are free, in hand-out order, with the evidence of each.
+
+    :param images: may be walked once, as far as needed
+    :param evidence: by image; `common` for images that have none
+    """
+
+    source: str
+    stage: str
+    images: Iterable[str]
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""  # the same for all images, unless their evidence says more
+    facts: Mapping[str, Any] = field(default_factory=dict)  # the same for all images
+    method: str = ""  # of the registry, whose words explain a pick
+
+    def pick(self, image: str) -> Mapping[str, Any]:
+        """What speaks for an image."""
+        return self.evidence.get(image, self.common)
+
+
+@lru_cache(maxsize=2)
+def _random_order(count: int, seed: int, groups: tuple[str, ...] | None) -> list[int]:
+    """All rows of a pool in the seed's order; kept, since a large pool takes a while."""
+    return selectors.random(np.zeros((count, 1)), count, groups=groups, seed=seed).picks.tolist()
+
+
+def random_offer(context: Context, pool: Pool, stage: str) -> Offer:
+    """All free images in the seed's random order."""
+    seed, images = context.settings.seed, pool.images
+    groups = pool.group_rows(images)
+    rows = _random_order(len(images), seed, None if groups is None else tuple(groups))
+    order = (images[row] for row in rows)
+    return Offer(
+        f"random|{seed}",
+        stage,
+        (image for image in order if pool.is_free(image)),
+        common={"role": "random"},
+        reason=f"Chosen at random (seed {seed}).",
+    )
+
+
+def provisional_offer(context: Context, pool: Pool) -> Offer:
+    """A random image while the pool is being prepared. Raises HTTPException 503 when that failed."""
+    progress = progress_of(context) or {
+        "step": "starting",
+        "done": 0,
+        "total": len(pool.images),
+        "error": None,
+    }
+    if progress["error"]:
+        raise HTTPException(
+            503,
+            f"preparing the pool failed: {progress['error']}. The server's log has the "
+            "details; it tries again every 30 seconds",
+        )
+    why = (
+        f"The pool is still being prepared ({progress['step']}, {progress['done']} of {progress['total']}), "
+        "so this image was chosen at random."
+    )
+    if context.is_pretrained_here and context.pretrained_key is None:
+        why = f"Chosen at random: {encoder_note(context)}."
+    offer = random_offer(context, pool, "preparing")
+    return replace(offer, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
+
+
+def _plan_offer(plan: Plan, pool: Pool, stage: str, facts: Mapping[str, Any]) -> Offer:
+    """The picks of a plan that are free, with their rank in it."""
+    evidence = {
+        pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
+        for i, pick in enumerate(plan.picks)
+        if pool.is_free(pick["image"])
+    }
+    return Offer(plan.key, stage, list(evidence), evidence, facts=facts)
+
+
+def cold_start_offer(context: Context, pool: Pool) -> Offer:
+    """The cold-start plan; used up, farthest-first goes on from it. Provisional before there is a plan."""
+    plan = context.state.journal.plan(context.cold_key)
+    if plan is None:
+        return provisional_offer(context, pool)
+    facts = {"clusters": plan.details["k"], "map_note": plan.details["map_note"]}
+    offer = _plan_offer(plan, pool, "cold_start", facts)
+    return (
+        offer
+        if offer.images
+        else farthest_offer(context, pool, "cold_start", "The cold-start plan is used up")
+    )
+
+
+def first_offer(context: Context, pool: Pool) -> Offer:
+    """What `auto` hands out before the first model: the cold-start plan, or that of `cold_start_method`."""
+    name = context.settings.cold_start_method
+    return cold_start_offer(context, pool) if name == "cold_start" else method_offer(context, pool, name)
+
+
+def later_offer(context: Context, pool: Pool) -> Offer:
+    """What `auto` hands out once a model is planned: the active plan, or that of `active_method`."""
+    name = context.settings.active_method
+    if name == "active":
+        return active_offer(context, pool, context.active_alpha)
+    if newest_plan(context, name) is None:
+        return farthest_offer(context, pool, "active", f"Waiting for the plan of {name}")
+    return method_offer(context, pool, name)
+
+
+def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
+    """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
+    layout = context.layout()
+    if layout is None:
+        return provisional_offer(context, pool)
+    reach, row_of = context.reach.nearest(layout, pool.labelled, pool.leased)
+    free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed, *pool.held_out}
+    free[[row_of[image] for image in taken if image in row_of]] = -1.0
+    rows = np.flatnonzero(free >= 0)
+    if not len(rows):
+        return provisional_offer(context, pool)
+    known = "this image is the farthest on the map from all that is labelled or in somebody's hands"
+    if np.isinf(reach).all():  # nothing to be far from yet
+        known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
+        rows = _free_rows(layout, rows, pool)
+        groups = pool.group_rows(layout.images)
+        order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows, groups=groups).picks
+        reach = np.zeros(len(reach))
+    else:
+        order = _free_rows(layout, _best_first(context, pool, layout, free, rows), pool)
+        if not len(order):  # those have all left the pool; looking at every row takes longer
+            order = _best_first(context, pool, layout, free, _free_rows(layout, rows, pool))
+    if not len(order):
+        return provisional_offer(context, pool)
+    images = [layout.images[row] for row in order]
+    evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
+    source = f"farthest|{context.layout_key}"
+    return Offer(source, stage, images, evidence, reason=f"{why}: {known}.")
+
+
+def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
+    """Those of the rows whose image may be handed out; images that left the pool are still on the map."""
+    return rows[[pool.is_free(layout.images[row]) for row in rows]]
+
+
+def _best_first(
+    context: Context, pool: Pool, layout: Layout, values: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """`_largest_first` of the rows whose group has its turn, then of the others. What is in somebody's hands,
+    or was labelled since the newest model was trained, has had its turn."""
+    groups = pool.group_rows(layout.images)
+    if groups is None:
+        return _largest_first(values, rows)
+    models = context.state.models()
+    known = set(models[0].labelled) if models else set()
+    given = rows_of(layout, {*pool.labelled, *pool.leased} - known)
+    who = check_rows(len(groups), candidates=rows, groups=groups)
+    now = Availability(who, rows, np.array(given, dtype=int)).now
+    return np.concatenate([_largest_first(values, rows[now]), _largest_first(values, rows[~now])])
+
+
+def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows with the largest values, `_AHEAD` of them or more where values tie; ties to the lowest row."""
+    if len(rows) > _AHEAD:
+        rows = rows[values[rows] >= np.partition(values[rows], -_AHEAD)[-_AHEAD]]
+    return rows[np.argsort(-values[rows], kind="stable")]
+
+
+def method_offer(context: Context, pool: Pool, name: str) -> Offer:
+    """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
+
+    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are not complete.
+    """
+    stage, found = stage_of(context, pool), newest_plan(context, name)
+    if found is None:
+        try:
+            source_key(context, name)
+        except NotReadyError as error:
+            raise HTTPException(409, str(error)) from error
+        if METHODS[name].values:
+            raise HTTPException(409, f"{name} is not planned yet{_still(context)}")
+        return provisional_offer(context, pool)
+    model, plan = found
+    facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
+    if model:
+        facts |= {"round": model.round, "model": model.fingerprint}
+    offer = replace(_plan_offer(plan, pool, stage, facts), method=name)
+    return offer if offer.images else farthest_offer(context, pool, stage, f"The plan of {name} is used up")
+
+
+def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
+    """The active plan of the newest model that is planned. Raises HTTPException 409 before the first."""
+    models = context.state.models()
+    if not models:
+        raise HTTPException(
+            409,
+            "active selection needs a trained model: label images (strategy auto or "
+            "cold_start), then start a training (POST /train/segmentation)",
+        )
+    found = context.active_plan(alpha)
+    if alpha not in planned_alphas(context) and (
+        found is None
+        or found[0] != models[0]
+        or active_plan_due(context, models[0].fingerprint, alpha, complete=not unscored(context, pool))
+    ):
+        found = _plan_now(context, pool, alpha, models[0]) or found
+    if found is None:
+        raise HTTPException(409, f"the newest model is still being applied to the pool{_still(context)}")
+    model, plan = found
+    facts = {
+        "round": model.round,
+        "model": model.fingerprint,
+        "alpha": plan.details["alpha"],
+        "alpha_why": plan.details.get("alpha_why"),
+    }
+    offer, layout = _plan_offer(plan, pool, "active", facts), context.layout()
+    if (
+        layout and not offer.images and _used_up(pool, plan, context.state.entropies(model.fingerprint))
+    ):  # the same greedy goes on
+        offer = _plan_offer(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
+    return offer if offer.images else farthest_offer(context, pool, "active", "New images are not scored yet")
+
+
+def _still(context: Context) -> str:
+    """What is waited for, and what to do meanwhile."""
+    if context.is_pretrained_here and context.pretrained_key is None:
+        return f": {encoder_note(context)}"
+    progress = progress_of(context)
+    at = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
+    return f"{at}; ask again in a moment, or use strategy auto, which never waits"
+
+
+def _used_up(pool: Pool, plan: Plan, values: Mapping[str, float]) -> bool:
+    """True when no pick of the plan is free while other images of the round are."""
+    picked = {pick["image"] for pick in plan.picks}
+    return any(image not in picked and pool.is_free(image) for image in values)
+
+
+def _plan_now(context: Context, pool: Pool, alpha: float | str, model: Model) -> tuple[Model, Plan] | None:
+    """An alpha that refresh does not plan for: possible as soon as its own plan of the model exists."""
+    layout = context.layout()
+    if layout is None or not context.state.journal.plan(
+        context.active_key(model.fingerprint, context.active_alpha)
+    ):
+        return None
+    return model, make_active_plan(context, layout, model, alpha, pool)
+
+
+def reason_of(offer: Offer, image: str) -> str:
+    """One sentence in plain words that says why this image."""
+    pick = offer.pick(image)
+    role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
+    if offer.reason:
+        return offer.reason
+    if role in ("marked", "validation"):
+        why = f" ({pick['why']})" if pick["why"] else ""
+        if role == "marked":
+            return f"{pick['marked_by']} marked it to come next{why}."
+        return f"Held out for validation{why}: it is labelled but never trained on, to measure models by."
+    if offer.method:
+        return f"{METHODS[offer.method].explain(pick)[:-1]} {rank}."
+    if role == "medoid":
+        return f"The most typical image of cluster {pick['cluster'] + 1} {rank}."
+    if role == "farthest":
+        return f"The image of cluster {pick['cluster'] + 1} that is least like those picked before it {rank}."
+    if role == "most_uncertain":
+        return f"The model of round {offer.facts['round']} is least sure about this image of all {rank}."
+    return (
+        f"The model of round {offer.facts['round']} is unsure about it (entropy {pick['entropy']:.2f} of 1) "
+        f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
+        f"{_alpha_words(offer)} {rank}."
+    )
+
+
+def _alpha_words(offer: Offer) -> str:
+    """alpha, and why when it was not simply configured."""
+    why = str(offer.facts.get("alpha_why") or "")
+    return f"{offer.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

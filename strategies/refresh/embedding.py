@@ -1,0 +1,44 @@
+"""Embedding what has no vector yet; a picture is printed on the way, so that it is read once."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bundle_configs import Bundle
+from pool.protocol import PoolStore
+from strategies.context import Context, marks
+from strategies.engine.passes import Passes
+from strategies.engine.workers import EmbedWorker
+from strategies.snapshot import Pool
+
+
+def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> list[str]:
+    """Images without an embedding of their present file; failed ones when changed."""
+    if context.is_pretrained_here:
+        return []  # comes with `judge`
+    have = context.state.embedded(context.encoder_key)
+    failed = {image: mark for image, (mark, _) in context.state.failures().items()}
+    return [
+        image
+        for image, mark in marks(datastore, pool.images).items()
+        if mark != failed.get(image, have.get(image))
+    ]
+
+
+def embed(passes: Passes, bundle: Bundle) -> None:
+    """Embed what is missing, with the encoder of the settings."""
+    context = passes.context
+    todo = to_embed(context, passes.datastore, Pool.of(context, passes.datastore))
+    if not todo:
+        return
+    passes.say("loading the encoder", 0, len(todo), time.time())
+    settings = context.settings
+    prints = bundle.get("dimensions") == 2 and settings.duplicates != "off"
+    encoder, weights = settings.encoder, settings.encoder_weights or None
+    worker = partial(EmbedWorker, encoder, weights, bundle.name, bundle.values, prints)
+    for found in passes.run("embedding", todo, worker):
+        if prints:
+            context.state.copies.add_prints((f.image, f.mark, f.value.print) for f in found)
+        rows = [(f.image, f.mark, f.value.vector) for f in found]
+        context.state.add_embeddings(found[0].value.key, rows)

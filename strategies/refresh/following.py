@@ -1,0 +1,116 @@
+"""What a newly published model is followed by: its measurement, the pool's entropies, and active plans."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+
+from fastapi import HTTPException
+
+from bundle_configs import Bundle
+from bundle_configs.checks import check_channels
+from infers.model_file import bundle_of
+from infers.segmentation import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
+from pool.database.state import Layout
+from pool.dicomweb.client import ServerError
+from pool.imaging.labels import LabelError
+from strategies import selectors
+from strategies.context import Context
+from strategies.engine.passes import BATCH, Passes
+from strategies.engine.workers import ScoreWorker
+from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.refresh.validation import to_validate, validate
+from strategies.snapshot import Pool
+
+logger = logging.getLogger(__name__)
+_ORDERED = 2_000  # images scored farthest-first before the rest follow in sorted order
+
+
+def is_new_model(context: Context) -> bool:
+    """Whether the published model is not the newest that the pool knows."""
+    published, models = model_fingerprint(context.model_file), context.state.models()
+    return published is not None and (not models or models[0].fingerprint != published)
+
+
+def follow_model(passes: Passes, bundle: Bundle) -> None:
+    """Measure the newest model, score the pool with it, and plan; again when another comes meanwhile."""
+    context = passes.context
+    is_newest = False
+    while not is_newest:
+        published = model_fingerprint(context.model_file)
+        if published and is_new_model(context):
+            details = model_details(context.model_file)
+            context.state.add_model(published, details["labelled"], details)
+        _validate(passes, bundle)
+        is_newest = _score(passes, bundle)
+    _plan_active(passes, complete=True)
+
+
+def _validate(passes: Passes, bundle: Bundle) -> None:
+    """Measure the newest model on the held-out images."""
+    context, started = passes.context, time.time()
+    todo = to_validate(context, Pool.of(context, passes.datastore))
+    infer = SegmentationInfer(context.model_file, bundle) if todo else None
+    for done, image in enumerate(todo):
+        if done % BATCH == 0:
+            passes.say("validating", done, len(todo), started)
+        assert infer is not None
+        try:
+            validate(context, infer, passes.datastore, image)
+        except ServerError:  # the DICOM server is down: the next refresh goes on
+            raise
+        except (HTTPException, LabelError) as error:
+            logger.error("Nothing is measured on %s: %s", image, error)
+            model = context.state.models()[0].fingerprint
+            context.state.add_validation(model, image, {})  # so that it is not tried for ever
+
+
+def _score(passes: Passes, bundle: Bundle) -> bool:
+    """Entropies of what has none; False when another model was published meanwhile, and this one is left."""
+    context = passes.context
+    pool, layout = Pool.of(context, passes.datastore), context.layout()
+    todo = unscored(context, pool)
+    if not todo or not layout:
+        return True
+    newest = context.state.models()[0]
+    model, trained = newest.fingerprint, bundle_of(newest.details)
+    check_channels(context.model_file.name, trained.input_shape[1], bundle.input_shape[1])
+    order, worker = (
+        _in_order(context, layout, pool, todo, model),
+        partial(ScoreWorker, str(context.model_file), model),
+    )
+    size = None if bundle.get("dimensions") == 2 else 1  # a volume fills memory
+    try:
+        for found in passes.run("scoring", order, worker, size):
+            context.state.add_entropies(model, {f.image: f.value.entropy for f in found})
+            context.state.add_measures(model, {f.image: f.value.measures for f in found})
+            if is_new_model(context):
+                return False
+            _plan_active(passes, complete=False)
+    except ModelChangedError:
+        return False
+    return True
+
+
+def _in_order(context: Context, layout: Layout, pool: Pool, todo: list[str], model: str) -> list[str]:
+    """What is scored, farthest-first over the map, so that an early plan already sees all of it."""
+    most = context.settings.max_scored
+    wanted = most - context.state.count_entropies(model) if most else len(todo)
+    rows = selectors.farthest_first(
+        layout.points,
+        min(wanted, most or _ORDERED),
+        labelled=rows_of(layout, {*pool.labelled, *context.state.entropies(model)}),
+        candidates=rows_of(layout, todo),
+    ).picks
+    first = [layout.images[row] for row in rows]
+    return (first + sorted(set(todo) - set(first)))[:wanted]
+
+
+def _plan_active(passes: Passes, complete: bool) -> None:
+    context = passes.context
+    models, layout = context.state.models(), context.layout()
+    for alpha in planned_alphas(context) if models and layout else []:
+        assert layout is not None
+        if active_plan_due(context, models[0].fingerprint, alpha, complete):
+            make_active_plan(context, layout, models[0], alpha, Pool.of(context, passes.datastore))

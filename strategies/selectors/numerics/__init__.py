@@ -1,0 +1,1 @@
+"""The numerical parts of selectors: clusters, distances, densities, entropies."""

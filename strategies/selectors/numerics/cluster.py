@@ -1,0 +1,94 @@
+"""k-means with the number of clusters that the silhouette likes best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from strategies.selectors.numerics.kmeans import kmeans_labels
+from strategies.selectors.numerics.silhouette import mean_silhouettes
+from strategies.selectors.rules.checks import FloatArray, IntArray, check_budget, check_points
+
+MOST_CLUSTERS = 20
+MANY_POINTS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """A clustering, and how good the others were.
+
+    Attributes:
+        labels: (N,) int64, clusters numbered by falling size, then by their lowest row.
+        silhouettes: k -> mean silhouette, for each k that was tried; empty when there is one cluster only.
+        k: number of clusters; 0 for no rows.
+    """
+
+    labels: IntArray
+    silhouettes: dict[int, float]
+    k: int
+
+
+def cluster_by_silhouette(points: npt.ArrayLike, max_clusters: int, seed: int) -> Clustering:
+    """k-means for each k from 2 on; the k with the highest mean silhouette wins, ties go to the lowest k.
+
+    Levy et al., arXiv 2601.18532, section 3.1.3, equation (1); see `docs/selection.md`. k runs to the lowest
+    of `max_clusters` (the budget), N - 1, 20 and the number of distinct points. k-means++ with 10 starts up
+    to 10,000 points, one start above. With `max_clusters` below 2, N below 3 or fewer than two distinct
+    points there is one cluster. How much a silhouette says is answered by `silhouette_null`.
+
+    Args:
+        points: (N, D), a map or raw features.
+        max_clusters: the most clusters wanted, at least 0.
+        seed: of k-means.
+
+    Raises:
+        ValueError: points that are not finite, or a negative `max_clusters`.
+    """
+    array = check_points(points)
+    n_init = 10 if len(array) <= MANY_POINTS else 1
+    tried = labellings(array, check_budget(max_clusters), seed, n_init)
+    if not tried:
+        return Clustering(np.zeros(len(array), dtype=np.int64), {}, min(1, len(array)))
+    silhouettes = {k: score for k, (_, score) in tried.items()}
+    best = max(silhouettes, key=lambda k: (silhouettes[k], -k))
+    return Clustering(numbered_by_size(tried[best][0]), silhouettes, best)
+
+
+def labellings(
+    points: FloatArray, max_clusters: int, seed: int, n_init: int
+) -> dict[int, tuple[IntArray, float]]:
+    """k -> (labels (N,), mean silhouette) for each k that can be tried; no checks."""
+    tried = kmeans_sweep(points, max_clusters, seed, n_init)
+    scores = mean_silhouettes(points, list(tried.values()))
+    return {k: (labels, score) for (k, labels), score in zip(tried.items(), scores, strict=True)}
+
+
+def kmeans_sweep(points: FloatArray, max_clusters: int, seed: int, n_init: int) -> dict[int, IntArray]:
+    """k -> labels (N,) for each k from 2 on that can be tried; no checks."""
+    tried: dict[int, IntArray] = {}
+    most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
+    for k in range(2, count_distinct(points, most) + 1):
+        labels = kmeans_labels(points, k, n_init, seed)
+        if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart
+            tried[k] = labels
+    return tried
+
+
+def count_distinct(points: FloatArray, limit: int) -> int:
+    """Number of distinct rows, counted up to `limit` only."""
+    left = np.ones(len(points), dtype=bool)
+    count = 0
+    while count < limit and left.any():
+        left &= (points != points[np.argmax(left)]).any(axis=1)
+        count += 1
+    return count
+
+
+def numbered_by_size(labels: IntArray) -> IntArray:
+    """The same clusters, numbered by falling size, then by their lowest row."""
+    _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    number = np.empty(len(sizes), dtype=np.int64)
+    number[np.lexsort((first, -sizes))] = np.arange(len(sizes))
+    return number[inverse]

@@ -1,0 +1,60 @@
+"""The largest distance between two points."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import cdist
+
+from strategies.selectors.numerics.distances import distances
+from strategies.selectors.rules.checks import FloatArray, check_points
+
+_CHUNK_VALUES = 1 << 22
+
+
+def diameter(points: npt.ArrayLike) -> float:
+    """The exact largest Euclidean distance between two rows; 0 for fewer than two.
+
+    This is D_max of Levy et al., arXiv 2601.18532, equation (9). In two dimensions only vertices of the
+    convex hull can be that far apart; elsewhere, and for points on one line, rows too near the middle are
+    left out first. Memory stays bounded: pairs are compared in chunks.
+
+    Args:
+        points: (N, D).
+
+    Raises:
+        ValueError: points that are not finite, or not two-dimensional as an array.
+    """
+    array = check_points(points)
+    if len(array) < 2:
+        return 0.0
+    return _largest_pair(_outer_rows(array))
+
+
+def _outer_rows(points: FloatArray) -> FloatArray:
+    """Some of the rows (M, D), among them both ends of the largest distance."""
+    if points.shape[1] == 2 and len(points) > 3:
+        try:
+            return np.asarray(points[ConvexHull(points).vertices], dtype=np.float64)
+        except QhullError:
+            pass  # on one line, or all but identical
+    return _far_from_middle(points)
+
+
+def _far_from_middle(points: FloatArray) -> FloatArray:
+    """The rows that can be an end of the largest distance, each position once.
+
+    Let d be the distance of some two rows, m any position and r the largest distance to it. Ends of a
+    distance of at least d are at least d - r away from m.
+    """
+    one = points[np.argmax(distances(points, points.mean(axis=0)))]
+    from_one = distances(points, one)
+    reach = distances(points, (one + points[np.argmax(from_one)]) / 2)
+    outer = points[reach >= (from_one.max() - reach.max()) * (1 - 1e-9)]
+    return np.asarray(np.unique(outer, axis=0), dtype=np.float64)
+
+
+def _largest_pair(points: FloatArray) -> float:
+    step = max(1, _CHUNK_VALUES // len(points))
+    return float(max(cdist(points[at : at + step], points).max() for at in range(0, len(points), step)))

@@ -1,0 +1,160 @@
+"""The mean silhouette of several labellings of the same points, without a matrix of all pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from joblib import cpu_count
+
+from strategies.selectors.numerics.silhouette_grid import silhouettes_on_grid
+from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
+
+MOST_EXACT = 30_000  # rows that are all compared with all
+SAMPLE = 10_000  # rows compared with all where there are more, and no grid will do
+TOLERANCE = 1e-3  # of the grid, measured on _CHECKED rows
+_CHECKED = 500
+# rows, rows and columns worked on at once: what fits a processor's cache
+_LANES, _BLOCK, _COLUMNS = 32, 128, 64
+_PART = 1_024  # rows of one thread's turn
+_Float32Array = npt.NDArray[np.float32]
+
+
+def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list[float]:
+    """Mean silhouette (Rousseeuw 1987; Levy et al., arXiv 2601.18532, equation (1)) of each labelling.
+
+    Up to 30,000 rows it is exact but for rounding: distances are float32, of centred points, added up as
+    float64; the mean is right to about 1e-8. Above, in two dimensions, distances are those of a fine grid
+    (`silhouette_grid`), after a look at how far this is off for some 500 rows. Where that is more than 0.001,
+    and in more dimensions, it is the mean over a fixed random sample of 10,000 rows, each compared with all
+    rows; it is the same rows for all labellings. Equal on every number of threads.
+
+    Args:
+        points: (N, D) with N >= 2.
+        labellings: of (N,) labels 0 .. k - 1 each, with k >= 2 and none of them missing.
+    """
+    if not labellings:
+        return []
+    labels = np.stack(labellings)
+    if len(points) <= MOST_EXACT:
+        return exact_silhouettes(points, labels, np.arange(len(points))).tolist()
+    rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
+    if points.shape[1] == 2:
+        found = silhouettes_on_grid(points, labels)
+        few = rows[:: SAMPLE // _CHECKED]
+        error = np.abs(exact_silhouettes(points, labels, few) - found[:, few].mean(axis=1)).max()
+        logger.info(
+            "silhouettes of %d points on a grid: off by %.1g on %d of them", len(points), error, len(few)
+        )
+        if error <= TOLERANCE:
+            return found.mean(axis=1).tolist()
+    logger.info("silhouettes of %d points: the mean over %d of them, compared with all", len(points), SAMPLE)
+    return exact_silhouettes(points, labels, rows).tolist()
+
+
+def exact_silhouettes(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
+    """Mean silhouette (K,) of some `rows` (n,), each compared with all, in each of `labels` (K, N)."""
+    order = np.lexsort(labels)  # rows that no labelling tells apart lie together, and are added up but once
+    points, labels = points[order], np.ascontiguousarray(labels[:, order])
+    is_last = np.append((labels[:, 1:] != labels[:, :-1]).any(axis=0), True)
+    sizes = np.stack([np.bincount(found, minlength=int(labels.max()) + 1) for found in labels])
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, width = (low + high) / 2, float((high - low).max()) or 1.0
+    at = np.flatnonzero(np.isin(order, rows))
+    parts = [at[start : start + _PART] for start in range(0, len(at), _PART)]
+
+    def total(part: IntArray) -> FloatArray:
+        return _sum_silhouettes(points, middle, width, labels, is_last, sizes, part)
+
+    with ThreadPoolExecutor(cpu_count()) as threads:  # numba's own break where two callers meet, or fork
+        return np.sum(list(threads.map(total, parts)), axis=0) / len(rows)
+
+
+# No fastmath: every machine adds up in the order that is written here. No cache on disk: it needs a folder
+# that can be written, and compiling takes less than two seconds.
+@numba.njit(nogil=True, error_model="numpy")
+def _sum_silhouettes(
+    points: FloatArray,
+    middle: FloatArray,
+    width: float,
+    labels: IntArray,
+    is_last: BoolArray,
+    sizes: IntArray,
+    rows: IntArray,
+) -> FloatArray:
+    """Sum of the silhouettes of `rows` in each labelling (K,), of scaled points (p - middle) / width.
+
+    _LANES of the rows are compared with _BLOCK points at a time; the innermost loops run over the former and
+    become vector instructions.
+
+    :param labels: (K, N), :param sizes: (K, k) of their clusters
+    :param is_last: (N,) whether the next point has other labels
+    """
+    tries, most = sizes.shape
+    even = points.shape[1] + points.shape[1] % 2
+    mine = np.zeros((even, _LANES), dtype=np.float32)
+    other = np.zeros((_BLOCK, even), dtype=np.float32)
+    reach = np.empty((_BLOCK, _LANES), dtype=np.float32)
+    alike = np.zeros(_LANES, dtype=np.float32)
+    total = np.zeros(tries)
+    for at in range(0, len(rows), _LANES):
+        some = rows[at : at + _LANES]
+        for lane in range(len(some)):
+            for d in range(len(middle)):
+                mine[d, lane] = (points[some[lane], d] - middle[d]) / width
+        sums = np.zeros((tries, most, _LANES))
+        for first in range(0, len(points), _BLOCK):
+            block = points[first : first + _BLOCK]
+            for j in range(len(block)):
+                for d in range(len(middle)):
+                    other[j, d] = (block[j, d] - middle[d]) / width
+            _fill_distances(mine, other, reach)
+            for j in range(len(block)):
+                for lane in range(_LANES):
+                    alike[lane] += reach[j, lane]
+                if is_last[first + j] or j == len(block) - 1:
+                    for t in range(tries):
+                        label = labels[t, first + j]
+                        for lane in range(_LANES):
+                            sums[t, label, lane] += alike[lane]
+                    alike[:] = 0.0
+        for t in range(tries):
+            for lane in range(len(some)):
+                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, some[lane]])
+    return total
+
+
+@numba.njit(error_model="numpy")
+def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Array) -> None:
+    """Distances (_BLOCK, _LANES) of points `other` (_BLOCK, D) to points `mine` (D, _LANES), D being even."""
+    reach[:] = 0.0
+    for begin in range(0, len(mine), _COLUMNS):
+        end = min(begin + _COLUMNS, len(mine))
+        for j in range(_BLOCK):
+            for d in range(begin, end, 2):
+                a, b = other[j, d], other[j, d + 1]
+                for lane in range(_LANES):
+                    x, y = mine[d, lane] - a, mine[d + 1, lane] - b
+                    reach[j, lane] += x * x + y * y
+    flat = reach.reshape(-1)
+    for i in range(flat.size):
+        flat[i] = np.sqrt(flat[i])
+
+
+@numba.njit(error_model="numpy")
+def _silhouette(sums: FloatArray, sizes: IntArray, own: int) -> float:
+    """Of one row, from its summed distances to each cluster; 0 for a cluster of one, as Rousseeuw has it."""
+    if sizes[own] == 1:
+        return 0.0
+    inside, outside = sums[own] / (sizes[own] - 1), np.inf
+    for label in range(len(sizes)):
+        if label != own and sizes[label]:
+            outside = min(outside, sums[label] / sizes[label])
+    widest = max(inside, outside)
+    return (outside - inside) / widest if widest > 0 else 0.0

@@ -1,0 +1,1 @@
+"""What selectors share: candidates, budgets, turns, and the result."""
