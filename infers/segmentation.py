@@ -227,9 +227,10 @@ class SegmentationInfer(BasicInferTask):
             target = file.name
         try:
             write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
-        except LabelError:
-            Path(target).unlink()
-            raise
+        except Exception as error:  # of geometries that a format cannot hold, each library's own
+            Path(target).unlink(missing_ok=True)
+            name = Path(data["image_path"]).name
+            raise LabelError(f"the prediction for {name} cannot be written as {ext} ({error})") from error
         present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from PIL import Image
 
+P = ParamSpec("P")
+T = TypeVar("T")
+StrPath = str | os.PathLike[str]
 MIN_SIDE = 16  # pixels; below this nothing can be segmented
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
@@ -91,6 +95,22 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     return array, np.asarray(to_affine_nd(3, np.asarray(meta.get("affine", np.eye(4)), dtype=float)))
 
 
+def names_its_file(read: Callable[Concatenate[StrPath, P], T]) -> Callable[Concatenate[StrPath, P], T]:
+    """Decorate a reader: whatever a strange file raises in it becomes an ImageError that names the file."""
+
+    @wraps(read)
+    def guarded(path: StrPath, /, *args: P.args, **more: P.kwargs) -> T:
+        try:
+            return read(path, *args, **more)
+        except ImageError:
+            raise
+        except Exception as error:  # of header fields, types and shapes, each of its own kind
+            reason = str(error).strip().partition("\n")[0]
+            raise ImageError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
+
+    return guarded
+
+
 def to_grey(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
     """One (W, H) plane of what `read_array` gives: a picture or a one-slice volume. Raises ImageError."""
     if array.ndim == 4 and array.shape[-1] in (2, 3, 4):
@@ -106,6 +126,7 @@ def to_grey(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
     return plane
 
 
+@names_its_file
 def read_image(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """A grey image (W, H) float32 in its own intensities, and its affine (4, 4).
 

@@ -162,6 +162,11 @@ def read_label(
         array = _to_grid(array, affine, path, image)
     except ImageError as error:
         raise LabelError(str(error)) from error
+    except LabelError:
+        raise
+    except Exception as error:  # of header fields, types and shapes, each of its own kind
+        reason = str(error).strip().partition("\n")[0]
+        raise LabelError(f"{path}: cannot be read ({reason}); save it again") from error
     unknown = array[~np.isin(array, [0, *labels.values()])]
     if unknown.size:
         known = ", ".join(f"{value} {name}" for name, value in labels.items())

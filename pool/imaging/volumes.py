@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 from monai.data.utils import correct_nifti_header_if_necessary, to_affine_nd
 from monai.transforms import MapTransform
 
-from pool.imaging.images import ImageError, read_array, refuse_detached
+from pool.imaging.images import ImageError, names_its_file, read_array, refuse_detached
 
 MIN_SIDE = 4  # voxels; thinner is no volume
 MODALITIES = ("ct", "mr")
@@ -28,6 +28,7 @@ _HOUNSFIELD = (-1024.0, 1024.0)
 _PERCENTILES = (1, 99)
 
 
+@names_its_file
 def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """A volume (C, W, H, D) float32 in its own intensities, and its affine (4, 4).
 
@@ -112,6 +113,7 @@ def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
     return np.diag(flip) @ affine
 
 
+@names_its_file
 def volume_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray] | None:
     """Shape (W, H, D) and affine of a volume, or None for a 2-D image.
 

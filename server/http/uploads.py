@@ -24,7 +24,8 @@ def extension_of(name: str | None, default: str = ".nii.gz") -> str:
 
 def shown_name(name: str | None) -> str:
     """The last part of a client's file name, for messages and downloads."""
-    return (name or "upload").replace("\\", "/").rpartition("/")[2] or "upload"
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    return last.encode("utf-8", "replace").decode() or "upload"  # a form can hold half characters
 
 
 @contextmanager

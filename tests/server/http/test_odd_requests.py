@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
+import nibabel
+import nrrd
+import numpy as np
 import pytest
 
 from tests.server.http.conftest import Target
@@ -151,3 +155,37 @@ def test_a_checksum_names_its_algorithm(laptop: Target, check_sum: str) -> None:
     assert laptop.ask("HEAD", "/datastore/image", params=at).status_code == 422
     right = "MD5:" + "0" * 32
     assert laptop.ask("HEAD", "/datastore/image", params={**at, "check_sum": right}).status_code == 404
+
+
+def odd_files(folder: Path) -> dict[str, Path]:
+    """Files that libraries read, and whose types, shapes or headers nobody expects."""
+    made = {name: folder / file for name, file in ODD.items()}
+    colours = np.zeros((20, 20, 1), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), made["colours"])
+    nrrd.write(str(made["empty"]), np.zeros((0, 5), np.uint8))
+    segment = {"Segment0_Name": "right lung", "Segment0_LabelValue": "1"}
+    plane = np.ones((128, 128, 1), np.uint8)
+    nrrd.write(str(made["layer"]), plane, header=segment | {"Segment0_Layer": "7"})
+    nrrd.write(str(made["gap"]), plane, header=segment | {"Segment3_Name": "left lung"})
+    nrrd.write(str(made["value"]), plane, header=segment | {"Segment0_LabelValue": "x"})
+    return made
+
+
+ODD = {
+    "colours": "colours.nii.gz",
+    "empty": "empty.nrrd",
+    "layer": "layer.seg.nrrd",
+    "gap": "gap.seg.nrrd",
+    "value": "value.seg.nrrd",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_file_of_odd_types_is_refused_by_name(laptop: Target, tmp_path: Path, name: str) -> None:
+    file = odd_files(tmp_path)[name]
+    sent = {"label": (file.name, file.read_bytes())}
+    answer = laptop.ask("PUT", "/datastore/label?image=phantom_001", files=sent)
+    assert answer.status_code == 422 and answer.json()["detail"]
+    if name in ("colours", "empty"):
+        answer = laptop.ask("POST", "/infer/segmentation", files={"file": sent["label"]})
+        assert answer.status_code == 422 and file.name in answer.json()["detail"]
