@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import itk
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -26,6 +27,7 @@ T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 MIN_SIDE = 16  # pixels; below this nothing can be segmented
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 
@@ -63,15 +65,33 @@ def refuse_detached(path: str | os.PathLike[str]) -> None:
 
 
 def reader_for(path: str | os.PathLike[str]) -> ImageReader:
-    """The MONAI reader for a file name or a DICOM folder."""
+    """The MONAI reader for a file name or a DICOM folder.
+
+    Each reads its one format, whatever the content is: ITK and Pillow would choose by content, and some
+    formats (HDF5, EPS) read other files of this machine or run programs. Raises ImageError.
+    """
     name = Path(path).name.lower()
-    if os.path.isdir(path) or name.endswith((".dcm", ".nrrd")):
-        return ITKReader()
+    if name.endswith(".nrrd") and not os.path.isdir(path):
+        return ITKReader(imageio=itk.NrrdImageIO.New())
+    if os.path.isdir(path) or name.endswith(".dcm"):
+        return ITKReader(imageio=itk.GDCMImageIO.New())
     if name.endswith((".nii", ".nii.gz")):
         return NibabelReader()
     if Path(name).suffix in _PICTURES:
-        return PILReader()
+        return PILReader(formats=_FORMATS)
     raise ImageError(f"{path}: not an image this app reads; it takes {', '.join(EXTENSIONS)}")
+
+
+def reason_of(error: Exception) -> str:
+    """The line of a library's error that says what is wrong; ITK's begin with a path of its build."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    useful = [line for line in lines if line and not re.fullmatch(r"/\S+:\d+:", line)]
+    shown = re.sub(r"^(ITK ERROR|itk::ERROR): \w+\(0x\w+\): ", "", useful[0]) if useful else ""
+    return shown or type(error).__name__
+
+
+def _unreadable(path: StrPath, error: Exception) -> ImageError:
+    return ImageError(f"{path}: cannot be read ({reason_of(error)}); copy it again or remove it")
 
 
 def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +107,9 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
             refuse_detached(path)
         array, meta = reader.get_data(reader.read(os.fspath(path)))
     except Exception as error:  # each reader has errors of its own; all mean the same to a user
-        reason = str(error).strip().partition("\n")[0]  # ITK's go on for pages
-        raise ImageError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
+        raise ImageError(
+            f"{path}: cannot be read ({reason_of(error)}); copy it again or remove it"
+        ) from error
     array = np.asarray(array)
     if array.ndim == 3 and meta.get("original_channel_dim") == -1:
         array = array[:, :, None]  # colours are a fourth axis, so that three slices are not taken for them
@@ -105,8 +126,9 @@ def names_its_file(read: Callable[Concatenate[StrPath, P], T]) -> Callable[Conca
         except ImageError:
             raise
         except Exception as error:  # of header fields, types and shapes, each of its own kind
-            reason = str(error).strip().partition("\n")[0]
-            raise ImageError(f"{path}: cannot be read ({reason}); copy it again or remove it") from error
+            raise ImageError(
+                f"{path}: cannot be read ({reason_of(error)}); copy it again or remove it"
+            ) from error
 
     return guarded
 
@@ -167,7 +189,7 @@ def _has_eight_bits(path: str | os.PathLike[str]) -> bool:
     """Whether the file is a picture with 8 bits per channel; its header says so, whatever its values are."""
     if Path(path).suffix.lower() not in _PICTURES:
         return False
-    with Image.open(path) as picture:
+    with Image.open(path, formats=_FORMATS) as picture:
         return picture.mode in ("L", "LA", "P", "RGB", "RGBA")
 
 

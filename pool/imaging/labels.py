@@ -19,7 +19,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialResample
 
-from pool.imaging.images import ImageError, read_array, read_image, refuse_detached, to_grey
+from pool.imaging.images import ImageError, read_array, read_image, reason_of, refuse_detached, to_grey
 from pool.imaging.volumes import nrrd_affine, volume_grid
 
 EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
@@ -165,8 +165,7 @@ def read_label(
     except LabelError:
         raise
     except Exception as error:  # of header fields, types and shapes, each of its own kind
-        reason = str(error).strip().partition("\n")[0]
-        raise LabelError(f"{path}: cannot be read ({reason}); save it again") from error
+        raise LabelError(f"{path}: cannot be read ({reason_of(error)}); save it again") from error
     unknown = array[~np.isin(array, [0, *labels.values()])]
     if unknown.size:
         known = ", ".join(f"{value} {name}" for name, value in labels.items())

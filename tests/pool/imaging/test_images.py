@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import itk
 import nibabel
 import nrrd
 import numpy as np
@@ -203,3 +204,27 @@ def test_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     assert fingerprint(path) != before
     with pytest.raises(FileNotFoundError):
         fingerprint(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("name", ["x.nrrd", "x.dcm"])
+@pytest.mark.parametrize("written", ["a.h5", "a.mha", "a.gipl", "a.vtk", "a.nrrd", "a.tif"])
+def test_a_file_of_another_format_is_not_read(tmp_path: Path, name: str, written: str) -> None:
+    """ITK chooses by content, and HDF5 may hold pixels that are bytes of any other file of this machine."""
+    voxels = np.arange(400, dtype=np.uint8).reshape(20, 20)
+    itk.imwrite(itk.image_from_array(voxels), str(tmp_path / written))
+    (tmp_path / written).rename(tmp_path / name)
+    if written.endswith(name[-5:]):
+        assert read_image(tmp_path / name)[0].shape == (20, 20)
+        return
+    with pytest.raises(ImageError, match=r"x\.(nrrd|dcm): cannot be read \(\w.*\); copy it again") as refused:
+        read_image(tmp_path / name)
+    assert "ITK-source" not in str(refused.value) and "0x" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["PPM", "GIF", "EPS", "WEBP"])
+def test_a_picture_is_png_jpeg_tiff_or_bmp(tmp_path: Path, kind: str) -> None:
+    """Pillow would hand an EPS file to Ghostscript."""
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).convert("RGB").save(tmp_path / "a", kind)
+    (tmp_path / "a").rename(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="a.png: cannot be read"):
+        read_image(tmp_path / "a.png")
