@@ -107,9 +107,7 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
             refuse_detached(path)
         array, meta = reader.get_data(reader.read(os.fspath(path)))
     except Exception as error:  # each reader has errors of its own; all mean the same to a user
-        raise ImageError(
-            f"{path}: cannot be read ({reason_of(error)}); copy it again or remove it"
-        ) from error
+        raise _unreadable(path, error) from error
     array = np.asarray(array)
     if array.ndim == 3 and meta.get("original_channel_dim") == -1:
         array = array[:, :, None]  # colours are a fourth axis, so that three slices are not taken for them
@@ -126,9 +124,7 @@ def names_its_file(read: Callable[Concatenate[StrPath, P], T]) -> Callable[Conca
         except ImageError:
             raise
         except Exception as error:  # of header fields, types and shapes, each of its own kind
-            raise ImageError(
-                f"{path}: cannot be read ({reason_of(error)}); copy it again or remove it"
-            ) from error
+            raise _unreadable(path, error) from error
 
     return guarded
 
