@@ -6,8 +6,10 @@ client's calls keep their addresses, parameters and answers here (docs/security.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +30,7 @@ from server.pages import routes as pages
 from strategies.settings import Settings, names_of
 
 logger = logging.getLogger(__name__)
+_MAX_FIELDS = 16  # of a form, 1 MiB each, beside its files
 
 
 def install(app: FastAPI, chosen: Settings) -> None:
@@ -56,7 +59,7 @@ def install(app: FastAPI, chosen: Settings) -> None:
         route for route in app.router.routes if getattr(route, "path", "") == "/openapi.json"
     ]
     for router in own:
-        app.include_router(router, prefix=prefix)
+        app.include_router(router, prefix=prefix, **_form_limits(app))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.user_middleware = []  # MONAI Label's answers the pages of every site (CORS *)
     allowed = [name for name in names_of(chosen.allow) if name]
@@ -64,6 +67,12 @@ def install(app: FastAPI, chosen: Settings) -> None:
         app.build_middleware_stack(), _origins(chosen), Access(server), _queries(routes), allowed, prefix
     )
     app.middleware_stack = _with_cors(gate)
+
+
+def _form_limits(app: FastAPI) -> dict[str, Any]:
+    """Fields of a form are held in memory. FastAPI's newest for Python 3.10 does not take the limit."""
+    known = inspect.signature(app.include_router).parameters
+    return {"form_limits": {"max_fields": _MAX_FIELDS}} if "form_limits" in known else {}
 
 
 def _origins(chosen: Settings) -> Origins:

@@ -56,7 +56,8 @@ class Body:
         return b"".join(parts)
 
     def _is_declared_larger(self) -> bool:
-        return self._declared is not None and self._declared.isdigit() and int(self._declared) > self.limit
+        text = self._declared or ""
+        return text.isascii() and text.isdigit() and int(text) > self.limit
 
     async def _piece(self) -> Message:
         allowed = min(_IDLE, self._started + _GRACE + self._size / _SLOWEST - time.monotonic())

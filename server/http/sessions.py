@@ -69,6 +69,7 @@ class Sessions:
         self._parent, self._expiry = folder / "sessions", max(expiry, _SHORTEST)
         self._lock = threading.RLock()
         self._sessions: dict[str, Session] = {}
+        self._adding: dict[str, int] = {}  # bytes of sessions whose files are being written
         self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_leftovers()
         self._folder = self._parent / uuid.uuid4().hex
@@ -89,39 +90,37 @@ class Sessions:
 
     def add(self, uploads: list[UploadFile], expiry: int, owner: str) -> Session:
         """Keep uploaded files as one image. Raises HTTPException 429 when there are too many, 507."""
+        size = sum(upload.size or 0 for upload in uploads)
         with self._lock:
-            self.remove_expired()
-            if (
-                len(self._sessions) >= MAX_SESSIONS
-                or sum(s.size for s in self._sessions.values()) >= MAX_BYTES
-            ):
-                raise HTTPException(
-                    429,
-                    f"{len(self._sessions)} sessions are open, of {MAX_SESSIONS} and {size_text(MAX_BYTES)} "
-                    "at most: end one (DELETE /session/{id}), or try again later",
-                )
+            self._check_room(size)
             session_id = str(uuid.uuid4())
+            self._adding[session_id] = size
             folder = self._folder / session_id
             folder.mkdir(mode=0o700)
         try:
-            files = [
-                write(one, folder / f"{i:05d}{extension_of(one.filename)}") for i, one in enumerate(uploads)
-            ]
-            session = Session(
-                session_id,
-                folder,
-                files[0] if len(files) == 1 else folder,
-                shown_name(uploads[0].filename),
-                owner,
-                sum(file.stat().st_size for file in files),
-                min(expiry, self._expiry) if expiry > 0 else self._expiry,
-            )
+            files = [write(one, folder / _own_name(i, one)) for i, one in enumerate(uploads)]
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            del self._adding[session_id]
+        image, name = files[0] if len(files) == 1 else folder, shown_name(uploads[0].filename)
+        lifetime = min(expiry, self._expiry) if expiry > 0 else self._expiry
+        session = Session(session_id, folder, image, name, owner, size, lifetime)
         with self._lock:
             self._sessions[session_id] = session
         return session
+
+    def _check_room(self, size: int) -> None:
+        """Raises HTTPException 429 when one more session of this size is too much."""
+        self.remove_expired()
+        kept = [session.size for session in self._sessions.values()] + list(self._adding.values())
+        if len(kept) >= MAX_SESSIONS or sum(kept) + size > MAX_BYTES:
+            raise HTTPException(
+                429,
+                f"{len(kept)} sessions are open, of {MAX_SESSIONS} and {size_text(MAX_BYTES)} at most: "
+                "end one (DELETE /session/{id}), or try again later",
+            )
 
     def get(self, session_id: str, owner: str) -> Session:
         """A session, used now. Raises HTTPException 404 for one that ended or is another user's."""
@@ -153,6 +152,10 @@ class Sessions:
         """End all of them."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _own_name(number: int, upload: UploadFile) -> str:
+    return f"{number:05d}{extension_of(upload.filename)}"
 
 
 def close_at_stop(sessions: Sessions) -> None:

@@ -157,6 +157,14 @@ def test_a_checksum_names_its_algorithm(laptop: Target, check_sum: str) -> None:
     assert laptop.ask("HEAD", "/datastore/image", params={**at, "check_sum": right}).status_code == 404
 
 
+def test_a_form_has_few_fields(laptop: Target) -> None:
+    fields = {f"field {n}": "x" for n in range(20)}
+    answer = laptop.ask(
+        "POST", "/infer/segmentation?image=phantom_001", data=fields, files={"file": ("a", b"")}
+    )
+    assert answer.status_code == 400 and "16" in answer.json()["detail"]
+
+
 def odd_files(folder: Path) -> dict[str, Path]:
     """Files that libraries read, and whose types, shapes or headers nobody expects."""
     made = {name: folder / file for name, file in ODD.items()}

@@ -21,7 +21,7 @@ from tests.server.http.conftest import Target, pool
 
 
 def upload(name: str | None = "a.png", content: bytes = b"pixels") -> UploadFile:
-    return UploadFile(io.BytesIO(content), filename=name)
+    return UploadFile(io.BytesIO(content), size=len(content), filename=name)
 
 
 def test_a_session_is_kept_for_its_owner_under_names_of_the_servers_own(tmp_path: Path) -> None:
