@@ -16,6 +16,15 @@ _FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-sup
 _POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
 
 
+def _same_kind(value: Any, default: Any) -> bool:
+    """Whether a value may stand where another does: two numbers, or two of one type."""
+    if isinstance(value, bool) or isinstance(default, bool):
+        return type(value) is type(default)
+    if isinstance(default, int | float):
+        return isinstance(value, int | float)
+    return default is None or isinstance(value, type(default))
+
+
 def bundle_names() -> list[str]:
     """Folders beside this file that hold a bundle, sorted."""
     return sorted(path.parent.parent.name for path in _FOLDER.glob("*/configs/train.yaml"))
@@ -52,6 +61,8 @@ class Bundle:
             if key not in defaults._parser.config or not is_plain(defaults._parser.config[key]):
                 raise ValueError(f"{key!r} is no key of {name} that a file may change")
             check_plain(key, value)
+            if not _same_kind(value, defaults._parser.config[key]):
+                raise ValueError(f"{key} {value!r}: expected as in {defaults._parser.config[key]!r}")
         return cls(name, overrides)
 
     def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -62,9 +63,10 @@ def check_model(path: Path, bundle: Bundle | None = None) -> None:
         if not isinstance(listed, list) or not all(isinstance(image, str) for image in listed):
             raise ModelError(f"it does not list its images (`{name}`)")
     try:
+        json.dumps(details, ensure_ascii=False).encode()
         own.check(own.values)
-    except ValueError as error:
-        raise ModelError(str(error)) from error
+    except Exception as error:  # of values of other types than the network takes, each of its own kind
+        raise ModelError(f"what it says of itself cannot be used: {_first_line(error)}") from error
     if bundle is not None:
         _check_app(own, bundle)
     network = network_of(own)

@@ -8,11 +8,12 @@ searches for studies reach the DICOM server without their words (docs/how-to.md,
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
-from urllib.parse import unquote
 
 import monailabel.endpoints
 import requests
+import urllib3
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
@@ -48,6 +49,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "frame-ancestors 'self'"
 }
+_DOTS = (".", "..")
 _SENT_ON = ("content-type", "accept")  # of a caller's headers, when something is stored
 _SENT_BACK = ("content-type", "content-encoding", "etag", "last-modified")
 
@@ -102,7 +104,7 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
     url = settings.MONAI_LABEL_STUDIES.rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
-    if ".." in unquote(path).replace("\\", "/").split("/"):
+    if not all(re.fullmatch(r"[A-Za-z0-9._~,=-]*", part) and part not in _DOTS for part in path.split("/")):
         raise HTTPException(404, f"{path!r} is no DICOMweb address")
     words = f"?{request.url.query}" if request.url.query else ""
     headers = {name: request.headers[name] for name in _SENT_ON if content and name in request.headers}
@@ -113,10 +115,10 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
                 request.method, address, headers=headers, data=content, stream=True, allow_redirects=False
             )
             body = answer.raw.read()  # as it was sent, with its encoding
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
-    if answer.is_redirect:
-        raise HTTPException(502, f"the DICOM server {url} sends to another address, which is not followed")
+    if answer.is_redirect or not 200 <= answer.status_code < 600:
+        raise HTTPException(502, f"the DICOM server {url} answers {answer.status_code}, which is no answer")
     back = {name: answer.headers[name] for name in _SENT_BACK if name in answer.headers}
     return Response(body, answer.status_code, back)
 

@@ -128,7 +128,7 @@ class Handouts:
             now = self._clock.tick(connection)
             rows = connection.execute(_open().where(schema.handouts.c.image == image)).all()
             _end(connection, rows, "labelled", now, who)
-            connection.execute(entry("label", image, {"client": who, **details}))
+            connection.execute(entry("label", image, {**details, "client": who}))
 
     def release(self, image: str, client: Client) -> None:
         """Give an image back. Raises HandoutError when this client does not hold it."""

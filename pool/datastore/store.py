@@ -29,6 +29,7 @@ from pool.imaging.labels import LabelError
 
 logger = logging.getLogger(__name__)
 __all__ = ["InUse", "PoolDatastore"]
+_STRANGE = '/\\:*?"<>|'  # in file names, on one system or another
 _LONGEST = 200  # bytes of a file name: file systems take 255, and versions of labels add to it
 
 
@@ -151,8 +152,15 @@ class PoolDatastore(FolderDatastore):
         if name is None:
             raise HTTPException(400, f"{Path(image_filename).name!r} is no image that this app reads")
         image, ext = image_id or name[0], name[1]
-        if image.startswith(".") or "/" in image or not image.isprintable() or not image.strip():
-            raise HTTPException(400, f"image {image[:80]!r}: a name has no / and does not start with a dot")
+        if (
+            image.startswith(".")
+            or set(image) & set(_STRANGE)
+            or not image.isprintable()
+            or not image.strip()
+        ):
+            raise HTTPException(
+                400, f"image {image[:80]!r}: a name has none of {_STRANGE} and does not start with a dot"
+            )
         if len((image + ext).encode()) > _LONGEST:
             raise HTTPException(400, f"image {image[:80]!r}...: a name has {_LONGEST} bytes at most")
         self._may_write(f"image {image}")

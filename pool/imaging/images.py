@@ -60,8 +60,12 @@ def refuse_detached(path: str | os.PathLike[str]) -> None:
         for line in file:
             if line in (b"\n", b"\r\n"):
                 return
-            if any(re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE) for part in line.split(b"\r")):
-                raise ValueError("its voxels are in another file: save header and voxels as one")
+            for part in line.split(b"\r"):
+                if re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE):
+                    raise ValueError("its voxels are in another file: save header and voxels as one")
+                skip = re.match(rb"\s*(?:line|byte) ?skip\s*:\s*(\S*)", part, re.IGNORECASE)
+                if skip and skip[1] not in (b"0", b"-1"):  # a reader would count for hours
+                    raise ValueError("it skips lines or bytes before its voxels: save it without that")
 
 
 def reader_for(path: str | os.PathLike[str]) -> ImageReader:

@@ -15,7 +15,7 @@ from pool.imaging.labels import EXTENSIONS, LabelError
 def check_tag(tag: str) -> str:
     """A tag as text, which may name a folder. Raises HTTPException 400."""
     text = str(getattr(tag, "value", tag))
-    if not re.fullmatch(r"[\w-]{1,64}", text):
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
         raise HTTPException(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
     return text
 

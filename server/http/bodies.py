@@ -14,6 +14,8 @@ from starlette.types import Message, Receive
 
 from server.http.table import MiB, size_text
 
+MAX_VALUES = 100_000
+_MARKS: dict[type, Any] = {str: (",", "[", "{"), bytes: (b",", b"[", b"{")}  # one before each value, at most
 MAX_DEPTH = 32  # of objects and arrays in each other
 _IDLE = 30.0  # seconds between two pieces of a body
 _GRACE, _SLOWEST = 60.0, 16 * 2**10  # seconds that a body may take, and bytes per second past them
@@ -93,6 +95,8 @@ def replayed(content: bytes, receive: Receive) -> Receive:
 
 def read_json(text: str | bytes) -> Any:
     """JSON (RFC 8259), at most `MAX_DEPTH` deep. Raises HTTPException 400 for malformed, 422 for NaN."""
+    if len(text) > MAX_VALUES and sum(map(text.count, _MARKS[type(text)])) > MAX_VALUES:
+        raise HTTPException(413, f"the JSON has more than {MAX_VALUES} values")
     try:
         found = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:

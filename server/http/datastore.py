@@ -22,6 +22,7 @@ from pool.imaging.labels import LabelError
 from server.http import access
 from server.http.bodies import read_object
 from server.http.uploads import received, shown_name
+from strategies.identity import current_user
 
 _SAVING = CapacityLimiter(1)  # one label after the other, beside the event loop
 Params = Annotated[str, Form()]
@@ -106,7 +107,7 @@ def _add_labels(found: APIRouter) -> None:
     async def save(
         image: str, label: UploadFile, params: Params = "{}", tag: str = DefaultLabelTag.FINAL.value
     ) -> dict[str, Any]:
-        about = read_object(params, "params")
+        about = _whose(read_object(params, "params"))
         return await to_thread.run_sync(
             _save, image, label, tag or DefaultLabelTag.FINAL.value, about, limiter=_SAVING
         )
@@ -142,6 +143,16 @@ def _add_labels(found: APIRouter) -> None:
     @found.put("/updatelabelinfo", include_in_schema=False)
     def note_params(label: str, tag: str, params: Params = "{}") -> None:
         note(label, tag, params)
+
+
+def _whose(about: dict[str, Any]) -> dict[str, Any]:
+    """What comes with a label; whose it is, a signed-in user cannot choose."""
+    if (name := current_user.get()) is None:
+        return about
+    return {key: value for key, value in about.items() if key not in ("by", "client")} | {
+        "user": name,
+        "client_id": name,
+    }
 
 
 def _save(image: str, label: UploadFile, tag: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ role, names of the query, the body.
 
 from __future__ import annotations
 
+import email.message
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -94,6 +95,7 @@ class Gate:
         if row.off and row.off not in self._allowed:
             raise HTTPException(403, f"{row.method} {row.path} is off; --conf allow {row.off} turns it on")
         self._check_query(row, scope["query_string"])
+        _check_charset(headers.get("content-type", ""))
         return row
 
     def _check_query(self, row: Row, query: bytes) -> None:
@@ -105,6 +107,15 @@ class Gate:
         for name in names:
             if not row.any_query and name not in known:
                 raise HTTPException(422, unknown(name, known, f"value in the query of {row.path}"))
+
+
+def _check_charset(content_type: str) -> None:
+    """Text is UTF-8: other codecs of Python may take minutes for a megabyte. Raises HTTPException 415."""
+    message = email.message.Message()
+    message["content-type"] = content_type.replace("\n", " ")
+    charset = str(message.get_param("charset", "utf-8")).lower()
+    if charset not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        raise HTTPException(415, f"text is sent as UTF-8, not as {charset[:40]!r}")
 
 
 async def _checked(body: Body, row: Row) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import monailabel.endpoints
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, HTTPException, Query, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from monailabel.config import settings
@@ -18,8 +19,10 @@ from monailabel.interfaces.utils.app import app_instance
 from server.http import access
 from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
+from strategies.identity import current_user
 from strategies.ranking.verbs import VERBS
 
+_ASKING = CapacityLimiter(1)  # one hand-out after the other, beside the event loop
 _ICON = Path(monailabel.endpoints.__file__).parent / "static" / "favicon.ico"
 
 
@@ -41,7 +44,7 @@ def routes() -> APIRouter:
 
     @found.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The next sample, and why")
     async def sample(strategy: str, params: Annotated[Any, Body()] = None) -> dict[str, Any]:
-        return _next_sample(strategy, params)
+        return await to_thread.run_sync(_next_sample, strategy, params, limiter=_ASKING)
 
     @found.post("/reload", include_in_schema=False)
     def reload() -> dict[str, Any]:
@@ -64,7 +67,8 @@ def _next_sample(strategy: str, params: Any) -> dict[str, Any]:
         return {}
     store, image = app.datastore(), answer["id"]
     about = store.get_image_info(image)
-    given = {"ts": int(time.time()), "client_id": request.get("client_id", access.user().username)}
+    who = current_user.get() or request.get("client_id", access.user().username)
+    given = {"ts": int(time.time()), "client_id": who}
     before = about.get("strategy")  # whatever an annotator noted under that name
     noted = {**(before if isinstance(before, dict) else {}), strategy: given}
     store.update_image_info(image, {"strategy": noted})
@@ -91,5 +95,8 @@ def _add_logs(found: APIRouter) -> None:
     def gpus() -> Response:
         if not (program := shutil.which("nvidia-smi")):
             raise HTTPException(404, "this machine has no nvidia-smi, and so no NVIDIA GPU")
-        said = subprocess.run([program], capture_output=True, text=True, timeout=30)
+        try:
+            said = subprocess.run([program], capture_output=True, text=True, timeout=30)
+        except subprocess.TimeoutExpired:
+            raise HTTPException(503, "nvidia-smi does not answer within 30 s") from None
         return PlainTextResponse(said.stdout or said.stderr)

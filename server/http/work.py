@@ -91,6 +91,7 @@ def _start_all(kind: str, tasks: dict[str, Any], params: Any) -> dict[str, Any]:
         if not isinstance(own, dict):
             raise HTTPException(422, f'{name}: expected {{"name": value, ...}}')
         requests[name] = make(name, {**shared, **own})
+    _refuse_second(kind, "a task of this kind")
     start = app_instance().tasks.start
     return {name: {"result": start(kind, request), "detail": None} for name, request in requests.items()}
 

@@ -251,7 +251,15 @@ def test_only_dicomweb_is_reached_through_the_server(xrays: Pool) -> None:
     """Not what else the DICOM server answers to this server's name and password."""
     at = f"{xrays.server.url}/proxy/dicom"
     (series,) = xrays.orthanc.find("CR")
-    for path in ("..%2Fsystem", "wado/..%2F..%2Fsystem", "x/%2e%2e/..%2Fsystem", "%252e%252e/system"):
+    for path in (
+        "..%2Fsystem",
+        "wado/..%2F..%2Fsystem",
+        "x/%2e%2e/..%2Fsystem",
+        "%252e%252e/system",
+        "..;/system",
+        "..%00/system",
+        "a%3fb",
+    ):
         for method in ("GET", "POST"):
             answer = requests.request(method, f"{at}/{path}", timeout=30)
             assert answer.status_code == 404 and "DicomAet" not in answer.text

@@ -157,6 +157,37 @@ def test_a_checksum_names_its_algorithm(laptop: Target, check_sum: str) -> None:
     assert laptop.ask("HEAD", "/datastore/image", params={**at, "check_sum": right}).status_code == 404
 
 
+def test_text_is_utf_8(laptop: Target) -> None:
+    """Other codecs may take minutes for a megabyte, in the event loop."""
+    body = b'--x\r\nContent-Disposition: form-data; name="params"\r\n\r\n{}\r\n--x--\r\n'
+    for charset, status in (("punycode", 415), ("utf-7", 415), ("UTF-8", 200)):
+        kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+        answer = laptop.ask("POST", "/infer/segmentation?image=phantom_001", data=body, headers=kind)
+        assert answer.status_code == status, answer.text[:200]
+
+
+def test_a_second_refresh_of_all_is_not_queued(laptop: Target) -> None:
+    answers = [laptop.ask("POST", "/scoring/", json={}).status_code for _ in range(4)]
+    assert set(answers) <= {200, 429} and answers.count(429) >= 3
+
+
+def test_json_has_not_too_many_values(laptop: Target) -> None:
+    body = b"[" + b"[]," * 1_000_000 + b"[]]"
+    answer = laptop.ask("POST", "/selection/marks", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413 and "100000 values" in answer.json()["detail"]
+
+
+def test_nobody_chooses_whose_label_it_is(clinic: Target) -> None:
+    claimed = {name: "judy" for name in ("client", "user", "by", "client_id")}
+    files = {"label": ("label.png", clinic.label())}
+    at = "/datastore/label?image=phantom_002"
+    saved = clinic.ask("PUT", at, "painter", files=files, data={"params": json.dumps(claimed)})
+    assert saved.status_code == 200
+    ledger = clinic.ask("GET", "/selection/ledger", "reader").json()
+    details = [entry["details"] for entry in ledger if entry["event"] == "label"][-1]
+    assert "judy" not in json.dumps(details) and details["client"] == details["user"] == "eve"
+
+
 def test_a_form_has_few_fields(laptop: Target) -> None:
     fields = {f"field {n}": "x" for n in range(20)}
     answer = laptop.ask(
@@ -175,6 +206,9 @@ def odd_files(folder: Path) -> dict[str, Path]:
     plane = np.ones((128, 128, 1), np.uint8)
     nrrd.write(str(made["layer"]), plane, header=segment | {"Segment0_Layer": "7"})
     nrrd.write(str(made["gap"]), plane, header=segment | {"Segment3_Name": "left lung"})
+    made["skip"].write_bytes(
+        b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 2 2\nencoding: raw\nline skip: 999999999\n\n1234"
+    )
     nrrd.write(str(made["value"]), plane, header=segment | {"Segment0_LabelValue": "x"})
     return made
 
@@ -185,6 +219,7 @@ ODD = {
     "layer": "layer.seg.nrrd",
     "gap": "gap.seg.nrrd",
     "value": "value.seg.nrrd",
+    "skip": "skip.nrrd",
 }
 
 
@@ -194,6 +229,6 @@ def test_a_file_of_odd_types_is_refused_by_name(laptop: Target, tmp_path: Path, 
     sent = {"label": (file.name, file.read_bytes())}
     answer = laptop.ask("PUT", "/datastore/label?image=phantom_001", files=sent)
     assert answer.status_code == 422 and answer.json()["detail"]
-    if name in ("colours", "empty"):
+    if name in ("colours", "empty", "skip"):
         answer = laptop.ask("POST", "/infer/segmentation", files={"file": sent["label"]})
         assert answer.status_code == 422 and file.name in answer.json()["detail"]
