@@ -32,7 +32,7 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
     below = psutil.Process(run.pid).children(recursive=True)
     try:
         os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=240)  # processes that start are slow beside other tests
+        _, said = run.communicate(timeout=60)
         assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
     finally:
         with suppress(ProcessLookupError):
