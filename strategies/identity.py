@@ -8,8 +8,9 @@ from typing import Any
 
 from pool.database.handouts import Client
 
-# set for each request by `server.auth` when authentication is on
+# set for each request by `server.http.access` when authentication is on
 current_user: ContextVar[str | None] = ContextVar("current_user", default=None)
+is_reviewer: ContextVar[bool] = ContextVar("is_reviewer", default=True)  # may undo the skips of others
 
 
 def client_of(request: Mapping[str, Any]) -> Client:

@@ -140,12 +140,15 @@ class Handouts:
                 raise HandoutError(f"{image} is not in the hands of {client.name}, so it cannot be released")
             _end(connection, rows, "released", now, client.name)
 
-    def skip(self, image: str, client: Client, reason: str) -> None:
+    def skip(self, image: str, client: Client, reason: str, own: bool = False) -> None:
         """Hand an image out to nobody until it is unskipped. Raises HandoutError when another holds it."""
-        self.skip_all([image], client, reason)
+        self.skip_all([image], client, reason, own)
 
-    def skip_all(self, images: Sequence[str], client: Client, reason: str) -> None:
-        """Skip all of them, or none. Raises HandoutError when another holds one."""
+    def skip_all(self, images: Sequence[str], client: Client, reason: str, own: bool = False) -> None:
+        """Skip all of them, or none. Raises HandoutError when another holds one.
+
+        :param own: leave the skips of others as they are; else this one replaces them
+        """
         table = schema.skips
         with self._db.begin() as connection:
             now, wanted = self._clock.tick(connection), set(images)
@@ -153,28 +156,34 @@ class Handouts:
             held = [row for row in connection.execute(_open()) if row.image in wanted]
             _refuse_others(held, client)
             _end(connection, held, "skipped", now, client.name)
-            gone = sa.delete(table).where(table.c.image == sa.bindparam("gone"))
-            connection.execute(gone, [{"gone": image} for image in images])
+            kept = _skipped_by_others(connection, client) if own else {}
+            if not (new := [image for image in images if image not in kept]):
+                return
+            _forget_skips(connection, new)
             who = {"client": client.name, "reason": reason}
-            connection.execute(sa.insert(table), [{"image": i, "created": now, **who} for i in images])
-            connection.execute(*entries("skip", images, who))
+            connection.execute(sa.insert(table), [{"image": i, "created": now, **who} for i in new])
+            connection.execute(*entries("skip", new, who))
 
-    def unskip(self, image: str, client: Client) -> None:
-        """Take a skip back. Raises HandoutError when the image is not skipped."""
-        if not self.unskip_all([image], client):
+    def unskip(self, image: str, client: Client, own: bool = False) -> None:
+        """Undo a skip. Raises HandoutError when the image is not skipped, or, with `own`, by another."""
+        if not self.unskip_all([image], client, own):
             raise HandoutError(f"{image} is not skipped")
 
-    def unskip_all(self, images: Sequence[str], client: Client) -> list[str]:
-        """Take the skips of those back that are skipped; which these were."""
-        table = schema.skips
+    def unskip_all(self, images: Sequence[str], client: Client, own: bool = False) -> list[str]:
+        """Undo the skips among these images, and return which those were.
+
+        :param own: only what this client skipped; raises HandoutError for what another did
+        """
         with self._db.begin() as connection:
-            skipped = set(connection.scalars(sa.select(table.c.image)))
-            found = [image for image in images if image in skipped]
-            if found:
-                gone = sa.delete(table).where(table.c.image == sa.bindparam("gone"))
-                connection.execute(gone, [{"gone": image} for image in found])
-                connection.execute(*entries("unskip", found, {"client": client.name}))
-        return found
+            theirs = _skipped_by_others(connection, client) if own else {}
+            if refused := next((image for image in images if image in theirs), None):
+                raise HandoutError(f"{refused} was skipped by {theirs[refused]}; a reviewer can undo it")
+            skipped = set(connection.scalars(sa.select(schema.skips.c.image)))
+            undone = [image for image in images if image in skipped]
+            if undone:
+                _forget_skips(connection, undone)
+                connection.execute(*entries("unskip", undone, {"client": client.name}))
+        return undone
 
     # looking ------------------------------------------------------------------------------------------
 
@@ -275,6 +284,18 @@ def _held(connection: sa.Connection, image: str, client: Client) -> list[sa.Row[
 def _refuse_others(rows: Iterable[sa.Row[Any]], client: Client) -> None:
     if other := next((row for row in rows if row.client != client.name), None):
         raise HandoutError(f"{other.image} is in the hands of {other.client}; it is free when they are done")
+
+
+def _skipped_by_others(connection: sa.Connection, client: Client) -> dict[str, str]:
+    """Images that others skipped, with who."""
+    table = schema.skips.c
+    rows = connection.execute(sa.select(table.image, table.client).where(table.client != client.name))
+    return {row.image: row.client for row in rows}
+
+
+def _forget_skips(connection: sa.Connection, images: Sequence[str]) -> None:
+    gone = sa.delete(schema.skips).where(schema.skips.c.image == sa.bindparam("gone"))
+    connection.execute(gone, [{"gone": image} for image in images])
 
 
 def _expire(connection: sa.Connection, now: float) -> None:

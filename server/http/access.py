@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from server.http.table import ADMIN, ANNOTATOR, OPEN, READER, REVIEWER, SIGNED_IN
 from server.tokens import SignInServer, check
-from strategies.identity import current_user
+from strategies.identity import current_user, is_reviewer
 
 _THREADS = 8  # that may wait for the sign-in server at once; the other requests have threads of their own
 _NOBODY = DEFAULT_USER.model_copy(update={"roles": []})
@@ -68,7 +68,6 @@ class Access:
         if scheme.lower() != "bearer":
             raise HTTPException(401, "sign in first: a token is missing", {"WWW-Authenticate": "Bearer"})
         found = await to_thread.run_sync(check, token, self._server, limiter=self._limiter)
-        _user.set(found)
-        current_user.set(
-            found.username
-        )  # here, in the request's own task: a thread has a copy of the context
+        _user.set(found)  # here, in the request's own task: a thread has a copy of the context
+        current_user.set(found.username)
+        is_reviewer.set(_has(REVIEWER))

@@ -11,7 +11,7 @@ from bundle_configs.parameters import ANYTHING
 from pool.database.handouts import Client, HandoutError
 from pool.protocol import PoolStore
 from strategies.context import Context
-from strategies.identity import client_of, plain_text
+from strategies.identity import client_of, is_reviewer, plain_text
 
 VERBS = ("release", "skip", "unskip")
 # what a request for the next image may set beside its client; values are checked where they are used
@@ -28,11 +28,11 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
     """Do what the request says before it is answered; True when it released or skipped an image.
 
     Raises HTTPException: 400 for a value that is no image id, 404 for an unknown image, 409 for what cannot
-    be done (somebody else holds the image, it is not skipped).
+    be done (somebody else holds the image, it is not skipped, or by somebody else).
     """
     client, handouts = client_of(request), context.state.handouts
     reason = plain_text(request.get("reason") or "")
-    done = False
+    own, done = not is_reviewer.get(), False
     for verb in VERBS:
         image = request.get(verb)
         if image is None:
@@ -42,9 +42,9 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
             if verb == "release":
                 handouts.release(image, client)
             elif verb == "skip":
-                handouts.skip(image, client, reason)
+                handouts.skip(image, client, reason, own)
             else:
-                handouts.unskip(image, client)
+                handouts.unskip(image, client, own)
         except HandoutError as error:
             raise HTTPException(409, str(error)) from error
         done = done or verb != "unskip"

@@ -25,7 +25,9 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
     line = [sys.executable, "-m", "benchmarks.run", suite, "--studies", f"{tmp_path / 'studies'}"]
     line += ["--labels", f"{tmp_path / 'labels'}", "--out", f"{tmp_path / 'out'}"]
     line += ["--work", f"{tmp_path / 'work'}", "--jobs", "2"]
-    run = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(
+        line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heed_ctrl_c
+    )
     deadline = time.monotonic() + 120
     while not list(cells.glob("*_*_*.json")) and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.1)
@@ -41,3 +43,8 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
     left = sorted(cells.glob("*.json"))
     assert 0 < len(left) < len(seeds), said
     assert all(json.loads(file.read_text())["cell"]["method"] == "random" for file in left), "no half file"
+
+
+def _heed_ctrl_c() -> None:
+    """As in a terminal: what a shell starts in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -62,6 +62,16 @@ def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> No
     assert json.loads(lead("status", "--json"))["failed"] == 1, "tried, and still no image"
 
 
+def test_without_conf_the_state_is_in_the_app_s_folder(lead: Lead, tmp_path: Path) -> None:
+    cxr = tmp_path / "cxr_lungs"
+    shutil.copytree(ROOT / "apps" / "cxr_lungs", cxr, ignore=shutil.ignore_patterns("state", "logs", "model"))
+    clear_cache()
+    line = ["status", "--app", str(cxr), "--studies", str(lead.folder / "studies"), "--json"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0 and json.loads(done.stdout)["images"] == 17, done.output
+    assert list((cxr / "state").glob("studies-*"))
+
+
 def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., Server]) -> None:
     server = start(lead.folder / "studies", lead.folder / "state", validation_budget=2)
     annotator = Annotator(server.url, lead.folder / "labels")

@@ -167,6 +167,21 @@ def test_many_are_skipped_and_taken_back_together_or_not_at_all(desk: Desk) -> N
     assert events == rest[1:]
 
 
+def test_own_skips_only(desk: Desk) -> None:
+    handouts = desk.state.handouts
+    handouts.skip("i03", BOB, "no chest")
+    handouts.skip("i04", ANN, "mine", own=True)
+    handouts.skip_all(["i03", "i05"], ANN, "took it over?", own=True)
+    assert handouts.skipped() == {"i03": "no chest", "i04": "mine", "i05": "took it over?"}
+    with pytest.raises(HandoutError, match="i03 was skipped by bob; a reviewer can undo it"):
+        handouts.unskip_all(["i04", "i03"], ANN, own=True)
+    assert len(handouts.skipped()) == 3, "all or none"
+    assert handouts.unskip_all(["i04", "i05"], ANN, own=True) == ["i04", "i05"]
+    handouts.skip("i03", ANN, "of a reviewer")
+    handouts.unskip("i03", ANN, own=True)
+    assert handouts.skipped() == {}
+
+
 def test_a_lease_runs_out(desk: Desk) -> None:
     desk.image(ANN)
     desk.wait(599)

@@ -36,10 +36,10 @@ class Target:
         return self.folder / "state"
 
     def ask(self, method: str, path: str, *roles: str, **more: Any) -> requests.Response:
-        """A request, with a token of these roles where users sign in."""
-        headers = dict(more.pop("headers", {}))
+        """A request, with a token of these roles where users sign in (`user=`, by default eve)."""
+        headers, user = dict(more.pop("headers", {})), more.pop("user", "eve")
         if self.issuer:
-            headers["Authorization"] = f"Bearer {self.issuer.token('eve', list(roles))}"
+            headers["Authorization"] = f"Bearer {self.issuer.token(user, list(roles))}"
         return requests.request(method, self.url + path, headers=headers, timeout=120, **more)
 
     def label(self) -> bytes:

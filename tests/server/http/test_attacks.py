@@ -293,6 +293,26 @@ def test_m2_a_reader_skips_and_releases_nothing(clinic: Target, verb: str) -> No
     assert clinic.ask("POST", "/activelearning/random", "reader", json={}).status_code == 200
 
 
+def test_m2_an_annotator_undoes_own_skips_only(clinic: Target) -> None:
+    def mark(kind: str, *roles: str, **more: Any) -> requests.Response:
+        return clinic.ask("POST", "/selection/marks", *roles, json={"kind": kind} | more, user="judy")
+
+    def verbs(*roles: str, **verbs: str) -> requests.Response:
+        return clinic.ask("POST", "/activelearning/random", "reader", *roles, json=verbs, user="anna")
+
+    held = {one["image"] for one in clinic.ask("GET", "/selection/handouts", "reader").json()["open"]}
+    hers = next(image for image in ("phantom_003", "phantom_004", "phantom_005") if image not in held)
+    assert mark("skip", "judge", images=[hers], reason="no chest").status_code == 200
+    refused = verbs("painter", unskip=hers)
+    assert refused.status_code == 409 and "skipped by judy; a reviewer can undo it" in refused.text
+    own = verbs("painter", skip=hers).json()["id"]  # skipped it is already; judy's skip stays
+    assert own != hers and verbs("painter", unskip=hers).status_code == 409
+    assert verbs("painter", skip=own).status_code == 200
+    assert verbs("painter", unskip=own).status_code == 200
+    assert verbs("painter", "judge", unskip=hers).status_code == 200
+    assert not clinic.ask("GET", "/selection/handouts", "reader").json()["skipped"]
+
+
 @pytest.mark.parametrize(
     ("params", "says"),
     [
