@@ -25,8 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _IMAGING = ("__init__", "images", "volumes", "labels", "label_writer", "pairs")
 CODE = (
     "pool/__init__.py",
+    "pool/aliases.py",
     *(f"pool/imaging/{name}.py" for name in _IMAGING),
-    *(f"infers/{name}.py" for name in ("__init__", "volumes", "writing")),
+    "infers/__init__.py",
+    *(f"infers/segmentation/{name}.py" for name in ("__init__", "volumes", "writing")),
 )
 README = """# {name}
 {task}. Structures: {structures}.

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from infers.segmentation import model_fingerprint
+from infers.segmentation.task import model_fingerprint
 from pool.database.state import State
-from server.opening import trains_now
+from server.open_pool import trains_now
 from server.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Background(threading.Thread):
 def end_with_parent() -> None:
     """End this child process within a second of its server's death; its work resumes with the next server.
 
-    A process that no server started, such as a command of `server.cli`, is nobody's child.
+    A process that no server started, such as a command of `server.cli.main`, is nobody's child.
     """
     if _SERVER not in os.environ:
         return

@@ -13,7 +13,7 @@ from bundle_configs import Bundle
 from infers.encoders import CSAL3D
 from strategies.engine.engines import check_engine
 from strategies.settings import Settings, names_of
-from trainers.pretraining_checks import check_pretraining
+from trainers.csal3d.checks import check_pretraining
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
 

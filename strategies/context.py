@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infers.csal3d import key_of
+from infers.csal3d.task import key_of
 from infers.encoders import CSAL3D
 from pool.database.copies import Sets, with_copies
 from pool.database.handouts import Terms

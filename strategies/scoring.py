@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from skimage.filters import threshold_otsu
 
-from infers.segmentation import Predictor
+from infers.segmentation.task import Predictor
 from strategies.selectors.numerics.mean_entropy import EPS
 
 FOREGROUND = "foreground"

@@ -1,1 +1,1 @@
-"""Models that learn: the segmentation train task."""
+"""Models that learn: segmentation, and the pretraining of CSAL-3D."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 
-from server.shell import Shell
+from server.app import Shell
 
 
 class CxrLungs(Shell, MONAILabelApp):

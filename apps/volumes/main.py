@@ -11,7 +11,7 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 
 from pool.imaging.decathlon import task_settings
-from server.shell import Shell
+from server.app import Shell
 
 
 class Volumes(Shell, MONAILabelApp):

@@ -10,7 +10,7 @@ from pathlib import Path
 from infers.encoders.base import Encoder
 from infers.encoders.plugins import make_plugin, plugin_names
 
-CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d.py), not single images
+CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d/task.py), not single images
 NAMES = (
     "descriptor",
     "radimagenet",

@@ -18,7 +18,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from bundle_configs import Bundle
-from infers.segmentation import Predictor, model_fingerprint
+from infers.segmentation.task import Predictor, model_fingerprint
 from pool.imaging.images import ImageError, fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label

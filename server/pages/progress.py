@@ -10,8 +10,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 from monailabel.interfaces.utils.app import app_instance
 
-from server.report import as_csv, draw, render
-from server.results import Results, results_of
+from server.reporting.page import as_csv, draw, render
+from server.reporting.results import Results, results_of
 
 _REPORT = {  # it has its style and its picture in itself, and no scripts
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "

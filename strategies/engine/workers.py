@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bundle_configs import Bundle
-from infers.pool_encoder import make_pool_encoder, pool_reader
-from infers.segmentation import Predictor
+from infers.encoders.pool_encoder import make_pool_encoder, pool_reader
+from infers.segmentation.task import Predictor
 from pool.imaging.images import ImageError, unit_range
 from pool.imaging.prints import print_of
 from pool.imaging.volumes import read_volume

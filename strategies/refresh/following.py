@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
 from infers.model_file import bundle_of
-from infers.segmentation import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
+from infers.segmentation.task import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
 from pool.database.state import Layout
 from pool.dicomweb.client import ServerError
 from pool.imaging.labels import LabelError

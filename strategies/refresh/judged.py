@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 
 from bundle_configs.checks import check_channels
-from infers.csal3d import Csal3d, Judged
+from infers.csal3d.task import Csal3d, Judged
 from pool.imaging.images import ImageError
 from pool.protocol import PoolStore
 from strategies.context import Context, marks

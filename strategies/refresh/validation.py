@@ -9,7 +9,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from infers.metrics import score_files
 from infers.model_file import bundle_of
-from infers.segmentation import SegmentationInfer, model_fingerprint
+from infers.segmentation.task import SegmentationInfer, model_fingerprint
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.snapshot import Pool

@@ -21,8 +21,8 @@ from bundle_configs import Bundle
 from infers.metrics import METRICS
 from pool.dicomweb.seg import read_seg, write_seg
 from pool.imaging.labels import same_name
+from server.cli.new_app import ROOT, existing
 from server.config import ConfigError, describe, parse
-from server.new_app import ROOT, existing
 from strategies.settings import Settings
 
 APPS = existing()

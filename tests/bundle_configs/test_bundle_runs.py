@@ -22,14 +22,14 @@ from monai.transforms import Compose
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.phantoms import generate
+from benchmarks.phantoms.generate import generate
 from bundle_configs import Bundle
 from bundle_configs.export import ROOT, ExportError, export, read_model
-from infers.segmentation import Predictor, SegmentationInfer
+from infers.segmentation.task import Predictor, SegmentationInfer
 from pool.datastore import PoolDatastore
 from pool.imaging.pairs import find, pairs
-from server.new_app import existing
-from trainers.segmentation import SegmentationTrain
+from server.cli.new_app import existing
+from trainers.segmentation.task import SegmentationTrain
 
 FLAT: dict[str, Any] = {"image_size": 32, "channels": [4, 8], "epochs": 2}
 DEEP: dict[str, Any] = {"window": [16, 16, 16], "channels": [4, 8], "epochs": 2}

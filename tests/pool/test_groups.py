@@ -9,7 +9,7 @@ import pytest
 
 from pool.groups import Groups, read_groups
 from server.config import ConfigError
-from server.opening import open_groups
+from server.open_pool import open_groups
 
 
 def table(folder: Path, text: str) -> str:

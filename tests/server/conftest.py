@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.phantoms import generate
+from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server
 
 TINY = {"epochs": 2, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "batch_size": 2}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crowd import run_crowd
-from benchmarks.phantoms import generate
+from benchmarks.load.crowd import run_crowd
+from benchmarks.phantoms.generate import generate
 
 
 @pytest.mark.timeout(1200)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from benchmarks.large_pool import make_state, make_studies
+from benchmarks.load.large_pool import make_state, make_studies
 from benchmarks.server_process import Server
 from pool.database.state import State
 from strategies.settings import Settings

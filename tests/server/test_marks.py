@@ -13,7 +13,7 @@ import requests
 
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
-from infers.segmentation import model_details
+from infers.segmentation.task import model_details
 from pool.database.state import State
 
 

@@ -21,7 +21,7 @@ from benchmarks.server_process import Server
 from pool.dicom_export.series import Given, describe
 from pool.dicomweb.client import DicomServer
 from server import ohif
-from server.dicom_in import send
+from server.cli.dicom_in import send
 from tests.orthanc import Orthanc, radiograph
 from tests.server.published import publish
 

@@ -24,7 +24,7 @@ from benchmarks.server_process import Server
 from pool.dicom_export.series import Given, describe
 from pool.dicomweb.client import DicomServer
 from pool.imaging.labels import read_label
-from server.dicom_in import send
+from server.cli.dicom_in import send
 from tests.orthanc import Orthanc
 from tests.server.published import publish
 from tests.volumes import write_volume

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from pool.imaging.labels import read_label
-from server.new_app import ROOT
+from server.cli.new_app import ROOT
 
 COUNT, BUDGET = 7, 3
 TINY = {"epochs": 2, "channels": "[4,8]", "cold_start_budget": BUDGET, "batch_size": 2}
@@ -92,7 +92,7 @@ def test_xrays_with_three_structures_through_make_app(
     write_xrays(tmp_path / "set")
     env = {"PYTHONPATH": str(checkout)}
     words = ["bones", "--from", "cxr_lungs", "--labels", "left clavicle,right clavicle,Pacemaker lead"]
-    command = [sys.executable, "-m", "server.new_app", *words]
+    command = [sys.executable, "-m", "server.cli.new_app", *words]
     subprocess.run(command, check=True, capture_output=True, cwd=checkout, env=os.environ | env)
     monkeypatch.chdir(checkout)  # python -m looks there first
     conf = TINY | {"state": tmp_path / "state", "image_size": 64}

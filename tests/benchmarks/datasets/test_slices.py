@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.datasets.preparing import prepare
 from benchmarks.datasets.slices import plan
-from benchmarks.suite import read_suite
+from benchmarks.experiments.suite import read_suite
 
 
 def volumes(folder: Path, count: int = 2) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from benchmarks.phantoms import generate
+from benchmarks.phantoms.generate import generate
 from pool.dicomweb.client import SeriesError, ServerError
 from pool.dicomweb.seg import write_seg
 from pool.dicomweb.store import DicomWebPool, search_filters

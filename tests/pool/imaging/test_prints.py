@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.phantoms import generate
+from benchmarks.phantoms.generate import generate
 from pool.imaging.images import unit_range
 from pool.imaging.prints import SHARE, SIDE, Originals, blocks, print_of
 from pool.imaging.volumes import read_volume

@@ -1,0 +1,1 @@
+"""Compare selection methods on labelled data: suites of cells, their tables and statistics."""

@@ -1,0 +1,202 @@
+"""One cell of a suite, by the product's own selection, training, prediction and metrics, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.annotator import write_json
+from benchmarks.experiments.noise import drawn_wrongly, write_wrong_label
+from benchmarks.experiments.shared_work import Features, keep_file, key_of, pretrain
+from benchmarks.experiments.simulate import find_images, groups_of, split
+from benchmarks.experiments.suite import Cell
+from benchmarks.hardware import processor, today
+from bundle_configs import Bundle
+from infers.encoders.pool_encoder import pool_encoder_key
+from infers.metrics import score_files, summarise
+from infers.segmentation.task import SegmentationInfer
+from pool.database.state import State
+from pool.datastore import PoolDatastore
+from pool.imaging.images import fingerprint, image_id, read_array
+from strategies.context import Context
+from strategies.planning.plans import versions
+from strategies.refresh.pipeline import Refresh
+from strategies.settings import Settings
+from strategies.strategy import all_strategies
+from trainers.segmentation.task import SegmentationTrain
+
+_ANNOTATOR = "annotator"
+
+
+class Data:
+    """Images with their true labels.
+
+    :param labels: folder of masks, named as their images
+    :ivar mark: changes with any image's file or true label: what is worked out of one data set is no other's
+    """
+
+    def __init__(self, images: Path, labels: Path) -> None:
+        self.images = find_images(images)
+        masks = {image_id(path.name): path for path in labels.iterdir()}
+        lacking = [path.name for path in self.images if image_id(path.name) not in masks]
+        if lacking:
+            raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
+        self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
+        found = hashlib.sha256()
+        for path in self.images:
+            found.update(f"{path.name} {fingerprint(path)} ".encode())
+            found.update(self.label_of[image_id(path.name)].read_bytes())
+        self.mark = found.hexdigest()[:12]
+
+    def as_json(self) -> dict[str, Any]:
+        """How many images, and a hash of their names and of the pixels of them and their labels.
+
+        Raises ImageError.
+        """
+        found = hashlib.sha256()
+        for path in self.images:
+            for file in (path, self.label_of[image_id(path.name)]):
+                array = read_array(file)[0]
+                found.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
+        return {"images": len(self.images), "sha256": found.hexdigest()}
+
+
+class Run:
+    """The pool of one cell in a folder of its own, and what cells share in `work`: features and trainings."""
+
+    def __init__(self, cell: Cell, data: Data, weights: Path | None, folder: Path, work: Path) -> None:
+        self.cell, self.data, self.work = cell, data, work
+        self.bundle = Bundle(cell.app, cell.overrides)
+        groups = groups_of(data.images, cell.groups) if cell.groups else None
+        pool, self.test = split(data.images, cell.test_split, cell.seed, groups)
+        studies = folder / "studies"
+        studies.mkdir()
+        for image in pool:
+            shutil.copy2(image, studies / image.name)
+        encoder = cell.encoder
+        if encoder.startswith("transformers:") and weights:
+            encoder = f"transformers:{weights / encoder.partition(':')[2]}"
+        settings: dict[str, Any] = {
+            "encoder": encoder,
+            "encoder_weights": str(weights / "RadImageNet-ResNet50_notop.pth")
+            if encoder == "radimagenet" and weights
+            else "",
+            "cold_start_budget": cell.steps[0],
+            "batch_size": max(cell.steps[1:], default=4),
+            "strategies": ",".join(sorted({cell.first, cell.then})),
+            "seed": cell.seed,
+            "duplicates": "off",
+        } | cell.settings
+        chosen = Settings(**settings)
+        self.store = PoolDatastore(str(studies), self.bundle.get("labels"))
+        key = pool_encoder_key(encoder, chosen.encoder_weights or None, self.bundle)
+        self.context = Context(State(folder / "state", migrate=True), chosen, key)
+        self.same = [cell.app, data.mark, cell.test_split, cell.seed, cell.groups, cell.overrides]
+        self.same += [versions(), _device()]
+        self.strategies = all_strategies(self.context)
+        self.refresh = Refresh(self.context, self.bundle)
+
+    def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
+        """Label `count` images, train, and measure on the held-out ones."""
+        picks = self.label(strategy, count)
+        labelled = self.store.get_labeled_images()
+        if len(labelled) != total:
+            raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
+        started = time.time()
+        scores = self._train(labelled)
+        found = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
+        return {
+            "labels": total,
+            **found,
+            "seconds": round(time.time() - started, 1),
+            "picks": picks,
+            "images": scores,
+        }
+
+    def label(self, strategy: str, count: int) -> list[dict[str, Any]]:
+        """Label the `count` images that a strategy hands out; each with its evidence, in order."""
+        self._prepare()
+        return [self._label_next(strategy) for _ in range(count)]
+
+    def _prepare(self) -> None:
+        """Bring the pool up to date; features are worked out once for all cells."""
+        if self.context.is_pretrained_here and self.context.pretrained_key is None:
+            key = key_of(self.same)
+            pretrain(self.work, key, self.context, self.bundle, self.store)
+        with Features(self.work, self.data.mark, self.context).shared(self.store):
+            self.refresh({}, self.store)
+
+    def _label_next(self, strategy: str) -> dict[str, Any]:
+        answer = self.strategies[strategy]({"strategy": strategy, "client_id": _ANNOTATOR}, self.store)
+        image = answer["id"]
+        self._save_label(image)
+        self.context.state.handouts.labelled(image, _ANNOTATOR, {})
+        names = ("rank", "role", "score", "distance", "raw_entropy", "cluster")
+        return {"image": image} | {name: answer["selection"].get(name) for name in names}
+
+    def _save_label(self, image: str) -> None:
+        cell, true = self.cell, self.data.label_of[image]
+        too_large = drawn_wrongly(image, cell.noise, cell.seed)
+        if too_large is None:
+            self.store.save_label(image, str(true), "final", {"empty": True})  # where nothing is to be seen
+            return
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            drawn, path = Path(folder) / true.name, Path(self.store.get_image_uri(image))
+            write_wrong_label(drawn, path, true, self.bundle.get("labels"), too_large)
+            self.store.save_label(image, str(drawn), "final", {"empty": True})
+
+    def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
+        """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
+        key = key_of(self.same, self.cell.noise, sorted(labelled))
+        model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
+        if not (model.exists() and file.exists()):
+            task = SegmentationTrain(self.context.state.folder, self.bundle, self.cell.seed)
+            task({"device": "cuda" if torch.cuda.is_available() else "cpu"}, self.store)
+            write_json(file, self._evaluate())
+            keep_file(self.context.model_file, model)
+        else:
+            shutil.copy(model, self.context.model_file)
+        return dict(json.loads(file.read_text()))
+
+    def _evaluate(self) -> dict[str, dict[str, list[float]]]:
+        infer = SegmentationInfer(self.context.model_file, self.bundle)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        scores = {}
+        for image in self.test:
+            file, _ = infer({"image": str(image), "device": device, "result_extension": ".nii.gz"})
+            reference = self.data.label_of[image_id(image.name)]
+            scores[image_id(image.name)] = score_files(file, reference, image, self.bundle.get("labels"))
+            Path(file).unlink()
+        return scores
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+
+
+def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path) -> Path:
+    """Run a cell and write it as one JSON file in `out`, whole or not at all; on one thread, to repeat."""
+    torch.set_num_threads(1)
+    logging.disable(logging.INFO)
+    total, stages = 0, []
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        run = Run(cell, data, weights, Path(folder), work)
+        try:
+            for number, step in enumerate(cell.steps):
+                total += step
+                stages.append(run.stage(cell.then if number else cell.first, step, total))
+        finally:
+            run.store.close()
+    facts = {"device": _device(), "date": today(), "versions": versions()}
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{cell.name}.json"
+    write_json(file, {"cell": cell.as_json(), **facts, "stages": stages})
+    return file

@@ -1,0 +1,56 @@
+"""What share of the picks shows no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
+
+For pools like slices, where many images have an empty label. Prints one line per method and budget.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks.experiments.cell import Data
+from benchmarks.experiments.jobs import RESULTS
+from benchmarks.experiments.statistics import Outcome
+from benchmarks.experiments.suite import read_suite
+from pool.imaging.labels import read_label
+
+
+def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:
+    """Share of empty picks of the last stage of each row that has cells."""
+    found = []
+    for method, budget in outcome.rows:
+        picks = [
+            pick["image"] for cell in outcome.cells((method, budget)) for pick in cell["stages"][-1]["picks"]
+        ]
+        if picks:
+            share = np.mean([empty[image] for image in picks])
+            found.append(f"| {budget} | {method} | {share:.2f} of {len(picks)} |")
+    return found
+
+
+def main(
+    suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
+    studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+    ] = None,
+) -> None:
+    """Print the share of picks whose true label is empty, of the last stage of each method."""
+    found, data = read_suite(suite), Data(studies, labels)
+    named = found.cells[0].overrides["labels"]
+    empty = {
+        image: not read_label(label, named, path).any()
+        for path, (image, label) in zip(data.images, data.label_of.items(), strict=True)
+    }
+    typer.echo(f"{np.mean(list(empty.values())):.2f} of {len(empty)} images have an empty label\n")
+    typer.echo("| labels | method | empty, of the picks of the last stage |\n|---|---|---|")
+    for row in rows(Outcome(found, (out or RESULTS / found.name) / "cells"), empty):
+        typer.echo(row)
+
+
+if __name__ == "__main__":
+    typer.run(main)

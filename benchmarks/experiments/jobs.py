@@ -1,0 +1,120 @@
+"""Run the cells of a suite in processes of their own; finished cells are never run again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.annotator import write_json
+from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.suite import Cell, SuiteError
+
+_SPAWN = multiprocessing.get_context("spawn")
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def unfinished(cells: list[Cell], folder: Path) -> list[Cell]:
+    """Cells without a file. Raises SuiteError for a file of another configuration."""
+    found = []
+    for cell in cells:
+        file = folder / f"{cell.name}.json"
+        if not file.exists():
+            found.append(cell)
+        elif json.loads(file.read_text())["cell"] != cell.as_json():
+            raise SuiteError(
+                f"{file} was made with another configuration: remove it, or choose another --out"
+            )
+    return found
+
+
+def check_data(folder: Path, data: Data) -> None:
+    """Keep in `data.json` what a folder's cells are of. Raises SuiteError when that is other data."""
+    file, now = folder / "data.json", data.as_json()
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, now)
+    elif (before := json.loads(file.read_text())) != now:
+        raise SuiteError(
+            f"{file} says that the cells beside it are of {before['images']} other images or labels; check "
+            f"--studies and --labels ({now['images']} images), or choose another --out"
+        )
+
+
+class Jobs:
+    """Runs cells in processes of their own, some at a time.
+
+    :param more: the further arguments of `run_cell`
+    """
+
+    def __init__(self, cells: list[Cell], more: tuple[Data, Path | None, Path, Path], bar: tqdm[Any]) -> None:
+        self._waiting, self._more, self._bar = deque(cells), more, bar
+        self._lock, self._is_stopped = threading.Lock(), False
+
+    def run(self, jobs: int) -> int:
+        """Run all cells, `jobs` at a time; the number of those that failed."""
+        with ThreadPoolExecutor(jobs) as threads:
+            workers = [threads.submit(self._work) for _ in range(jobs)]
+            try:
+                return sum(worker.result() for worker in workers)
+            except BaseException:  # Ctrl-C
+                with self._lock:  # no process starts behind the last that is ended here
+                    self._is_stopped = True
+                    for child in multiprocessing.active_children():
+                        child.terminate()
+                raise
+
+    def _work(self) -> int:
+        """Run waiting cells in one process until none is left; the number of those that failed.
+
+        A process that dies takes its cell with it; the next cell has a new one.
+        """
+        failed, child, ours = 0, None, None
+        while True:
+            with self._lock:
+                if self._is_stopped or not self._waiting:
+                    break
+                cell = self._waiting.popleft()
+                if child is None or not child.is_alive():
+                    child, ours = self._new_process()
+            assert ours is not None
+            try:
+                ours.send(cell)
+                problem = ours.recv()
+            except (EOFError, OSError):
+                child.join()
+                problem = f"its process ended with code {child.exitcode}"
+            if problem and not self._is_stopped:
+                failed += 1
+                tqdm.write(f"{cell.name} failed: {problem}")
+            self._bar.update(not problem)
+        if child is not None:
+            child.terminate()
+        return failed
+
+    def _new_process(self) -> tuple[Any, Connection]:
+        ours, theirs = _SPAWN.Pipe()
+        child = _SPAWN.Process(target=_serve, args=(theirs, self._more), daemon=True)
+        child.start()
+        theirs.close()
+        return child, ours
+
+
+def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one, and ends it
+    while True:
+        try:
+            run_cell(pipe.recv(), *more)
+            pipe.send("")
+        except EOFError:
+            return
+        except Exception as error:
+            pipe.send(f"{type(error).__name__}: {error}")

@@ -1,0 +1,58 @@
+"""Run a suite: python -m benchmarks.run montgomery_reduced --studies IMAGES --labels MASKS --jobs 2
+
+Every cell (method, budget, seed) is one JSON file; finished ones are never run again, and one that fails does
+not stop the others. `python -m benchmarks.tables SUITE` makes tables and plots of what there is. For data of
+your own there is python -m benchmarks.run mine --help
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from benchmarks.experiments.cell import Data
+from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
+from benchmarks.experiments.suite import SuiteError, read_suite
+from pool.imaging.images import ImageError
+
+
+def main(
+    suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
+    studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    weights: Annotated[Path | None, typer.Option(help="Folder that holds the encoder's weights")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go; default benchmarks/results/SUITE")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Features and models, shared by cells; may be deleted")] = Path(
+        "runs/cells"
+    ),
+    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+) -> None:
+    """Run what is missing of a suite. What to use on data of your own says the suite `mine` (mine --help)."""
+    try:
+        found = read_suite(suite)
+        folder = (out or RESULTS / found.name) / "cells"
+        todo, data = unfinished(found.cells, folder), Data(studies, labels)
+        check_data(folder.parent, data)
+    except (SuiteError, ImageError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    work.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar:
+        failed = Jobs(todo, (data, weights, folder, work), bar).run(jobs)
+    if failed:
+        typer.echo(f"{failed} cells failed; run again to try them again", err=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["mine"]:  # a suite that is made of the data, with options of its own
+        from benchmarks.own_data.mine import app
+
+        app(sys.argv[2:], prog_name="python -m benchmarks.run mine")
+    typer.run(main)

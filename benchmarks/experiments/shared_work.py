@@ -1,0 +1,110 @@
+"""What cells of a suite share, so that it is not made twice: features, and a pretraining on the pool."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from bundle_configs import Bundle
+from pool.datastore import PoolDatastore
+from pool.imaging.images import fingerprint
+from strategies.context import Context
+from trainers.csal3d.task import Pretraining
+
+
+def key_of(*parts: Any) -> str:
+    """A name for what depends on `parts` (JSON) only."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def keep_file(source: Path, target: Path) -> None:
+    """Copy into the shared folder, whole or not at all: another job may be reading."""
+    part = target.with_name(f"{os.getpid()}-{target.name}")
+    shutil.copy(source, part)
+    os.replace(part, target)
+
+
+class Features:
+    """Features of a data set's images by one encoder, and uncertainties where it gives them."""
+
+    def __init__(self, work: Path, mark: str, context: Context) -> None:
+        self.context = context
+        self._file = work / f"pool-{mark}-{key_of(context.encoder_key)}.npz"
+
+    @contextmanager
+    def shared(self, store: PoolDatastore) -> Iterator[None]:
+        """Gives the pool's state what is known, and keeps what the `with` block works out besides.
+
+        Where some are missing, other jobs wait, instead of working out the same.
+        """
+        with ExitStack() as held:
+            if self._missing(store):
+                held.enter_context(FileLock(self._file.with_suffix(".lock")))
+                if not self._missing(store):  # another job has worked them out meanwhile
+                    held.close()
+            self._give(store)
+            yield
+            self._take(store)
+
+    def _missing(self, store: PoolDatastore) -> bool:
+        known = np.load(self._file)["images"].tolist() if self._file.exists() else []
+        return not set(known).issuperset(store.list_images())
+
+    def _give(self, store: PoolDatastore) -> None:
+        state, key = self.context.state, self.context.encoder_key
+        if not self._file.exists():
+            return
+        known, have = np.load(self._file), state.embedded(key)
+        rows = {str(image): row for row, image in enumerate(known["images"])}
+        images = [image for image in store.list_images() if image in rows and image not in have]
+        vectors, uncertainties = known["vectors"], known["uncertainties"]
+        marks = {image: fingerprint(store.get_image_uri(image)) for image in images}
+        if images:
+            state.add_embeddings(key, [(i, marks[i], vectors[rows[i]]) for i in images])
+        found = {i: float(uncertainties[rows[i]]) for i in images if np.isfinite(uncertainties[rows[i]])}
+        if found:
+            state.add_entropies(key, found)
+
+    def _take(self, store: PoolDatastore) -> None:
+        state, key = self.context.state, self.context.encoder_key
+        known = dict(np.load(self._file)) if self._file.exists() else None
+        names = set(known["images"].tolist()) if known else set()
+        images = [image for image in store.list_images() if image in state.embedded(key)]
+        if names.issuperset(images):
+            return
+        judged, vectors = state.entropies(key), state.vectors(key, images)
+        rows = {image: (vectors[at], judged.get(image, np.nan)) for at, image in enumerate(images)}
+        if known:
+            old = zip(known["vectors"], known["uncertainties"], strict=True)
+            rows = dict(zip(known["images"].tolist(), old, strict=True)) | rows
+        temporary = self._file.with_name(f"{os.getpid()}-{self._file.name}")
+        np.savez(
+            temporary,
+            images=np.array(list(rows)),
+            vectors=np.stack([vector for vector, _ in rows.values()]).astype(np.float32),
+            uncertainties=np.array([uncertainty for _, uncertainty in rows.values()]),
+        )
+        os.replace(temporary, self._file)
+
+
+def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:
+    """Publish the network that is pretrained on this pool (CSAL-3D); the same pool is pretrained on once."""
+    file = work / f"pretrained-{key}.pt"
+    with FileLock(file.with_suffix(".lock")):  # another job may be at it
+        if not file.exists():
+            request = {
+                "iterations": bundle.get("pretrain_iterations"),
+                "losses": bundle.get("pretrain_losses"),
+            }
+            Pretraining(context.state.folder, bundle, context.settings.seed)(request, store)
+            keep_file(context.pretrained_file, file)
+    shutil.copy(file, context.pretrained_file)

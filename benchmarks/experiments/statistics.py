@@ -1,0 +1,180 @@
+"""What the cells of a suite say: means over seeds, paired differences, and answers to claims."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap, t
+
+from benchmarks.experiments.suite import Claim, Suite
+from infers.metrics import dice_per_image
+
+Key = tuple[str, str]  # method, budget
+FEWEST = 5  # seeds below which an interval, and a verdict, would say more than is known
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences over seeds with its 95 % bootstrap interval; without ends of few seeds.
+
+    :param certain: whether Student's interval leaves out zero too. Of five normal values that differ by
+        chance only, the bootstrap's leaves it out in one case of six, Student's in one of twenty
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+    certain: bool = False
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None else f" [{self.low:+.4f}, {self.high:+.4f}]"
+        return f"{self.mean:+.4f}{ends}"
+
+
+class Outcome:
+    """The last stage of every finished cell of a suite, by method, budget and seed."""
+
+    def __init__(self, suite: Suite, folder: Path) -> None:
+        self.suite = suite
+        self.missing = [cell.name for cell in suite.cells if not (folder / f"{cell.name}.json").exists()]
+        self._cells: dict[Key, dict[int, dict[str, Any]]] = {}
+        for cell in suite.cells:
+            seeds = self._cells.setdefault((cell.method, cell.budget), {})
+            file = folder / f"{cell.name}.json"
+            if file.exists():
+                seeds[cell.seed] = json.loads(file.read_text())
+
+    @property
+    def rows(self) -> list[Key]:
+        """(method, budget) in the order of the suite."""
+        return list(self._cells)
+
+    def cells(self, key: Key) -> list[dict[str, Any]]:
+        """Finished cells of a row, by seed."""
+        return [self._cells[key][seed] for seed in sorted(self._cells[key])]
+
+    def values(self, key: Key, metric: str) -> dict[int, float]:
+        """A number of the last stage, by seed: dice, hd95, failures, or `worst`, Dice of the worst tenth."""
+        last = {seed: cell["stages"][-1] for seed, cell in self._cells.get(key, {}).items()}
+        return {
+            seed: worst_tenth(stage) if metric == "worst" else float(stage[metric])
+            for seed, stage in last.items()
+        }
+
+    def alike(self) -> list[tuple[str, list[str]]]:
+        """By budget: methods that labelled the same images in every seed, so that their rows are one."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for (method, budget), cells in self._cells.items():
+            if cells:
+                seen = [
+                    (seed, cells[seed]["cell"].get("noise"), _labelled(cells[seed])) for seed in sorted(cells)
+                ]
+                found.setdefault((budget, str(seen)), []).append(method)
+        return [(budget, methods) for (budget, _), methods in found.items() if len(methods) > 1]
+
+    def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
+        """Paired by seed, which fixes the split and the first weights; None without a seed in common."""
+        ours, theirs = self.values(one, metric), self.values(other, metric)
+        return paired(ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
+
+    def answer(self, claim: Claim) -> tuple[str, Difference | None]:
+        """In one of the words "confirmed", "likely", "not confirmed", "unlikely", "contradicted", "too few
+        seeds", "not measured"; likely and unlikely where the bootstrap's interval leaves out zero and
+        Student's does not.
+
+        The difference is positive where the claim's better method is better: more Dice, less HD95 or spread.
+        """
+        metric = "hd95" if claim.metric == "hd95" else "dice"
+        ours, theirs = (
+            [self.values((method, budget), metric) for budget in claim.budgets]
+            for method in (claim.better, claim.than)
+        )
+        seeds = sorted(set.intersection(*(set(values) for values in (*ours, *theirs))))
+        if not seeds:
+            return "not measured", None
+        # budgets of a seed share their split and their first picks, so that seeds are what is resampled
+        one, other = ([[v[seed] for seed in seeds] for v in values] for values in (ours, theirs))
+        if claim.metric == "spread":
+            difference = spread_difference(other, one)
+        else:
+            sign = 1 if claim.metric == "dice" else -1
+            difference = paired(sign * (np.mean(one, axis=0) - np.mean(other, axis=0)))
+        if difference is None or difference.low is None or difference.high is None:
+            return "too few seeds", difference
+        if difference.low <= 0 <= difference.high:
+            return "not confirmed", difference
+        words = ("confirmed", "contradicted") if difference.certain else ("likely", "unlikely")
+        return words[difference.mean < 0], difference
+
+
+def _labelled(cell: Mapping[str, Any]) -> list[list[str]]:
+    """The images that each stage labelled, sorted."""
+    return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
+
+
+def worst_tenth(stage: Mapping[str, Any]) -> float:
+    """Mean Dice of the tenth of the held-out images (at least one) that fare worst."""
+    dice = sorted(dice_per_image(stage["images"], stage["metric"]))
+    return float(np.mean(dice[: math.ceil(len(dice) / 10)]))
+
+
+def spread_difference(one: list[list[float]], other: list[list[float]]) -> Difference | None:
+    """How much larger the standard deviation over seeds of `one` (budgets x seeds) is, mean of the budgets.
+
+    Its interval resamples seeds, the same for both; None of fewer than two.
+    """
+    first, second, count = np.array(one), np.array(other), len(one[0])
+    if count < 2:
+        return None
+
+    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds (..., n), numbers of columns
+        return np.mean(first[:, seeds].std(axis=-1, ddof=1) - second[:, seeds].std(axis=-1, ddof=1), axis=0)
+
+    low, high = _ends(np.arange(count), statistic)
+    return Difference(float(statistic(np.arange(count))), low, high, count)
+
+
+def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
+    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than FEWEST values."""
+    if len(values) < FEWEST:
+        return None, None
+    rng = np.random.default_rng(0)
+    found = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def paired(differences: Iterable[float]) -> Difference | None:
+    """Mean of paired differences with its interval; None of nothing."""
+    values = np.array([float(value) for value in differences])
+    if not len(values):
+        return None
+    low, high = _ends(values, np.mean)
+    if low is None:
+        return Difference(float(values.mean()), low, high, len(values))
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return Difference(float(values.mean()), low, high, len(values), bool(abs(values.mean()) > half))
+
+
+def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -> float | None:
+    """Labels at which a curve first reaches a Dice, between two budgets by a straight line; None if never."""
+    for at, value in enumerate(dice):
+        if value >= wanted:
+            if at == 0:
+                return float(labels[0])
+            share = (wanted - dice[at - 1]) / (value - dice[at - 1])
+            return float(labels[at - 1] + share * (labels[at] - labels[at - 1]))
+    return None
+
+
+def area(labels: Sequence[int], dice: Sequence[float]) -> float | None:
+    """Area under a learning curve divided by its width, so that it reads as a Dice; None of one point."""
+    if len(labels) < 2:
+        return None
+    return float(np.trapz(dice, labels) / (labels[-1] - labels[0]))

@@ -1,0 +1,168 @@
+"""A suite: which cells (data, method, budget, seed) make up one experiment, from a small YAML file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from strategies.selectors.registry import METHODS
+from strategies.settings import Settings
+
+FOLDER = Path(__file__).parents[1] / "suites"
+
+
+class SuiteError(ValueError):
+    """A suite that cannot be meant; the text names the key."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    :param first: strategy of the first stage; :param then: of every later one
+    :param budget: labels of each stage, as "8+4"
+    :param settings: of the selection, beside those that follow from the others
+    :param overrides: of the app's training
+    :param groups: pattern that tells an image's patient by its id, as the app's setting; no patient is in the
+        pool and held out
+    :param noise: share of the labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
+    """
+
+    app: str
+    data: str
+    method: str
+    first: str
+    then: str
+    budget: str
+    seed: int
+    test_split: float
+    encoder: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    groups: str = ""
+    noise: float = 0.0
+
+    @property
+    def steps(self) -> list[int]:
+        """Labels of each stage."""
+        return [int(part) for part in self.budget.split("+")]
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.method}_{self.budget}_{self.seed}".replace(" ", "-")
+
+    def as_json(self) -> dict[str, Any]:
+        """Without what is absent, so that a key that comes later leaves finished cells as they are."""
+        found = asdict(self)
+        return {key: value for key, value in found.items() if value or key not in ("groups", "noise")}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that is said of two methods: `better` is better `than` the other, at these budgets.
+
+    :param metric: by what: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice over
+        seeds
+    """
+
+    text: str
+    better: str
+    than: str
+    budgets: list[str]
+    metric: str = "dice"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The cells of one experiment, what its table says of the protocol, and the claims that it answers.
+
+    :param compare: methods that each other one is compared with
+    """
+
+    name: str
+    protocol: str
+    cells: list[Cell]
+    claims: list[Claim]
+    compare: list[str]
+
+    @property
+    def data(self) -> str:
+        return self.cells[0].data
+
+
+_KEYS = ("app", "data", "protocol", "overrides", "encoder", "test_split", "seeds", "cells", "claims")
+_OPTIONAL = ("compare", "groups")
+_METHOD_KEYS = ("first", "then", "settings", "encoder", "noise")
+METRICS = ("dice", "hd95", "spread")
+
+
+def read_suite(name: str) -> Suite:
+    """The suite of a name in `benchmarks/suites`, or of a path. Raises SuiteError."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
+        raise SuiteError(f"there is no suite {name!r}; there are: {there}, or the path of a .yaml file")
+    return suite_of(yaml.safe_load(path.read_text()), path.stem)
+
+
+def suite_of(found: dict[str, Any], name: str) -> Suite:
+    """The suite that a file's content describes. Raises SuiteError."""
+    wrong = [key for key in found if key not in (*_KEYS, *_OPTIONAL)]
+    wrong += [key for key in _KEYS if key not in found]
+    if wrong:
+        raise SuiteError(
+            f"{name}: {wrong[0]!r} is unknown or missing; a suite has {', '.join(_KEYS)}, and may have "
+            f"{', '.join(_OPTIONAL)}"
+        )
+    cells = list(_cells(found, name))
+    twice = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
+    if twice:
+        raise SuiteError(f"{name}: two cells would be called {min(twice)}")
+    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in found["claims"]]
+    rows = {(cell.method, cell.budget) for cell in cells}
+    for claim in claims:
+        lacking = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
+        if lacking or claim.metric not in METRICS:
+            said = f"no cells {min(lacking)}" if lacking else f"no metric {claim.metric!r}"
+            raise SuiteError(f"{name}, claim {claim.text!r}: {said}")
+    return Suite(name, found["protocol"], cells, claims, found.get("compare", ["random"]))
+
+
+def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
+    shared = {key: suite[key] for key in ("app", "data", "test_split", "overrides")}
+    for seed in suite["seeds"]:  # first, so that an interrupted suite has whole seeds
+        for group in suite["cells"]:
+            for budget in map(str, group["budgets"]):
+                for method, how in group["methods"].items():
+                    _check(how, file, method)
+                    yield Cell(
+                        method=method,
+                        first=how["first"],
+                        then=how.get("then", how["first"]),
+                        budget=budget,
+                        seed=seed,
+                        encoder=how.get("encoder", suite["encoder"]),
+                        settings=how.get("settings", {}),
+                        groups=suite.get("groups", ""),
+                        noise=how.get("noise", 0.0),
+                        **shared,
+                    )
+
+
+def _check(how: dict[str, Any], file: str, method: str) -> None:
+    if wrong := how.keys() - set(_METHOD_KEYS):
+        raise SuiteError(
+            f"{file}, {method}: no key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
+        )
+    for strategy in (how.get("first"), how.get("then", how.get("first"))):
+        if strategy not in METHODS:
+            raise SuiteError(f"{file}, {method}: no strategy {strategy!r}; there are: {', '.join(METHODS)}")
+    known = {item.name for item in fields(Settings)}
+    if unknown := how.get("settings", {}).keys() - known:
+        raise SuiteError(f"{file}, {method}: no setting {min(unknown)!r}; there are: {', '.join(known)}")

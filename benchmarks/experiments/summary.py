@@ -1,0 +1,120 @@
+"""All suites on one page: python -m benchmarks.summary
+
+Writes benchmarks/results/README.md: how methods rank over data sets, and what became of every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from scipy.stats import rankdata
+
+from benchmarks.experiments.jobs import RESULTS
+from benchmarks.experiments.statistics import Outcome
+from benchmarks.experiments.suite import FOLDER, read_suite
+from benchmarks.experiments.tables import RANDOM, claim_rows
+
+Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
+
+
+def outcomes(results: Path) -> list[Outcome]:
+    """Of every suite that has finished cells."""
+    found = [
+        Outcome(read_suite(path.stem), results / path.stem / "cells")
+        for path in sorted(FOLDER.glob("*.yaml"))
+    ]
+    return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
+
+
+def by_data(found: list[Outcome]) -> dict[str, Cells]:
+    """Dice of all cells of each data set; suites of one data set and protocol share cells."""
+    data: dict[str, Cells] = {}
+    for outcome in found:
+        cells = data.setdefault(f"{outcome.suite.data} ({outcome.suite.protocol})", {})
+        for method, budget in outcome.rows:
+            values = outcome.values((method, budget), "dice")
+            cells |= {(method, budget, seed): dice for seed, dice in values.items()}
+    return data
+
+
+def methods_of(cells: Cells, active: bool) -> set[str]:
+    """Methods with cells of budgets that have several stages (`active`), or of those with one."""
+    return {method for method, budget, _ in cells if ("+" in budget) == active}
+
+
+def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
+    """Mean difference of each method to random, over the budgets and seeds that all of them have."""
+    runs = {(budget, seed) for _, budget, seed in cells if ("+" in budget) == active}
+    shared = [(b, s) for b, s in sorted(runs) if all((method, b, s) in cells for method in methods)]
+    if not shared:
+        return [float("nan")] * len(methods)
+    dice = np.array([[cells[method, b, s] for b, s in shared] for method in methods])
+    return list((dice - dice[methods.index(RANDOM)]).mean(axis=1))
+
+
+def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
+    """Methods that ran on every data set, by their mean rank; 1 is best."""
+    data = {name: cells for name, cells in data.items() if len(methods_of(cells, active)) > 1}
+    if not data:
+        return
+    methods = sorted(set.intersection(*(methods_of(cells, active) for cells in data.values())))
+    if RANDOM not in methods:
+        return
+    gained = np.array([gains(cells, methods, active) for cells in data.values()]).T
+    ranks = rankdata(-gained, axis=0)
+    real = [not name.startswith("phantoms") for name in data]  # drawings say nothing of patients
+    means = ranks[:, real if any(real) else slice(None)].mean(axis=1)
+    yield f"| method | mean rank of real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
+    yield "|---" * (2 + len(data)) + "|"
+    for at in np.argsort(means, kind="stable"):
+        row = [f"{rank:g} ({gain:+.4f})" for rank, gain in zip(ranks[at], gained[at], strict=True)]
+        yield f"| {methods[at]} | {means[at]:.2f} | {' | '.join(row)} |"
+
+
+def page(found: list[Outcome]) -> str:
+    """The page, in Markdown."""
+    data = by_data(found)
+    lines = [
+        "# Evidence",
+        "",
+        "Made by `python -m benchmarks.summary` from the cells in these folders. A rank is among the methods",
+        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over the",
+        "budgets that all of them have. How sure a difference is stands in each suite's own page, and no",
+        "rank says it.",
+        "",
+        "Cold start, all labels picked at once:",
+        "",
+        *rank_rows(data, active=False),
+        "",
+        "A cold start, then rounds with a model:",
+        "",
+        *rank_rows(data, active=True),
+        "",
+        "Protocols: " + "; ".join(data) + ".",
+    ]
+    for outcome in found:
+        name, cells = outcome.suite.name, outcome.suite.cells
+        lines += ["", f"## [{name}]({name}/README.md)", ""]
+        lines += [f"{len(cells) - len(outcome.missing)} of {len(cells)} cells have run.", ""]
+        lines += [*claim_rows(outcome)]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
+) -> None:
+    """Write README.md of all suites that have finished cells."""
+    found = outcomes(results)
+    if not found:
+        typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
+        raise typer.Exit(1)
+    (results / "README.md").write_text(page(found))
+    typer.echo(f"Written: {results / 'README.md'}, {len(found)} suites")
+
+
+if __name__ == "__main__":
+    typer.run(main)

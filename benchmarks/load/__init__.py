@@ -1,0 +1,1 @@
+"""Put a real server under load: many clients, kills, large pools."""

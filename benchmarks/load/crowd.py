@@ -1,0 +1,213 @@
+"""Many annotators at once on one server that is killed again and again; then everything is checked.
+
+python -m benchmarks.crowd --handouts 10000 --clients 32 --out runs/crowd
+python -m benchmarks.crowd --kills 200 --clients 8 --out runs/kills
+
+Every answer that a client got is remembered: a hand-out, a label or a skip that was answered must be there
+afterwards, whatever was killed, and nobody may hold what another holds.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import requests
+import typer
+from tqdm import tqdm
+
+from benchmarks.annotator import write_json
+from benchmarks.load.crowd_check import Record, check
+from benchmarks.phantoms.generate import generate
+from benchmarks.server_process import Server, running
+
+_SMALL = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
+
+
+class Worker(threading.Thread):
+    """One annotator: asks, then labels, skips, gives back or keeps what it was given."""
+
+    def __init__(self, name: str, url: str, labels: Path, record: Record, ended: threading.Event) -> None:
+        super().__init__(name=name, daemon=True)
+        self._url, self._labels, self._record, self._ended = url, labels, record, ended
+        self._most = len(list(labels.iterdir())) // 2  # images labelled at most, so that there is work to do
+        self._random = random.Random(name + str(record.asked))  # another course after each restart
+        self._session = requests.Session()
+        self.unexpected: list[str] = []
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._step()
+            except requests.RequestException:  # the server was killed: the main thread starts another
+                return
+
+    def _step(self) -> None:
+        answer = self._post({})
+        if answer.get("id") is None:
+            time.sleep(0.05)  # everything is in somebody's hands, or done
+            return self._label_again()
+        image = answer["id"]
+        action = self._random.random()
+        if action < 0.2:
+            self._label(image) if len(self._record.labels) < self._most else self._label_again()
+        elif action < 0.35:
+            self._skip(image)
+        elif action < 0.9 or answer["selection"]["again"]:  # keeps some, but not so many that it gets no more
+            self._post({"release": image})
+
+    def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
+        answer = self._session.post(
+            f"{self._url}/activelearning/auto", json={"client_id": self.name, **verbs}, timeout=60
+        )
+        with self._record.lock:
+            self._record.asked += 1
+            body: dict[str, Any] = answer.json()
+            if answer.status_code == 200 and body and body["selection"]["again"] is None:
+                self._record.handouts.append((body["id"], self.name))
+        if answer.status_code not in (200, 409):
+            self.unexpected.append(f"{answer.status_code} {answer.text[:200]}")
+        return body if answer.status_code == 200 else {}
+
+    def _skip(self, image: str) -> None:
+        """Skip, and half of the time take it back, so that the pool is not used up by it."""
+        few = sum(self._record.skips.values()) < self._most / 2
+        for verb, skipped in (("skip", True), ("unskip", False))[
+            : self._random.choice((1, 2, 2)) if few else 2
+        ]:
+            with self._record.lock:
+                self._record.unclear.add(image)
+            self._post({verb: image})
+            with self._record.lock:
+                self._record.unclear.discard(image)
+                self._record.skips[image] = skipped
+
+    def _label_again(self) -> None:
+        with self._record.lock:
+            known = sorted(self._record.labels)
+        if known:
+            self._label(self._random.choice(known))
+
+    def _label(self, image: str) -> None:
+        with open(self._labels / f"{image}.png", "rb") as file:
+            answer = self._session.put(
+                f"{self._url}/datastore/label",
+                params={"image": image},
+                data={"params": f'{{"client_id": "{self.name}"}}'},
+                files={"label": (f"{image}.png", file)},
+                timeout=60,
+            )
+        if answer.status_code != 200:
+            self.unexpected.append(f"label of {image}: {answer.status_code} {answer.text[:200]}")
+            return
+        with self._record.lock:
+            self._record.labels[image] = self._record.labels.get(image, 0) + 1
+
+
+def kill(server: Server, whom: str) -> bool:
+    """kill -9 the server ("server"), or its scoring or training child, if there is one."""
+    if whom == "server":
+        server.stop(kill=True)
+        return True
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        try:
+            command = child.cmdline()
+        except psutil.Error:
+            continue
+        if "-m" in command and whom in command:
+            child.send_signal(signal.SIGKILL)
+            return True
+    return False
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; made anew")],
+    clients: Annotated[int, typer.Option(min=1, help="Annotators at once")] = 32,
+    handouts: Annotated[int, typer.Option(help="Hand-outs to reach at least")] = 0,
+    kills: Annotated[int, typer.Option(help="kill -9 of server, scoring and training to reach")] = 0,
+    images: Annotated[int, typer.Option(min=16, help="Size of the pool")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the phantoms and of who is killed when")] = 1,
+) -> None:
+    """Let a crowd loose on a server and check that nothing was given twice or lost."""
+    shutil.rmtree(out, ignore_errors=True)
+    generate(out.resolve(), count=images, seed=seed, size=96)
+    report = run_crowd(out.resolve(), clients, handouts, kills, random.Random(seed))
+    write_json(out / "crowd.json", report)
+    typer.echo("\n".join(f"{name}: {value}" for name, value in report.items()))
+    raise typer.Exit(1 if report["wrong"] else 0)
+
+
+@dataclass
+class Goal:
+    """How long a crowd goes on, and how far it is."""
+
+    handouts: int
+    kills: int
+    record: Record = field(default_factory=Record)
+    killed: dict[str, int] = field(default_factory=lambda: {"server": 0, "scoring": 0, "train": 0})
+
+    def reached(self) -> bool:
+        return len(self.record.handouts) >= self.handouts and self.kills <= sum(self.killed.values())
+
+    def progress(self) -> int:
+        return min(self.handouts, len(self.record.handouts)) + sum(self.killed.values())
+
+
+def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random.Random) -> dict[str, Any]:
+    """The crowd on the pool of `out`; the report has a list of what is wrong, empty when all is well."""
+    goal, started, embedded = Goal(handouts, kills), time.time(), 0
+    wrong: list[str] = []
+    with tqdm(total=handouts + kills, desc="crowd") as bar:
+        while not wrong and not goal.reached():
+            wrong += _until_killed(out, clients, goal, chance, bar)
+            found, embedded = check(out, goal.record, embedded)
+            wrong += found
+    return {
+        "wrong": wrong[:20],
+        "handouts": len(goal.record.handouts),
+        "labels": sum(goal.record.labels.values()),
+        "skips": sum(goal.record.skips.values()),
+        "requests": goal.record.asked,
+        "killed": goal.killed,
+        "clients": clients,
+        "seconds": round(time.time() - started),
+    }
+
+
+def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
+    """One life of a server; what clients were told that they should not have been."""
+    conf = {
+        **_SMALL,
+        "state": out / "state",
+        "auto_train": goal.kills > 0,
+        "duplicates": "off",  # some phantoms repeat others, and all are to be labelled
+    }
+    with running("cxr_lungs", out / "studies", conf, out / "server.log") as server:
+        ended = threading.Event()
+        workers = [
+            Worker(f"c{n:02d}", server.url, out / "labels", goal.record, ended) for n in range(clients)
+        ]
+        for worker in workers:
+            worker.start()
+        while not goal.reached() and server.process.poll() is None:
+            time.sleep(chance.uniform(0.2, 3.0))
+            whom = chance.choice(list(goal.killed))
+            if sum(goal.killed.values()) < goal.kills and kill(server, whom):
+                goal.killed[whom] += 1
+            bar.n = goal.progress()
+            bar.refresh()
+        ended.set()
+        for worker in workers:
+            worker.join()
+    return [line for worker in workers for line in worker.unexpected]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,90 @@
+"""Opens what a killed server left and compares it with what its clients were answered."""
+
+from __future__ import annotations
+
+import filecmp
+import sqlite3
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bundle_configs import Bundle
+from pool.database.state import State
+from pool.datastore import PoolDatastore
+
+
+@dataclass
+class Record:
+    """What clients were answered, by image. Filled from many threads."""
+
+    handouts: list[tuple[str, str]] = field(default_factory=list)  # image, client
+    labels: dict[str, int] = field(default_factory=dict)  # final labels that were accepted
+    skips: dict[str, bool] = field(default_factory=dict)  # what the last answer said: skipped or not
+    unclear: set[str] = field(default_factory=set)  # whose last request got no answer
+    asked: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
+    """What is wrong with the pool of `out`, and its number of embeddings, which must not fall below
+    `embedded`."""
+    wrong = _damaged(out / "state" / "pool.db")
+    state = State(out / "state", migrate=True)
+    ledger = state.journal.ledger()
+    wrong += _given_twice(ledger)
+    known = Counter(
+        (line["image"], line["details"]["client"]) for line in ledger if line["event"] == "handout"
+    )
+    missing = Counter(record.handouts) - known
+    wrong += [f"hand-out of {image} to {client} is not in the ledger" for image, client in missing]
+    skipped = state.handouts.skipped()
+    for image, skip in record.skips.items():
+        if image not in record.unclear and (image in skipped) != skip:
+            wrong.append(f"{image} should {'' if skip else 'not '}be skipped")
+    wrong += _labels(out, record)
+    now = len(state.embedded("descriptor:1"))
+    if now < embedded:
+        wrong.append(f"{embedded - now} embeddings are gone")
+    return wrong, now
+
+
+def _damaged(file: Path) -> list[str]:
+    with sqlite3.connect(file) as connection:
+        said = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [] if said == ["ok"] else [f"{file.name}: {line}" for line in said]
+
+
+def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
+    """Hand-outs of an image while it was in somebody's hands."""
+    holders: dict[str, str] = {}
+    wrong = []
+    for line in ledger:
+        image, event = line["image"], line["event"]
+        if event == "handout":
+            if image in holders:
+                wrong.append(f"{image} was given to {line['details']['client']} and to {holders[image]}")
+            holders[image] = line["details"]["client"]
+        elif event == "handout_ended":
+            holders.pop(image, None)
+    return wrong
+
+
+def _labels(out: Path, record: Record) -> list[str]:
+    """Labels that were accepted and are not there, byte for byte, with all their versions."""
+    store = PoolDatastore(str(out / "studies"), Bundle("cxr_lungs").get("labels"))
+    try:
+        done, versions = set(store.get_labeled_images()), out / "studies" / "versions" / "final"
+        wrong = [f"the label of {image} is gone" for image in record.labels if image not in done]
+        for image, count in record.labels.items():
+            if image not in done:
+                continue
+            if not filecmp.cmp(store.get_label_uri(image, "final"), out / "labels" / f"{image}.png", False):
+                wrong.append(f"the label of {image} is another one")
+            kept = len(list(versions.glob(f"{image}.*.png")))
+            if kept < count - 1:
+                wrong.append(f"{image} was labelled {count} times, {kept} earlier versions are kept")
+        return wrong
+    finally:
+        store.close()

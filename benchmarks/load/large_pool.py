@@ -1,0 +1,55 @@
+"""Pools of any size for measuring the server: small real pictures under many names, and a state in which the
+pool is embedded, mapped and planned, so that only the hand-out is left to do. The map is random."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.phantoms.generate import generate
+from pool.database.journal import Plan
+from pool.database.state import State
+from pool.imaging.images import fingerprint
+from strategies.context import Context
+from strategies.settings import Settings
+
+_LINKS = 20_000  # names of one file; file systems have a limit
+_ROWS = 2_000  # written in one transaction
+
+
+def make_studies(studies: Path, count: int) -> list[Path]:
+    """`count` radiographs `img_000000.png` ..., hard links of a few phantoms; sorted."""
+    studies.mkdir(parents=True)
+    originals = studies.parent / "originals"
+    generate(originals, count=8, seed=1, size=96)
+    sources = sorted((originals / "studies").iterdir())
+    paths = [studies / f"img_{n:06d}.png" for n in range(count)]
+    for n, path in enumerate(tqdm(paths, desc="images", leave=False)):
+        if n % _LINKS < len(sources):
+            shutil.copyfile(sources[n % len(sources)], path)
+        else:
+            os.link(paths[n - n % _LINKS + n % len(sources)], path)
+    return paths
+
+
+def make_state(folder: Path, paths: list[Path], settings: Settings, seed: int = 1) -> None:
+    """The state of a pool that has been prepared, with a cold-start plan of `cold_start_budget` images."""
+    state, random = State(folder, migrate=True), np.random.default_rng(seed)
+    context = Context(state, settings, "descriptor:1")
+    marks = {path.stem: fingerprint(path) for path in paths}
+    points, images = random.normal(size=(len(paths), 2)), list(marks)
+    for i in tqdm(range(0, len(images), _ROWS), desc="state", leave=False):
+        rows = [(image, marks[image], points[k]) for k, image in enumerate(images[i : i + _ROWS], i)]
+        state.add_embeddings(context.encoder_key, rows)
+    state.add_layout(context.layout_key, marks, points)
+    chosen = random.permutation(len(images))[: settings.cold_start_budget]
+    picks = [{"image": images[row], "role": "medoid", "cluster": n} for n, row in enumerate(chosen)]
+    details = {"seed": seed, "k": len(picks), "map_note": "random points, for measuring", "versions": {}}
+    layout = context.layout()
+    assert layout is not None
+    plan = Plan(0, context.cold_key, "cold_start", layout.id, None, len(images), picks, details)
+    state.journal.add_plan(plan)

@@ -1,0 +1,233 @@
+"""Which strategy, encoder and budget to use on data of your own, from images that are labelled already.
+
+    python -m benchmarks.run mine --studies IMAGES --labels MASKS [--weights WEIGHTS] [--budget 12] [--jobs 2]
+
+A fifth of the images is held out, the rest plays an unlabelled pool; each method labels images from it with
+your masks, a network is trained on them by a shortened protocol that all methods share, and measured. Ends
+with one page, `report.html` and `report.md` in the folder of --out. Stopped, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from benchmarks.experiments.cell import Data
+from benchmarks.experiments.jobs import Jobs, unfinished
+from benchmarks.experiments.simulate import groups_of, split
+from benchmarks.experiments.statistics import Outcome
+from benchmarks.experiments.suite import Cell, Suite, SuiteError, suite_of
+from benchmarks.own_data.data import DataError, Own, check_groups, look, write_masks
+from benchmarks.own_data.report import RADIMAGENET, Facts, write_report
+from bundle_configs import Bundle
+from infers.encoders import CSAL3D, check_encoder
+from strategies.settings import Settings
+
+FIRST_SEED = 43
+HELD_OUT = 0.2
+FEWEST = 8  # images of a pool: two labels and two more, of at most half of it
+DESCRIPTOR = "descriptor"
+app: typer.Typer = typer.Typer(add_completion=False)
+
+
+def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
+    """The descriptor, and those that are asked for, or else that work of those in the folder.
+
+    Raises DataError for one that is asked for.
+    """
+    found = list(wanted)
+    if not wanted and weights:
+        found += [f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))]
+        found += ["radimagenet"] * (weights / RADIMAGENET).is_file()
+    usable = [DESCRIPTOR]
+    for name in found:
+        kind, _, folder = name.partition(":")
+        try:
+            if name == CSAL3D:
+                raise ValueError("takes hours on each pool; write a suite for it")
+            if kind == "transformers" and weights:
+                check_encoder(f"{kind}:{weights / folder}")
+            else:
+                check_encoder(name, str(weights / RADIMAGENET) if weights and name == "radimagenet" else None)
+            usable.append(name)
+        except (ValueError, OSError) as error:
+            if name in wanted:
+                raise DataError(f"--encoder {name}: {error}") from error
+            typer.echo(f"Left out: encoder {name}: {error}", err=True)
+    return list(dict.fromkeys(usable))
+
+
+def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
+    """The budget, or half of the smallest pool. Raises DataError for too few images."""
+    images = list(own.images.values())
+    rows = groups_of(images, groups) if groups else None
+    pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
+    if pool < FEWEST:
+        raise DataError(
+            f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the "
+            f"pool; {FEWEST} are needed there, so {round(FEWEST / (1 - HELD_OUT))} images at least, better 60"
+        )
+    return min(budget, pool // 2)
+
+
+def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[str, Any]) -> Suite:
+    """The suite: every method at half of the budget and at all of it, the active ones from half on.
+
+    :param data: changes with the images and masks, so that finished cells of others are not taken for these
+    :param more: seeds, groups, overrides and quick
+    """
+    half = budget // 2
+    step = budget - half
+    first = Settings(**Bundle(own.app).selection).cold_start_method
+    cold: dict[str, Any] = {"kmeans_to_budget": {}, "cold_start": {}, "typiclust": {}}
+    rounds: dict[str, tuple[dict[str, Any], str]] = {
+        "alpha 0.3": ({"then": "active", "settings": {"alpha": 0.3}}, f"{half}+{step}"),
+        "entropy": ({"then": "entropy"}, f"{half}+{step}"),
+        "adaptive alpha": (
+            {"then": "active", "settings": {"alpha_schedule": "adaptive"}},
+            f"{half}+{step // 2}+{step - step // 2}",
+        ),
+    }
+    if not own.everywhere:
+        rounds["foreground-aware"] = ({"then": "foreground_active"}, f"{half}+{step}")
+    if more["quick"]:
+        names = ("alpha 0.3", "foreground-aware")
+        cold, rounds = {first: {}}, {name: rounds[name] for name in names if name in rounds}
+    budgets = [str(half), str(budget)]
+    cells: list[dict[str, Any]] = [
+        {"budgets": budgets, "methods": {name: {"first": name} for name in ("random", "foreground_random")}}
+    ]
+    for encoder in encoders:
+        named = f" ({short(encoder)})" if len(encoders) > 1 else ""
+        methods = {name + named: {"first": name, "encoder": encoder} for name in cold}
+        cells.append({"budgets": budgets, "methods": methods})
+        for name, (how, stages) in rounds.items():
+            method = {name + named: {"first": first, "encoder": encoder, **how}}
+            cells.append({"budgets": [stages], "methods": method})
+    protocol = ", ".join(f"{key} {value}" for key, value in more["overrides"].items() if value)
+    content = {
+        "app": own.app,
+        "data": data,
+        "protocol": protocol,
+        "overrides": more["overrides"] | {"labels": own.labels},
+        "encoder": DESCRIPTOR,
+        "test_split": HELD_OUT,
+        "seeds": more["seeds"],
+        "groups": more["groups"],
+        "cells": cells,
+        "claims": [],
+    }
+    return suite_of(content, "mine")
+
+
+def short(encoder: str) -> str:
+    """An encoder's name without its folder."""
+    return Path(encoder.rpartition(":")[2]).name
+
+
+def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
+    """Say how long it will take.
+
+    :param seconds: of one training with all around it; first stages of active methods are other cells' too
+    """
+    count = sum(max(1, len(cell.steps) - 1) for cell in todo)
+    minutes = count * seconds / min(jobs, len(todo)) / 60
+    tqdm.write(
+        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} at a time. It may be "
+        "stopped; the same command goes on."
+    )
+
+
+def named(pairs: Sequence[str]) -> dict[str, int]:
+    """["lung=255"] -> {"lung": 255}. Raises DataError."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        if not name.strip() or not value.strip().isdecimal() or name in found or int(value) in found.values():
+            raise DataError(f"--label {pair}: expected NAME=VALUE, each name and each value once, as liver=1")
+        found[name] = int(value)
+    return found
+
+
+@app.command()
+def main(
+    studies: Annotated[Path, typer.Option(help="Folder of labelled images", exists=True, file_okay=False)],
+    labels: Annotated[Path, typer.Option(help="Folder of masks, named as the images", exists=True)],
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of encoders (make weights); all in it are compared")
+    ] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Encoder beside the descriptor instead; may be repeated")
+    ] = None,
+    budget: Annotated[int, typer.Option(help="Labels; at most half of the pool", min=4)] = 12,
+    seeds: Annotated[int, typer.Option(help="Repetitions; intervals from 5 on", min=1)] = 5,
+    groups: Annotated[
+        str, typer.Option(help="Patient of an image: a pattern with one group, or a CSV (image,group)")
+    ] = "",
+    label: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: what a value in the masks is; may be repeated")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Default 30, quick 15", min=1)] = None,
+    image_size: Annotated[int | None, typer.Option(help="Of pictures; default 128, quick 64", min=16)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for cells, work and the report")] = Path("runs/mine"),
+    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer methods, shorter trainings")] = False,
+) -> None:
+    """Say which strategy, encoder and budget to use on your own data."""
+    try:
+        own = look(studies, labels, named(label or []))
+        if groups:
+            check_groups(own, groups)
+        chosen, numbers = encoders_of(weights, encoder or []), list(range(FIRST_SEED, FIRST_SEED + seeds))
+        size = {} if own.volumes else {"image_size": image_size or (64 if quick else 128)}
+        more = {
+            "seeds": numbers,
+            "groups": groups,
+            "quick": quick,
+            "overrides": size | {"epochs": epochs or (15 if quick else 30)} | own.overrides,
+        }
+        budget = bounded(own, budget, numbers, groups)
+        masks = out / "work" / "masks"
+        write_masks(own, masks)
+        data = Data(studies, masks)
+        suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
+        todo = unfinished(suite.cells, out / "cells")
+        with FileLock(out / "running.lock", timeout=0):
+            failed = _run(suite, todo, data, (weights, out, jobs))
+    except Timeout:
+        typer.echo(f"another command is running in {out}: wait for it, or choose another --out", err=True)
+        raise typer.Exit(2) from None
+    except (DataError, SuiteError, OSError) as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(2) from None
+    outcome = Outcome(suite, out / "cells")
+    if len(outcome.missing) < len(suite.cells):
+        command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
+        write_report(outcome, Facts(own, chosen, budget, groups, weights, command), out)
+        typer.echo(f"Written: {out / 'report.html'}, {out / 'report.md'}")
+    if failed:
+        typer.echo(f"{failed} cells failed; the same command tries them again", err=True)
+        raise typer.Exit(1)
+
+
+def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Path, int]) -> int:
+    """Run what is left, the first cell alone to know the time; the number of cells that failed."""
+    weights, out, jobs = how
+    work, folder, failed = out / "work", out / "cells", 0
+    work.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(suite.cells), initial=len(suite.cells) - len(todo), unit="cell") as bar:
+        if len(todo) > 1:
+            tqdm.write("The first cell says how long the others take ...")
+            started = time.monotonic()
+            failed = Jobs(todo[:1], (data, weights, folder, work), bar).run(1)
+            announce(todo[1:], time.monotonic() - started, jobs)
+            todo = todo[1:]
+        return failed + Jobs(todo, (data, weights, folder, work), bar).run(jobs)

@@ -1,0 +1,1 @@
+"""Draw phantoms: pools whose true labels are known."""

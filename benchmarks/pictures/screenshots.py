@@ -1,0 +1,102 @@
+"""Pictures of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
+
+A real server works on a phantom pool with a small trained model; headless Chromium looks at each page.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import requests
+import typer
+from playwright.sync_api import Page, ViewportSize, sync_playwright
+
+from benchmarks.annotator import Annotator
+from benchmarks.load.map_frames import BROWSER
+from benchmarks.phantoms.generate import generate
+from benchmarks.server_process import running
+
+_WINDOW: ViewportSize = {"width": 1280, "height": 800}
+_COLD, _ACTIVE, _HELD = 10, 6, 4  # images that are labelled
+_CONF = {
+    "epochs": 20,
+    "image_size": 96,
+    "channels": "[8,16,32]",
+    "cold_start_budget": _COLD,
+    "batch_size": 6,
+    "validation_budget": _HELD,
+}
+
+
+def fill(url: str, labels: Path) -> None:
+    """Label, train and go on, until the pages have something to show."""
+    annotator = Annotator(url, labels, "Ada")
+    annotator.wait_ready(rounds=0)
+    for _ in range(_COLD + _HELD):  # the held-out ones come right after the cold start
+        annotator.label_next("auto")
+    annotator.train(None)
+    annotator.wait_ready(rounds=1)
+    for _ in range(_ACTIVE):
+        annotator.label_next("auto")
+    for name in ("Ben", "Chloé", "Dan"):
+        given = requests.post(f"{url}/activelearning/auto", json={"client_id": name}, timeout=60).json()["id"]
+        if name == "Dan":
+            skip = {"client_id": name, "skip": given, "reason": "rotated"}
+            requests.post(f"{url}/activelearning/auto", json=skip, timeout=60).raise_for_status()
+    annotator.wait_ready(rounds=1)
+
+
+def show_map(page: Page, url: str) -> None:
+    """The map with the newest label open."""
+    page.goto(f"{url}/selection/map")
+    page.wait_for_selector("body[data-version]")
+    ledger = requests.get(f"{url}/selection/ledger", timeout=60).json()
+    image = [entry["image"] for entry in ledger if entry["event"] == "label"][-1]
+    page.click("#tab-list")
+    page.fill("#panel-list input[type=search]", image)
+    page.click(f".images [data-image='{image}']")
+    page.wait_for_selector("#overlay")
+    page.wait_for_selector(".near img[src^='blob:']")
+    page.locator("#panel-image").evaluate("panel => panel.scrollTo(0, 0)")
+    page.mouse.move(640, 790)
+
+
+def show_progress(page: Page, url: str) -> None:
+    """Counts, learning curves and advice."""
+    page.goto(f"{url}/selection/progress")
+    page.wait_for_selector("#results table")
+
+
+# file name: what brings the page there
+SCENES: dict[str, Callable[[Page, str], None]] = {"map": show_map, "progress": show_progress}
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for the pictures")],
+    only: Annotated[list[str] | None, typer.Option(help=f"some of {', '.join(SCENES)}")] = None,
+) -> None:
+    """Make the pictures anew."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
+        folder = Path(name)
+        generate(folder, count=60, seed=42, size=256)
+        conf = {**_CONF, "state": folder / "state"}
+        with running("cxr_lungs", folder / "studies", conf, folder / "server.log") as server:
+            fill(server.url, folder / "labels")
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
+                for scene in only or SCENES:
+                    page = browser.new_page(viewport=_WINDOW)
+                    SCENES[scene](page, server.url)
+                    page.wait_for_timeout(1_500)  # pictures come, the map settles
+                    page.screenshot(path=out / f"{scene}.png")
+                    typer.echo(out / f"{scene}.png")
+                browser.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)

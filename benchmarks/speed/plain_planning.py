@@ -1,0 +1,82 @@
+"""Planning as one writes it first, with scikit-learn and SciPy: the baseline of `benchmarks.speed.planning`.
+
+Everything is worked out anew at every step, in blocks of rows where all pairs would not fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+
+from strategies.selectors import allocate
+from strategies.selectors.numerics.cluster import numbered_by_size
+
+_VALUES = 1 << 24  # distances in memory at once
+EPS = 1e-8
+
+
+def _blocks(points: np.ndarray) -> Iterator[np.ndarray]:
+    """Distances (n, N) of some rows to all, then of the next ones."""
+    step = max(1, _VALUES // len(points))
+    for at in range(0, len(points), step):
+        yield cdist(points[at : at + step], points)
+
+
+def diameter(points: np.ndarray) -> float:
+    """The largest distance between two rows."""
+    return float(max(block.max() for block in _blocks(points)))
+
+
+def medoid(points: np.ndarray) -> int:
+    """The row with the smallest summed distance to all."""
+    return int(np.argmin(np.concatenate([block.sum(axis=1) for block in _blocks(points)])))
+
+
+def best_clustering(points: np.ndarray, seed: int, n_init: int) -> np.ndarray:
+    """k-means labels (N,) of the k in 2 .. 20 with the highest silhouette."""
+    found = [KMeans(k, n_init=n_init, random_state=seed).fit_predict(points) for k in range(2, 21)]
+    scores = [silhouette_score(points, labels) for labels in found]
+    return numbered_by_size(found[int(np.argmax(scores))])
+
+
+def farthest(points: np.ndarray, picks: Sequence[int], count: int) -> list[int]:
+    """`count` rows, each the farthest from `picks` and the rows before it."""
+    found = list(picks)
+    while len(found) < len(picks) + count:
+        reach = cdist(points, points[found]).min(axis=1)
+        reach[found] = -1.0
+        found.append(int(np.argmax(reach)))
+    return found[len(picks) :]
+
+
+def cold_start(points: np.ndarray, labels: np.ndarray, budget: int) -> list[int]:
+    """Medoids and the farthest rows of each cluster (arXiv 2601.18532, sections 3.1.4 and 3.1.5), sorted."""
+    clusters = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
+    picks: list[int] = []
+    extra = allocate([len(rows) for rows in clusters], budget - len(clusters))
+    for rows, count in zip(clusters, extra, strict=True):
+        middle = medoid(points[rows])
+        picks += rows[[middle, *farthest(points[rows], [middle], int(count))]].tolist()
+    return sorted(picks)
+
+
+def active(
+    points: np.ndarray, entropy: np.ndarray, budget: int, alpha: float, labelled: Sequence[int]
+) -> list[int]:
+    """Rows by alpha * distance + (1 - alpha) * entropy (arXiv 2601.18532, section 3.2), in order."""
+    pool = np.setdiff1d(np.arange(len(points)), labelled)
+    width, value = diameter(points[pool]) + EPS, entropy[pool]
+    uncertain = (value - value.min()) / (value.max() - value.min() + EPS)
+    open_rows = np.ones(len(pool), dtype=bool)
+    picks: list[int] = []
+    while len(picks) < budget:
+        reach = cdist(points[pool], points[[*labelled, *picks]]).min(axis=1) / width
+        score = alpha * reach + (1 - alpha) * uncertain if picks else value
+        at = int(np.argmax(np.where(open_rows, score, -np.inf)))
+        open_rows[at] = False
+        picks.append(int(pool[at]))
+    return picks

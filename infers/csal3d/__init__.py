@@ -1,0 +1,1 @@
+"""The self-supervised network of CSAL-3D and its use on a pool of volumes."""

@@ -1,0 +1,123 @@
+"""Features and uncertainty of whole volumes with a pretrained CSAL-3D network (Zhu et al., section 2).
+
+A window slides over the volume with a stride of half its side. What it shows is looked at once as it is, for
+the features, and nine times turned and masked, for the uncertainty. Memory holds the volume and one window.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.transforms import Compose, SpatialPad
+
+from infers.csal3d.network import Csal3dNetwork
+from infers.csal3d.views import observe
+from infers.model_file import bundle_of
+from infers.segmentation.task import model_fingerprint
+from pool.imaging.images import ImageError
+
+
+class Judged(NamedTuple):
+    """What is known of one volume: features (D,) float32, and how unlike its nine reconstructions are."""
+
+    features: np.ndarray
+    uncertainty: float
+
+
+def key_of(path: Path) -> str | None:
+    """What features and uncertainties of a published network are kept under; None when there is none yet."""
+    fingerprint = model_fingerprint(path)
+    return f"csal3d|{fingerprint[:12]}" if fingerprint else None
+
+
+def starts(size: int, side: int) -> list[int]:
+    """Where windows of `side` begin along an axis: every half side, the last one flush with the end."""
+    last = max(0, size - side)
+    return sorted({*range(0, last, max(1, side // 2)), last})
+
+
+@torch.inference_mode()
+def variance(
+    network: Csal3dNetwork,
+    window: torch.Tensor,
+    block: int,
+    ratio: float,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Voxel uncertainty (S, S, S) of a window (C, S, S, S), Eq. 5 and 6.
+
+    The variance over the nine realigned reconstructions, mean over channels. Eq. 5 has their sum instead of
+    their mean, and divides by the number of voxels: factors that are the same for all images change no pick.
+    """
+    aligned = []
+    for view in observe(window[None], block, ratio, generator):
+        rebuilt = network.reconstruct(view.masked.flatten(0, 1)).float()
+        aligned.append(view.align(rebuilt.unflatten(0, view.masked.shape[:2])))
+    return torch.cat(aligned).var(dim=0, unbiased=False)[0].mean(dim=0)
+
+
+class Csal3d:
+    """Judges volumes with the published network.
+
+    :param path: the published `pretrained.pt`, which says what it was trained with
+    """
+
+    def __init__(self, path: Path) -> None:
+        key = key_of(path)
+        if key is None:
+            raise FileNotFoundError(f"{path} does not exist: start the training `pretraining` first")
+        self.key = key
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        checkpoint = torch.load(path, map_location=self.device, weights_only=True)
+        bundle = bundle_of(checkpoint["details"])
+        self.network: Csal3dNetwork = bundle.new("pretrain_network").to(self.device).eval()
+        self.network.load_state_dict(checkpoint["model"])
+        self.transforms = Compose(bundle.new("image_transforms"))
+        self.side: int = bundle.get("pretrain_crop")
+        self.channels = bundle.input_shape[1]
+        self.block, self.ratio = bundle.get("pretrain_mask_block"), bundle.get("pretrain_mask_ratio")
+        self.details: dict[str, Any] = checkpoint["details"]
+
+    def judge(self, path: str) -> Judged:
+        """Features and uncertainty of an image file. Raises ImageError."""
+        try:
+            volume = self.transforms({"image": path})["image"].as_tensor()
+        except RuntimeError as error:  # MONAI wraps what a transform raises
+            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
+        return self.judge_volume(volume)
+
+    @torch.inference_mode()
+    def judge_volume(self, volume: torch.Tensor) -> Judged:
+        """Of a volume (C, W, H, D) with values in [0, 1]; the same every time.
+
+        Features: mean over the windows. Uncertainty: where windows overlap their mean (Eq. 7), then the mean
+        over all voxels (Eq. 8); what a volume smaller than the window is padded with does not count.
+        """
+        padded = torch.as_tensor(SpatialPad((self.side,) * 3)(volume))
+        total, count = (torch.zeros(padded.shape[1:]) for _ in range(2))
+        features = []
+        for number, place in enumerate(self._windows(padded.shape[1:])):
+            window = padded[:, place[0], place[1], place[2]].to(self.device)
+            features.append(self.network.embed(window[None])[0].float().cpu())
+            drawn = torch.Generator().manual_seed(self._seed_of(number))
+            total[place] += variance(self.network, window, self.block, self.ratio, drawn).cpu()
+            count[place] += 1
+        inside = tuple(
+            slice((p - s) // 2, (p - s) // 2 + s) for p, s in zip(total.shape, volume.shape[1:], strict=True)
+        )
+        value = float((total[inside] / count[inside]).mean(dtype=torch.float64))
+        return Judged(torch.stack(features).mean(dim=0).numpy(), value)
+
+    def _windows(self, shape: torch.Size) -> Iterator[tuple[slice, ...]]:
+        """All places of the window; together they cover the volume."""
+        for begin in itertools.product(*(starts(size, self.side) for size in shape)):
+            yield tuple(slice(b, b + self.side) for b in begin)
+
+    def _seed_of(self, window: int) -> int:
+        """Of a window's angles and masks; those of other images are the same, so that they compare."""
+        return int(np.random.SeedSequence([self.details["seed"], window]).generate_state(1, np.uint32)[0])

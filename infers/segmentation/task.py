@@ -1,0 +1,240 @@
+"""MONAI Label's infer task for an app's segmentation network, and the entropy of its predictions.
+
+The network sees what the bundle's transforms make of an image, 2-D or a volume; predictions come back on the
+image's own grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from monai.transforms import Compose
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferType
+from monailabel.tasks.infer.basic_infer import BasicInferTask
+
+from bundle_configs import Bundle
+from bundle_configs.parameters import Parameter, device_parameters
+from infers.model_file import ModelError, bundle_of, network_of, read_checkpoint
+from infers.runtime import Runtime
+from infers.segmentation.resizing import swift
+from infers.segmentation.volumes import blocks
+from infers.segmentation.writing import Restored, restore_label
+from pool.imaging.images import ImageError, fingerprint
+from pool.imaging.label_writer import write_label
+from pool.imaging.labels import EXTENSIONS, LabelError
+
+_MOST = 2**26  # probabilities of a volume held at once: 256 MiB
+_PIXELS = 2**20  # of pictures that the network sees at once: 16 of 256 x 256
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path, mark: str) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def model_fingerprint(path: Path) -> str | None:
+    """sha256 of a published model, or None when there is none yet; read again only when it changed."""
+    try:
+        return _sha256(path, fingerprint(path))
+    except FileNotFoundError:
+        return None
+
+
+def model_details(path: Path) -> dict[str, Any]:
+    """What the trainer published with the weights: images, seed, metrics, configuration, versions."""
+    details: dict[str, Any] = read_checkpoint(path)["details"]
+    return details
+
+
+class ModelChangedError(RuntimeError):
+    """Another model was published than the one that was asked for."""
+
+
+class Predictor:
+    """Class probabilities of images with a published model.
+
+    :param path: the published `model.pt`, which says what it was trained with
+    :param sha256: what the file must be, if that matters; raises ModelChangedError for another
+    :param many: whether so many images follow that a faster start matters less than speed, and the last digit
+        of the entropy does not matter
+    """
+
+    def __init__(self, path: Path, sha256: str | None = None, many: bool = False) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        content = path.read_bytes()  # once, so that what is loaded is what was checked
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ModelChangedError(f"{path} is no longer the model {sha256[:12]}: another was published")
+        checkpoint = read_checkpoint(io.BytesIO(content), self.device)
+        bundle = bundle_of(checkpoint["details"])
+        network = bundle.new("network_def").to(self.device).eval()
+        network.load_state_dict(checkpoint["model"])
+        self.network = Runtime(network, "The published model") if many else network
+        steps = bundle.new("image_transforms")
+        self.transforms, self.inferer = Compose(steps), bundle.new("inferer")
+        self._transforms = Compose(swift(steps)) if many else self.transforms  # that follow no voxels
+        self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
+        self._classes = len(bundle.get("labels")) + 1
+        self.channels = bundle.input_shape[1]
+
+    def __call__(self, image: str) -> torch.Tensor:
+        """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
+        return self.probabilities(self.pixels(image)[None])[0].cpu()
+
+    def blocks(self, pixels: Sequence[torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The probabilities of images piece by piece: which of them, and (B, C, ...) of these.
+
+        Pictures come some at a time, a volume in blocks that fit into memory, which together are every voxel
+        once. A block sees half a window of its neighbours, so that next to its faces values differ a little
+        from those of the whole.
+
+        :param pixels: what the network sees of each image, from `pixels`
+        """
+        if self._window is None:
+            size = max(1, _PIXELS // pixels[0][0].numel())
+            for start in range(0, len(pixels), size):
+                part = slice(start, start + size)
+                yield part, self.probabilities(torch.stack(list(pixels[part])))
+            return
+        for number, volume in enumerate(pixels):
+            for seen, core in blocks(volume.shape[1:], self._window, _MOST // self._classes):
+                yield slice(number, number + 1), self.probabilities(volume[seen][None])[0][core][None]
+
+    @torch.inference_mode()
+    def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
+        """The label (W, H[, D]) uint8 on the image's own grid, and its affine. Raises ImageError."""
+        pixels: MetaTensor = self._seen(image, self.transforms)
+        logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
+        return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
+
+    def pixels(self, image: str) -> torch.Tensor:
+        """What the network sees of an image (C, ...). Raises ImageError."""
+        return torch.as_tensor(self._seen(image, self._transforms)).as_subclass(torch.Tensor)
+
+    def _seen(self, image: str, transforms: Compose) -> Any:
+        """What the network sees of an image; with `self.transforms` its meta data has the way back."""
+        try:
+            return transforms({"image": image})["image"]
+        except RuntimeError as error:  # MONAI wraps what a transform raises
+            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
+
+    @torch.inference_mode()
+    def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
+        """Softmax probabilities (B, C, ...) of what the network sees, which is of one shape."""
+        return torch.softmax(self.inferer(batch.to(self.device), self.network), dim=1)
+
+
+class SegmentationInfer(BasicInferTask):
+    """Predicts a label for one image with the newest published model.
+
+    :param path: the published `model.pt`; while it does not exist the model is not listed
+    """
+
+    def __init__(self, path: Path, bundle: Bundle) -> None:
+        self.bundle, self._file = bundle, path
+        self._published: str | None = None
+        super().__init__(
+            path=str(path),
+            network=bundle.new("network_def"),
+            type=InferType.SEGMENTATION,
+            labels=bundle.get("labels"),
+            dimension=bundle.get("dimensions"),
+            description="Segments the app's structures with the newest trained model",
+            config={"result_dtype": "uint8"},
+        )
+
+    def parameters(self) -> dict[str, Parameter]:
+        """What a request may set. `final` labels come from people, never from a model."""
+        formats = [*EXTENSIONS, ".seg.nrrd"]
+        formats += [ext.removeprefix(".") for ext in formats]
+        return {
+            "device": device_parameters()["device"],
+            "result_extension": Parameter(str, choices=tuple(formats)),
+            "result_dtype": Parameter(str, choices=("uint8", "uint16", "int16", "int32", "float32")),
+            "result_compress": Parameter(bool),
+            "restore_label_idx": Parameter(bool),
+            "logging": Parameter(str, choices=("DEBUG", "INFO", "WARNING", "ERROR")),
+            "save_label": Parameter(bool),
+            "label_tag": Parameter(str, pattern=rf"(?!{DefaultLabelTag.FINAL.value}$)[A-Za-z0-9_-]{{1,64}}"),
+        }
+
+    def is_valid(self) -> bool:
+        return bool(self.get_path())
+
+    def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> Any:
+        """Raises HTTPException: 409 without a trained model, 422 for an image that cannot be read."""
+        if not self.is_valid():
+            raise HTTPException(
+                409,
+                "there is no trained model yet: label some images, then start a training "
+                "(POST /train/segmentation, or Train in the viewer)",
+            )
+        try:
+            self._follow_model()
+            file, said = super().__call__(request, callbacks)
+        except (ImageError, LabelError) as error:
+            raise HTTPException(422, str(error)) from error
+        except ModelError as error:
+            raise HTTPException(
+                422,
+                f"the published model {self._file.name} cannot be used: {error}; train again, or remove it "
+                "(DELETE /model/segmentation)",
+            ) from error
+        if "found" in said:  # Slicer gives the k-th value that is in the file the k-th of these names
+            said["label_names"] = said.pop("found")
+        return file, said
+
+    def _follow_model(self) -> None:
+        """Take over the configuration that the newest model was trained with."""
+        published = model_fingerprint(self._file)
+        if published != self._published:
+            bundle = bundle_of(model_details(self._file))
+            self.network = network_of(bundle)
+            self.bundle, self._published = bundle, published
+            self.clear_cache()
+
+    def pre_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
+        return self.bundle.new("image_transforms")
+
+    def inferer(self, data: Any = None) -> Inferer:
+        return self.bundle.new("inferer")
+
+    def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
+        return [Restored(keys="pred")]
+
+    def writer(
+        self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Write the prediction as the format asked for, else as the image's own, PNG for a JPEG.
+
+        Of a volume that is no NIfTI or NRRD file, it is NIfTI.
+        """
+        label, affine = data["pred"]
+        ext = extension or data.get("result_extension") or _own_extension(data["image_path"], label.ndim)
+        ext = ext if ext.startswith(".") else f".{ext}"
+        with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
+            target = file.name
+        try:
+            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
+        except Exception as error:  # of geometries that a format cannot hold, each library's own
+            Path(target).unlink(missing_ok=True)
+            name = Path(data["image_path"]).name
+            raise LabelError(f"the prediction for {name} cannot be written as {ext} ({error})") from error
+        present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
+        return target, {"found": {name: value for name, value in labels.items() if value in present}}
+
+
+def _own_extension(path: str, dimensions: int) -> str:
+    other = ".png" if dimensions == 2 else ".nii.gz"
+    return next((e for e in EXTENSIONS if path.lower().endswith(e)), other)

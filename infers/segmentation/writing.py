@@ -1,0 +1,73 @@
+"""From what the network says to a label file on the image's own grid, in the server and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Resize
+
+from infers.segmentation.volumes import restore
+from pool.imaging.images import image_id
+from pool.imaging.label_writer import write_label
+
+
+def restore_label(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
+    """Logits (C, ...) as a label (W, H[, D]) uint8 on the image's grid; probabilities are resized, no labels.
+
+    :param image: what the network saw; `spatial_shape` and `own_affine` in its meta data are the file's
+    """
+    if logits.ndim == 4:
+        return restore(logits, image)
+    size = tuple(int(v) for v in image.meta["spatial_shape"])
+    probabilities = torch.softmax(logits.float(), dim=0)
+    label = Resize(size, mode="bilinear")(probabilities).argmax(dim=0)
+    return label.cpu().numpy().astype("uint8")
+
+
+class Restored(MapTransform):
+    """MONAI transform: logits become a label and the affine of the image's file."""
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out, image = dict(data), data[self.image_key]
+        for key in self.key_iterator(out):
+            label = restore_label(torch.as_tensor(out[key]), image)
+            out[key] = (label, np.asarray(image.meta["own_affine"], dtype=float))
+        return out
+
+
+class WriteLabeld(MapTransform):
+    """MONAI transform: what `Restored` made becomes a file in `folder`, named as the image.
+
+    :param extension: ".nii.gz", ".nrrd", ".png" (pictures), ...
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        folder: str,
+        extension: str,
+        labels: Mapping[str, int],
+        colors: Mapping[str, Sequence[int]],
+        image_key: str = "image",
+    ) -> None:
+        super().__init__(keys)
+        self.folder, self.extension, self.image_key = Path(folder), extension, image_key
+        self.labels, self.colors = dict(labels), {name: list(rgb) for name, rgb in colors.items()}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        name = image_id(data[self.image_key].meta["filename_or_obj"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for key in self.key_iterator(dict(data)):
+            label, affine = data[key]
+            write_label(str(self.folder / f"{name}{self.extension}"), label, affine, self.labels, self.colors)
+        return dict(data)

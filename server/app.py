@@ -1,0 +1,337 @@
+"""What every app shares: a mixin before MONAILabelApp.
+
+    class CxrLungs(Shell, MONAILabelApp): ...
+
+It reads the configuration, opens the pool's state, keeps it up to date in the background, and turns mistakes
+in requests into errors that say what to do. MONAI Label builds the app in the server and again in every child
+process; only the server starts background work and writes the datastore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import re
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from filelock import FileLock, Timeout
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from sqlalchemy.exc import SQLAlchemyError
+
+from bundle_configs import Bundle
+from infers.encoders.pool_encoder import pool_encoder_key
+from infers.segmentation.task import SegmentationInfer
+from pool.dicomweb.store import DicomWebPool
+from pool.protocol import PoolStore
+from server import config
+from server.auth import warn_if_open
+from server.background import Background, end_with_parent
+from server.http.application import install
+from server.http.parameters import checked, known
+from server.http.sessions import Sessions, close_at_stop, open_sessions
+from server.open_pool import open_datastore, open_groups, open_state, trains_now
+from server.tasks import Tasks
+from strategies.context import Context
+from strategies.identity import current_user, plain_text
+from strategies.refresh.pipeline import Refresh, missing
+from strategies.snapshot import Pool
+from strategies.stages import duplicate_sets, encoder_note, status, training_due
+from strategies.strategy import all_strategies, next_picks, upcoming
+from trainers.csal3d.task import Pretraining
+from trainers.segmentation.task import SegmentationTrain
+
+logger = logging.getLogger(__name__)
+_AHEAD = 8  # series fetched before they are handed out
+_MOST_SETS = 1_000  # of copies that the status names
+_NOTED = ("model", "bundle_path")  # in the requests of trainings that were noted, beside parameters
+
+
+def state_folder(app_dir: str, studies: str, configured: str) -> Path:
+    """Where a pool's state lives: the configured folder, else one per studies in the app's folder."""
+    if configured:
+        return Path(configured).expanduser().resolve()
+    studies = studies.rstrip("/")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", studies.split("/")[-1]) or "studies"
+    return Path(app_dir) / "state" / f"{name}-{hashlib.sha256(studies.encode()).hexdigest()[:8]}"
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Held as long as this server lives, so that no second one works on the pool. Raises ConfigError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "server.lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=10)  # a server that was just killed may need a moment to let go
+    except Timeout:
+        raise config.ConfigError(
+            f"another server works on this pool (it holds {lock.lock_file}); stop it, or name another "
+            "folder with --conf state"
+        ) from None
+    return lock
+
+
+class Shell:
+    """The parts of a MONAI Label app that do not differ between apps.
+
+    :param bundle: name of the app's folder in `bundle_configs`
+    """
+
+    def __init__(
+        self, app_dir: str, studies: str, conf: Mapping[str, Any], *, bundle: str, **names: Any
+    ) -> None:
+        self.in_server = "monailabel.app" in sys.modules
+        if not self.in_server:
+            end_with_parent()
+        elif multiprocessing.parent_process() is not None:
+            raise config.ConfigError(
+                "start the server without --workers: each worker would keep a datastore of "
+                "its own, and labels would be lost"
+            )
+        chosen = config.parse(conf, Bundle(bundle))
+        self.bundle = Bundle(bundle, chosen.overrides)
+        settings = chosen.settings
+        key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, self.bundle)
+        folder = state_folder(app_dir, studies, chosen.settings.state)
+        is_remote = studies.startswith(("http://", "https://"))
+        if is_remote and settings.shared_studies:
+            raise config.ConfigError(
+                "--conf shared_studies is for a folder of studies; of a DICOMweb server the nodes read the "
+                "cache, which must be at one path on all of them (docs/cluster.md)"
+            )
+        several = bool(chosen.settings.database) and is_remote
+        if self.in_server and not several:
+            self._lock = lock_folder(folder)
+        self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
+        self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
+        self.tasks = Tasks()
+        self._background: Background | None = None
+        self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels the ledger misses
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=dict(conf),  # type: ignore[call-arg]
+            labels=self.bundle.get("labels"),
+            **names,
+        )
+        logger.info(
+            "Settings: %s; overrides: %s; state: %s; database: %s",
+            chosen.settings,
+            chosen.overrides,
+            self.state.folder,
+            self.state.database,
+        )
+        if self.in_server:
+            self.context.groups.check(self.datastore().list_images())
+        if note := encoder_note(self.context):
+            logger.warning("Encoder: %s", note)
+
+    # parts of the app ---------------------------------------------------------------------------------
+
+    def init_datastore(self) -> Datastore:
+        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError."""
+        return open_datastore(
+            self.studies.strip(),  # type: ignore[attr-defined]
+            self.bundle,
+            self.context.settings.modality,
+            self.state.folder,
+            changed=self.wake,
+            saved=self._label_saved,
+            read_only=not self.in_server,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        folder, seed = self.state.folder, self.context.settings.seed
+        trainers: dict[str, TrainTask] = {
+            "segmentation": SegmentationTrain(
+                folder, self.bundle, seed, self.context.held_out, self.context.groups
+            )
+        }
+        if self.bundle.pretrains:
+            trainers["pretraining"] = Pretraining(folder, self.bundle, seed)
+        return trainers
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        return all_strategies(self.context)
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        return {"refresh": Refresh(self.context, self.bundle)}
+
+    # background ---------------------------------------------------------------------------------------
+
+    def on_init_complete(self) -> None:
+        """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
+        super().on_init_complete()  # type: ignore[misc]
+        install(sys.modules["monailabel.app"].app, self.context.settings)
+        warn_if_open()
+        if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
+            close_at_stop(sessions)
+        self._background = Background(
+            self.state,
+            self._missing,
+            self._count_labelled,
+            lambda last: training_due(self.context.settings, self._count_labelled(), last),
+            self.tasks,
+        )
+        if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
+            self._background.expect(interrupted[0])
+            self._train_again(*interrupted)
+        self.state.forget_failures()  # tried again: settings may be others, a series has no date of change
+        self._background.start()
+        self.wake()
+
+    def _missing(self) -> list[str]:
+        while self._unwritten:
+            self._note_label(*self._unwritten[0])
+            self._unwritten.popleft()
+        store = self.datastore()
+        store.take_over_changes()
+        steps = missing(self.context, store)
+        if isinstance(store, DicomWebPool):  # a click must not wait for a download
+            store.prefetch(upcoming(self.context, store, _AHEAD))
+        return steps
+
+    def _train_again(self, number: int, request: dict[str, Any]) -> None:
+        """Start a training that a kill interrupted; its record is closed when that is not possible."""
+        logger.warning("The server stopped during a training; it is started again: %s", request)
+        try:
+            model = known("model", request.get("model"), self._trainers)  # type: ignore[attr-defined]
+            asked = {name: value for name, value in request.items() if name not in _NOTED}
+            asked = checked(asked, model.parameters(), "the training")
+            self.check_trainable(request["model"])
+        except HTTPException as error:
+            logger.error("The training cannot be started again: %s", error.detail)
+            self.state.journal.end_training("LOST", number)
+            return
+        self.tasks.start("train", {**asked, "model": request["model"]})
+
+    def wake(self) -> None:
+        """Something changed in the pool; outside the server nothing happens."""
+        if self._background:
+            self._background.wake()
+
+    def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
+        """MONAI Label asks for all scoring methods at every click; here the background decides."""
+        return {}
+
+    def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
+        """A label was kept: a final one ends the image's lease, whoever saved it."""
+        who = plain_text(current_user.get() or info.get("client_id") or "anonymous")
+        note = (image, tag, who, dict(info))
+        try:
+            self._note_label(*note)
+        except SQLAlchemyError:  # the label is kept, which is what counts
+            logger.exception("The ledger will have the label of %s when it can be written again", image)
+            self._unwritten.append(note)
+        self.wake()
+
+    def _note_label(self, image: str, tag: str, who: str, info: dict[str, Any]) -> None:
+        if tag == DefaultLabelTag.FINAL:
+            self.state.forget_validations(image)
+            self.state.handouts.labelled(image, who, info)
+        else:
+            self.state.journal.log("label", image, {"tag": tag, "client": who})
+
+    # requests -----------------------------------------------------------------------------------------
+
+    def datastore(self) -> PoolStore:
+        return self._datastore  # type: ignore[attr-defined]
+
+    def _count_labelled(self) -> int:
+        """Final labels that models are trained on."""
+        store = self.datastore()
+        return store.count_labelled() - sum(map(store.is_labelled, self.context.held_out()))
+
+    def selection_status(self, failures: bool = False) -> dict[str, Any]:
+        """Where selection stands; with `failures`, each image that cannot be read and why, and the copies."""
+        with self.database_errors():
+            pool = Pool.of(self.context, self.datastore())
+            said = status(self.context, pool)
+            if failures:
+                said |= {
+                    "failures": pool.failed,
+                    "duplicates": duplicate_sets(self.context, pool)[:_MOST_SETS],
+                }
+            return said
+
+    @contextmanager
+    def database_errors(self) -> Iterator[None]:
+        """A database that cannot be used becomes an answer that says what to do. Raises HTTPException 503."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise HTTPException(503, self.state.trouble(error)) from error
+
+    def info(self) -> dict[str, Any]:
+        labels: dict[str, int] = self.bundle.get("labels")
+        own = {
+            "labels": sorted(labels, key=labels.__getitem__),  # OHIF wants a list; models have the values
+            "selection": self.selection_status(),
+            "metric": self.bundle.get("metric"),
+        }
+        return super().info() | own  # type: ignore[misc]
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
+        known("strategy", request.get("strategy"), strategies)
+        with self.database_errors():
+            return super().next_sample(request)  # type: ignore[misc]
+
+    def training_stats(self) -> dict[str, Any]:
+        """MONAI Label's statistics of the newest training; {} before the first."""
+        return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
+
+    def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
+        """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
+        strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
+        known("strategy", strategy, strategies)
+        with self.database_errors():
+            if strategy == "auto":  # several orders, one after the other
+                return [
+                    {"id": pick["image"], "selection": pick}
+                    for pick in next_picks(self.context, self.datastore(), count)
+                ]
+            return strategies[strategy].preview(self.datastore(), count)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Predict a label; MONAI Label's batch inference calls this too.
+
+        `image` is an id of the pool, or a Path that the server made itself, of an upload or a session. A text
+        is never taken for a path.
+        """
+        task = known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
+        image, store = request.get("image"), self.datastore()
+        own = isinstance(image, Path)
+        if not own and not (isinstance(image, str) and store.has_image(image)):
+            raise HTTPException(404, f"there is no image {image!r} in this pool")
+        path = str(image) if own else store.get_image_uri(str(image))
+        file, said = task({**request, "image": path, "description": task.description})
+        label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
+        if request.get("save_label") and not own:
+            label = self._datastore.save_label(  # type: ignore[attr-defined]
+                str(image), file, tag, {"model": request["model"], "params": said}
+            )
+        return {"label": label, "tag": tag, "file": file, "params": said}
+
+    def check_trainable(self, model: str) -> None:
+        """Raises HTTPException 409 for a training of nothing."""
+        with self.database_errors():
+            nothing = model != "pretraining" and not self._count_labelled()
+        if nothing:
+            raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
+
+    def _load_sessions(self, load: bool = False) -> Sessions | None:
+        """The server's own sessions; MONAI Label's have one folder for all servers of a user."""
+        return open_sessions(self.state.folder) if self.in_server else None

@@ -1,0 +1,5 @@
+"""The command `scan-selection`: what a lead does without a browser."""
+
+from server.cli.main import app
+
+__all__ = ["app"]

@@ -1,0 +1,1 @@
+"""Report what the labels have brought: learning curves, annotators, advice."""

@@ -1,0 +1,90 @@
+"""The results as a page that needs no server: learning curves, annotators, advice, settings and plans."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from server.reporting.results import Interval, Results, Round
+
+_BLUE, _ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by everybody
+_ROUND_COLUMNS = ("round", "labels", "dice", "hd95", "failures", "gain", "agreement", "model", "created")
+
+
+def draw(results: Results) -> bytes:
+    """The learning curve as PNG: Dice and HD95 against labels, with 95 % intervals."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    _curve(left, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
+    _curve(right, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _curve(axis: Axes, points: Sequence[tuple[Round, Interval | None]], colour: str, name: str) -> None:
+    shown = [(row.labels, value) for row, value in points if value]
+    axis.set(xlabel="labels that the model was trained on", ylabel=name)
+    axis.grid(alpha=0.3)
+    if not shown:
+        axis.text(0.5, 0.5, "no model was measured yet", ha="center", transform=axis.transAxes)
+        axis.set(xticks=[], yticks=[])
+        return
+    x, means = [labels for labels, _ in shown], [value.mean for _, value in shown]
+    axis.plot(x, means, "o-", color=colour)
+    bars = [(labels, v.low, v.high) for labels, v in shown if v.low is not None and v.high is not None]
+    if bars:
+        axis.vlines(*zip(*bars, strict=True), color=colour, alpha=0.4, linewidth=5)
+    axis.set_xticks(sorted(set(x)))
+
+
+def as_csv(results: Results) -> str:
+    """One row per round; means, intervals and the number of images in columns of their own."""
+    buffer = io.StringIO()
+    names = sorted({name for row in results.rounds for name in row.dice_per_class})
+    ends = ("mean", "low", "high", "images")
+    spread = {"dice", "hd95", "gain", "agreement"}
+    columns = [[f"{name}_{end}" for end in ends] if name in spread else [name] for name in _ROUND_COLUMNS]
+    writer = csv.writer(buffer)
+    writer.writerow([*(column for group in columns for column in group), *(f"dice {name}" for name in names)])
+    for row in results.rounds:
+        cells: list[Any] = []
+        for name in _ROUND_COLUMNS:
+            value = getattr(row, name)
+            cells += (
+                ([asdict(value)[end] for end in ends] if value else [""] * 4) if name in spread else [value]
+            )
+        writer.writerow([*cells, *(row.dice_per_class.get(name, "") for name in names)])
+    return buffer.getvalue()
+
+
+def render(results: Results, status: dict[str, Any], name: str, whole: bool = True) -> str:
+    """The report as HTML; without `whole` only what stands in its body."""
+    picture = base64.b64encode(draw(results)).decode()
+    templates = Environment(
+        loader=PackageLoader("server"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    templates.filters["interval"] = _interval
+    templates.filters["date"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    page = templates.get_template("report.html" if whole else "results.html")
+    return page.render(results=results, status=status, name=name, picture=picture, now=time.time())
+
+
+def _interval(value: Interval | None, digits: int = 3) -> str:
+    """ "0.912 (0.880 to 0.931)", or a dash."""
+    if value is None:
+        return "–"
+    if value.low is None or value.high is None:
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"

@@ -1,0 +1,50 @@
+"""Ctrl-C on a suite that is running, as a terminal sends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from benchmarks.phantoms.generate import generate
+from tests.benchmarks.experiments.test_suite import TINY, written
+
+
+def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path) -> None:
+    generate(tmp_path, count=16, seed=1, size=64)
+    cells, seeds = tmp_path / "out" / "cells", list(range(200))
+    one = [{"budgets": ["4"], "methods": {"random": {"first": "random"}}}]
+    suite = written(tmp_path, cells=one, claims=[], seeds=seeds, encoder=TINY["encoder"])
+    line = [sys.executable, "-m", "benchmarks.experiments.run", suite, "--studies", f"{tmp_path / 'studies'}"]
+    line += ["--labels", f"{tmp_path / 'labels'}", "--out", f"{tmp_path / 'out'}"]
+    line += ["--work", f"{tmp_path / 'work'}", "--jobs", "2"]
+    run = subprocess.Popen(
+        line, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heed_ctrl_c
+    )
+    deadline = time.monotonic() + 120
+    while not list(cells.glob("*_*_*.json")) and time.monotonic() < deadline and run.poll() is None:
+        time.sleep(0.1)
+    below = psutil.Process(run.pid).children(recursive=True)
+    try:
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode not in (0, 1), said
+    left = sorted(cells.glob("*.json"))
+    assert 0 < len(left) < len(seeds), said
+    assert all(json.loads(file.read_text())["cell"]["method"] == "random" for file in left), "no half file"
+
+
+def _heed_ctrl_c() -> None:
+    """As in a terminal: what a shell starts in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,80 @@
+"""`python -m benchmarks.simulate`: a real server, twice with one seed, and as a user would call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.phantoms.generate import generate
+
+
+def simulate(folder: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.experiments.simulate",
+        "--studies",
+        folder / "studies",
+        "--labels",
+        folder / "labels",
+        "--budget",
+        "3+2",
+        "--seed",
+        "43",
+        "--epochs",
+        "2",
+        "--conf",
+        "image_size=64",
+        "--conf",
+        "channels=[4,8]",
+        "--out",
+        out,
+        *more,
+    ]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("simulate")
+    generate(made, count=14, seed=2, size=96)
+    return made
+
+
+def test_two_runs_with_one_seed_are_the_same_run(folder: Path, tmp_path: Path) -> None:
+    ledgers: list[dict[str, Any]] = []
+    for name in ("a", "b"):
+        done = simulate(folder, tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        ledgers.append(json.loads((tmp_path / name / "ledger.json").read_text()))
+    assert [p["image"] for p in ledgers[0]["picks"]] == [p["image"] for p in ledgers[1]["picks"]]
+    assert [s["images"] for s in ledgers[0]["stages"]] == [s["images"] for s in ledgers[1]["stages"]]
+    assert [s["labels"] for s in ledgers[0]["stages"]] == [3, 5]
+    assert len(ledgers[0]["settings"]["test"]) == 3
+    held_out = {Path(name).stem for name in ledgers[0]["settings"]["test"]}
+    assert not held_out & {p["image"] for p in ledgers[0]["picks"]}
+    assert [p["selection"]["stage"] for p in ledgers[0]["picks"]] == ["cold_start"] * 3 + ["active"] * 2
+    assert Image.open(tmp_path / "a" / "curve.png").size[0] > 500
+
+    again = simulate(folder, tmp_path / "a")  # finished: nothing is labelled or trained again
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "a" / "ledger.json").read_text()) == ledgers[0]
+    other = simulate(folder, tmp_path / "a", "--strategy", "random")
+    assert other.returncode != 0 and "another strategy" in other.stderr
+
+
+def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
+    for more, says in (
+        (("--budget", "8+x"), "8+4+4"),
+        (("--budget", "30"), "30 is more than"),
+        (("--studies", str(folder)), "has no images"),
+    ):
+        done = simulate(folder, tmp_path / "out", *more)
+        text = " ".join(done.stderr.replace("│", " ").split())  # without the box that typer draws
+        assert done.returncode != 0 and says in text

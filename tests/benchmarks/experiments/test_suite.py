@@ -1,0 +1,266 @@
+"""Suites: what is wrong is named, cells repeat to the bit, and statistics are those worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmarks.experiments import run, tables
+from benchmarks.experiments.cell import Data
+from benchmarks.experiments.empty_picks import rows
+from benchmarks.experiments.jobs import unfinished
+from benchmarks.experiments.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
+from benchmarks.experiments.suite import FOLDER, Claim, SuiteError, read_suite
+from benchmarks.experiments.summary import rank_rows
+from benchmarks.phantoms.generate import generate
+
+TINY: dict[str, Any] = {
+    "app": "cxr_lungs",
+    "data": "phantoms",
+    "protocol": "a test",
+    "overrides": {"image_size": 32, "epochs": 1, "channels": [4, 8]},
+    "encoder": "descriptor",
+    "test_split": 0.25,
+    "seeds": [43],
+    "cells": [
+        {"budgets": ["4"], "methods": {"random": {"first": "random"}, "cold": {"first": "cold_start"}}},
+        {"budgets": ["4+2"], "methods": {"active": {"first": "cold_start", "then": "active"}}},
+    ],
+    "claims": [{"text": "cold beats random", "better": "cold", "than": "random", "budgets": [4]}],
+}
+
+
+def written(folder: Path, **changes: Any) -> str:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return str(path)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Path) -> None:
+    suite = read_suite(path.stem)
+    assert set(suite.compare) <= {cell.method for cell in suite.cells}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": 3}, "'epoch' is unknown or missing"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "no strategy 'best'"),
+        (
+            {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "settings": {"alfa": 1}}}}]},
+            "'alfa'",
+        ),
+        ({"seeds": [1, 1]}, "two cells would be called"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]}, "no key 'nois'"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random"}}}]}, "no cells"),
+        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "no metric 'iou'"),
+    ],
+)
+def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        read_suite(written(tmp_path, **changes))
+    with pytest.raises(SuiteError, match="montgomery"):
+        read_suite("nothing")
+
+
+def test_what_was_worked_out_of_other_labels_is_not_used(tmp_path: Path) -> None:
+    generate(tmp_path, count=8, seed=1, size=64)
+    before = Data(tmp_path / "studies", tmp_path / "labels").mark
+    assert before == Data(tmp_path / "studies", tmp_path / "labels").mark
+    mask = next((tmp_path / "labels").iterdir())
+    Image.open(mask).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(mask)
+    assert before != Data(tmp_path / "studies", tmp_path / "labels").mark
+
+
+def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:
+    phantoms = tmp_path / "phantoms"
+    generate(phantoms, count=16, seed=1, size=64)
+    suite, cells = written(tmp_path), tmp_path / "out" / "cells"
+    line = [suite, "--studies", f"{phantoms / 'studies'}", "--labels", f"{phantoms / 'labels'}"]
+    line += ["--out", f"{tmp_path / 'out'}"]
+    first = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
+    assert first.exit_code == 0, first.output
+    found = {path.name: json.loads(path.read_text())["stages"] for path in sorted(cells.iterdir())}
+    assert list(found) == ["active_4+2_43.json", "cold_4_43.json", "random_4_43.json"]
+    active, cold = found["active_4+2_43.json"], found["cold_4_43.json"]
+    assert [stage["labels"] for stage in active] == [4, 6]
+    assert active[0]["images"] == cold[0]["images"], "the same labels are the same model"
+    assert [pick["role"] for pick in active[1]["picks"]] == ["most_uncertain", "combined"]
+    assert len(cold[0]["images"]) == 4, "a quarter of 16 is held out"
+
+    picked = {pick["image"] for stage in active for pick in stage["picks"]}
+    assert len(picked) == 6 and not picked & set(cold[0]["images"])
+    before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
+    (cells / "active_4+2_43.json").unlink()
+    again = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'other'}"])
+    assert again.exit_code == 0, again.output
+    stages = json.loads((cells / "active_4+2_43.json").read_text())["stages"]
+    assert [_numbers(stage) for stage in stages] == [_numbers(stage) for stage in active]
+    assert {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != "active_4+2_43.json"} == {
+        name: time for name, time in before.items() if name != "active_4+2_43.json"
+    }
+    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{tmp_path / 'out'}"])
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
+    assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
+
+    (cells / "cold_4_43.json").unlink()
+    (phantoms / "labels" / "phantom_003.png").write_bytes(
+        (phantoms / "labels" / "phantom_004.png").read_bytes()
+    )
+    other = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
+    assert other.exit_code == 2 and "are of 16 other images or labels" in other.output
+    assert not (cells / "cold_4_43.json").exists()
+
+
+def _numbers(stage: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stage.items() if name != "seconds"}
+
+
+def _app(command: Any) -> Any:
+    app = typer.Typer()
+    app.command()(command)
+    return app
+
+
+def outcome_of(
+    folder: Path, dice: dict[str, list[float]], hd95: dict[str, list[float]] | None = None
+) -> Outcome:
+    """Cells of one budget with the given Dice (and HD95) per seed."""
+    methods = {name: {"first": "random"} for name in dice}
+    suite = read_suite(
+        written(
+            folder,
+            seeds=[1, 2, 3, 4, 5],
+            cells=[{"budgets": ["4"], "methods": methods}],
+            claims=[{"text": "c", "better": "cold", "than": "random", "budgets": ["4"]}],
+        )
+    )
+    (folder / "cells").mkdir()
+    for cell in suite.cells:
+        value = dict(zip(range(1, 6), dice[cell.method], strict=False)).get(cell.seed)
+        if value is not None:
+            distance = hd95[cell.method][cell.seed - 1] if hd95 else 1.0
+            stage = {"labels": 4, "dice": value, "hd95": distance, "failures": 0}
+            content = {"cell": cell.as_json(), "stages": [stage]}
+            (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
+    return Outcome(suite, folder / "cells")
+
+
+@pytest.mark.parametrize(
+    ("cold", "verdict"),
+    [
+        ([0.9, 0.8, 0.7, 0.8, 0.9], "confirmed"),
+        ([0.5, 0.4, 0.3, 0.2, 0.1], "contradicted"),
+        ([0.9, 0.4, 0.5, 0.2, 0.3], "not confirmed"),
+        ([0.6, 0.5, 0.41, 0.4, 0.4], "likely"),
+        ([0.6, 0.5, 0.39, 0.2, 0.0], "unlikely"),
+        ([0.9, 0.8, 0.7, 0.8], "too few seeds"),
+        ([], "not measured"),
+    ],
+)
+def test_claims_are_answered_by_the_interval(tmp_path: Path, cold: list[float], verdict: str) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": cold})
+    assert outcome.answer(outcome.suite.claims[0])[0] == verdict
+    assert len(outcome.missing) == 5 - len(cold)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "verdict"), [("hd95", 1.0, "confirmed"), ("spread", 0.2, "not confirmed")]
+)
+def test_a_claim_may_be_about_distance_or_spread(
+    tmp_path: Path, metric: str, mean: float, verdict: str
+) -> None:
+    outcome = outcome_of(
+        tmp_path,
+        {"random": [0.3, 0.5, 0.7, 0.5, 0.5], "cold": [0.5] * 5},
+        {"random": [4.0, 4.0, 5.0, 3.0, 4.0], "cold": [3.0, 3.0, 4.0, 2.0, 3.0]},
+    )
+    claim = Claim("c", "cold", "random", ["4"], metric)
+    said, difference = outcome.answer(claim)
+    assert difference is not None
+    by_hand = float(np.std([0.3, 0.5, 0.7, 0.5, 0.5], ddof=1)) if metric == "spread" else mean
+    assert difference.mean == pytest.approx(by_hand)
+    assert difference.low is not None and difference.low >= 0
+    # nobody knows Student's interval of a spread; that of resamples without the two odd seeds ends at zero
+    assert said == verdict and (difference.low > 0) == (metric == "hd95")
+
+
+def test_the_worst_tenth_is_the_mean_of_the_lowest_images() -> None:
+    images = {f"i{n:02d}": {"dice": [n / 20], "present": [1.0]} for n in range(11)}
+    assert worst_tenth({"images": images, "metric": "class_dice"}) == pytest.approx((0 + 1 / 20) / 2)
+
+
+def test_methods_are_ranked_over_data_sets_by_what_they_gain() -> None:
+    cells = {("random", "4", 1): 0.5, ("a", "4", 1): 0.6, ("b", "4", 1): 0.7, ("only here", "4", 1): 0.9}
+    cells |= {("random", "9", 1): 0.5, ("a", "9", 1): 0.9}  # which b has not
+    other = {("random", "8", 1): 0.5, ("a", "8", 1): 0.4, ("b", "8", 1): 0.6, ("b", "4+4", 1): 0.1}
+    drawn = {("random", "8", 1): 0.9, ("a", "8", 1): 0.1, ("b", "8", 1): 0.1}
+    data = {"one (p)": cells, "two (p)": other, "phantoms, x (p)": drawn}
+    ranked = [row.rpartition(" | ")[0] + " |" for row in rank_rows(data, active=False)]
+    assert ranked[0] == "| method | mean rank of real data | one | two |"
+    assert ranked[2:] == [
+        "| b | 1.00 | 1 (+0.2000) | 1 (+0.1000) |",
+        "| a | 2.50 | 2 (+0.1000) | 3 (-0.1000) |",
+        "| random | 2.50 | 3 (+0.0000) | 2 (+0.0000) |",
+    ]
+    assert list(rank_rows({"two (p)": other}, active=True)) == [], "nothing to compare with"
+
+
+def test_empty_picks_are_counted_in_the_last_stage(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5], "cold": []})
+    for cell in outcome.cells(("random", "4")):
+        cell["stages"][-1]["picks"] = [{"image": "a"}, {"image": "b"}]
+    assert rows(outcome, {"a": True, "b": False}) == ["| 4 | random | 0.50 of 4 |"]
+
+
+def test_rows_of_the_same_images_are_named(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5], "cold": [0.6, 0.5], "active": [0.6, 0.5]})
+    for method, _ in outcome.rows:
+        for seed, cell in enumerate(outcome.cells((method, "4"))):
+            picks = ["b", "a"] if method == "cold" else ["a", "b"]
+            if method == "active" and seed == 1:
+                picks = ["a", "c"]
+            cell["stages"][-1]["picks"] = [{"image": image} for image in picks]
+    assert outcome.alike() == [("4", ["cold", "random"])]
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": [0.7, 0.8]})
+    found = outcome.difference(("cold", "4"), ("random", "4"))
+    assert found is not None and found.seeds == 2 and found.mean == pytest.approx(0.2)
+    assert paired([]) is None and paired([0.1]) == Difference(0.1, None, None, 1)
+
+
+def test_chance_alone_is_rarely_certain() -> None:
+    rng = np.random.default_rng(0)
+    found = [paired(rng.normal(size=5)) for _ in range(300)]
+    assert all(one is not None and one.low is not None and one.high is not None for one in found)
+    left_out = [one.low > 0 or one.high < 0 for one in found]  # type: ignore[union-attr,operator]
+    assert 0.1 < np.mean(left_out) < 0.24, "of five values the bootstrap's interval is too narrow"
+    assert np.mean([one.certain for one in found]) < 0.08  # type: ignore[union-attr]
+
+
+def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
+    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
+    cells = [{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}]
+    other = read_suite(written(tmp_path, seeds=[1], cells=cells, claims=[]))
+    with pytest.raises(SuiteError, match="another configuration"):
+        unfinished(other.cells, tmp_path / "cells")
+
+
+def test_labels_saved_and_area() -> None:
+    assert labels_needed([8, 12, 16], [0.5, 0.7, 0.9], 0.8) == pytest.approx(14.0)
+    assert labels_needed([8, 12], [0.5, 0.7], 0.4) == 8.0 and labels_needed([8, 12], [0.5, 0.7], 0.8) is None
+    assert area([8, 12, 16], [0.5, 0.7, 0.9]) == pytest.approx(0.7) and area([8], [0.5]) is None
+    assert area([0, 10], np.array([1.0, 1.0]).tolist()) == 1.0

@@ -1,0 +1,119 @@
+"""The lead's command line, before a server runs and beside one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from monailabel.interfaces.utils.app import clear_cache
+from typer.testing import CliRunner
+
+from benchmarks.annotator import Annotator
+from benchmarks.server_process import ROOT, Server
+from server.cli.main import app
+from tests.server.conftest import TINY
+
+
+class Lead:
+    """Runs the commands on one pool."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.conf = {**TINY, "state": folder / "state", "validation_budget": 2}
+
+    def __call__(self, command: str, *arguments: object, ends: int = 0, **more: object) -> str:
+        line = [command, *map(str, arguments)]
+        line += ["--app", str(ROOT / "apps" / "cxr_lungs"), "--studies", str(self.folder / "studies")]
+        for key, value in {**self.conf, **more}.items():
+            line += ["--conf", f"{key}={value}"]
+        clear_cache()  # each command opens the pool anew, as a process of its own does
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == ends, done.output
+        return done.output
+
+
+@pytest.fixture(scope="module")
+def lead(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Lead:
+    folder = tmp_path_factory.mktemp("pool")
+    shutil.copytree(phantoms / "studies", folder / "studies")
+    shutil.copytree(phantoms / "labels", folder / "labels")
+    (folder / "studies" / "broken.png").write_bytes(b"no image")
+    return Lead(folder)
+
+
+def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> None:
+    assert "16 of 17 images are on the map; stage cold_start" in lead("prepare")
+    planned = lead("plan", "--count", 3).splitlines()
+    assert len(planned) == 3 and "The most typical image of cluster 1 (rank 1 of" in planned[0]
+    lead("next", wanted := planned[2].split()[1])
+    again = [line.split()[1] for line in lead("plan", "--count", 3).splitlines()]
+    assert again == [wanted, *(line.split()[1] for line in planned[:2])]
+    assert lead("plan", "--strategy", "random").splitlines()
+    lead("unmark", wanted)
+    assert "broken: " in lead("status") and json.loads(lead("status", "--json"))["failed"] == 1
+    assert lead("retry") == "Images that are tried again: 1\n"
+    assert json.loads(lead("status", "--json"))["failed"] == 0
+    lead("prepare")
+    assert json.loads(lead("status", "--json"))["failed"] == 1, "tried, and still no image"
+
+
+def test_without_conf_the_state_is_in_the_app_s_folder(lead: Lead, tmp_path: Path) -> None:
+    cxr = tmp_path / "cxr_lungs"
+    shutil.copytree(ROOT / "apps" / "cxr_lungs", cxr, ignore=shutil.ignore_patterns("state", "logs", "model"))
+    clear_cache()
+    line = ["status", "--app", str(cxr), "--studies", str(lead.folder / "studies"), "--json"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0 and json.loads(done.stdout)["images"] == 17, done.output
+    assert list((cxr / "state").glob("studies-*"))
+
+
+def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., Server]) -> None:
+    server = start(lead.folder / "studies", lead.folder / "state", validation_budget=2)
+    annotator = Annotator(server.url, lead.folder / "labels")
+    first = annotator.ask("auto")["id"]
+    assert lead("plan").split()[1] != first, "it is in somebody's hands"
+    second = lead("plan").split()[1]
+    lead("skip", second, "--reason", "no chest", "--as", "Dr. Lead")
+    assert requests.get(f"{server.url}/selection/handouts", timeout=30).json()["skipped"] == {
+        second: "no chest"
+    }
+    assert "in the hands of simulated annotator" in lead("skip", first, ends=1)
+    lead("unmark", second)
+    lead("next", second)
+    annotator.send(first)
+    assert annotator.label_next("auto")["id"] == second
+    for _ in range(4):
+        annotator.label_next("auto")
+    annotator.train(epochs=None)
+    annotator.wait_ready(rounds=1)
+    out = lead.folder / "report"
+    lead("report", "--out", out)
+    (row,) = csv.DictReader((out / "rounds.csv").open())
+    assert row["labels"] == "4" and row["dice_images"] == "2" and 0 <= float(row["dice_mean"]) <= 1
+    page = (out / "report.html").read_text()
+    assert "simulated annotator" in page and "cannot be said yet" in page
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    lead("ledger", "--out", out / "ledger.jsonl")
+    entries = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    assert entries == requests.get(f"{server.url}/selection/ledger", timeout=30).json()
+
+
+def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
+    assert "there is no image 'nobody' in this pool" in lead("skip", "nobody", ends=1)
+    assert "--conf alfa: there is no such key" in lead("status", ends=1, alfa=1)
+    assert "there is no strategy 'best'" in lead("plan", "--strategy", "best", ends=1)
+    away = CliRunner().invoke(app, ["status", "--app", "apps/no", "--studies", str(lead.folder)])
+    assert away.exit_code == 1 and "there is no app" in away.output
+    cxr = str(ROOT / "apps" / "cxr_lungs")
+    away = CliRunner().invoke(app, ["status", "--app", cxr, "--studies", str(lead.folder / "studeis")])
+    assert away.exit_code == 1 and "there is no such folder" in away.output
+    elsewhere = ["--studies", "http://127.0.0.1:9/dicom-web", "--conf", "engine=ray"]
+    away = CliRunner().invoke(
+        app, ["status", "--app", cxr, *elsewhere, "--conf", "shared_studies=file:///bucket"]
+    )
+    assert away.exit_code == 1 and "shared_studies is for a folder of studies" in away.output

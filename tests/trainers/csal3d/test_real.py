@@ -1,0 +1,28 @@
+"""Pretraining on real MR volumes; runs with --real-data only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle_configs import Bundle
+from pool.datastore import PoolDatastore
+from trainers.csal3d.losses import LOSSES
+from trainers.csal3d.task import Pretraining
+
+SMALL = {"pretrain_feature_size": 8, "pretrain_window": 2, "pretrain_learning_rate": 0.002}
+
+
+def test_all_three_losses_fall_on_real_volumes(real_data: Path, tmp_path: Path) -> None:
+    """Of the hippocampus set. That the angle is told better than by chance takes a longer run, which is in
+    `benchmarks/results/csal3d`."""
+    studies = real_data / "hippocampus" / "images"
+    if not studies.is_dir():
+        pytest.skip(f"no hippocampus volumes in {real_data}")
+    store = PoolDatastore(str(studies), {"anterior": 1, "posterior": 2}, read_only=True)
+    stats = Pretraining(tmp_path, Bundle("volumes", SMALL), 42)({"iterations": 40, "device": "cpu"}, store)
+    for name in LOSSES:
+        values = [point[name] for point in stats["curve"]]
+        assert np.mean(values[-10:]) < 0.95 * np.mean(values[:10]), name

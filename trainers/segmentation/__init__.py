@@ -1,0 +1,1 @@
+"""Train an app's segmentation network on the labelled images."""
