@@ -47,7 +47,7 @@ class KnowsPatients(Protocol):
 
 @dataclass(frozen=True)
 class Print:
-    """Of one image: `pool.imaging.prints` makes it, `pool.database.copies` keeps it.
+    """Of one image: `pool.imaging.prints` makes it, `pool.database.duplicates` keeps it.
 
     :param pixels: sha256 of the decoded values and their shape
     :param hash: packed bits, 576 of a picture, 3 * 576 of a volume

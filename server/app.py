@@ -45,7 +45,7 @@ from server.tasks import Tasks
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.refresh.pipeline import Refresh, missing
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import duplicate_sets, encoder_note, status, training_due
 from strategies.strategy import all_strategies, next_picks, upcoming
 from trainers.csal3d.task import Pretraining
@@ -53,7 +53,7 @@ from trainers.segmentation.task import SegmentationTrain
 
 logger = logging.getLogger(__name__)
 _AHEAD = 8  # series fetched before they are handed out
-_MOST_SETS = 1_000  # of copies that the status names
+_MAX_SETS = 1_000  # of copies that the status names
 _NOTED = ("model", "bundle_path")  # in the requests of trainings that were noted, beside parameters
 
 
@@ -185,10 +185,10 @@ class Shell:
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
         )
-        if (interrupted := self.state.journal.open_training()) and not trains_now(self.state.folder):
+        if (interrupted := self.state.trainings.newest_open()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
             self._train_again(*interrupted)
-        self.state.forget_failures()  # tried again: settings may be others, a series has no date of change
+        self.state.failures.forget()  # tried again: settings may be others, a series has no date of change
         self._background.start()
         self.wake()
 
@@ -213,7 +213,7 @@ class Shell:
             self.check_trainable(request["model"])
         except HTTPException as error:
             logger.error("The training cannot be started again: %s", error.detail)
-            self.state.journal.end_training("LOST", number)
+            self.state.trainings.end("LOST", number)
             return
         self.tasks.start("train", {**asked, "model": request["model"]})
 
@@ -239,10 +239,10 @@ class Shell:
 
     def _note_label(self, image: str, tag: str, who: str, info: dict[str, Any]) -> None:
         if tag == DefaultLabelTag.FINAL:
-            self.state.forget_validations(image)
+            self.state.validations.forget(image)
             self.state.handouts.labelled(image, who, info)
         else:
-            self.state.journal.log("label", image, {"tag": tag, "client": who})
+            self.state.ledger.add("label", image, {"tag": tag, "client": who})
 
     # requests -----------------------------------------------------------------------------------------
 
@@ -257,12 +257,12 @@ class Shell:
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
         """Where selection stands; with `failures`, each image that cannot be read and why, and the copies."""
         with self.database_errors():
-            pool = Pool.of(self.context, self.datastore())
+            pool = PoolSnapshot.of(self.context, self.datastore())
             said = status(self.context, pool)
             if failures:
                 said |= {
                     "failures": pool.failed,
-                    "duplicates": duplicate_sets(self.context, pool)[:_MOST_SETS],
+                    "duplicates": duplicate_sets(self.context, pool)[:_MAX_SETS],
                 }
             return said
 

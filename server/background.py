@@ -82,20 +82,20 @@ class Background(threading.Thread):
         """Keep the record of the training that runs, so that a killed server starts it again."""
         trainings = {task["id"]: task for task in self._tasks.all("train")}
         if self._training and (status := trainings[self._training[0]]["status"]) != "RUNNING":
-            self._state.journal.end_training(status, self._training[1])
+            self._state.trainings.end(status, self._training[1])
             self._training = None
         current = self._tasks.running("train")
         if self._training is None and current:
             number, self._expected = self._expected, None
             if number is None:
-                number = self._state.journal.start_training(current["request"], self._labelled())
+                number = self._state.trainings.start(current["request"], self._labelled())
             self._training = (current["id"], number)
 
     def _train(self) -> None:
         """Start a training by itself when one is due and none runs; one that is due meanwhile comes after."""
         if self._tasks.busy("train"):
             return
-        last = self._state.journal.last_training()
+        last = self._state.trainings.labels_of_last()
         known = [count for count in (last, self._trained) if count is not None]
         if self._training_due(max(known, default=None)) and not trains_now(self._state.folder):
             labelled = self._labelled()

@@ -14,7 +14,7 @@ from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.planning.plans import make_active_plan
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 
 class MarkRequest(BaseModel):
@@ -43,7 +43,7 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
     wanted = context.settings.active_alpha if request.alpha is None else request.alpha
     found, layout = context.active_plan(context.active_alpha), context.layout()
     if found and layout:
-        make_active_plan(context, layout, found[0], wanted, Pool.of(context, store))
+        make_active_plan(context, layout, found[0], wanted, PoolSnapshot.of(context, store))
     client = plain_text(current_user.get() or request.client or "lead")
     context.state.marks.choose_alpha(request.alpha, client)
     return {"alpha": wanted}

@@ -8,16 +8,18 @@ from typing import Any
 
 from infers.csal3d.task import key_of
 from infers.encoders import CSAL3D
-from pool.database.copies import Sets, with_copies
-from pool.database.handouts import Terms
-from pool.database.journal import Plan
-from pool.database.state import Layout, Model, State
+from pool.database.duplicates import Sets, with_copies
+from pool.database.handouts import LeasePolicy
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
+from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.groups import Groups
-from pool.imaging.images import fingerprint
+from pool.imaging.images import image_fingerprint
 from pool.protocol import PoolStore
 from strategies.reach import Reach
-from strategies.selectors.numerics.cluster import MOST_CLUSTERS
+from strategies.selectors.numerics.cluster import MAX_CLUSTERS
 from strategies.settings import Settings
 
 _SETTLE = 120.0  # seconds; a server looks for labels saved through others every 30 s or so
@@ -37,15 +39,17 @@ class Context:
     groups: Groups = field(default_factory=Groups)
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> LeasePolicy:
         """Of the leases."""
         several = bool(self.settings.database)  # each has its own view of the labels for a while
-        return Terms(self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE if several else 0.0)
+        return LeasePolicy(
+            self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE if several else 0.0
+        )
 
     @property
     def copies(self) -> Sets:
         """Images that are copies of each other, under each of their ids, where one is enough."""
-        return self.state.copies.sets() if self.settings.duplicates == "leave_out" else {}
+        return self.state.duplicates.sets() if self.settings.duplicates == "leave_out" else {}
 
     def held_out(self) -> frozenset[str]:
         """Images that are never trained on: what is marked so, and copies of it."""
@@ -86,7 +90,7 @@ class Context:
     def cold_key(self) -> str:
         """The cold-start plan, made once under this key."""
         settings = self.settings
-        fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MOST_CLUSTERS else ""
+        fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MAX_CLUSTERS else ""
         return f"cold_start|{self.layout_key}|{settings.cold_start_budget}{fewer}"
 
     def active_key(self, model: str, alpha: float | str) -> str:
@@ -102,12 +106,12 @@ class Context:
 
     def layout(self) -> Layout | None:
         """The newest map, or None before the first."""
-        return self.state.newest_layout(self.layout_key)
+        return self.state.maps.newest(self.layout_key)
 
     def active_plan(self, alpha: float | str) -> tuple[Model, Plan] | None:
         """The plan of the newest model that has one; an older round goes on until the new one is planned."""
-        for model in self.state.models():
-            plan = self.state.journal.plan(self.active_key(model.fingerprint, alpha))
+        for model in self.state.models.all():
+            plan = self.state.plans.newest(self.active_key(model.fingerprint, alpha))
             if plan:
                 return model, plan
         return None
@@ -120,7 +124,7 @@ def marks(datastore: PoolStore, images: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for image in images:
         try:
-            found[image] = fingerprint(datastore.get_image_uri(image))
+            found[image] = image_fingerprint(datastore.get_image_uri(image))
         except FileNotFoundError:  # removed a moment ago; the datastore will notice
             continue
     return found

@@ -7,7 +7,7 @@ from threading import Lock
 
 import numpy as np
 
-from pool.database.state import Layout
+from pool.database.maps import Layout
 from strategies.selectors.numerics.distances import distances
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pool.database.copies import Sets, with_copies
+from pool.database.duplicates import Sets, with_copies
 from pool.database.marks import HELD_OUT, NEXT, Mark
 from pool.groups import Groups
 from pool.protocol import PoolStore
@@ -14,7 +14,7 @@ from strategies.context import Context
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolSnapshot:
     """The datastore, and who works on what. Whatever costs the pool's size is worked out on demand.
 
     :param failed: images that cannot be read, with the reason
@@ -34,12 +34,12 @@ class Pool:
     copies: Sets = field(default_factory=dict)
 
     @staticmethod
-    def of(context: Context, store: PoolStore) -> Pool:
+    def of(context: Context, store: PoolStore) -> PoolSnapshot:
         state = context.state
-        failed = {i: reason for i, (_, reason) in state.failures().items() if store.has_image(i)}
+        failed = {i: reason for i, (_, reason) in state.failures.all().items() if store.has_image(i)}
         leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
         skipped, marks = frozenset(state.handouts.skipped()), tuple(state.marks.all())
-        return Pool(store, failed, leased, skipped, marks, context.groups, context.copies)
+        return PoolSnapshot(store, failed, leased, skipped, marks, context.groups, context.copies)
 
     @property
     def images(self) -> list[str]:

@@ -7,18 +7,18 @@ from typing import Any
 
 from strategies.context import Context
 from strategies.settings import Settings
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 
 
-def stage_of(context: Context, pool: Pool) -> str:
+def stage_of(context: Context, pool: PoolSnapshot) -> str:
     """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
     left = pool.has_free() or pool.leased or pool.validation_open
     if pool.images and not pool.failed and not left:
         return "done"
-    if context.layout() is None or context.state.journal.plan(context.cold_key) is None:
+    if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
         return "preparing"
     found = context.active_plan(context.active_alpha)
     if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
@@ -38,7 +38,7 @@ def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
 
 def progress_of(context: Context) -> dict[str, Any] | None:
     """Step, done, total, images per second and seconds left (None while unknown) and error of what runs."""
-    row = context.state.journal.progress()
+    row = context.state.progress.get()
     if row is None:
         return None
     rate = left = None
@@ -71,7 +71,7 @@ def encoder_note(context: Context) -> str | None:
     )
 
 
-def validation_status(context: Context, pool: Pool) -> dict[str, int]:
+def validation_status(context: Context, pool: PoolSnapshot) -> dict[str, int]:
     """How many images are labelled but never trained on, of how many wanted."""
     labelled = sum(map(pool.store.is_labelled, pool.held_out))
     return {
@@ -81,18 +81,18 @@ def validation_status(context: Context, pool: Pool) -> dict[str, int]:
     }
 
 
-def duplicate_sets(context: Context, pool: Pool) -> list[list[str]]:
+def duplicate_sets(context: Context, pool: PoolSnapshot) -> list[list[str]]:
     """Images of the pool that are copies of each other, sorted; none when they are not looked for."""
     if context.settings.duplicates == "off":
         return []
-    whole = set(context.state.copies.sets().values())
+    whole = set(context.state.duplicates.sets().values())
     there = ([i for i in images if pool.store.has_image(i)] for images in whole)
     return sorted(images for images in there if len(images) > 1)
 
 
-def status(context: Context, pool: Pool) -> dict[str, Any]:
+def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
     """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
-    models, stage, layout = context.state.models(), stage_of(context, pool), context.layout()
+    models, stage, layout = context.state.models.all(), stage_of(context, pool), context.layout()
     mapped = len(layout.images) if layout else 0
     return {
         "stage": stage,

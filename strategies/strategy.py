@@ -14,35 +14,35 @@ from pool.database.handouts import Client, Handout
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of
-from strategies.ranking import offers
-from strategies.ranking.held_out import marked_offer
+from strategies.ranking import rank
+from strategies.ranking.held_out import marked_ranking
 from strategies.ranking.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
 from strategies.selectors.registry import METHODS
-from strategies.snapshot import Pool, is_unlabelled
+from strategies.snapshot import PoolSnapshot, is_unlabelled
 from strategies.stages import encoder_note, progress_of, stage_of
 
-OfferOf = Callable[[Context, Pool, Mapping[str, Any]], offers.Offer]
+RankingOf = Callable[[Context, PoolSnapshot, Mapping[str, Any]], rank.Ranking]
 _EVIDENCE = ("rank", "of", "score", "entropy", "raw_entropy", "distance", "cluster", "role")
 
 
 class Select(Strategy):
     """One way of selecting, as a MONAI Label strategy.
 
-    :param offer: from the pool and the request to images in hand-out order
+    :param ranking: from the pool and the request to images in hand-out order
     :param parameters: what a request may set
     """
 
     def __init__(
-        self, context: Context, description: str, offer: OfferOf, parameters: Mapping[str, Parameter]
+        self, context: Context, description: str, ranking: RankingOf, parameters: Mapping[str, Parameter]
     ) -> None:
         super().__init__(description)
-        self.context, self.offer, self.parameters = context, offer, parameters
+        self.context, self.ranking, self.parameters = context, ranking, parameters
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """The next image and why, or {} when all are done. Raises HTTPException 400, 404, 409, 503."""
         client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
         resume = asks_to_resume(request, client)
-        pool = Pool.of(self.context, datastore)
+        pool = PoolSnapshot.of(self.context, datastore)
         if not pool.images:
             raise HTTPException(
                 409,
@@ -50,18 +50,18 @@ class Select(Strategy):
                 "they are noticed by themselves",
             )
         refused: HTTPException | None = None
-        offer = offers.Offer("none", "none", ())
+        ranking = rank.Ranking("none", "none", ())
         try:
             if pool.has_free() or pool.validation_open:
-                offer = self.offer(self.context, pool, request)
+                ranking = self.ranking(self.context, pool, request)
         except HTTPException as error:  # nothing new, but the client may still get back what it holds
             refused = error
         given = self.context.state.handouts.give(
             client,
-            offer.source,
-            offer.images,
+            ranking.source,
+            ranking.images,
             lambda image: is_unlabelled(datastore, image),
-            lambda image: block_of(self.context, offer, image),
+            lambda image: block_of(self.context, ranking, image),
             self.context.terms,
             resume=resume,
             moved_on=moved_on,
@@ -74,11 +74,13 @@ class Select(Strategy):
 
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
         """What would be handed out next, best first, as answers; nothing is leased. Raises HTTPException."""
-        pool = Pool.of(self.context, store)
+        pool = PoolSnapshot.of(self.context, store)
         if not pool.has_free() and not pool.validation_open:
             return []
-        offer = self.offer(self.context, pool, {})
-        return [{"id": i, "selection": block_of(self.context, offer, i)} for i in islice(offer.images, count)]
+        ranking = self.ranking(self.context, pool, {})
+        return [
+            {"id": i, "selection": block_of(self.context, ranking, i)} for i in islice(ranking.images, count)
+        ]
 
     def _have_here(self, given: Handout, store: PoolStore) -> None:
         """Have the image's file here, or take the hand-out back: it reached nobody. Raises HTTPException."""
@@ -103,7 +105,7 @@ class Select(Strategy):
         return {"id": given.image, "selection": block}
 
     def _nothing_left(self, datastore: PoolStore) -> dict[str, Any]:
-        pool, handouts = Pool.of(self.context, datastore), self.context.state.handouts
+        pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
         if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
             raise HTTPException(
                 409,
@@ -121,11 +123,11 @@ class Select(Strategy):
         )
 
 
-def block_of(context: Context, offer: offers.Offer, image: str) -> dict[str, Any]:
+def block_of(context: Context, ranking: rank.Ranking, image: str) -> dict[str, Any]:
     """Why this image, in numbers and in words."""
-    pick, settings = offer.pick(image), context.settings
+    pick, settings = ranking.pick(image), context.settings
     return {
-        "stage": offer.stage,
+        "stage": ranking.stage,
         "round": 0,
         **{name: pick.get(name) for name in _EVIDENCE},
         **{name: value for name, value in pick.items() if name != "image"},
@@ -135,29 +137,29 @@ def block_of(context: Context, offer: offers.Offer, image: str) -> dict[str, Any
         "projection": settings.projection,
         "seed": settings.seed,
         "provisional": False,
-        **offer.facts,
-        "reason": offers.reason_of(offer, image),
+        **ranking.facts,
+        "reason": rank.reason_of(ranking, image),
     }
 
 
-def _orders(context: Context, pool: Pool) -> Iterator[offers.Offer]:
+def _orders(context: Context, pool: PoolSnapshot) -> Iterator[rank.Ranking]:
     """What `auto` hands out, then what it hands out when that is used up, and so on."""
     stage = stage_of(context, pool)
     if pool.wanted:
-        yield marked_offer(pool.wanted, stage, "marked")
+        yield marked_ranking(pool.wanted, stage, "marked")
     if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
-        yield marked_offer(pool.validation_open, stage, "validation")
+        yield marked_ranking(pool.validation_open, stage, "validation")
     if stage == "preparing":
-        yield offers.provisional_offer(context, pool)
+        yield rank.provisional_ranking(context, pool)
     elif stage == "cold_start":
-        yield offers.first_offer(context, pool)
+        yield rank.first_ranking(context, pool)
     elif stage == "bridging":
-        yield offers.farthest_offer(context, pool, "bridging", "Waiting for the first model")
+        yield rank.farthest_ranking(context, pool, "bridging", "Waiting for the first model")
     else:
-        yield offers.later_offer(context, pool)
+        yield rank.later_ranking(context, pool)
 
 
-def _auto(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
+def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
     return next(_orders(context, pool))
 
 
@@ -166,13 +168,13 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
 
     Raises HTTPException where `auto` would.
     """
-    pool, picks = Pool.of(context, store), dict[str, dict[str, Any]]()
+    pool, picks = PoolSnapshot.of(context, store), dict[str, dict[str, Any]]()
     if not pool.has_free() and not pool.validation_open:
         return []
     try:
-        for offer in _orders(context, pool):
-            for image in islice(offer.images, count):
-                picks.setdefault(image, {"image": image, **block_of(context, offer, image)})
+        for ranking in _orders(context, pool):
+            for image in islice(ranking.images, count):
+                picks.setdefault(image, {"image": image, **block_of(context, ranking, image)})
             if len(picks) >= count:
                 break
     except HTTPException:  # of an order that follows
@@ -189,34 +191,34 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
         return []
 
 
-def _active(context: Context, pool: Pool, request: Mapping[str, Any]) -> offers.Offer:
+def _active(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
     if "alpha" not in request:
-        return offers.active_offer(context, pool, context.active_alpha)
+        return rank.active_ranking(context, pool, context.active_alpha)
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
         raise HTTPException(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")
-    return offers.active_offer(context, pool, float(alpha))
+    return rank.active_ranking(context, pool, float(alpha))
 
 
 # strategies whose plans or orders are not made by `strategies.planning.methods`
-_OWN_WAY: dict[str, OfferOf] = {
+_OWN_WAY: dict[str, RankingOf] = {
     "auto": _auto,
-    "random": lambda c, p, r: offers.random_offer(c, p, stage_of(c, p)),
-    "cold_start": lambda c, p, r: offers.cold_start_offer(c, p),
+    "random": lambda c, p, r: rank.random_ranking(c, p, stage_of(c, p)),
+    "cold_start": lambda c, p, r: rank.cold_start_ranking(c, p),
     "active": _active,
-    "entropy": lambda c, p, r: offers.active_offer(c, p, 0.0),
-    "diversity": lambda c, p, r: offers.active_offer(c, p, 1.0),
+    "entropy": lambda c, p, r: rank.active_ranking(c, p, 0.0),
+    "diversity": lambda c, p, r: rank.active_ranking(c, p, 1.0),
 }
 
 _OWN_PARAMETERS: dict[str, dict[str, Parameter]] = {"active": {"alpha": ANYTHING}}
 
 
-def _offer_of(name: str) -> OfferOf:
-    return _OWN_WAY.get(name) or (lambda c, p, r: offers.method_offer(c, p, name))
+def _offer_of(name: str) -> RankingOf:
+    return _OWN_WAY.get(name) or (lambda c, p, r: rank.method_ranking(c, p, name))
 
 
 def all_strategies(context: Context) -> dict[str, Strategy]:
-    """Every strategy on offer by name, in the order of the setting: clients offer the first one first."""
+    """Every strategy on ranking by name, in the order of the setting: clients ranking the first one first."""
     texts = {"auto": "What helps most now: cold start, then active selection"}
     texts |= {name: method.text for name, method in METHODS.items()}
     return {

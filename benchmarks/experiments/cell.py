@@ -25,7 +25,7 @@ from infers.metrics import score_files, summarise
 from infers.segmentation.task import SegmentationInfer
 from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.imaging.images import fingerprint, image_id, read_array
+from pool.imaging.images import image_fingerprint, image_id, read_array
 from strategies.context import Context
 from strategies.planning.plans import versions
 from strategies.refresh.pipeline import Refresh
@@ -52,7 +52,7 @@ class Data:
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
         found = hashlib.sha256()
         for path in self.images:
-            found.update(f"{path.name} {fingerprint(path)} ".encode())
+            found.update(f"{path.name} {image_fingerprint(path)} ".encode())
             found.update(self.label_of[image_id(path.name)].read_bytes())
         self.mark = found.hexdigest()[:12]
 

@@ -71,7 +71,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for curve.csv, curve.png, run.json and state/")],
     iterations: Annotated[int, typer.Option(help="Iterations", min=2)] = 300,
     seed: Annotated[int, typer.Option(help="Seed")] = 42,
-    losses: Annotated[str, typer.Option(help="Terms of the loss")] = "inpainting,rotation,consistency",
+    losses: Annotated[str, typer.Option(help="LeasePolicy of the loss")] = "inpainting,rotation,consistency",
     conf: Annotated[list[str] | None, typer.Option(help="Settings of the app, as KEY=VALUE")] = None,
 ) -> None:
     """Pretrain and draw the losses."""

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
-from pool.imaging.images import fingerprint
+from pool.imaging.images import image_fingerprint
 from strategies.context import Context
 from trainers.csal3d.task import Pretraining
 
@@ -63,25 +63,25 @@ class Features:
         state, key = self.context.state, self.context.encoder_key
         if not self._file.exists():
             return
-        known, have = np.load(self._file), state.embedded(key)
+        known, have = np.load(self._file), state.embeddings.fingerprints(key)
         rows = {str(image): row for row, image in enumerate(known["images"])}
         images = [image for image in store.list_images() if image in rows and image not in have]
         vectors, uncertainties = known["vectors"], known["uncertainties"]
-        marks = {image: fingerprint(store.get_image_uri(image)) for image in images}
+        marks = {image: image_fingerprint(store.get_image_uri(image)) for image in images}
         if images:
-            state.add_embeddings(key, [(i, marks[i], vectors[rows[i]]) for i in images])
+            state.embeddings.add(key, [(i, marks[i], vectors[rows[i]]) for i in images])
         found = {i: float(uncertainties[rows[i]]) for i in images if np.isfinite(uncertainties[rows[i]])}
         if found:
-            state.add_entropies(key, found)
+            state.scores.add_entropies(key, found)
 
     def _take(self, store: PoolDatastore) -> None:
         state, key = self.context.state, self.context.encoder_key
         known = dict(np.load(self._file)) if self._file.exists() else None
         names = set(known["images"].tolist()) if known else set()
-        images = [image for image in store.list_images() if image in state.embedded(key)]
+        images = [image for image in store.list_images() if image in state.embeddings.fingerprints(key)]
         if names.issuperset(images):
             return
-        judged, vectors = state.entropies(key), state.vectors(key, images)
+        judged, vectors = state.scores.entropies(key), state.embeddings.vectors(key, images)
         rows = {image: (vectors[at], judged.get(image, np.nan)) for at, image in enumerate(images)}
         if known:
             old = zip(known["vectors"], known["uncertainties"], strict=True)

@@ -16,7 +16,7 @@ from benchmarks.experiments.suite import Claim, Suite
 from infers.metrics import dice_per_image
 
 Key = tuple[str, str]  # method, budget
-FEWEST = 5  # seeds below which an interval, and a verdict, would say more than is known
+MIN_SEEDS = 5  # seeds below which an interval, and a verdict, would say more than is known
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def spread_difference(one: list[list[float]], other: list[list[float]]) -> Diffe
 
 
 def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than FEWEST values."""
-    if len(values) < FEWEST:
+    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than MIN_SEEDS values."""
+    if len(values) < MIN_SEEDS:
         return None, None
     rng = np.random.default_rng(0)
     found = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval

@@ -32,7 +32,7 @@ def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
     `embedded`."""
     wrong = _damaged(out / "state" / "pool.db")
     state = State(out / "state", migrate=True)
-    ledger = state.journal.ledger()
+    ledger = state.ledger.entries()
     wrong += _given_twice(ledger)
     known = Counter(
         (line["image"], line["details"]["client"]) for line in ledger if line["event"] == "handout"
@@ -44,7 +44,7 @@ def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
         if image not in record.unclear and (image in skipped) != skip:
             wrong.append(f"{image} should {'' if skip else 'not '}be skipped")
     wrong += _labels(out, record)
-    now = len(state.embedded("descriptor:1"))
+    now = len(state.embeddings.fingerprints("descriptor:1"))
     if now < embedded:
         wrong.append(f"{embedded - now} embeddings are gone")
     return wrong, now

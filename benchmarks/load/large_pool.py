@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.phantoms.generate import generate
-from pool.database.journal import Plan
+from pool.database.plans import Plan
 from pool.database.state import State
-from pool.imaging.images import fingerprint
+from pool.imaging.images import image_fingerprint
 from strategies.context import Context
 from strategies.settings import Settings
 
@@ -40,16 +40,16 @@ def make_state(folder: Path, paths: list[Path], settings: Settings, seed: int = 
     """The state of a pool that has been prepared, with a cold-start plan of `cold_start_budget` images."""
     state, random = State(folder, migrate=True), np.random.default_rng(seed)
     context = Context(state, settings, "descriptor:1")
-    marks = {path.stem: fingerprint(path) for path in paths}
+    marks = {path.stem: image_fingerprint(path) for path in paths}
     points, images = random.normal(size=(len(paths), 2)), list(marks)
     for i in tqdm(range(0, len(images), _ROWS), desc="state", leave=False):
         rows = [(image, marks[image], points[k]) for k, image in enumerate(images[i : i + _ROWS], i)]
-        state.add_embeddings(context.encoder_key, rows)
-    state.add_layout(context.layout_key, marks, points)
+        state.embeddings.add(context.encoder_key, rows)
+    state.maps.add(context.layout_key, marks, points)
     chosen = random.permutation(len(images))[: settings.cold_start_budget]
     picks = [{"image": images[row], "role": "medoid", "cluster": n} for n, row in enumerate(chosen)]
     details = {"seed": seed, "k": len(picks), "map_note": "random points, for measuring", "versions": {}}
     layout = context.layout()
     assert layout is not None
     plan = Plan(0, context.cold_key, "cold_start", layout.id, None, len(images), picks, details)
-    state.journal.add_plan(plan)
+    state.plans.add(plan)

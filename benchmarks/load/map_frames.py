@@ -50,12 +50,14 @@ def prepare(folder: Path, count: int) -> None:
     context = Context(state, settings, "descriptor:1")
     images = [path.stem for path in paths]
     clusters = random.integers(0, 8, count)
-    state.add_measures(
+    state.scores.add_measures(
         context.cold_key, {i: {CLUSTER: float(c)} for i, c in zip(images, clusters, strict=True)}
     )
-    state.add_model("0" * 64, [], {})
+    state.models.add("0" * 64, [], {})
     for at in range(0, count, 2_000):
-        state.add_entropies("0" * 64, {image: float(random.random()) for image in images[at : at + 2_000]})
+        state.scores.add_entropies(
+            "0" * 64, {image: float(random.random()) for image in images[at : at + 2_000]}
+        )
 
 
 def frames(page: Page, move: Callable[[Page, float, float], None]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import t
 
-from benchmarks.experiments.statistics import FEWEST, Difference, Key, Outcome, labels_needed
+from benchmarks.experiments.statistics import MIN_SEEDS, Difference, Key, Outcome, labels_needed
 from benchmarks.experiments.suite import Cell
 from bundle_configs import Bundle
 from strategies.settings import Settings
@@ -39,7 +39,7 @@ def interval(values: Iterable[float], among: int = 1) -> Difference | None:
     if not len(found):
         return None
     mean = float(found.mean())
-    if len(found) < FEWEST:
+    if len(found) < MIN_SEEDS:
         return Difference(mean, None, None, len(found))
     half = float(t.ppf(1 - 0.025 / among, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
     return Difference(mean, mean - half, mean + half, len(found))
@@ -153,7 +153,7 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
         return (
             "Nothing can be recommended yet: use the default.",
             default,
-            [f"Fewer than {FEWEST} repetitions have finished, and no interval can be given of so few."],
+            [f"Fewer than {MIN_SEEDS} repetitions have finished, and no interval can be given of so few."],
         )
     better = {key: difference for key, difference in compared.items() if above(difference)}
     if not better:

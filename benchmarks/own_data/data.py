@@ -21,7 +21,7 @@ from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, grid_of, read_label
 from pool.imaging.volumes import read_volume, volume_grid
 
-MOST_STRUCTURES = 40  # more values than that are grey levels
+MAX_STRUCTURES = 40  # more values than that are grey levels
 _LONGEST = 96  # voxels of a volume's longest side that a reduced protocol leaves
 _AIR = -200.0  # a median darkest voxel below it is Hounsfield's
 
@@ -125,10 +125,10 @@ def _values_of(mask: Path, image: Path) -> set[int]:
             f"{mask}: has named segments; export it as a label map (.nii.gz), a value per structure"
         )
     values = np.unique(read_array(mask)[0])
-    if not np.array_equal(values, values.astype(np.uint8)) or len(values) > MOST_STRUCTURES + 1:
+    if not np.array_equal(values, values.astype(np.uint8)) or len(values) > MAX_STRUCTURES + 1:
         raise LabelError(
             f"{mask}: has {len(values)} values from {values[0]:g} to {values[-1]:g}; a mask has 0 for "
-            f"background and at most {MOST_STRUCTURES} whole numbers up to 255"
+            f"background and at most {MAX_STRUCTURES} whole numbers up to 255"
         )
     present = {int(value) for value in values if value}
     read_label(mask, {str(value): value for value in present}, image)  # that it fits its image

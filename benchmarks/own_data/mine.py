@@ -33,7 +33,7 @@ from strategies.settings import Settings
 
 FIRST_SEED = 43
 HELD_OUT = 0.2
-FEWEST = 8  # images of a pool: two labels and two more, of at most half of it
+MIN_IMAGES = 8  # images of a pool: two labels and two more, of at most half of it
 DESCRIPTOR = "descriptor"
 app: typer.Typer = typer.Typer(add_completion=False)
 
@@ -70,10 +70,11 @@ def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
     images = list(own.images.values())
     rows = groups_of(images, groups) if groups else None
     pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
-    if pool < FEWEST:
+    if pool < MIN_IMAGES:
         raise DataError(
             f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the "
-            f"pool; {FEWEST} are needed there, so {round(FEWEST / (1 - HELD_OUT))} images at least, better 60"
+            f"pool; {MIN_IMAGES} are needed there, so {round(MIN_IMAGES / (1 - HELD_OUT))} images at least, "
+            "better 60"
         )
     return min(budget, pool // 2)
 

@@ -162,7 +162,7 @@ def write_report(outcome: Outcome, facts: Facts, out: Path) -> None:
     picture = draw(rows, advice)
     cells = [cell for key in outcome.rows for cell in outcome.cells(key)]
     templates = Environment(
-        loader=PackageLoader("benchmarks"),
+        loader=PackageLoader("benchmarks.own_data"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -79,7 +79,10 @@ def label_all(run: Run, train_last: bool) -> tuple[list[dict[str, Any]], dict[st
 def panel_of(run: Run) -> Panel:
     """The map of a cell's pool with its picks."""
     picks, _ = label_all(run, train_last=False)
-    layout, clusters = run.context.layout(), run.context.state.measures(run.context.cold_key).get(CLUSTER, {})
+    layout, clusters = (
+        run.context.layout(),
+        run.context.state.scores.measures(run.context.cold_key).get(CLUSTER, {}),
+    )
     if layout is None:
         raise SuiteError(f"{run.cell.name} has no map: its pool is too small")
     rows = {image: row for row, image in enumerate(layout.images)}

@@ -28,8 +28,8 @@ from transformers import ResNetConfig, ResNetModel
 
 from benchmarks.phantoms.generate import generate
 from benchmarks.speed.row import Row
+from strategies.engine.image_pass import BATCH
 from strategies.engine.local import Batch, Engine, run_batches
-from strategies.engine.passes import BATCH
 from strategies.engine.workers import EmbedWorker, Worker
 
 _WINDOWS = 3  # the median of which is told

@@ -19,7 +19,7 @@ from strategies.selectors.numerics.silhouette import mean_silhouettes
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-SEED, BUDGET, MOST_K = 42, 100, 20
+SEED, BUDGET, MAX_K = 42, 100, 20
 _LAST = 3  # sizes that the second slope is fitted to
 _SOON = 1.0  # seconds below which a step is measured three times
 
@@ -34,11 +34,11 @@ def measure(count: int) -> dict[str, float]:
     points, entropy = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count)
     with threadpool_limits(limits=1):
         mean_silhouettes(points[:50], [np.arange(50) % 2])  # compiles it
-        found = kmeans_sweep(points, MOST_K, SEED, n_init=1)
+        found = kmeans_sweep(points, MAX_K, SEED, n_init=1)
         labels = found[12]
         members = np.flatnonzero(labels == 0)
         steps: dict[str, Callable[[], Any]] = {
-            "k-means, k = 2 .. 20, one start": lambda: kmeans_sweep(points, MOST_K, SEED, n_init=1),
+            "k-means, k = 2 .. 20, one start": lambda: kmeans_sweep(points, MAX_K, SEED, n_init=1),
             "silhouettes, k = 2 .. 20": lambda: mean_silhouettes(points, list(found.values())),
             "medoid of one of 12 clusters": lambda: selectors.medoid(points, members),
             "diameter": lambda: selectors.diameter(points),

@@ -27,7 +27,7 @@ from pool.database.state import State
 from strategies.context import Context
 from strategies.planning.plans import make_active_plan, make_cold_plan
 from strategies.settings import Settings
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.strategy import all_strategies
 
 _BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
@@ -92,18 +92,16 @@ def measure(count: int) -> dict[str, float]:
         context = Context(State(Path(folder), migrate=True), Settings(cold_start_budget=_BUDGET), "none")
         state = context.state
         points, values = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count).tolist()
-        step(
-            "write_map_s", lambda: state.add_layout(context.layout_key, dict.fromkeys(names, "mark"), points)
-        )
+        step("write_map_s", lambda: state.maps.add(context.layout_key, dict.fromkeys(names, "mark"), points))
         layout = step("read_map_s", context.layout)
-        step("cold_plan_s", lambda: make_cold_plan(context, layout, Pool.of(context, store)))
+        step("cold_plan_s", lambda: make_cold_plan(context, layout, PoolSnapshot.of(context, store)))
         found["click_cold_ms"] = _click_ms(context, store)
         store.label(names[:: count // _LABELLED][:_LABELLED])
-        state.add_model(_MODEL, store.get_labeled_images(), {})
+        state.models.add(_MODEL, store.get_labeled_images(), {})
         step("write_entropies_s", lambda: _add_entropies(state, names, values))
         found["click_bridging_ms"] = _click_ms(context, store)
-        model = state.models()[0]
-        pool = Pool.of(context, store)
+        model = state.models.all()[0]
+        pool = PoolSnapshot.of(context, store)
         step("active_plan_s", lambda: make_active_plan(context, layout, model, context.active_alpha, pool))
         found["click_active_ms"] = _click_ms(context, store)
         found["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
@@ -119,7 +117,9 @@ def _peak_memory_mb() -> float:
 
 def _add_entropies(state: State, names: list[str], values: list[float]) -> None:
     for at in range(0, len(names), _ROWS):
-        state.add_entropies(_MODEL, dict(zip(names[at : at + _ROWS], values[at : at + _ROWS], strict=True)))
+        state.scores.add_entropies(
+            _MODEL, dict(zip(names[at : at + _ROWS], values[at : at + _ROWS], strict=True))
+        )
 
 
 def _click_ms(context: Context, store: Names) -> float:

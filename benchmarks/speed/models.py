@@ -33,8 +33,8 @@ from infers.runtime import Runtime
 from infers.segmentation.task import model_fingerprint
 from pool.imaging.images import unit_range
 from strategies import selectors
+from strategies.engine.image_pass import BATCH
 from strategies.engine.local import run_batches
-from strategies.engine.passes import BATCH
 from strategies.engine.workers import EmbedWorker, ScoreWorker
 
 GPU = torch.cuda.is_available()

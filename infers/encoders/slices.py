@@ -14,9 +14,9 @@ from infers.encoders.images import resize
 from pool.imaging.volumes import read_volume, to_unit_range
 
 CONTENT = 0.05  # of a slice's voxels above Otsu's threshold of the volume, at least
-MOST = 16  # slices of one volume, evenly spaced over those with content
+MAX_SLICES = 16  # slices of one volume, evenly spaced over those with content
 SIDE = 224  # slices are brought to this square, so that every volume takes the same memory
-KEY = f"slices:1:{CONTENT:g}:{MOST}"
+KEY = f"slices:1:{CONTENT:g}:{MAX_SLICES}"
 
 
 def slices_key(encoder_key: str, modality: str) -> str:
@@ -41,8 +41,8 @@ def axial_slices(path: str | os.PathLike[str], modality: str, channels: int | No
     ras = apply_orientation(grey, ornt_transform(io_orientation(affine), axcodes2ornt("RAS")))
     share = (ras > threshold_otsu(ras)).mean(axis=(0, 1))
     chosen = np.flatnonzero(share >= min(CONTENT, share.max()))
-    if len(chosen) > MOST:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, MOST).round().astype(int)]
+    if len(chosen) > MAX_SLICES:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, MAX_SLICES).round().astype(int)]
     return np.stack([resize(ras[::-1, ::-1, k].T, SIDE) for k in chosen]).clip(0, 1)
 
 

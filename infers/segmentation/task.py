@@ -31,11 +31,11 @@ from infers.runtime import Runtime
 from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
-from pool.imaging.images import ImageError, fingerprint
+from pool.imaging.images import ImageError, image_fingerprint
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import EXTENSIONS, LabelError
 
-_MOST = 2**26  # probabilities of a volume held at once: 256 MiB
+_MAX_PROBABILITIES = 2**26  # probabilities of a volume held at once: 256 MiB
 _PIXELS = 2**20  # of pictures that the network sees at once: 16 of 256 x 256
 
 
@@ -47,7 +47,7 @@ def _sha256(path: Path, mark: str) -> str:
 def model_fingerprint(path: Path) -> str | None:
     """sha256 of a published model, or None when there is none yet; read again only when it changed."""
     try:
-        return _sha256(path, fingerprint(path))
+        return _sha256(path, image_fingerprint(path))
     except FileNotFoundError:
         return None
 
@@ -108,7 +108,7 @@ class Predictor:
                 yield part, self.probabilities(torch.stack(list(pixels[part])))
             return
         for number, volume in enumerate(pixels):
-            for seen, core in blocks(volume.shape[1:], self._window, _MOST // self._classes):
+            for seen, core in blocks(volume.shape[1:], self._window, _MAX_PROBABILITIES // self._classes):
                 yield slice(number, number + 1), self.probabilities(volume[seen][None])[0][core][None]
 
     @torch.inference_mode()

@@ -30,7 +30,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Terms:
+class LeasePolicy:
     """How long an image is a client's, and how many it may hold.
 
     :param settle_seconds: how long a labelled image is held back, until all servers know of its label
@@ -71,7 +71,7 @@ class Handouts:
         candidates: Iterable[str],
         is_open: Callable[[str], bool],
         selection_of: Callable[[str], dict[str, Any]],
-        terms: Terms,
+        policy: LeasePolicy,
         resume: bool = False,
         moved_on: bool = False,
     ) -> Handout | None:
@@ -88,13 +88,13 @@ class Handouts:
             now = self._clock.tick(connection)
             _expire(connection, now)
             mine = self._mine(connection, client, now, is_open) if client.named else []
-            if again := _again(mine, now, terms, resume, moved_on):
+            if again := _again(mine, now, policy, resume, moved_on):
                 return again
-            since = now - terms.settle_seconds if terms.settle_seconds else None
+            since = now - policy.settle_seconds if policy.settle_seconds else None
             image = self._first_free(connection, candidates, is_open, since)
             if image is None:
                 return None
-            return _lease(connection, image, source, client, now, terms, selection_of(image))
+            return _lease(connection, image, source, client, now, policy, selection_of(image))
 
     def _mine(
         self, connection: sa.Connection, client: Client, now: float, is_open: Callable[[str], bool]
@@ -208,6 +208,15 @@ class Handouts:
         """Skipped images with the reason."""
         return {row.image: row.reason for row in self._db.read(sa.select(schema.skips))}
 
+    def label_stages(self) -> dict[str, str]:
+        """The stage in which each image was handed out for its final label; others have none."""
+        table = schema.handouts.c
+        stage = table.selection["stage"].as_string().label("stage")
+        rows = self._db.read(
+            sa.select(table.image, stage).where(table.outcome == "labelled").order_by(table.id)
+        )
+        return {row.image: row.stage for row in rows if row.stage}
+
     def now(self) -> float:
         """Seconds on the pool's clock."""
         rows = self._db.read(sa.select(schema.clock.c.now))
@@ -233,20 +242,22 @@ def _lease(
     source: str,
     client: Client,
     now: float,
-    terms: Terms,
+    policy: LeasePolicy,
     selection: dict[str, Any],
 ) -> Handout:
-    facts = {"client": client.name, "expires": now + terms.lease_seconds, "selection": selection}
+    facts = {"client": client.name, "expires": now + policy.lease_seconds, "selection": selection}
     done = connection.execute(
         sa.insert(schema.handouts).values(image=image, list=source, created=now, **facts)
     )
     connection.execute(entry("handout", image, {"source": source, **facts}))
     assert done.inserted_primary_key is not None
     key = done.inserted_primary_key[0]
-    return Handout(key, image, source, client.name, now, now + terms.lease_seconds, selection)
+    return Handout(key, image, source, client.name, now, now + policy.lease_seconds, selection)
 
 
-def _again(mine: list[Handout], now: float, terms: Terms, resume: bool, moved_on: bool) -> Handout | None:
+def _again(
+    mine: list[Handout], now: float, policy: LeasePolicy, resume: bool, moved_on: bool
+) -> Handout | None:
     """One of the client's own images instead of a new one, and why."""
     if not mine:
         return None
@@ -254,7 +265,7 @@ def _again(mine: list[Handout], now: float, terms: Terms, resume: bool, moved_on
         return _because(mine[0], "resumed")
     if not moved_on and now - mine[-1].created < DOUBLE_CLICK:
         return _because(mine[-1], "double click")
-    return _because(mine[0], "max_open") if len(mine) >= terms.max_open else None
+    return _because(mine[0], "max_open") if len(mine) >= policy.max_open else None
 
 
 def _because(handout: Handout, again: str) -> Handout:

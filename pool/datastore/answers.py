@@ -25,7 +25,7 @@ class Answers(LocalDatastore):
     def _versions(self) -> Path:
         return Path(self._datastore_path) / "versions" / FINAL
 
-    def duplicates(self) -> dict[str, list[str]]:
+    def clashing_files(self) -> dict[str, list[str]]:
         """Ids that several files have: {id: [the file that is used, the others]}; known in the server."""
         return dict(self._twice)
 

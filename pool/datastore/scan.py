@@ -15,7 +15,7 @@ from pool.imaging.images import EXTENSIONS
 
 logger = logging.getLogger(__name__)
 _JUST_NOW = 2.0  # seconds: a folder's time is this coarse on some file systems
-_AT_LEAST = 600.0  # seconds between listings, for file systems that do not keep a folder's time
+_MIN_SECONDS = 600.0  # seconds between listings, for file systems that do not keep a folder's time
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -36,7 +36,7 @@ class Listing:
     def is_old(self, folder: Path) -> bool:
         """Whether names may have come or gone since `names`."""
         stamp, when = self._listed.get(folder, (-1, 0.0))
-        return stamp != _changed_at(folder) or time.monotonic() - when > _AT_LEAST
+        return stamp != _changed_at(folder) or time.monotonic() - when > _MIN_SECONDS
 
     def names(self, folder: Path) -> set[str]:
         """All files that are not hidden. Raises OSError."""

@@ -33,7 +33,7 @@ CLASSES = {
     "MR": MRImageStorage,
     "CT": CTImageStorage,
 }
-_MOST = 65_535  # of 16 bits without a sign
+_MAX_VALUE = 65_535  # of 16 bits without a sign
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Stored:
     def pixels(self, values: np.ndarray) -> np.ndarray:
         """(W, H) values as stored, (H, W)."""
         stored = np.rint((values.T.astype(np.float64) - self.intercept) / self.slope)
-        return np.clip(stored, 0, _MOST).astype("<u1" if self.bits == 8 else "<u2")
+        return np.clip(stored, 0, _MAX_VALUE).astype("<u1" if self.bits == 8 else "<u2")
 
 
 def storage_of(values: np.ndarray, path: Path) -> Stored:
@@ -101,12 +101,12 @@ def storage_of(values: np.ndarray, path: Path) -> Stored:
     if values.dtype == np.uint8:
         return Stored(1.0, 0.0, 8)
     whole = np.issubdtype(values.dtype, np.integer) or bool((values == np.rint(values)).all())
-    if whole and low >= 0 and high <= _MOST:
+    if whole and low >= 0 and high <= _MAX_VALUE:
         return Stored(1.0, 0.0, 16)
-    if whole and high - low <= _MOST:
+    if whole and high - low <= _MAX_VALUE:
         return Stored(1.0, low, 16)
     # what the header can say: decimal strings have 16 characters; upwards, so that the highest value fits
-    slope = float(format_number_as_ds((high - low) / _MOST * (1 + 1e-9))) or 1.0
+    slope = float(format_number_as_ds((high - low) / _MAX_VALUE * (1 + 1e-9))) or 1.0
     return Stored(slope, float(format_number_as_ds(low)), 16)
 
 

@@ -43,7 +43,7 @@ def image_id(path: str) -> str:
     return name[: len(name) - len(ext)]
 
 
-def fingerprint(path: str | os.PathLike[str]) -> str:
+def image_fingerprint(path: str | os.PathLike[str]) -> str:
     """What changes when the file changes: size and time of modification. Raises FileNotFoundError."""
     stat = os.stat(path)
     return f"{stat.st_size}-{stat.st_mtime_ns}"

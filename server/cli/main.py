@@ -104,7 +104,7 @@ def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
         worker.start()
         with tqdm(unit="image") as bar:
             while worker.is_alive():
-                _show(bar, found.state.journal.progress())
+                _show(bar, found.state.progress.get())
                 worker.join(0.5)
         if failed:
             raise ValueError(f"preparing failed: {type(failed[0]).__name__}: {failed[0]}")
@@ -118,8 +118,8 @@ def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
 def retry(app: App, studies: Studies, conf: Conf = None) -> None:
     """Have images that could not be read tried again, by a running server or by `prepare`."""
     with opened(app, studies, conf) as found:
-        count = len(found.state.failures())
-        found.state.forget_failures()
+        count = len(found.state.failures.all())
+        found.state.failures.forget()
         typer.echo(f"Images that are tried again: {count}")
 
 
@@ -219,7 +219,7 @@ def ledger(
     if out.suffix not in (".csv", ".jsonl"):
         raise typer.BadParameter(f"{out}: a name that ends in .csv or .jsonl", param_hint="--out")
     with opened(app, studies, conf) as found:
-        rows = found.state.journal.ledger()
+        rows = found.state.ledger.entries()
         with open(out, "w", newline="") as file:
             if out.suffix == ".jsonl":
                 file.writelines(json.dumps(row) + "\n" for row in rows)

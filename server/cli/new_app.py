@@ -24,7 +24,7 @@ from pool.imaging.labels import same_name
 
 ROOT = Path(__file__).resolve().parents[2]
 _LABEL = re.compile(r"\w[\w .()/-]*")  # what YAML, MONAI's ConfigParser and Python take as it is
-_MOST = 255  # a label file holds one byte per pixel
+_MAX_LABELS = 255  # a label file holds one byte per pixel
 _HEADER = """# What the app trains, made from {source}. The train and the infer task read it with MONAI's
 # ConfigParser; the keys under `overrides` are those that `--conf KEY VALUE` may change at start.
 """
@@ -62,8 +62,8 @@ def parse_labels(text: str) -> dict[str, int]:
             raise typer.BadParameter("background is 0 in every label and stands in no list")
     if len({same_name(name) for name in names}) < len(names):
         raise typer.BadParameter(f"{text!r}: names a structure twice")
-    if len(names) > _MOST:
-        raise typer.BadParameter(f"{len(names)} structures: a label has room for {_MOST}")
+    if len(names) > _MAX_LABELS:
+        raise typer.BadParameter(f"{len(names)} structures: a label has room for {_MAX_LABELS}")
     return {name: value for value, name in enumerate(names, start=1)}
 
 

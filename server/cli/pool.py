@@ -177,11 +177,11 @@ def _changed(state: Path, studies: Path | None) -> str:
 
     from pool.database import schema
     from pool.database.database import Database
-    from pool.imaging.images import EXTENSIONS, fingerprint, image_id
+    from pool.imaging.images import EXTENSIONS, image_fingerprint, image_id
 
     rows = Database(state).read(sa.select(schema.embeddings.c.image, schema.embeddings.c.fingerprint))
     files = [path for path in studies.iterdir() if path.name.lower().endswith(EXTENSIONS)]
-    now = {image_id(str(path)): fingerprint(path) for path in files}
+    now = {image_id(str(path)): image_fingerprint(path) for path in files}
     known = {row.image for row in rows}.intersection(now)
     kept = {row.image for row in rows if now.get(row.image) == row.fingerprint}
     if known == kept:

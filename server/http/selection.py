@@ -23,7 +23,7 @@ def routes() -> APIRouter:
     @found.get("/ledger", summary="Every plan, hand-out, label, model and failure, oldest first")
     def selection_ledger() -> list[dict[str, Any]]:
         with app_instance().database_errors():
-            return app_instance().state.journal.ledger()
+            return app_instance().state.ledger.entries()
 
     @found.get("/handouts", summary="Who works on which image, and what is skipped")
     def selection_handouts() -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pool.database.journal import Plan
-from pool.database.state import Layout
+from pool.database.maps import Layout
+from pool.database.plans import Plan
 from strategies.context import Context
 from strategies.planning.plans import CLUSTER
 from strategies.selectors.registry import METHODS
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 _NEAREST = 4  # images that are shown beside a pick
 _BY_HAND = {  # hand-outs that no method is behind
@@ -23,13 +23,13 @@ _ALONE = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at
 _SELECTION = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
 
 
-def history_of(context: Context, pool: Pool, image: str) -> dict[str, Any]:
+def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, Any]:
     """What the ledger says of an image, oldest first, and the labelled images nearest to it now.
 
     Of each hand-out: the rule, its words and numbers, and the neighbours that it was compared with.
     """
     layout = context.layout()
-    events = [_told(context, image, entry) for entry in context.state.history.of_image(image)]
+    events = [_told(context, image, entry) for entry in context.state.ledger.image_history(image)]
     near = nearest(layout, image, {*pool.labelled, *pool.leased} - {image}, "labelled") if layout else []
     return {
         "image": image,
@@ -106,18 +106,18 @@ def rule_of(selection: Mapping[str, Any]) -> str:
 
 def _plan_of(context: Context, key: str, image: str, moment: float) -> Plan | None:
     """The plan that a hand-out came from, or None when it came from no plan."""
-    found = context.state.history.plan_before(key, moment)
-    plan = context.state.journal.plan_by_id(found) if found is not None else None
+    found = context.state.plans.newest_before(key, moment)
+    plan = context.state.plans.get(found) if found is not None else None
     return plan if plan and any(pick["image"] == image for pick in plan.picks) else None
 
 
 def _compared(context: Context, image: str, plan: Plan | None, entry: int) -> list[dict[str, Any]]:
     """The nearest of the images that a pick was compared with, on the map that it was picked from."""
-    layout = context.state.layout(plan.layout) if plan else context.layout()
+    layout = context.state.maps.get(plan.layout) if plan else context.layout()
     if layout is None:
         return []
     if plan is None:
-        given = context.state.history.given_before(entry)
+        given = context.state.ledger.given_before(entry)
         return nearest(layout, image, set(given) - {image}, "labelled or handed out before")
     rank = next(i for i, pick in enumerate(plan.picks) if pick["image"] == image)
     pick, before = plan.picks[rank], [other["image"] for other in plan.picks[:rank]]
@@ -135,5 +135,5 @@ def _compared(context: Context, image: str, plan: Plan | None, entry: int) -> li
 
 def _members(context: Context, pick: Mapping[str, Any]) -> set[str]:
     """Images of a pick's cluster."""
-    kept = context.state.measures(context.cold_key, CLUSTER).get(CLUSTER, {})
+    kept = context.state.scores.measures(context.cold_key, CLUSTER).get(CLUSTER, {})
     return {image for image, cluster in kept.items() if cluster == pick["cluster"]}

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.segmentation.task import Predictor, model_fingerprint
-from pool.imaging.images import ImageError, fingerprint, unit_range
+from pool.imaging.images import ImageError, image_fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label
 from pool.imaging.volumes import read_volume, volume_grid
@@ -122,7 +122,7 @@ class Pictures:
 
 
 def _mark(path: str) -> str:
-    return "series" if Path(path).is_dir() else fingerprint(path)
+    return "series" if Path(path).is_dir() else image_fingerprint(path)
 
 
 def _plane(path: str) -> np.ndarray:

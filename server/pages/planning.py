@@ -12,11 +12,11 @@ from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
 from strategies.context import Context
 from strategies.planning.plans import pick_active, picks_of
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
 from strategies.strategy import next_picks
 
-MOST = 200  # picks that a page may ask for
+MAX_PICKS = 200  # picks that a page may ask for
 
 
 def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
         picks, note = [], str(error.detail)
     if not picks and note is None:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
-    stage = stage_of(context, Pool.of(context, store))
+    stage = stage_of(context, PoolSnapshot.of(context, store))
     chosen, setting = context.active_alpha, context.settings.active_alpha
     return {"stage": stage, "picks": picks, "note": note, "alpha": chosen, "setting": setting}
 
@@ -43,7 +43,7 @@ class Previews:
 
         As `strategies.planning` makes them for the configured alpha; with that alpha they are the plan's.
         """
-        pool = Pool.of(context, store)
+        pool = PoolSnapshot.of(context, store)
         found, layout = context.active_plan(context.active_alpha), context.layout()
         if found is None or layout is None:
             raise HTTPException(

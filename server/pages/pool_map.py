@@ -14,11 +14,13 @@ import numpy as np
 
 from bundle_configs import Bundle
 from infers.metrics import dice_per_image
-from pool.database.state import Layout, Model, State
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.state import State
 from pool.imaging.label_writer import color_of
 from strategies.context import Context
 from strategies.planning.plans import CLUSTER
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 STATES = (
     "unlabelled",
@@ -32,12 +34,12 @@ STATES = (
 UNLABELLED, HANDED_OUT, LABELLED_COLD, LABELLED_ACTIVE, SKIPPED, HELD_OUT, COPY = range(len(STATES))
 
 
-def version_of(context: Context, pool: Pool) -> str:
+def version_of(context: Context, pool: PoolSnapshot) -> str:
     """Another text whenever anything on the map is another; costs nothing that grows with the pool."""
-    state, models, layout = context.state, context.state.models(), context.layout()
+    state, models, layout = context.state, context.state.models.all(), context.layout()
     model = models[0].fingerprint if models else ""
     facts = (
-        state.history.newest(),
+        state.ledger.newest_id(),
         pool.store.count_labelled(),
         len(pool.images),
         sorted(pool.leased),
@@ -45,8 +47,8 @@ def version_of(context: Context, pool: Pool) -> str:
         layout.id if layout else 0,
         len(layout.images) if layout else 0,
         model,
-        state.count_entropies(model) if models else 0,
-        state.count_validations(model) if models else 0,
+        state.scores.count(model) if models else 0,
+        state.validations.count(model) if models else 0,
         context.settings,
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]
@@ -58,7 +60,7 @@ class MapData:
     def __init__(self) -> None:
         self._lock, self._kept = threading.Lock(), ("", b"")
 
-    def compressed(self, context: Context, pool: Pool, bundle: Bundle) -> tuple[str, bytes]:
+    def compressed(self, context: Context, pool: PoolSnapshot, bundle: Bundle) -> tuple[str, bytes]:
         """Version and gzip of the JSON. Of several who ask at once, one makes it.
 
         :param bundle: says what the app's structures are called
@@ -73,8 +75,8 @@ class MapData:
             return self._kept
 
 
-def _columns(context: Context, pool: Pool, bundle: Bundle) -> dict[str, Any]:
-    layout, models = context.layout(), context.state.models()
+def _columns(context: Context, pool: PoolSnapshot, bundle: Bundle) -> dict[str, Any]:
+    layout, models = context.layout(), context.state.models.all()
     rows = _shown(layout, pool)
     images = [layout.images[row] for row in rows] if layout else []
     points = layout.points[rows] if layout else np.zeros((0, 2))
@@ -97,7 +99,7 @@ def _columns(context: Context, pool: Pool, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _shown(layout: Layout | None, pool: Pool) -> list[int]:
+def _shown(layout: Layout | None, pool: PoolSnapshot) -> list[int]:
     """Rows of the map whose image is still in the pool and can be read."""
     if layout is None:
         return []
@@ -111,7 +113,7 @@ def _flat(points: np.ndarray) -> dict[str, list[float]]:
     return {"x": np.round(flat[:, 0], 4).tolist(), "y": np.round(flat[:, 1], 4).tolist()}
 
 
-def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray:
+def states_of(context: Context, pool: PoolSnapshot, images: Sequence[str]) -> np.ndarray:
     """The state of each image as its place in STATES (N,). Of several, the one that is put last below.
 
     A label counts to the cold start or to active selection by the stage in which its image was handed out;
@@ -126,7 +128,7 @@ def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray
     put(pool.left_out, COPY)
     put(pool.leased, HANDED_OUT)
     put(pool.skipped, SKIPPED)
-    stages, models = context.state.history.label_stages(), context.state.models()
+    stages, models = context.state.handouts.label_stages(), context.state.models.all()
     first = set(models[-1].labelled) if models else set(pool.labelled)
     active = [i for i in pool.labelled if stages.get(i, "" if i in first else "active") == "active"]
     put(pool.labelled, LABELLED_COLD)
@@ -138,12 +140,12 @@ def states_of(context: Context, pool: Pool, images: Sequence[str]) -> np.ndarray
 @lru_cache(maxsize=2)
 def _planned_clusters(state: State, key: str, plan: int | None) -> dict[str, float]:
     """The cluster of each image that a cold start was planned from; a plan's never change."""
-    return state.measures(key, CLUSTER).get(CLUSTER, {}) if plan else {}
+    return state.scores.measures(key, CLUSTER).get(CLUSTER, {}) if plan else {}
 
 
 def _clusters(context: Context, images: Sequence[str], points: np.ndarray) -> np.ndarray:
     """The cold start's cluster of each image (N,), -1 for unknown; newer images are in the nearest one."""
-    plan = context.state.journal.plan(context.cold_key)
+    plan = context.state.plans.newest(context.cold_key)
     kept = _planned_clusters(context.state, context.cold_key, plan.id if plan else None)
     found = np.array([kept.get(image, -1) for image in images], dtype=np.int64)
     known = np.unique(found[found >= 0])
@@ -163,8 +165,8 @@ def _numbers(
 
     Quality is Dice on held-out images, averaged over classes as `metric` says: only there it is honest.
     """
-    entropies = context.state.entropies(model.fingerprint) if model else {}
-    scores = context.state.validations(model.fingerprint) if model else {}
+    entropies = context.state.scores.entropies(model.fingerprint) if model else {}
+    scores = context.state.validations.of(model.fingerprint) if model else {}
     dice = {image: dice_per_image({image: one}, metric) for image, one in scores.items() if one}
     quality = {image: values[0] for image, values in dice.items() if values}
     return {"entropy": _column(entropies, images), "quality": _column(quality, images)}

@@ -77,7 +77,7 @@ def data(prefix: str) -> APIRouter:
         work = background_work(status["progress"])
         if app.tasks.running("train"):
             work.append(training_work(app.training_stats(), time.time()))
-        measured = len(app.state.validations(status["model"])) if status["model"] else 0
+        measured = len(app.state.validations.of(status["model"])) if status["model"] else 0
         key = f"{status['round']}-{status['labelled']}-{measured}"
         return {"counts": _counts(status), "work": work, "results": key}
 

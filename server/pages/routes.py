@@ -15,9 +15,9 @@ from monailabel.interfaces.utils.app import app_instance
 
 from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
-from server.pages.planning import MOST, Previews, plan_now
+from server.pages.planning import MAX_PICKS, Previews, plan_now
 from server.pages.pool_map import MapData
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
 _PAGES = {"map": "map.html", "progress": "progress.html"}
@@ -64,21 +64,23 @@ def data(prefix: str) -> APIRouter:
     def map_data(if_none_match: Annotated[str, Header()] = "") -> Response:
         app = app_instance()
         with app.database_errors():
-            version, body = maps.compressed(app.context, Pool.of(app.context, app.datastore()), app.bundle)
+            version, body = maps.compressed(
+                app.context, PoolSnapshot.of(app.context, app.datastore()), app.bundle
+            )
         headers = {"ETag": f'"{version}"'}
         if if_none_match == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return Response(body, 200, {**headers, "Content-Encoding": "gzip"}, "application/json")
 
     @routes.get("/plan", summary="What auto hands out next, in order, each with its reason")
-    def plan(count: Annotated[int, Query(ge=1, le=MOST)] = 20) -> dict[str, Any]:
+    def plan(count: Annotated[int, Query(ge=1, le=MAX_PICKS)] = 20) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
             return plan_now(app.context, app.datastore(), count)
 
     @routes.get("/preview", summary="The next active picks with another alpha; changes nothing")
     def preview(
-        alpha: Annotated[float, Query(ge=0, le=1)], count: Annotated[int, Query(ge=1, le=MOST)] = 20
+        alpha: Annotated[float, Query(ge=0, le=1)], count: Annotated[int, Query(ge=1, le=MAX_PICKS)] = 20
     ) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
@@ -88,7 +90,7 @@ def data(prefix: str) -> APIRouter:
     def history(image: str) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            pool = Pool.of(app.context, app.datastore())
+            pool = PoolSnapshot.of(app.context, app.datastore())
             if not pool.store.has_image(image):
                 raise HTTPException(404, f"there is no image {image!r} in this pool")
             return history_of(app.context, pool, image)

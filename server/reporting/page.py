@@ -73,7 +73,7 @@ def render(results: Results, status: dict[str, Any], name: str, whole: bool = Tr
     """The report as HTML; without `whole` only what stands in its body."""
     picture = base64.b64encode(draw(results)).decode()
     templates = Environment(
-        loader=PackageLoader("server"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("server.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     templates.filters["interval"] = _interval
     templates.filters["date"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 
 from bundle_configs import Bundle
 from infers.metrics import counted
-from pool.database.state import Model
+from pool.database.models import Model
 from strategies.context import Context
 
 CONFIDENCE = 0.95
@@ -104,8 +104,8 @@ def results_of(context: Context, bundle: Bundle) -> Results:
     """From the pool's state as it is now."""
     metric, rounds = bundle.get("metric"), []
     before: dict[str, float] = {}
-    for model in reversed(context.state.models()):
-        scores = {i: s for i, s in context.state.validations(model.fingerprint).items() if s}
+    for model in reversed(context.state.models.all()):
+        scores = {i: s for i, s in context.state.validations.of(model.fingerprint).items() if s}
         found = _round(model, scores, metric, list(bundle.get("labels")), before)
         rounds.append(found)
         before = _dice(scores, metric) or before
@@ -165,7 +165,7 @@ def _round(
 
 
 def _paces(context: Context) -> list[Pace]:
-    durations, labels = context.state.handouts.durations(), context.state.journal.labels()
+    durations, labels = context.state.handouts.durations(), context.state.ledger.labels()
     since, paces = time.time() - 24 * 3600, []
     for name in sorted({who for _, who, _ in labels}):
         minutes = [seconds / 60 for who, seconds in durations if who == name]

@@ -2,7 +2,7 @@
 
 A cold method has one plan for what it sees (features, uncertainties), a warm one a plan per model.
 `cold_start`, `active`, `entropy`, `diversity` and `random` have ways of their own (`plans` beside this file,
-`strategies.ranking.offers`).
+`strategies.ranking.rank`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pool.database.journal import Plan
-from pool.database.state import Layout, Model
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
 from strategies.context import Context
-from strategies.planning.plans import MOST_PICKS, picks_of, unscored, versions
+from strategies.planning.plans import MAX_PICKS, picks_of, unscored, versions
 from strategies.scoring import CLASS, FOREGROUND
 from strategies.selectors.clasp_pe import power_of_round
 from strategies.selectors.numerics.distances import unit_rows
 from strategies.selectors.registry import METHODS
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 OTSU = "otsu"  # the source of foregrounds that need no model
 OWN_WAY = ("random", "cold_start", "active", "entropy", "diversity")
@@ -44,7 +45,7 @@ class Source:
 
 
 def planned_methods(context: Context) -> list[str]:
-    """Methods whose plans are made here: those on offer, and what `auto` picks by."""
+    """Methods whose plans are made here: those on ranking, and what `auto` picks by."""
     return [name for name in context.settings.used if name not in OWN_WAY]
 
 
@@ -53,7 +54,7 @@ def source_key(context: Context, name: str) -> tuple[str, Model | None]:
 
     Raises NotReadyError when there is none.
     """
-    method, models = METHODS[name], context.state.models()
+    method, models = METHODS[name], context.state.models.all()
     if "model" in method.needs or (FOREGROUND in method.needs and models):
         if not models:
             raise NotReadyError(
@@ -73,7 +74,7 @@ def source_key(context: Context, name: str) -> tuple[str, Model | None]:
     return "", None
 
 
-def source_of(context: Context, pool: Pool, name: str) -> Source:
+def source_of(context: Context, pool: PoolSnapshot, name: str) -> Source:
     """What a method would be planned from now. Raises NotReadyError."""
     key, model = source_key(context, name)
     if model:
@@ -81,9 +82,9 @@ def source_of(context: Context, pool: Pool, name: str) -> Source:
     if not METHODS[name].values:
         return Source(key, None, {})
     if key == OTSU:
-        kind, values = FOREGROUND, context.state.measures(OTSU).get(FOREGROUND, {})
+        kind, values = FOREGROUND, context.state.scores.measures(OTSU).get(FOREGROUND, {})
     else:
-        kind, values = "uncertainty", context.state.entropies(key)
+        kind, values = "uncertainty", context.state.scores.entropies(key)
     layout = context.layout()
     mapped = set(layout.images) if layout else set()
     lacking = sum(image in mapped and image not in values for image in pool.unlabelled)
@@ -92,11 +93,11 @@ def source_of(context: Context, pool: Pool, name: str) -> Source:
     return Source(key, None, {kind: values})
 
 
-def _of_model(context: Context, pool: Pool, name: str, model: Model) -> Source:
-    entropies = context.state.entropies(model.fingerprint)
+def _of_model(context: Context, pool: PoolSnapshot, name: str, model: Model) -> Source:
+    entropies = context.state.scores.entropies(model.fingerprint)
     if not entropies or unscored(context, pool):
         raise NotReadyError("the newest model is still being applied to the pool")
-    found = context.state.measures(model.fingerprint)
+    found = context.state.scores.measures(model.fingerprint)
     kinds = sorted((k for k in found if k.startswith(CLASS)), key=lambda kind: int(kind[len(CLASS) :]))
     images = entropies.keys() & found.get(FOREGROUND, {}).keys()
     values: dict[str, dict[str, float] | dict[str, list[float]]] = {
@@ -115,26 +116,26 @@ def plan_key(context: Context, name: str, source: str) -> str:
 
 def newest_plan(context: Context, name: str) -> tuple[Model | None, Plan] | None:
     """The plan of the newest model or other source that has one."""
-    models = context.state.models() if METHODS[name].needs & {"model", FOREGROUND} else []
+    models = context.state.models.all() if METHODS[name].needs & {"model", FOREGROUND} else []
     others = ["", OTSU] + ([context.pretrained_key] if context.pretrained_key else [])
     sources = [(model, model.fingerprint) for model in models] + [(None, other) for other in others]
     for model, source in sources:
-        if plan := context.state.journal.plan(plan_key(context, name, source)):
+        if plan := context.state.plans.newest(plan_key(context, name, source)):
             return model, plan
     return None
 
 
-def due_methods(context: Context, pool: Pool) -> list[str]:
-    """Methods on offer that can be planned and have no plan of their present source."""
+def due_methods(context: Context, pool: PoolSnapshot) -> list[str]:
+    """Methods on ranking that can be planned and have no plan of their present source."""
     return [name for name in planned_methods(context) if _is_due(context, pool, name)]
 
 
-def _is_due(context: Context, pool: Pool, name: str) -> bool:
+def _is_due(context: Context, pool: PoolSnapshot, name: str) -> bool:
     if context.layout() is None:
         return False
     try:
         key, _ = source_key(context, name)
-        if context.state.journal.plan(plan_key(context, name, key)):
+        if context.state.plans.newest(plan_key(context, name, key)):
             return False
         source_of(context, pool, name)  # takes a while in a large pool
     except NotReadyError:
@@ -142,7 +143,7 @@ def _is_due(context: Context, pool: Pool, name: str) -> bool:
     return True
 
 
-def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
+def make_method_plan(context: Context, pool: PoolSnapshot, name: str) -> Plan:
     """Plan a method from its present source and keep the plan. Raises NotReadyError."""
     method, layout, source = METHODS[name], context.layout(), source_of(context, pool, name)
     if layout is None:
@@ -161,7 +162,7 @@ def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
     is_short = method.cold and method.needs & _POINTS
     chosen = method.select(
         points,
-        context.settings.cold_start_budget if is_short else MOST_PICKS,
+        context.settings.cold_start_budget if is_short else MAX_PICKS,
         labelled=[row for row, image in enumerate(images) if image in labelled],
         candidates=[row for row, image in enumerate(images) if image not in pool.skipped],
         groups=pool.group_rows(images),
@@ -170,7 +171,7 @@ def make_method_plan(context: Context, pool: Pool, name: str) -> Plan:
         **more,
     )
     details = {"seed": context.settings.seed + number, "round": number, "source": source.name, **more}
-    return context.state.journal.add_plan(
+    return context.state.plans.add(
         Plan(
             0,
             plan_key(context, name, source.name),
@@ -209,5 +210,5 @@ def _points(context: Context, layout: Layout, images: list[str], needs: frozense
         return layout.points[[row_of[image] for image in images]]
     if not images or not needs & _POINTS:
         return np.zeros((len(images), 1))
-    features = context.state.vectors(context.encoder_key, images)
+    features = context.state.embeddings.vectors(context.encoder_key, images)
     return unit_rows(features) if "unit_features" in needs else features

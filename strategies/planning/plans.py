@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from pool.database.journal import Plan
-from pool.database.state import Layout, Model
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
 from strategies import selectors
 from strategies.context import Context, plain
 from strategies.scoring import FOREGROUND
 from strategies.selectors.registry import METHODS
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 CLUSTER = "cluster"  # the measure that says which cluster of the cold start an image is in
-MOST_PICKS = 500  # of one active plan; used up, it is continued
+MAX_PICKS = 500  # of one active plan; used up, it is continued
 _FIRST_PLAN = 50  # scored images that the first active plan of a round waits for
 
 
@@ -44,7 +45,7 @@ def rows_of(layout: Layout, images: list[str] | set[str]) -> list[int]:
     return [row for row, image in enumerate(layout.images) if image in wanted]
 
 
-def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
+def make_cold_plan(context: Context, layout: Layout, pool: PoolSnapshot) -> None:
     """Cluster the map and plan the cold start (arXiv 2601.18532, section 3.1), once for the pool and seed."""
     settings = context.settings
     rows = np.array(rows_of(layout, {*pool.labelled, *pool.unlabelled}), dtype=int)
@@ -67,10 +68,10 @@ def make_cold_plan(context: Context, layout: Layout, pool: Pool) -> None:
         "sizes": [int(n) for n in np.bincount(found.labels)],
     }
     clusters = zip(rows, found.labels, strict=True)
-    context.state.add_measures(
+    context.state.scores.add_measures(
         context.cold_key, {layout.images[row]: {CLUSTER: float(label)} for row, label in clusters}
     )
-    context.state.journal.add_plan(
+    context.state.plans.add(
         Plan(
             0,
             context.cold_key,
@@ -99,9 +100,9 @@ def weight_of(context: Context, model: Model, alpha: float | str) -> tuple[float
     """
     if not isinstance(alpha, str):
         return alpha, "as configured" if alpha == context.settings.alpha else "as asked for"
-    now = context.state.entropies(model.fingerprint)
-    older = (m for m in context.state.models() if m.round < model.round)
-    before = next((found for m in older if (found := context.state.entropies(m.fingerprint))), {})
+    now = context.state.scores.entropies(model.fingerprint)
+    older = (m for m in context.state.models.all() if m.round < model.round)
+    before = next((found for m in older if (found := context.state.scores.entropies(m.fingerprint))), {})
     shared = sorted(now.keys() & before.keys())
     weight, agreement = selectors.adaptive_alpha(
         [now[image] for image in shared], [before[image] for image in shared], context.settings.alpha
@@ -111,16 +112,16 @@ def weight_of(context: Context, model: Model, alpha: float | str) -> tuple[float
     return weight, f"adaptive: its entropies correlate by {agreement:.2f} with those of the model before"
 
 
-def scored(values: Mapping[str, float], pool: Pool, labelled: Iterable[str]) -> list[str]:
+def scored(values: Mapping[str, float], pool: PoolSnapshot, labelled: Iterable[str]) -> list[str]:
     """Images of a round: scored by its model, and not among the labels that the round started with."""
     out = {*labelled, *pool.failed, *pool.held_out}
     return sorted(image for image in values if pool.store.has_image(image) and image not in out)
 
 
-def unscored(context: Context, pool: Pool) -> list[str]:
+def unscored(context: Context, pool: PoolSnapshot) -> list[str]:
     """Unlabelled images on the map that the newest model has not scored; none once `max_scored` are."""
-    models, layout, most = context.state.models(), context.layout(), context.settings.max_scored
-    if not models or not layout or 0 < most <= context.state.count_entropies(models[0].fingerprint):
+    models, layout, most = context.state.models.all(), context.layout(), context.settings.max_scored
+    if not models or not layout or 0 < most <= context.state.scores.count(models[0].fingerprint):
         return []
     values, mapped = _scored_by(context, models[0]), set(layout.images)
     return [image for image in pool.unlabelled if image not in values and image in mapped]
@@ -128,17 +129,17 @@ def unscored(context: Context, pool: Pool) -> list[str]:
 
 def _scored_by(context: Context, model: Model) -> set[str]:
     """Images that a model has scored, with the other measures if a method in use needs them."""
-    found = set(context.state.entropies(model.fingerprint))
+    found = set(context.state.scores.entropies(model.fingerprint))
     if any(METHODS[name].needs & {"class_entropy", "foreground"} for name in context.settings.used):
-        found &= context.state.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
+        found &= context.state.scores.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
     return found
 
 
 def active_plan_due(context: Context, model: str, alpha: float | str, complete: bool) -> bool:
     """A first plan at enough scored images, another when their number has doubled or scoring is complete."""
     plan, count = (
-        context.state.journal.plan(context.active_key(model, alpha)),
-        context.state.count_entropies(model),
+        context.state.plans.newest(context.active_key(model, alpha)),
+        context.state.scores.count(model),
     )
     if plan is None:
         return count > 0 and (complete or count >= max(_FIRST_PLAN, 10 * context.settings.batch_size))
@@ -163,7 +164,7 @@ def pick_active(
     context: Context,
     layout: Layout,
     model: Model,
-    pool: Pool,
+    pool: PoolSnapshot,
     weight: float,
     count: int,
     earlier: Plan | None,
@@ -175,7 +176,7 @@ def pick_active(
 
     :param earlier: the round's plan so far
     """
-    values = context.state.entropies(model.fingerprint)
+    values = context.state.scores.entropies(model.fingerprint)
     start = set(earlier.details["labelled"] if earlier else pool.labelled)
     round_images = scored(values, pool, start)
     anchors = start.union(pool.labelled).difference(round_images)  # labelled, and no part of the round
@@ -196,22 +197,24 @@ def pick_active(
     return Picked(images, chosen, start, selectors.diameter(layout.points[unlabelled]))
 
 
-def make_active_plan(context: Context, layout: Layout, model: Model, alpha: float | str, pool: Pool) -> Plan:
+def make_active_plan(
+    context: Context, layout: Layout, model: Model, alpha: float | str, pool: PoolSnapshot
+) -> Plan:
     """Plan or continue the round of a model, and keep the plan."""
     weight, why = weight_of(context, model, alpha)
     state, key = context.state, context.active_key(model.fingerprint, alpha)
-    earlier = state.journal.plan(key)
-    found = pick_active(context, layout, model, pool, weight, MOST_PICKS, earlier)
+    earlier = state.plans.newest(key)
+    found = pick_active(context, layout, model, pool, weight, MAX_PICKS, earlier)
     given = {*pool.labelled, *pool.leased}
     kept = [pick for pick in (earlier.picks if earlier else []) if pick["image"] in given]
-    return state.journal.add_plan(
+    return state.plans.add(
         Plan(
             0,
             key,
             "active",
             layout.id,
             model.fingerprint,
-            state.count_entropies(model.fingerprint),
+            state.scores.count(model.fingerprint),
             kept + picks_of(found.images, found.chosen),
             {
                 "seed": context.settings.seed,

@@ -9,23 +9,23 @@ import numpy as np
 
 from pool.database.marks import HELD_OUT, Mark
 from strategies.context import Context
-from strategies.ranking.offers import Offer
-from strategies.snapshot import Pool
+from strategies.ranking.rank import Ranking
+from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 DRAWN = "validation_budget"  # who holds out what was drawn
 
 
-def marked_offer(marks: Sequence[Mark], stage: str, role: str) -> Offer:
+def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
     """Marked images in the order in which they were marked, and who marked them.
 
     :param role: "marked" or "validation"
     """
     evidence = {mark.image: {"role": role, "marked_by": mark.client, "why": mark.reason} for mark in marks}
-    return Offer(f"marks|{role}", stage, list(evidence), evidence)
+    return Ranking(f"marks|{role}", stage, list(evidence), evidence)
 
 
-def to_hold_out(context: Context, pool: Pool) -> list[str]:
+def to_hold_out(context: Context, pool: PoolSnapshot) -> list[str]:
     """Images to draw for validation: what `validation_budget` asks for beyond those held out already.
 
     At random with the pool's seed, among the images that nobody has touched, nor a copy of them, whole
@@ -55,7 +55,7 @@ def to_hold_out(context: Context, pool: Pool) -> list[str]:
     return drawn
 
 
-def hold_out(context: Context, pool: Pool) -> None:
+def hold_out(context: Context, pool: PoolSnapshot) -> None:
     """Draw what is lacking and keep it."""
     if drawn := to_hold_out(context, pool):
         why = f"drawn at random, seed {context.settings.seed}"

@@ -8,17 +8,17 @@ from functools import partial
 from bundle_configs import Bundle
 from pool.protocol import PoolStore
 from strategies.context import Context, marks
-from strategies.engine.passes import Passes
+from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import EmbedWorker
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 
-def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> list[str]:
+def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list[str]:
     """Images without an embedding of their present file; failed ones when changed."""
     if context.is_pretrained_here:
         return []  # comes with `judge`
-    have = context.state.embedded(context.encoder_key)
-    failed = {image: mark for image, (mark, _) in context.state.failures().items()}
+    have = context.state.embeddings.fingerprints(context.encoder_key)
+    failed = {image: mark for image, (mark, _) in context.state.failures.all().items()}
     return [
         image
         for image, mark in marks(datastore, pool.images).items()
@@ -26,10 +26,10 @@ def to_embed(context: Context, datastore: PoolStore, pool: Pool) -> list[str]:
     ]
 
 
-def embed(passes: Passes, bundle: Bundle) -> None:
+def embed(passes: ImagePass, bundle: Bundle) -> None:
     """Embed what is missing, with the encoder of the settings."""
     context = passes.context
-    todo = to_embed(context, passes.datastore, Pool.of(context, passes.datastore))
+    todo = to_embed(context, passes.datastore, PoolSnapshot.of(context, passes.datastore))
     if not todo:
         return
     passes.say("loading the encoder", 0, len(todo), time.time())
@@ -39,6 +39,6 @@ def embed(passes: Passes, bundle: Bundle) -> None:
     worker = partial(EmbedWorker, encoder, weights, bundle.name, bundle.values, prints)
     for found in passes.run("embedding", todo, worker):
         if prints:
-            context.state.copies.add_prints((f.image, f.mark, f.value.print) for f in found)
+            context.state.duplicates.add_prints((f.image, f.mark, f.value.print) for f in found)
         rows = [(f.image, f.mark, f.value.vector) for f in found]
-        context.state.add_embeddings(found[0].value.key, rows)
+        context.state.embeddings.add(found[0].value.key, rows)

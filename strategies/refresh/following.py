@@ -12,16 +12,16 @@ from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
 from infers.model_file import bundle_of
 from infers.segmentation.task import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
-from pool.database.state import Layout
+from pool.database.maps import Layout
 from pool.dicomweb.client import ServerError
 from pool.imaging.labels import LabelError
 from strategies import selectors
 from strategies.context import Context
-from strategies.engine.passes import BATCH, Passes
+from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.engine.workers import ScoreWorker
 from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
 from strategies.refresh.validation import to_validate, validate
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorted order
@@ -29,11 +29,11 @@ _ORDERED = 2_000  # images scored farthest-first before the rest follow in sorte
 
 def is_new_model(context: Context) -> bool:
     """Whether the published model is not the newest that the pool knows."""
-    published, models = model_fingerprint(context.model_file), context.state.models()
+    published, models = model_fingerprint(context.model_file), context.state.models.all()
     return published is not None and (not models or models[0].fingerprint != published)
 
 
-def follow_model(passes: Passes, bundle: Bundle) -> None:
+def follow_model(passes: ImagePass, bundle: Bundle) -> None:
     """Measure the newest model, score the pool with it, and plan; again when another comes meanwhile."""
     context = passes.context
     is_newest = False
@@ -41,16 +41,16 @@ def follow_model(passes: Passes, bundle: Bundle) -> None:
         published = model_fingerprint(context.model_file)
         if published and is_new_model(context):
             details = model_details(context.model_file)
-            context.state.add_model(published, details["labelled"], details)
+            context.state.models.add(published, details["labelled"], details)
         _validate(passes, bundle)
         is_newest = _score(passes, bundle)
     _plan_active(passes, complete=True)
 
 
-def _validate(passes: Passes, bundle: Bundle) -> None:
+def _validate(passes: ImagePass, bundle: Bundle) -> None:
     """Measure the newest model on the held-out images."""
     context, started = passes.context, time.time()
-    todo = to_validate(context, Pool.of(context, passes.datastore))
+    todo = to_validate(context, PoolSnapshot.of(context, passes.datastore))
     infer = SegmentationInfer(context.model_file, bundle) if todo else None
     for done, image in enumerate(todo):
         if done % BATCH == 0:
@@ -62,18 +62,18 @@ def _validate(passes: Passes, bundle: Bundle) -> None:
             raise
         except (HTTPException, LabelError) as error:
             logger.error("Nothing is measured on %s: %s", image, error)
-            model = context.state.models()[0].fingerprint
-            context.state.add_validation(model, image, {})  # so that it is not tried for ever
+            model = context.state.models.all()[0].fingerprint
+            context.state.validations.add(model, image, {})  # so that it is not tried for ever
 
 
-def _score(passes: Passes, bundle: Bundle) -> bool:
+def _score(passes: ImagePass, bundle: Bundle) -> bool:
     """Entropies of what has none; False when another model was published meanwhile, and this one is left."""
     context = passes.context
-    pool, layout = Pool.of(context, passes.datastore), context.layout()
+    pool, layout = PoolSnapshot.of(context, passes.datastore), context.layout()
     todo = unscored(context, pool)
     if not todo or not layout:
         return True
-    newest = context.state.models()[0]
+    newest = context.state.models.all()[0]
     model, trained = newest.fingerprint, bundle_of(newest.details)
     check_channels(context.model_file.name, trained.input_shape[1], bundle.input_shape[1])
     order, worker = (
@@ -83,8 +83,8 @@ def _score(passes: Passes, bundle: Bundle) -> bool:
     size = None if bundle.get("dimensions") == 2 else 1  # a volume fills memory
     try:
         for found in passes.run("scoring", order, worker, size):
-            context.state.add_entropies(model, {f.image: f.value.entropy for f in found})
-            context.state.add_measures(model, {f.image: f.value.measures for f in found})
+            context.state.scores.add_entropies(model, {f.image: f.value.entropy for f in found})
+            context.state.scores.add_measures(model, {f.image: f.value.measures for f in found})
             if is_new_model(context):
                 return False
             _plan_active(passes, complete=False)
@@ -93,24 +93,24 @@ def _score(passes: Passes, bundle: Bundle) -> bool:
     return True
 
 
-def _in_order(context: Context, layout: Layout, pool: Pool, todo: list[str], model: str) -> list[str]:
+def _in_order(context: Context, layout: Layout, pool: PoolSnapshot, todo: list[str], model: str) -> list[str]:
     """What is scored, farthest-first over the map, so that an early plan already sees all of it."""
     most = context.settings.max_scored
-    wanted = most - context.state.count_entropies(model) if most else len(todo)
+    wanted = most - context.state.scores.count(model) if most else len(todo)
     rows = selectors.farthest_first(
         layout.points,
         min(wanted, most or _ORDERED),
-        labelled=rows_of(layout, {*pool.labelled, *context.state.entropies(model)}),
+        labelled=rows_of(layout, {*pool.labelled, *context.state.scores.entropies(model)}),
         candidates=rows_of(layout, todo),
     ).picks
     first = [layout.images[row] for row in rows]
     return (first + sorted(set(todo) - set(first)))[:wanted]
 
 
-def _plan_active(passes: Passes, complete: bool) -> None:
+def _plan_active(passes: ImagePass, complete: bool) -> None:
     context = passes.context
-    models, layout = context.state.models(), context.layout()
+    models, layout = context.state.models.all(), context.layout()
     for alpha in planned_alphas(context) if models and layout else []:
         assert layout is not None
         if active_plan_due(context, models[0].fingerprint, alpha, complete):
-            make_active_plan(context, layout, models[0], alpha, Pool.of(context, passes.datastore))
+            make_active_plan(context, layout, models[0], alpha, PoolSnapshot.of(context, passes.datastore))

@@ -11,22 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pool.database.state import Layout
+from pool.database.maps import Layout
 from strategies.context import Context
-from strategies.refresh.projection import FEWEST, place, project
-from strategies.snapshot import Pool
+from strategies.refresh.projection import MIN_IMAGES, place, project
+from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 
 
-def _usable(pool: Pool, have: Mapping[str, str]) -> list[str]:
+def _usable(pool: PoolSnapshot, have: Mapping[str, str]) -> list[str]:
     """Images of the pool that have an embedding, sorted; held-out ones are on the map too, to be seen."""
     return sorted(i for i in (*pool.labelled, *pool.unlabelled, *pool.held_out) if i in have)
 
 
-def unmapped(context: Context, pool: Pool) -> list[str]:
+def unmapped(context: Context, pool: PoolSnapshot) -> list[str]:
     """Embedded images that are not on the map, or were mapped from an older file; sorted."""
-    have, layout = context.state.embedded(context.encoder_key), context.layout()
+    have, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
     mapped = dict(zip(layout.images, layout.marks, strict=True)) if layout else {}
     return [image for image in _usable(pool, have) if mapped.get(image) != have[image]]
 
@@ -38,12 +38,14 @@ def _unchanged(layout: Layout, have: Mapping[str, str]) -> list[int]:
     ]
 
 
-def update_map(context: Context, pool: Pool, new: Sequence[str], step: Callable[[str, int], None]) -> None:
+def update_map(
+    context: Context, pool: PoolSnapshot, new: Sequence[str], step: Callable[[str, int], None]
+) -> None:
     """Bring `new` (see `unmapped`) onto the map, or lay it out afresh with all images.
 
     :param step: told what is done to how many images, before it is
     """
-    have, layout = context.state.embedded(context.encoder_key), context.layout()
+    have, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
     images = _usable(pool, have)
     known = _unchanged(layout, have) if layout else []
     reason = "first"
@@ -62,21 +64,21 @@ def _reason(placed: int, known: int, growth: float) -> str:
     """Why a map is laid out afresh; empty when it is not."""
     if placed > growth * known:
         return f"grown past {growth:g} ({placed} of {known})"
-    if known < FEWEST:  # cannot carry new ones, and costs nothing
+    if known < MIN_IMAGES:  # cannot carry new ones, and costs nothing
         return f"{known} images are left of those laid out"
     return ""
 
 
 def _lay_out(context: Context, marks: Mapping[str, str], reason: str) -> None:
-    settings, features = context.settings, context.state.vectors(context.encoder_key, list(marks))
+    settings, features = context.settings, context.state.embeddings.vectors(context.encoder_key, list(marks))
     points = project(features, settings.projection, settings.perplexity, settings.seed)
-    context.state.add_layout(context.layout_key, marks, points, reason)
+    context.state.maps.add(context.layout_key, marks, points, reason)
     logger.info("The map was laid out with %d images: %s", len(marks), reason)
 
 
 def _place(context: Context, layout: Layout, known: Sequence[int], marks: Mapping[str, str]) -> None:
     settings, images = context.settings, [layout.images[row] for row in known]
-    features = context.state.vectors(context.encoder_key, [*images, *marks])
+    features = context.state.embeddings.vectors(context.encoder_key, [*images, *marks])
     points = place(
         features[: len(images)],
         layout.points[known],
@@ -86,5 +88,5 @@ def _place(context: Context, layout: Layout, known: Sequence[int], marks: Mappin
         settings.seed,
     )
     rows = zip(marks, marks.values(), points, strict=True)
-    context.state.add_placed(layout.id, rows)
+    context.state.maps.place(layout.id, rows)
     logger.info("%d images were placed on the map of %d", len(marks), len(images))

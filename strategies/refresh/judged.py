@@ -24,8 +24,8 @@ def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
     if key is None:
         return {}
     state = context.state
-    embedded, judged = state.embedded(key), state.entropies(key)
-    failed = {image: mark for image, (mark, _) in state.failures().items()}
+    embedded, judged = state.embeddings.fingerprints(key), state.scores.entropies(key)
+    failed = {image: mark for image, (mark, _) in state.failures.all().items()}
     return {
         image: mark
         for image, mark in marks(datastore, datastore.list_images()).items()
@@ -47,8 +47,8 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
         return
     network = Csal3d(context.pretrained_file)
     check_channels(context.pretrained_file.name, network.channels, channels)
-    if not context.state.embedded(network.key):
-        context.state.journal.log("pretrained", None, {"key": network.key, **network.details})
+    if not context.state.embeddings.fingerprints(network.key):
+        context.state.ledger.add("pretrained", None, {"key": network.key, **network.details})
     for done, (image, mark) in enumerate(todo.items()):
         if context.pretrained_key != network.key:
             return
@@ -57,7 +57,7 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
             found = network.judge(datastore.get_image_uri(image))
         except ImageError as error:
             logger.error("Image %s is left out: %s", image, error)
-            context.state.add_failure(image, mark, str(error))
+            context.state.failures.add(image, mark, str(error))
             continue
         _keep(context, network.key, image, mark, found)
     yield len(todo), len(todo)
@@ -65,5 +65,5 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
 
 def _keep(context: Context, key: str, image: str, mark: str, found: Judged) -> None:
     """The uncertainty comes last: without it an image is judged again."""
-    context.state.add_embeddings(key, [(image, mark, found.features)])
-    context.state.add_entropies(key, {image: found.uncertainty})
+    context.state.embeddings.add(key, [(image, mark, found.features)])
+    context.state.scores.add_entropies(key, {image: found.uncertainty})

@@ -18,27 +18,27 @@ from pool.database.database import Busy
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.engine.engines import engine_of
-from strategies.engine.passes import Passes
+from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
 from strategies.planning.methods import OTSU, NotReadyError, due_methods, make_method_plan
 from strategies.planning.plans import active_plan_due, make_cold_plan, planned_alphas, unscored
 from strategies.ranking.held_out import hold_out, to_hold_out
-from strategies.refresh.copies import find_copies, print_images, to_compare, to_print
+from strategies.refresh.duplicates import find_copies, print_images, to_compare, to_print
 from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import follow_model, is_new_model
 from strategies.refresh.growth import unmapped, update_map
 from strategies.refresh.judged import judge, to_judge
 from strategies.refresh.validation import to_validate
 from strategies.scoring import FOREGROUND
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 
 
 def missing(context: Context, datastore: PoolStore) -> list[str]:
     """Steps that have work to do, in order; empty when all is up to date."""
-    pool, state = Pool.of(context, datastore), context.state
-    models, steps = state.models(), []
+    pool, state = PoolSnapshot.of(context, datastore), context.state
+    models, steps = state.models.all(), []
     if to_hold_out(context, pool):
         steps.append("hold_out")
     if to_embed(context, datastore, pool):
@@ -49,7 +49,7 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
         steps.append("duplicates")
     if unmapped(context, pool):
         steps.append("map")
-    if context.layout() and state.journal.plan(context.cold_key) is None:
+    if context.layout() and state.plans.newest(context.cold_key) is None:
         steps.append("cold_start")
     if is_new_model(context):
         steps.append("model")
@@ -66,11 +66,11 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     return steps + due_methods(context, pool)
 
 
-def to_threshold(context: Context, pool: Pool) -> list[str]:
+def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
     """Images whose foreground is wanted before there is a model."""
-    if "foreground_random" not in context.settings.methods or context.state.models():
+    if "foreground_random" not in context.settings.methods or context.state.models.all():
         return []
-    have = context.state.measures(OTSU).get(FOREGROUND, {})
+    have = context.state.scores.measures(OTSU).get(FOREGROUND, {})
     return [image for image in pool.unlabelled if image not in have]
 
 
@@ -89,20 +89,20 @@ class Refresh(ScoringMethod):
         state = self.context.state
         try:
             with state.exclusive("refresh"):
-                before = state.journal.progress() or {"error": None}
-                state.journal.set_progress("checking", 0, 0, time.time(), error=before["error"])
+                before = state.progress.get() or {"error": None}
+                state.progress.set("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
-                self._run(Passes(self.context, datastore, engine_of(self.context.settings)))
-                state.journal.set_progress("ready", 0, 0, time.time())
+                self._run(ImagePass(self.context, datastore, engine_of(self.context.settings)))
+                state.progress.set("ready", 0, 0, time.time())
                 return {"steps": steps}
         except Busy:
             logger.info("Another refresh of this pool is running; nothing to do")
             return {"steps": []}
         except Exception as error:
-            state.journal.set_progress("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
+            state.progress.set("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
             raise
 
-    def _run(self, passes: Passes) -> None:
+    def _run(self, passes: ImagePass) -> None:
         hold_out(self.context, self._pool(passes))
         embed(passes, self.bundle)
         if self.context.is_pretrained_here:
@@ -120,31 +120,31 @@ class Refresh(ScoringMethod):
             except NotReadyError as reason:  # another network was published meanwhile
                 logger.info("%s is planned later: %s", name, reason)
 
-    def _pool(self, passes: Passes) -> Pool:
-        return Pool.of(self.context, passes.datastore)
+    def _pool(self, passes: ImagePass) -> PoolSnapshot:
+        return PoolSnapshot.of(self.context, passes.datastore)
 
-    def _find_copies(self, passes: Passes) -> None:
+    def _find_copies(self, passes: ImagePass) -> None:
         print_images(passes, self.bundle)
         started = time.time()
         for done, total in find_copies(self.context, self._pool(passes)):
             passes.say("looking for duplicates", done, total, started)
 
-    def _map(self, passes: Passes) -> None:
+    def _map(self, passes: ImagePass) -> None:
         pool = self._pool(passes)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
         layout = self.context.layout()
-        if layout and self.context.state.journal.plan(self.context.cold_key) is None:
+        if layout and self.context.state.plans.newest(self.context.cold_key) is None:
             passes.say("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
 
-    def _threshold(self, passes: Passes) -> None:
+    def _threshold(self, passes: ImagePass) -> None:
         if todo := to_threshold(self.context, self._pool(passes)):
             worker = partial(ForegroundWorker, self.bundle.name, self.bundle.values)
             for found in passes.run("measuring foreground", todo, worker):
-                self.context.state.add_measures(OTSU, {f.image: {FOREGROUND: f.value} for f in found})
+                self.context.state.scores.add_measures(OTSU, {f.image: {FOREGROUND: f.value} for f in found})
 
-    def _judge(self, passes: Passes) -> None:
+    def _judge(self, passes: ImagePass) -> None:
         """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
         started = time.time()
         for done, total in judge(self.context, passes.datastore, self.bundle.input_shape[1]):

@@ -12,7 +12,7 @@ from openTSNE.affinity import Affinities, joint_probabilities_nn
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-FEWEST = 5  # images that t-SNE needs
+MIN_IMAGES = 5  # images that t-SNE needs
 _FIRST = 50  # principal components that t-SNE starts from
 _LARGE = 10_000  # images from which interpolation is faster than a tree, as in openTSNE
 
@@ -23,7 +23,7 @@ def _components(features: np.ndarray, count: int, seed: int) -> PCA:
 
 def _is_flat(features: np.ndarray, method: str) -> bool:
     """Whether the map of these features is their first two principal components."""
-    return method == "pca" or len(features) < FEWEST or _spread(features) == 0
+    return method == "pca" or len(features) < MIN_IMAGES or _spread(features) == 0
 
 
 def _spread(features: np.ndarray) -> float:

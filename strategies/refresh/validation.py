@@ -12,17 +12,17 @@ from infers.model_file import bundle_of
 from infers.segmentation.task import SegmentationInfer, model_fingerprint
 from pool.protocol import PoolStore
 from strategies.context import Context
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 _EXTENSION = ".nii.gz"
 
 
-def to_validate(context: Context, pool: Pool) -> list[str]:
+def to_validate(context: Context, pool: PoolSnapshot) -> list[str]:
     """Held-out images with a label that the newest model was not measured on yet, sorted."""
-    models = context.state.models()
+    models = context.state.models.all()
     if not models or not pool.held_out:
         return []
-    trained, done = set(models[0].labelled), context.state.validations(models[0].fingerprint)
+    trained, done = set(models[0].labelled), context.state.validations.of(models[0].fingerprint)
     return [
         image
         for image in sorted(pool.held_out)
@@ -38,7 +38,7 @@ def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image
 
     Raises HTTPException for an image that cannot be read, LabelError for a label that cannot.
     """
-    path, models = store.get_image_uri(image), context.state.models()
+    path, models = store.get_image_uri(image), context.state.models.all()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = context.state.folder / "validation" / image
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image
     before = folder / f"{models[1].fingerprint}{_EXTENSION}" if len(models) > 1 else None
     if before and before.exists():
         scores["agreement"] = score_files(predicted, before, path, labels)["dice"]
-    context.state.add_validation(models[0].fingerprint, image, scores)
+    context.state.validations.add(models[0].fingerprint, image, scores)
     for old in folder.glob(f"*{_EXTENSION}"):
         if old not in (predicted, before):  # the one before is wanted again when the label changes
             old.unlink()

@@ -22,7 +22,7 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
-MOST_EXACT = 4_000  # rows that are merged pair by pair; their distances take 64 MB
+MAX_EXACT = 4_000  # rows that are merged pair by pair; their distances take 64 MB
 _TRIES = 10  # radii
 
 
@@ -81,9 +81,9 @@ def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
     if k < 2:
         return np.zeros(len(points), dtype=np.int64)
     with threadpool_limits(limits=1):
-        if len(points) <= MOST_EXACT:
+        if len(points) <= MAX_EXACT:
             return numbered_by_size(_ward(points, k))
-        k = min(k, MOST_EXACT)
+        k = min(k, MAX_EXACT)
         if tree := _birch(points, k, seed):
             return numbered_by_size(_ward(tree.subcluster_centers_, k)[tree.labels_])
         return numbered_by_size(_by_sample(points, k, seed))
@@ -94,25 +94,25 @@ def _ward(points: FloatArray, k: int) -> IntArray:
 
 
 def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
-    """A tree with k to `MOST_EXACT` subclusters; None when none of ten radii gives that.
+    """A tree with k to `MAX_EXACT` subclusters; None when none of ten radii gives that.
 
     In many dimensions all rows may lie about equally far apart: then a hair's breadth of the radius decides
     between one subcluster and one for each row.
     """
-    radius, low, high = _threshold(points, max(k, MOST_EXACT // 4), seed), 0.0, np.inf
+    radius, low, high = _threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
     for _ in range(_TRIES):
         tree = Birch(threshold=radius, n_clusters=None).fit(points)
         count = len(tree.subcluster_centers_)
-        if k <= count <= MOST_EXACT:
+        if k <= count <= MAX_EXACT:
             return tree
-        low, high = (radius, high) if count > MOST_EXACT else (low, radius)
+        low, high = (radius, high) if count > MAX_EXACT else (low, radius)
         radius = 2 * radius if np.isinf(high) else (low + high) / 2
     return None
 
 
 def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
-    """Ward's clusters of `MOST_EXACT` rows drawn at random; every row joins the nearest of their means."""
-    drawn = np.random.default_rng(seed).choice(len(points), MOST_EXACT, replace=False)
+    """Ward's clusters of `MAX_EXACT` rows drawn at random; every row joins the nearest of their means."""
+    drawn = np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)
     sample = points[np.sort(drawn)]
     found = _ward(sample, min(k, count_distinct(sample, k)))
     means = np.stack([sample[found == label].mean(axis=0) for label in range(found.max() + 1)])
@@ -120,8 +120,8 @@ def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
 
 
 def _threshold(points: FloatArray, most: int, seed: int) -> float:
-    """The smallest of some radii with which a sample of `MOST_EXACT` rows has at most `most` subclusters."""
-    sample = points[np.random.default_rng(seed).choice(len(points), MOST_EXACT, replace=False)]
+    """The smallest of some radii with which a sample of `MAX_EXACT` rows has at most `most` subclusters."""
+    sample = points[np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)]
     radius = float(np.sqrt(sample.var(axis=0).sum())) / 64 or 1.0
     while len(Birch(threshold=radius, n_clusters=None).fit(sample).subcluster_centers_) > most:
         radius *= 1.5

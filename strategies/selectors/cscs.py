@@ -22,7 +22,7 @@ from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, cluster_rows, kmeans, largest_first, take_turns
 
 EPS = 1e-8
-LEAST_RANK = 0.01
+MIN_RANK = 0.01
 NEIGHBOURS = 20
 WEIGHTS = (0.3, 0.7)
 
@@ -109,4 +109,4 @@ def _rank(values: FloatArray) -> FloatArray:
     """Ranks within a cluster from 0 to 1, but at least 0.01; 1 for a lone row."""
     if len(values) == 1:
         return np.ones(1)
-    return np.clip((rankdata(values) - 1) / (len(values) - 1), LEAST_RANK, 1.0)
+    return np.clip((rankdata(values) - 1) / (len(values) - 1), MIN_RANK, 1.0)

@@ -18,7 +18,7 @@ from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, kmeans, largest_first, take_turns
 
 EPS = 1e-8
-MOST_CLUSTERS = 500
+MAX_CLUSTERS = 500
 NEIGHBOURS = 20
 
 
@@ -58,7 +58,7 @@ def typiclust(
     if labels is not None:
         cluster_of = check_labels(labels, len(array))
     elif count:
-        cluster_of = kmeans(array, min(len(rows.labelled) + budget, MOST_CLUSTERS), seed)
+        cluster_of = kmeans(array, min(len(rows.labelled) + budget, MAX_CLUSTERS), seed)
     else:
         cluster_of = np.zeros(len(array), dtype=np.int64)
     clusters = largest_first(cluster_of, np.arange(len(array))) if count else []

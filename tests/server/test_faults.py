@@ -246,7 +246,7 @@ def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
     paths = make_studies(tmp_path / "studies", 100_000)
     make_state(tmp_path / "state", paths, settings)
     labels = sorted((tmp_path / "originals" / "labels").iterdir())
-    plan = next(e for e in State(tmp_path / "state").journal.ledger() if e["event"] == "plan")
+    plan = next(e for e in State(tmp_path / "state").ledger.entries() if e["event"] == "plan")
     first = [pick["image"] for pick in plan["details"]["picks"][:4]]
 
     pool = Pool(start(tmp_path / "studies", tmp_path / "state", **conf), labels[0].parent)

@@ -65,7 +65,7 @@ def test_a_client_never_waits_for_the_preparation(run: Run) -> None:
 def test_cold_start_follows_the_rules(run: Run) -> None:
     """The map's picks, computed here from the stored map by the selectors alone."""
     state: State = run["state"]
-    layout = state.layout(1)
+    layout = state.maps.get(1)
     labels = selectors.cluster_by_silhouette(layout.points, 4, 42).labels
     expected = [layout.images[row] for row in selectors.cold_start(layout.points, labels, 4).picks]
     assert [answer["id"] for answer in run["cold"]] == expected
@@ -87,9 +87,9 @@ def test_bridging_waits_for_the_first_model(run: Run) -> None:
 def test_active_picks_are_the_papers_greedy(run: Run) -> None:
     """Section 3.2 written out: first the highest entropy, then alpha * D + (1 - alpha) * H."""
     state: State = run["state"]
-    model, layout = state.models()[0], state.layout(1)
+    model, layout = state.models.all()[0], state.maps.get(1)
     labelled = {answer["id"] for answer in run["cold"]}
-    values = state.entropies(model.fingerprint)
+    values = state.scores.entropies(model.fingerprint)
     pool = [i for i, image in enumerate(layout.images) if image not in labelled]
     raw = np.array([values[layout.images[i]] for i in pool])
     h = (raw - raw.min()) / (raw.max() - raw.min() + 1e-8)

@@ -45,17 +45,17 @@ def test_images_are_held_out_labelled_and_measured_on_but_never_trained_on(
     annotator.train(epochs=None)
     annotator.wait_ready(rounds=1)
     state = State(folder)
-    (model,) = state.models()
+    (model,) = state.models.all()
     held = state.marks.held_out()
     assert len(model.labelled) == 4 and not held & set(model.labelled)
-    assert set(state.validations(model.fingerprint)) == held
+    assert set(state.validations.of(model.fingerprint)) == held
     assert not held & set(model_details(state.folder / "model.pt")["images"])
-    for scores in state.validations(model.fingerprint).values():
+    for scores in state.validations.of(model.fingerprint).values():
         assert len(scores["dice"]) == 2 and all(0 <= value <= 1 for value in scores["dice"])
     image = min(held)
     annotator.send(image)  # corrected: measured again
     end = time.monotonic() + 60
-    while image not in state.validations(model.fingerprint):
+    while image not in state.validations.of(model.fingerprint):
         assert time.monotonic() < end
         time.sleep(0.2)
 

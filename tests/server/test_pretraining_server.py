@@ -13,7 +13,7 @@ import torch
 from monailabel.client import MONAILabelClient
 
 from benchmarks.server_process import Server, running
-from pool.database.journal import Plan
+from pool.database.plans import Plan
 from pool.database.state import State
 from tests.volumes import write_volume
 
@@ -82,22 +82,22 @@ def test_pretraining_from_the_client_to_the_first_pick(server: Server, tmp_path:
     key = selection["encoder"]
     assert key.startswith("csal3d|") and selection["encoder_note"] is None
     state = State(folder)
-    assert sorted(state.entropies(key)) == sorted(state.embedded(key)) == IMAGES
-    assert state.vectors(key, IMAGES).shape == (6, 128)
+    assert sorted(state.scores.entropies(key)) == sorted(state.embeddings.fingerprints(key)) == IMAGES
+    assert state.embeddings.vectors(key, IMAGES).shape == (6, 128)
     assert client.next_sample("auto", {})["selection"]["role"] == "medoid"
-    assert state.journal.last_training() is None, "a pretraining is no round"
+    assert state.trainings.labels_of_last() is None, "a pretraining is no round"
 
     plan = until(lambda: _plan_of(state, "urds"), "plan of urds")
     block = client.next_sample("urds", {})["selection"]
     assert block["method"] == "urds" and len(plan.picks) == 3
-    assert block["uncertainty"] in state.entropies(key).values() and "typicality" in block["reason"]
+    assert block["uncertainty"] in state.scores.entropies(key).values() and "typicality" in block["reason"]
 
 
 def _plan_of(state: State, method: str) -> Plan | None:
     """The plan of a method, once the ledger has it."""
-    keys = [entry["details"]["key"] for entry in state.journal.ledger() if entry["event"] == "plan"]
+    keys = [entry["details"]["key"] for entry in state.ledger.entries() if entry["event"] == "plan"]
     found = [key for key in keys if key.startswith(f"{method}|")]
-    return state.journal.plan(found[-1]) if found else None
+    return state.plans.newest(found[-1]) if found else None
 
 
 def _planned(client: MONAILabelClient) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ def test_cold_start_and_first_round(
     assert annotator.status()["failed"] == 0 and annotator.status()["images"] == 138
 
     state = State(tmp_path / "state")
-    layout = state.layout(1)
+    layout = state.maps.get(1)
     labels = selectors.cluster_by_silhouette(layout.points, 8, 42).labels
     expected = [
         layout.images[row] for row, _, _ in reference.cold_start(layout.points.tolist(), labels.tolist(), 8)
@@ -41,7 +41,7 @@ def test_cold_start_and_first_round(
 
     annotator.train(None)
     annotator.wait_ready(rounds=1)
-    values = state.entropies(state.models()[0].fingerprint)
+    values = state.scores.entropies(state.models.all()[0].fingerprint)
     rows = [layout.images.index(answer["id"]) for answer in answers]
     chosen = reference.active(
         layout.points.tolist(), [values.get(i, 0.0) for i in layout.images], 6, 0.3, rows

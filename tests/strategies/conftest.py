@@ -16,7 +16,7 @@ from pool.datastore import PoolDatastore
 from strategies.context import Context
 from strategies.planning.plans import make_active_plan, make_cold_plan
 from strategies.settings import Settings
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
 from strategies.strategy import all_strategies
 
@@ -52,8 +52,8 @@ class World:
         return stage_of(self.context, self.pool)
 
     @property
-    def pool(self) -> Pool:
-        return Pool.of(self.context, self.store)
+    def pool(self) -> PoolSnapshot:
+        return PoolSnapshot.of(self.context, self.store)
 
     def ask(self, strategy: str = "auto", **more: Any) -> dict[str, Any]:
         return self.strategies[strategy]({"strategy": strategy, **more}, self.store)
@@ -64,24 +64,24 @@ class World:
             self.context.state.handouts.labelled(image, "me", {})
 
     def prepare(self) -> None:
-        self.context.state.add_layout(self.context.layout_key, dict.fromkeys(IMAGES, "1"), POINTS)
+        self.context.state.maps.add(self.context.layout_key, dict.fromkeys(IMAGES, "1"), POINTS)
         layout = self.context.layout()
         assert layout is not None
         make_cold_plan(self.context, layout, self.pool)
 
     def train(self, name: str, plan: bool = True) -> None:
         """A model of the present labels, with an entropy for each image that has none."""
-        self.context.state.add_model(name, self.pool.labelled, {})
+        self.context.state.models.add(name, self.pool.labelled, {})
         if plan:
             values = {image: 0.1 + IMAGES.index(image) / 50 for image in self.pool.unlabelled}
-            self.context.state.add_entropies(name, values)
+            self.context.state.scores.add_entropies(name, values)
             layout = self.context.layout()
             assert layout is not None
-            make_active_plan(self.context, layout, self.context.state.models()[0], 0.3, self.pool)
+            make_active_plan(self.context, layout, self.context.state.models.all()[0], 0.3, self.pool)
 
     @property
     def cold(self) -> list[str]:
-        plan = self.context.state.journal.plan(self.context.cold_key)
+        plan = self.context.state.plans.newest(self.context.cold_key)
         assert plan is not None
         return [pick["image"] for pick in plan.picks]
 

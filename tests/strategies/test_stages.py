@@ -15,7 +15,7 @@ from strategies.stages import training_due
 
 def test_preparing_hands_out_seeded_random_images_without_repetition(world: Any) -> None:
     assert world.stage == "preparing"
-    world.context.state.journal.set_progress("embedding", 3, 12, 0.0)
+    world.context.state.progress.set("embedding", 3, 12, 0.0)
     answers = [world.ask() for _ in world.images]
     assert sorted(a["id"] for a in answers) == world.images
     first = answers[0]["selection"]
@@ -25,7 +25,7 @@ def test_preparing_hands_out_seeded_random_images_without_repetition(world: Any)
 
 
 def test_failed_preparation_is_answered_with_its_reason(world: Any) -> None:
-    world.context.state.journal.set_progress("failed", 0, 0, 0.0, error="no weights file")
+    world.context.state.progress.set("failed", 0, 0, 0.0, error="no weights file")
     with pytest.raises(HTTPException, match="no weights file") as caught:
         world.ask()
     assert caught.value.status_code == 503
@@ -51,7 +51,7 @@ def test_cold_start_follows_its_plan_and_drops_what_is_labelled(world: Any) -> N
 def test_cold_plan_that_is_used_up_goes_on_farthest_first(world: Any) -> None:
     world.prepare()
     world.label(*world.cold[:3])
-    world.context.state.add_failure(world.cold[3], "1", "damaged")
+    world.context.state.failures.add(world.cold[3], "1", "damaged")
     assert world.stage == "cold_start"
     answer, rows = world.ask(), [world.images.index(i) for i in world.cold[:3]]
     left = [i for i in world.images if i not in world.cold]
@@ -127,7 +127,7 @@ def test_active_plan_that_is_used_up_goes_on_in_the_same_round(
 ) -> None:
     world.prepare()
     world.label(*world.cold)
-    monkeypatch.setattr("strategies.planning.plans.MOST_PICKS", 3)
+    monkeypatch.setattr("strategies.planning.plans.MAX_PICKS", 3)
     world.train("short")
     monkeypatch.undo()
     seen = []
@@ -145,7 +145,7 @@ def test_active_plan_goes_on_when_nothing_was_labelled_yet(
 ) -> None:
     world.prepare()
     world.label(*world.cold)
-    monkeypatch.setattr("strategies.planning.plans.MOST_PICKS", 3)
+    monkeypatch.setattr("strategies.planning.plans.MAX_PICKS", 3)
     world.train("short")
     whole = {image for image in world.images if image not in world.cold}
     seen = [world.ask()["id"] for _ in range(len(whole))]
@@ -163,7 +163,7 @@ def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
     world.train("m")
     world.label(*[image for image in world.images[1:] if image not in world.cold])
     left = [image for image in world.images if image not in world.pool.labelled]
-    world.context.state.journal.plan_by_id.cache_clear()
+    world.context.state.plans.get.cache_clear()
     with world.context.state._db.engine.begin() as connection:  # as if it had just arrived
         connection.exec_driver_sql(f"DELETE FROM entropies WHERE image = '{left[0]}'")
         connection.exec_driver_sql("UPDATE plans SET picks = '[]' WHERE kind = 'active'")
@@ -172,7 +172,7 @@ def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
 
 
 def test_what_cannot_be_read_is_not_done(world: Any) -> None:
-    world.context.state.add_failure("i00", "1", "damaged")
+    world.context.state.failures.add("i00", "1", "damaged")
     world.label(*world.images[1:])
     assert world.stage != "done"
     with pytest.raises(HTTPException, match="1 cannot be read .*i00") as caught:

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from strategies.selectors.rules.checks import check_alpha, check_entropy
 
-FEWEST = 10  # images below which a rank correlation says nothing
+MIN_IMAGES = 10  # images below which a rank correlation says nothing
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
@@ -44,7 +44,7 @@ def adaptive_alpha(now: npt.ArrayLike, before: npt.ArrayLike, prior: float) -> t
     values = check_entropy(values, rows, len(rows))
     earlier = check_entropy(before, rows, len(rows), "earlier entropy")
     weight = check_alpha(prior)
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_IMAGES:
         return weight, None
     agreement = spearman(values, earlier)
     return 1.0 - max(0.0, agreement), agreement

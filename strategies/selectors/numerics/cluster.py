@@ -11,7 +11,7 @@ from strategies.selectors.numerics.kmeans import kmeans_labels
 from strategies.selectors.numerics.silhouette import mean_silhouettes
 from strategies.selectors.rules.checks import FloatArray, IntArray, check_budget, check_points
 
-MOST_CLUSTERS = 20
+MAX_CLUSTERS = 20
 MANY_POINTS = 10_000
 
 
@@ -68,7 +68,7 @@ def labellings(
 def kmeans_sweep(points: FloatArray, max_clusters: int, seed: int, n_init: int) -> dict[int, IntArray]:
     """k -> labels (N,) for each k from 2 on that can be tried; no checks."""
     tried: dict[int, IntArray] = {}
-    most = min(max_clusters, len(points) - 1, MOST_CLUSTERS)
+    most = min(max_clusters, len(points) - 1, MAX_CLUSTERS)
     for k in range(2, count_distinct(points, most) + 1):
         labels = kmeans_labels(points, k, n_init, seed)
         if len(np.unique(labels)) == k:  # fewer: points too close for k-means to tell apart

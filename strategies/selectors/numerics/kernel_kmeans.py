@@ -11,7 +11,7 @@ from strategies.selectors.rules.checks import FloatArray, IntArray
 
 GAMMAS = (0.1, 1.0, 10.0)
 _SELF = float(len(GAMMAS))  # K(x, x)
-MOST_EXACT = 20_000  # rows clustered all together; above, a sample is
+MAX_EXACT = 20_000  # rows clustered all together; above, a sample is
 _STARTS, _STEPS = 5, 100
 _IN_MEMORY = 2_000  # rows whose kernel is kept: 32 MB
 _CHUNK_VALUES = 1 << 20
@@ -38,9 +38,9 @@ def kernel_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
     rng = np.random.default_rng(seed)
     points = _scaled(points, rng)
     with threadpool_limits(limits=1):
-        if len(points) <= MOST_EXACT:
+        if len(points) <= MAX_EXACT:
             return numbered_by_size(_best_of(points, k, rng))
-        some = min(max(_IN_MEMORY, 10 * k), MOST_EXACT)
+        some = min(max(_IN_MEMORY, 10 * k), MAX_EXACT)
         k = min(k, some)
         sample = points[np.sort(rng.choice(len(points), some, replace=False))]
         centres = _best_of(sample, k, rng)

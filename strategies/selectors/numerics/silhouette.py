@@ -16,7 +16,7 @@ from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
-MOST_EXACT = 30_000  # rows that are all compared with all
+MAX_EXACT = 30_000  # rows that are all compared with all
 SAMPLE = 10_000  # rows compared with all where there are more, and no grid will do
 TOLERANCE = 1e-3  # of the grid, measured on _CHECKED rows
 _CHECKED = 500
@@ -42,7 +42,7 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
     if not labellings:
         return []
     labels = np.stack(labellings)
-    if len(points) <= MOST_EXACT:
+    if len(points) <= MAX_EXACT:
         return exact_silhouettes(points, labels, np.arange(len(points))).tolist()
     rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
     if points.shape[1] == 2:

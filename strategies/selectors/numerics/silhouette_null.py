@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull, Delaunay, QhullError
 from strategies.selectors.numerics.cluster import labellings
 from strategies.selectors.rules.checks import FloatArray, check_budget, check_points
 
-MOST_POINTS = 500
+MAX_POINTS = 500
 _STARTS = 3
 
 
@@ -47,7 +47,7 @@ def silhouette_null(points: npt.ArrayLike, max_clusters: int, seed: int, draws: 
     except QhullError:
         return float("nan")
     rng = np.random.default_rng(seed)
-    best = [_best(_uniform(triangles, min(len(array), MOST_POINTS), rng), most, seed) for _ in range(draws)]
+    best = [_best(_uniform(triangles, min(len(array), MAX_POINTS), rng), most, seed) for _ in range(draws)]
     return float(np.percentile(best, 95))
 
 

@@ -12,7 +12,7 @@ import pytest
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from infers.encoders.pool_encoder import make_pool_encoder, pool_encoder_key
-from infers.encoders.slices import MOST, axial_slices, embed_slices
+from infers.encoders.slices import MAX_SLICES, axial_slices, embed_slices
 from pool.imaging.images import ImageError
 
 RAS = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -52,7 +52,7 @@ def test_slices_without_content_are_left_out(tmp_path: Path) -> None:
 
 def test_long_volume_gives_evenly_spaced_slices(tmp_path: Path) -> None:
     slices = axial_slices(save(tmp_path / "a.nii.gz", body(150)), "mr")
-    assert len(slices) == MOST
+    assert len(slices) == MAX_SLICES
     means = slices[:, 100:120, 100:120].mean(axis=(1, 2))
     assert (np.diff(means[1:-1]) > 0).all()
     assert means[-2] - means[1] > 0.8 * (means[-1] - means[0]), "they reach from end to end"

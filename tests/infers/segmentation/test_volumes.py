@@ -111,7 +111,7 @@ def test_entropy_of_blocks_is_near_that_of_the_whole(tmp_path: Path, monkeypatch
     pixels = predict.pixels(image)
     ((_, (whole,)),) = predict.blocks([pixels])
     torch.testing.assert_close(whole, predict(image))
-    monkeypatch.setattr("infers.segmentation.task._MOST", 3 * 20 * 16 * 11)
+    monkeypatch.setattr("infers.segmentation.task._MAX_PROBABILITIES", 3 * 20 * 16 * 11)
     parts = [part for which, (part,) in predict.blocks([pixels, pixels]) if which.start == 1]
     assert [part.shape[2] for part in parts] == [16, 16, 16, 12]
     entropy = np.average([mean_entropy(p.numpy()) for p in parts], weights=[p[0].numel() for p in parts])

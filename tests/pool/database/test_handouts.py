@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pool.database.handouts import Client, Handout, HandoutError, Terms
+from pool.database.handouts import Client, Handout, HandoutError, LeasePolicy
 from pool.database.state import State
 
 IMAGES = [f"i{n:02d}" for n in range(12)]
@@ -38,7 +38,7 @@ class Desk:
         self.state = State(self._folder, migrate=True, url=self._url)
 
     def ask(self, client: Client, images: Iterable[str] = IMAGES, **more: Any) -> Handout | None:
-        terms = Terms(lease_seconds=600, max_open=3)
+        terms = LeasePolicy(lease_seconds=600, max_open=3)
         return self.state.handouts.give(
             client, "plan", images, self.is_open, lambda i: {"said": i}, terms, **more
         )
@@ -57,7 +57,7 @@ class Desk:
 
     @property
     def outcomes(self) -> list[tuple[str, str]]:
-        ended = (e for e in self.state.journal.ledger() if e["event"] == "handout_ended")
+        ended = (e for e in self.state.ledger.entries() if e["event"] == "handout_ended")
         return [(e["image"], e["details"]["outcome"]) for e in ended]
 
 
@@ -132,13 +132,13 @@ def test_release_and_skip(desk: Desk) -> None:
     handouts.unskip("i01", ANN)
     assert desk.image(NOBODY) == "i01"
     assert desk.outcomes == [("i00", "released"), ("i01", "skipped")]
-    events = [entry["event"] for entry in desk.state.journal.ledger()]
+    events = [entry["event"] for entry in desk.state.ledger.entries()]
     assert (events.count("skip"), events.count("unskip"), events.count("handout")) == (2, 1, 10)
 
 
 def test_what_another_holds_can_be_neither_released_nor_skipped(desk: Desk) -> None:
     desk.image(ANN)
-    before = desk.state.journal.ledger()
+    before = desk.state.ledger.entries()
     for refused, says in (
         (lambda: desk.state.handouts.release("i00", BOB), "in the hands of ann"),
         (lambda: desk.state.handouts.skip("i00", BOB, "x"), "in the hands of ann"),
@@ -147,7 +147,7 @@ def test_what_another_holds_can_be_neither_released_nor_skipped(desk: Desk) -> N
     ):
         with pytest.raises(HandoutError, match=says):
             refused()
-    assert desk.state.journal.ledger() == before and desk.state.handouts.skipped() == {}
+    assert desk.state.ledger.entries() == before and desk.state.handouts.skipped() == {}
 
 
 def test_many_are_skipped_and_taken_back_together_or_not_at_all(desk: Desk) -> None:
@@ -163,7 +163,7 @@ def test_many_are_skipped_and_taken_back_together_or_not_at_all(desk: Desk) -> N
     assert desk.outcomes == [(own, "skipped")]
     assert handouts.unskip_all([*rest[1:], other, "nobody"], ANN) == rest[1:]
     assert handouts.unskip_all([other], ANN) == [] and list(handouts.skipped()) == rest[:1]
-    events = [entry["image"] for entry in desk.state.journal.ledger() if entry["event"] == "unskip"]
+    events = [entry["image"] for entry in desk.state.ledger.entries() if entry["event"] == "unskip"]
     assert events == rest[1:]
 
 
@@ -201,7 +201,7 @@ def test_a_lease_that_ran_out_stands_in_nobodys_way(desk: Desk) -> None:
 def test_a_server_that_does_not_know_of_a_label_yet_gives_the_image_to_nobody(desk: Desk) -> None:
     desk.image(ANN)
     desk.state.handouts.labelled("i00", "ann", {})  # through another server: here it still looks unlabelled
-    terms = Terms(settle_seconds=120)
+    terms = LeasePolicy(settle_seconds=120)
     given = desk.state.handouts.give(BOB, "plan", IMAGES, desk.is_open, lambda i: {}, terms)
     assert given is not None and given.image == "i01"
     desk.wait(121)
@@ -237,7 +237,7 @@ def test_a_wall_clock_set_back_while_the_server_was_down_shortens_no_lease(
 
 
 def test_images_that_cannot_be_read_are_not_given(desk: Desk) -> None:
-    desk.state.add_failure("i00", "1", "damaged")
+    desk.state.failures.add("i00", "1", "damaged")
     assert desk.image(ANN) == "i01"
 
 
@@ -256,13 +256,15 @@ def test_processes_that_ask_at_once_never_get_the_same_image(tmp_path: Path, dat
     state, workers = State(tmp_path, migrate=True, url=database), 4
     images = [f"i{n:02d}" for n in range(40)]
     script = (
-        "import sys; from pathlib import Path; from pool.database.state import State\n"
-        "from pool.database.handouts import Client, Terms\n"
+        "import sys; from pathlib import Path; "
+        "from pool.database.state import State\n"
+        "from pool.database.handouts import Client, LeasePolicy\n"
         "state, images = State(Path(sys.argv[1]), url=sys.argv[3]), sys.argv[2].split(',')\n"
         "input()\n"
         "for _ in range(10):\n"
         "    client = Client('anonymous', named=False)\n"
-        "    print(state.handouts.give(client, 'p', images, lambda i: True, lambda i: {}, Terms()).image)\n"
+        "    one = state.handouts.give(client, 'p', images, lambda i: True, lambda i: {}, LeasePolicy())\n"
+        "    print(one.image)\n"
     )
     command = [sys.executable, "-c", script, str(state.folder), ",".join(images), database]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -284,7 +286,7 @@ def test_the_wait_does_not_grow_with_the_history(tmp_path: Path) -> None:
     sa.event.listen(
         engine, "before_cursor_execute", lambda c, cursor, text, values, *_: asked.append((text, values))
     )
-    state.handouts.give(ANN, "plan", IMAGES, lambda i: True, lambda i: {}, Terms(600, 3))
+    state.handouts.give(ANN, "plan", IMAGES, lambda i: True, lambda i: {}, LeasePolicy(600, 3))
     state.handouts.release(IMAGES[0], ANN)
     state.handouts.open()
     looks = [(text, values) for text, values in asked if text.startswith("SELECT") and "handouts" in text]

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.connect import connect
-from pool.database.copies import Copy
 from pool.database.database import Busy
-from pool.database.handouts import Client, Terms
-from pool.database.journal import Plan
+from pool.database.duplicates import Duplicate
+from pool.database.handouts import Client, LeasePolicy
+from pool.database.plans import Plan
 from pool.database.state import State
 from pool.imaging.prints import Print
 from tests.postgres import PASSWORD, Cluster
@@ -36,114 +36,117 @@ def plan(key: str = "k", **more: Any) -> Plan:
 
 def test_embeddings_are_kept_per_encoder_and_replaced(state: State) -> None:
     first, second = np.arange(3, dtype=np.float32), np.full(3, 0.1, np.float32)
-    state.add_embeddings("e", [("a", "1", first), ("b", "1", second)])
-    state.add_embeddings("other", [("a", "1", np.zeros(5))])
-    state.add_embeddings("e", [("a", "2", first + 1)])
-    assert state.embedded("e") == {"a": "2", "b": "1"} and state.embedded("none") == {}
-    found = state.vectors("e", ["b", "a"])
+    state.embeddings.add("e", [("a", "1", first), ("b", "1", second)])
+    state.embeddings.add("other", [("a", "1", np.zeros(5))])
+    state.embeddings.add("e", [("a", "2", first + 1)])
+    assert (
+        state.embeddings.fingerprints("e") == {"a": "2", "b": "1"}
+        and state.embeddings.fingerprints("none") == {}
+    )
+    found = state.embeddings.vectors("e", ["b", "a"])
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, np.stack([second, first + 1]).astype(np.float64))
     with pytest.raises(KeyError):
-        state.vectors("e", ["a", "c"])
+        state.embeddings.vectors("e", ["a", "c"])
 
 
 def test_failure_holds_until_the_image_is_embedded(state: State) -> None:
-    state.add_failure("a", "1", "empty")
-    state.add_failure("a", "2", "black")
-    state.add_failure("b", "1", "empty")
-    assert state.failures() == {"a": ("2", "black"), "b": ("1", "empty")}
-    state.add_embeddings("e", [("a", "3", np.zeros(2))])
-    assert set(state.failures()) == {"b"}
+    state.failures.add("a", "1", "empty")
+    state.failures.add("a", "2", "black")
+    state.failures.add("b", "1", "empty")
+    assert state.failures.all() == {"a": ("2", "black"), "b": ("1", "empty")}
+    state.embeddings.add("e", [("a", "3", np.zeros(2))])
+    assert set(state.failures.all()) == {"b"}
 
 
 def test_newest_layout_of_a_key(state: State) -> None:
-    assert state.newest_layout("k") is None
+    assert state.maps.newest("k") is None
     points = np.random.default_rng(0).normal(size=(3, 2))
-    state.add_layout("k", {"a": "1", "b": "2"}, points[:2])
-    state.add_layout("k", {"b": "2", "a": "1", "c": "3"}, points)
-    state.add_layout("other", {"a": "1"}, points[:1])
-    found = state.newest_layout("k")
+    state.maps.add("k", {"a": "1", "b": "2"}, points[:2])
+    state.maps.add("k", {"b": "2", "a": "1", "c": "3"}, points)
+    state.maps.add("other", {"a": "1"}, points[:1])
+    found = state.maps.newest("k")
     assert found is not None and found.images == ["a", "b", "c"] and found.marks == ["1", "2", "3"]
     np.testing.assert_array_equal(found.points, points[[1, 0, 2]])
-    assert found.fitted == 3 and state.newest_layout("k") is found, "it is read once"
+    assert found.fitted == 3 and state.maps.newest("k") is found, "it is read once"
     with pytest.raises(KeyError):
-        state.layout(99)
+        state.maps.get(99)
 
 
 def test_placed_images_join_the_map_in_sorted_order(state: State, database: str) -> None:
     points = np.random.default_rng(0).normal(size=(5, 2))
-    state.add_layout("k", {"b": "1", "d": "1"}, points[:2])
-    state.add_layout("other", {"b": "1"}, points[:1])
-    state.add_placed(1, [("c", "2", points[2]), ("a", "3", points[3])])
-    for found in (state.newest_layout("k"), State(state.folder, url=database).newest_layout("k")):
+    state.maps.add("k", {"b": "1", "d": "1"}, points[:2])
+    state.maps.add("other", {"b": "1"}, points[:1])
+    state.maps.place(1, [("c", "2", points[2]), ("a", "3", points[3])])
+    for found in (state.maps.newest("k"), State(state.folder, url=database).maps.newest("k")):
         assert found is not None and found.images == list("abcd") and found.marks == ["3", "1", "2", "1"]
         np.testing.assert_array_equal(found.points, points[[3, 0, 2, 1]])
         assert found.laid_out.tolist() == [False, True, False, True] and found.fitted == 2
-    assert state.layout(2).images == ["b"], "the other map has none of it"
-    state.add_layout("k", {"b": "1"}, points[4:])
-    assert state.layout(3).images == ["b"] and state.layout(3).fitted == 1
+    assert state.maps.get(2).images == ["b"], "the other map has none of it"
+    state.maps.add("k", {"b": "1"}, points[4:])
+    assert state.maps.get(3).images == ["b"] and state.maps.get(3).fitted == 1
 
 
 def test_an_image_that_is_placed_again_moves_also_for_other_processes(state: State, database: str) -> None:
     points = np.random.default_rng(0).normal(size=(5, 2))
     server = State(state.folder, url=database)
-    state.add_layout("k", {"a": "1", "b": "1"}, points[:2])
-    state.add_placed(1, [("c", "1", points[2])])
-    assert server.layout(1).images == ["a", "b", "c"]
-    state.add_placed(1, [("c", "2", points[3])])  # as many rows as before
-    np.testing.assert_array_equal(server.layout(1).points, points[[0, 1, 3]])
-    assert server.layout(1).marks == ["1", "1", "2"] and server.layout(1).fitted == 2
-    state.add_placed(1, [("a", "2", points[4])])  # one that was laid out
-    np.testing.assert_array_equal(server.layout(1).points, points[[4, 1, 3]])
-    assert server.layout(1).marks == ["2", "1", "2"] and server.layout(1).fitted == 1
+    state.maps.add("k", {"a": "1", "b": "1"}, points[:2])
+    state.maps.place(1, [("c", "1", points[2])])
+    assert server.maps.get(1).images == ["a", "b", "c"]
+    state.maps.place(1, [("c", "2", points[3])])  # as many rows as before
+    np.testing.assert_array_equal(server.maps.get(1).points, points[[0, 1, 3]])
+    assert server.maps.get(1).marks == ["1", "1", "2"] and server.maps.get(1).fitted == 2
+    state.maps.place(1, [("a", "2", points[4])])  # one that was laid out
+    np.testing.assert_array_equal(server.maps.get(1).points, points[[4, 1, 3]])
+    assert server.maps.get(1).marks == ["2", "1", "2"] and server.maps.get(1).fitted == 1
 
 
 def test_thousands_of_images_can_be_placed_at_once(state: State) -> None:
-    state.add_layout("k", {"a": "1"}, np.zeros((1, 2)))
-    state.add_placed(1, [(f"n{i:05d}", "1", np.array([i, 0.5])) for i in range(20_000)])
-    found = state.layout(1)
+    state.maps.add("k", {"a": "1"}, np.zeros((1, 2)))
+    state.maps.place(1, [(f"n{i:05d}", "1", np.array([i, 0.5])) for i in range(20_000)])
+    found = state.maps.get(1)
     assert len(found.images) == 20_001 and found.points[-1].tolist() == [19_999, 0.5]
 
 
 def test_models_are_rounds_and_a_known_one_returns_as_the_newest(state: State) -> None:
     for name in ("x", "y", "x"):
-        state.add_model(name, ["a", "b"], {"seed": 1})
-    assert [(m.fingerprint, m.round) for m in state.models()] == [("x", 3), ("y", 2)]
-    assert state.models()[0].labelled == ["a", "b"] and state.models()[0].details == {"seed": 1}
+        state.models.add(name, ["a", "b"], {"seed": 1})
+    assert [(m.fingerprint, m.round) for m in state.models.all()] == [("x", 3), ("y", 2)]
+    assert state.models.all()[0].labelled == ["a", "b"] and state.models.all()[0].details == {"seed": 1}
 
 
 def test_entropies_are_kept_per_model_and_replaced(state: State) -> None:
-    state.add_entropies("m", {"a": 0.25, "b": 0.5})
-    state.add_entropies("m", {"b": 0.75})
-    state.add_entropies("n", {"a": 1.0})
-    assert state.entropies("m") == {"a": 0.25, "b": 0.75} and state.entropies("none") == {}
+    state.scores.add_entropies("m", {"a": 0.25, "b": 0.5})
+    state.scores.add_entropies("m", {"b": 0.75})
+    state.scores.add_entropies("n", {"a": 1.0})
+    assert state.scores.entropies("m") == {"a": 0.25, "b": 0.75} and state.scores.entropies("none") == {}
 
 
 def test_newest_plan_of_a_key(state: State) -> None:
-    assert state.journal.plan("k") is None
-    first, second = state.journal.add_plan(plan()), state.journal.add_plan(plan(scored=8, model="m"))
-    assert first.id != second.id and state.journal.plan("k") == second and second.model == "m"
+    assert state.plans.newest("k") is None
+    first, second = state.plans.add(plan()), state.plans.add(plan(scored=8, model="m"))
+    assert first.id != second.id and state.plans.newest("k") == second and second.model == "m"
     assert second.picks == plan().picks and second.details == {"seed": 42}
 
 
 def test_ledger_only_grows(state: State) -> None:
     steps = [
-        lambda: state.journal.add_plan(plan()),
+        lambda: state.plans.add(plan()),
         lambda: state.handouts.give(
-            Client("me"), "p", ["a"], lambda image: True, lambda image: {"stage": "cold_start"}, Terms()
+            Client("me"), "p", ["a"], lambda image: True, lambda image: {"stage": "cold_start"}, LeasePolicy()
         ),
-        lambda: state.add_failure("a", "1", "empty"),
-        lambda: state.add_model("m", ["a"], {"seed": 7}),
-        lambda: state.add_layout("k", {"a": "1"}, np.zeros((1, 2)), "grown"),
-        lambda: state.add_placed(1, [("b", "1", np.zeros(2))]),
-        lambda: state.journal.start_training({"model": "segmentation"}),
-        lambda: state.journal.end_training("done"),
-        lambda: state.journal.log("label", "a", {"label": "a"}),
+        lambda: state.failures.add("a", "1", "empty"),
+        lambda: state.models.add("m", ["a"], {"seed": 7}),
+        lambda: state.maps.add("k", {"a": "1"}, np.zeros((1, 2)), "grown"),
+        lambda: state.maps.place(1, [("b", "1", np.zeros(2))]),
+        lambda: state.trainings.start({"model": "segmentation"}),
+        lambda: state.trainings.end("done"),
+        lambda: state.ledger.add("label", "a", {"label": "a"}),
     ]
     before: list[dict[str, Any]] = []
     for step in steps:
         step()
-        now = state.journal.ledger()
+        now = state.ledger.entries()
         assert now[: len(before)] == before and len(now) == len(before) + 1
         before = now
     events = ["plan", "handout", "failed", "model", "map", "placed", "training", "training_ended", "label"]
@@ -157,36 +160,36 @@ def test_ledger_only_grows(state: State) -> None:
 
 
 def test_progress_is_one_row(state: State) -> None:
-    assert state.journal.progress() is None
-    state.journal.set_progress("embedding", 1, 8, 5.0)
-    state.journal.set_progress("failed", 0, 0, 6.0, error="no weights")
-    found = state.journal.progress()
+    assert state.progress.get() is None
+    state.progress.set("embedding", 1, 8, 5.0)
+    state.progress.set("failed", 0, 0, 6.0, error="no weights")
+    found = state.progress.get()
     assert found is not None and (found["step"], found["done"], found["error"]) == ("failed", 0, "no weights")
 
 
 def test_open_training_outlives_the_process(state: State, database: str) -> None:
-    assert state.journal.open_training() is None
-    assert state.journal.start_training({"max_epochs": 2}) == 1
-    refused = state.journal.start_training({"max_epochs": 3})
-    state.journal.end_training("refused", refused)
-    assert State(state.folder, url=database).journal.open_training() == (1, {"max_epochs": 2})
-    state.journal.end_training("done")
-    assert State(state.folder, url=database).journal.open_training() is None
+    assert state.trainings.newest_open() is None
+    assert state.trainings.start({"max_epochs": 2}) == 1
+    refused = state.trainings.start({"max_epochs": 3})
+    state.trainings.end("refused", refused)
+    assert State(state.folder, url=database).trainings.newest_open() == (1, {"max_epochs": 2})
+    state.trainings.end("done")
+    assert State(state.folder, url=database).trainings.newest_open() is None
 
 
 def test_readers_do_not_wait_for_a_writer(state: State, database: str) -> None:
-    state.add_entropies("m", {"a": 0.5})
-    state.journal.add_plan(plan())
-    with state._db.begin() as writer:  # holds the write lock
+    state.scores.add_entropies("m", {"a": 0.5})
+    state.plans.add(plan())
+    with state.ledger._db.begin() as writer:  # holds the write lock
         writer.execute(sa.insert(schema.entropies).values(model="m", image="b", value=0.7))
         with pytest.raises(sa.exc.DBAPIError, match="lock"):
             write_at_once(state, database)
         reader = State(state.folder, url=database)
-        assert reader.entropies("m") == {"a": 0.5}, "what was committed, not what is being written"
+        assert reader.scores.entropies("m") == {"a": 0.5}, "what was committed, not what is being written"
         assert (
-            reader.journal.plan("k") is not None and reader.handouts.open() == [] and reader.journal.ledger()
+            reader.plans.newest("k") is not None and reader.handouts.open() == [] and reader.ledger.entries()
         )
-    assert reader.entropies("m") == {"a": 0.5, "b": 0.7}
+    assert reader.scores.entropies("m") == {"a": 0.5, "b": 0.7}
 
 
 def write_at_once(state: State, database: str) -> None:
@@ -201,10 +204,10 @@ def write_at_once(state: State, database: str) -> None:
 
 
 def test_new_database_is_stamped_and_reopened_with_its_content(state: State, database: str) -> None:
-    state.add_model("m", [], {})
+    state.models.add("m", [], {})
     again = State(state.folder, migrate=True, url=database)
-    assert [m.fingerprint for m in again.models()] == ["m"]
-    with again._db.engine.connect() as connection:
+    assert [m.fingerprint for m in again.models.all()] == ["m"]
+    with again.ledger._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [
             (schema.newest_revision(),)
         ]
@@ -213,13 +216,13 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State, dat
 def test_a_server_killed_before_the_stamp_leaves_a_database_that_opens(tmp_path: Path, database: str) -> None:
     schema.metadata.create_all(connect(tmp_path / "pool.db", database))
     State(tmp_path, migrate=True, url=database).marks.put("next", ["a"], "lead")
-    State(tmp_path, migrate=True, url=database).add_model("m", [], {})
+    State(tmp_path, migrate=True, url=database).models.add("m", [], {})
 
 
 def test_older_database_is_upgraded(
     state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state.add_model("m", [], {})
+    state.models.add("m", [], {})
     newer, newest = tmp_path / "newer", schema.newest_revision()
     shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
     (newer / "migrations" / "versions" / "9999_next.py").write_text(
@@ -228,7 +231,7 @@ def test_older_database_is_upgraded(
     )
     monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))
     again = State(state.folder, migrate=True, url=database)
-    with again._db.engine.connect() as connection:
+    with again.ledger._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("9999",)]
         assert connection.exec_driver_sql("SELECT fingerprint, note FROM models").all() == [("m", None)]
 
@@ -252,24 +255,24 @@ def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path, databas
         ):
             connection.exec_driver_sql(line)
     state = State(tmp_path, migrate=True, url=database)
-    assert [entry["event"] for entry in state.journal.ledger()] == ["handout"]
+    assert [entry["event"] for entry in state.ledger.entries()] == ["handout"]
     assert state.handouts.open() == [] and state.handouts.skipped() == {}
-    assert state.journal.open_training() == (1, {"model": "segmentation"})
-    given = state.handouts.give(Client("me"), "p", ["a"], lambda i: True, lambda i: {}, Terms())
+    assert state.trainings.newest_open() == (1, {"model": "segmentation"})
+    given = state.handouts.give(Client("me"), "p", ["a"], lambda i: True, lambda i: {}, LeasePolicy())
     assert given is not None and given.image == "a", "the old hand-out is closed"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_json_has_no_numbers_that_json_does_not_know(state: State, value: float) -> None:
-    state.add_model("m", [], {"metrics": {"loss": value, "dice": [0.1, value]}, "seed": 2**40})
-    assert state.models()[0].details == {"metrics": {"loss": None, "dice": [0.1, None]}, "seed": 2**40}
+    state.models.add("m", [], {"metrics": {"loss": value, "dice": [0.1, value]}, "seed": 2**40})
+    assert state.models.all()[0].details == {"metrics": {"loss": None, "dice": [0.1, None]}, "seed": 2**40}
 
 
 def test_numbers_come_back_as_they_were(state: State) -> None:
     numbers = {"a": 0.1 + 0.2, "b": 1 / 3, "c": 5e-324, "d": 1.7976931348623157e308}
-    state.add_entropies("m", numbers)
-    state.journal.log("numbers", details=numbers)
-    assert state.entropies("m") == numbers and state.journal.ledger()[-1]["details"] == numbers
+    state.scores.add_entropies("m", numbers)
+    state.ledger.add("numbers", details=numbers)
+    assert state.scores.entropies("m") == numbers and state.ledger.entries()[-1]["details"] == numbers
 
 
 def test_one_holder_of_a_lock_at_a_time(state: State, database: str) -> None:
@@ -287,7 +290,8 @@ def test_one_holder_of_a_lock_at_a_time(state: State, database: str) -> None:
 
 def test_a_lock_ends_with_its_process(state: State, database: str) -> None:
     script = (
-        "import sys; from pathlib import Path; from pool.database.state import State\n"
+        "import sys; from pathlib import Path; "
+        "from pool.database.state import State\n"
         "with State(Path(sys.argv[1]), url=sys.argv[2]).exclusive('refresh'):\n"
         "    print('held', flush=True); input()\n"
     )
@@ -304,18 +308,19 @@ def test_a_lock_ends_with_its_process(state: State, database: str) -> None:
 def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path, database: str) -> None:
     """Each opens the new database, writes what others write too, and registers a model of its own."""
     script = (
-        "import sys; from pathlib import Path; import numpy as np; from pool.database.state import State\n"
+        "import sys; from pathlib import Path; import numpy as np; "
+        "from pool.database.state import State\n"
         "me, images = sys.argv[3], [f'i{n:02d}' for n in range(20)]\n"
         "input()\n"
         "state = State(Path(sys.argv[1]), migrate=True, url=sys.argv[2])\n"
         "for n in range(10):\n"
         "    order = images if me == '0' else images[::-1]\n"
-        "    state.add_embeddings('e', [(i, 'mark', np.full(3, 7.0)) for i in order])\n"
-        "    state.add_model(f'{me}-{n}', images, {'by': me})\n"
-        "    state.add_model('both', images, {})\n"
-        "    state.add_entropies('both', {i: 0.5 for i in order})\n"
-        "    state.add_failure('damaged', str(n), me)\n"
-        "    state.journal.set_progress('scoring', n, 10, 0.0)\n"
+        "    state.embeddings.add('e', [(i, 'mark', np.full(3, 7.0)) for i in order])\n"
+        "    state.models.add(f'{me}-{n}', images, {'by': me})\n"
+        "    state.models.add('both', images, {})\n"
+        "    state.scores.add_entropies('both', {i: 0.5 for i in order})\n"
+        "    state.failures.add('damaged', str(n), me)\n"
+        "    state.progress.set('scoring', n, 10, 0.0)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path), database]
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -326,12 +331,12 @@ def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path, dat
     assert [process.communicate(timeout=120)[1] for process in running] == ["", ""]
     state = State(tmp_path, url=database)
     images = [f"i{n:02d}" for n in range(20)]
-    assert state.embedded("e") == dict.fromkeys(images, "mark")
-    assert state.entropies("both") == dict.fromkeys(images, 0.5)
-    models = state.models()
+    assert state.embeddings.fingerprints("e") == dict.fromkeys(images, "mark")
+    assert state.scores.entropies("both") == dict.fromkeys(images, 0.5)
+    models = state.models.all()
     assert {m.fingerprint for m in models} == {"both", *(f"{me}-{n}" for me in "01" for n in range(10))}
     assert len({m.round for m in models}) == len(models) and models[0].round == 40, "each a round of its own"
-    rounds = [e["details"]["round"] for e in state.journal.ledger() if e["event"] == "model"]
+    rounds = [e["details"]["round"] for e in state.ledger.entries() if e["event"] == "model"]
     assert rounds == list(range(1, 41)), "the ledger is in the order of what happened"
 
 
@@ -339,18 +344,18 @@ def test_a_database_that_stops_is_named_without_its_password_and_taken_up_again(
     tmp_path: Path, postgresql: Cluster
 ) -> None:
     state = State(tmp_path, migrate=True, url=postgresql.new_database())
-    state.add_entropies("m", {"a": 0.5})
+    state.scores.add_entropies("m", {"a": 0.5})
     postgresql.stop()
     try:
         with pytest.raises(sa.exc.SQLAlchemyError) as caught:
-            state.entropies("m")
+            state.scores.entropies("m")
     finally:
         postgresql.start()
     for text in (state.trouble(caught.value), str(caught.value), state.database):
         assert PASSWORD not in text and "p%40ss" not in text
     said = state.trouble(caught.value)
     assert "postgresql+pg8000://pool:***@127.0.0.1" in said and "Start it, then ask again" in said
-    assert state.entropies("m") == {"a": 0.5}
+    assert state.scores.entropies("m") == {"a": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -373,17 +378,17 @@ def test_the_password_may_stay_out_of_the_url(
     full = sa.make_url(postgresql.new_database())
     url = sa.URL.create("postgresql", full.username, None, full.host, full.port, full.database)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    assert State(tmp_path, migrate=True, url=url.render_as_string()).models() == []
+    assert State(tmp_path, migrate=True, url=url.render_as_string()).models.all() == []
 
 
 def test_copies_are_compared_again_when_their_original_changes(state: State) -> None:
-    copies, first = state.copies, Print("p", b"\x00" * 72)
+    copies, first = state.duplicates, Print("p", b"\x00" * 72)
     copies.add_prints([(image, "1", first) for image in ("a", "b", "c")])
     assert copies.printed() == {"a": "1", "b": "1", "c": "1"} and copies.uncompared() == ["a", "b", "c"]
-    copies.add(["a", "b", "c"], [Copy("b", "a", 0, True)])
+    copies.add(["a", "b", "c"], [Duplicate("b", "a", 0, True)])
     assert copies.uncompared() == [] and copies.originals() == {"a": first, "c": first}
     sets = copies.sets()
     assert sets == {"a": ("a", "b"), "b": ("a", "b")} and copies.sets() is sets, "read once per change"
     copies.add_prints([("a", "2", Print("q", b"\x01" * 72))])
     assert copies.sets() == {} and copies.uncompared() == ["a", "b"]
-    assert [e["image"] for e in state.journal.ledger() if e["event"] == "duplicate"] == ["b"]
+    assert [e["image"] for e in state.ledger.entries() if e["event"] == "duplicate"] == ["b"]

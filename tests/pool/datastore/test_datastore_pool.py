@@ -70,11 +70,11 @@ def test_two_files_with_one_id_are_named_and_never_swapped(place: Any, caplog: A
     place.image("A.PNG")
     store = place.open()
     assert store.list_images() == ["A", "a", "b", "c"]
-    assert store.duplicates() == {"a": ["a.jpg", "a.png"]}
+    assert store.clashing_files() == {"a": ["a.jpg", "a.png"]}
     place.image("b.bmp.tif"), place.image("b.jpeg")  # comes later, and is earlier by name
     store.refresh(), store.refresh()
     assert Path(store.get_image_uri("b")).name == "b.png"
-    assert store.duplicates() == {"a": ["a.jpg", "a.png"], "b": ["b.png", "b.jpeg"]}
+    assert store.clashing_files() == {"a": ["a.jpg", "a.png"], "b": ["b.png", "b.jpeg"]}
     said = [r.getMessage() for r in caplog.records if "more than one file" in r.getMessage()]
     assert len(said) == 2 and "a.jpg is used, a.png not; rename or remove" in said[0]
     store.close()

@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from pool.imaging.images import ImageError, ReadImaged, fingerprint, read_image, unit_range
+from pool.imaging.images import ImageError, ReadImaged, image_fingerprint, read_image, unit_range
 
 WIDTH, HEIGHT = 24, 20
 
@@ -198,12 +198,12 @@ def test_transform_adds_a_channel_and_keeps_path_size_and_affine(tmp_path: Path)
 
 def test_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.png", picture())
-    before = fingerprint(path)
-    assert fingerprint(path) == before
+    before = image_fingerprint(path)
+    assert image_fingerprint(path) == before
     write(path, picture() + 1)
-    assert fingerprint(path) != before
+    assert image_fingerprint(path) != before
     with pytest.raises(FileNotFoundError):
-        fingerprint(tmp_path / "none.png")
+        image_fingerprint(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("name", ["x.nrrd", "x.dcm"])

@@ -23,11 +23,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pool.database.database import Database
-from pool.database.handouts import Client, Handout, Terms
-from pool.database.journal import Plan
+from pool.database.handouts import Client, Handout, LeasePolicy
+from pool.database.plans import Plan
 from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.imaging.images import fingerprint
+from pool.imaging.images import image_fingerprint
 from server.app import state_folder
 from server.cli.pool import app
 from tests.postgres import PASSWORD, Cluster
@@ -53,14 +53,14 @@ class MadePool:
 
     def _compute(self) -> None:
         state, random = self.state, np.random.default_rng(3)
-        marks = {image: fingerprint(self.studies / f"{image}.png") for image in IMAGES}
-        state.add_embeddings("e", [(i, mark, random.normal(size=16)) for i, mark in marks.items()])
-        state.add_layout("k", marks, random.normal(size=(len(IMAGES), 2)))
+        marks = {image: image_fingerprint(self.studies / f"{image}.png") for image in IMAGES}
+        state.embeddings.add("e", [(i, mark, random.normal(size=16)) for i, mark in marks.items()])
+        state.maps.add("k", marks, random.normal(size=(len(IMAGES), 2)))
         picks = [{"image": image, "score": 1 / (n + 3)} for n, image in enumerate(IMAGES)]
-        state.journal.add_plan(Plan(0, "plan", "cold_start", 1, None, 0, picks, {"seed": 42}))
-        state.add_model("m", IMAGES[:2], {"dice": 1 / 3, "name": "Müller"})
-        state.add_entropies("m", {image: 0.1 + 0.2 * n for n, image in enumerate(IMAGES)})
-        state.journal.start_training({"model": "segmentation"}, 2)
+        state.plans.add(Plan(0, "plan", "cold_start", 1, None, 0, picks, {"seed": 42}))
+        state.models.add("m", IMAGES[:2], {"dice": 1 / 3, "name": "Müller"})
+        state.scores.add_entropies("m", {image: 0.1 + 0.2 * n for n, image in enumerate(IMAGES)})
+        state.trainings.start({"model": "segmentation"}, 2)
         publish(self.folder, "cxr_lungs", {"image_size": 32, "channels": "[4,8]"})
 
     def _work(self) -> None:
@@ -80,26 +80,28 @@ class MadePool:
 
 
 def give(state: State, client: Client) -> Handout:
-    given = state.handouts.give(client, "plan", IMAGES[3:], lambda i: True, lambda i: {"said": i}, Terms())
+    given = state.handouts.give(
+        client, "plan", IMAGES[3:], lambda i: True, lambda i: {"said": i}, LeasePolicy()
+    )
     assert given is not None
     return given
 
 
 def facts(state: State) -> dict[str, Any]:
     """All that is known of a pool."""
-    layout = state.newest_layout("k")
+    layout = state.maps.newest("k")
     assert layout is not None
     return {
-        "ledger": state.journal.ledger(),
+        "ledger": state.ledger.entries(),
         "leases": state.handouts.open(),
         "skipped": state.handouts.skipped(),
-        "embedded": state.embedded("e"),
-        "vectors": state.vectors("e", IMAGES).tolist(),
+        "embedded": state.embeddings.fingerprints("e"),
+        "vectors": state.embeddings.vectors("e", IMAGES).tolist(),
         "layout": (layout.images, layout.marks, layout.points.tolist()),
-        "plan": state.journal.plan("plan"),
-        "models": state.models(),
-        "entropies": state.entropies("m"),
-        "training": (state.journal.open_training(), state.journal.last_training()),
+        "plan": state.plans.newest("plan"),
+        "models": state.models.all(),
+        "entropies": state.scores.entropies("m"),
+        "training": (state.trainings.newest_open(), state.trainings.labels_of_last()),
     }
 
 
@@ -162,10 +164,10 @@ def test_everything_comes_back_from_either_database_to_either(
     kept = {name: content for name, content in files(made.studies).items() if name not in PICTURES}
     assert files(studies) == kept and any(name.startswith("versions/") for name in kept)
     assert give(again, Client("eve")).id > max(lease.id for lease in before["leases"]), "it goes on"
-    again.journal.log("later")
-    assert [e["event"] for e in again.journal.ledger()][-2:] == ["handout", "later"]
-    again.journal.start_training({})
-    again.journal.add_plan(Plan(0, "p", "k", 1, None, 0, [], {}))
+    again.ledger.add("later")
+    assert [e["event"] for e in again.ledger.entries()][-2:] == ["handout", "later"]
+    again.trainings.start({})
+    again.plans.add(Plan(0, "p", "k", 1, None, 0, [], {}))
 
 
 def test_images_come_back_with_their_times_so_that_none_is_embedded_again(
@@ -178,7 +180,9 @@ def test_images_come_back_with_their_times_so_that_none_is_embedded_again(
         run("restore", out, "--studies", studies, "--state", state)
         assert files(studies) == files(local.studies)
         for image in IMAGES:
-            assert fingerprint(studies / f"{image}.png") == fingerprint(local.studies / f"{image}.png")
+            assert image_fingerprint(studies / f"{image}.png") == image_fingerprint(
+                local.studies / f"{image}.png"
+            )
         store = PoolDatastore(str(studies), {"lung": 1})
         store.close()
         assert store.get_labeled_images() == IMAGES[:3] and len(store.list_images()) == 8
@@ -205,8 +209,8 @@ def test_what_is_written_meanwhile_is_in_the_backup_whole_or_not_at_all(
         stop.set()
         writer.join()
     run("restore", out, "--studies", tmp_path / "there", "--state", state)
-    restored, after = State(state), made.state.journal.ledger()
-    ledger = restored.journal.ledger()
+    restored, after = State(state), made.state.ledger.entries()
+    ledger = restored.ledger.entries()
     assert ledger == after[: len(ledger)] and 0 < len(ledger) < len(after)
     skipped: set[str | None] = set()
     for event in ledger:
@@ -282,7 +286,7 @@ def test_a_full_or_held_target_is_refused_and_stays_as_it_is(
     shutil.copy2(local.studies / "i0.png", studies)
     says, lock = "is there already", tmp_path / "unused.lock"
     if full == "state":
-        State(state, migrate=True).journal.log("mine")
+        State(state, migrate=True).ledger.add("mine")
     elif full == "labels":
         (studies / "labels" / "final").mkdir(parents=True)
         (studies / "labels" / "final" / "i0.png").write_bytes(b"mine")
@@ -294,7 +298,7 @@ def test_a_full_or_held_target_is_refused_and_stays_as_it_is(
         assert says in refused("restore", out, "--studies", studies, "--state", state)
     assert files(tmp_path) == before
     if full == "state":
-        assert [e["event"] for e in State(state).journal.ledger()] == ["mine"]
+        assert [e["event"] for e in State(state).ledger.entries()] == ["mine"]
     else:
         assert not (state / "pool.db").exists()
 
@@ -349,7 +353,7 @@ def test_a_backup_overwrites_nothing_and_needs_a_pool(local: MadePool, tmp_path:
     empty.mkdir()
     assert "has no pool.db" in refused("backup", new, "--studies", local.studies, "--state", empty)
     assert "no such studies" in refused("backup", new, "--studies", tmp_path / "x", "--state", local.folder)
-    with local.state._db.begin() as connection:
+    with local.state.ledger._db.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     assert "start its server once" in refused("backup", new, *local.options())
     assert not list(empty.iterdir()) and not new.exists() and not list(tmp_path.glob(".new*"))
@@ -359,7 +363,7 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     states = tmp_path / "app" / "state"
     old = state_folder(str(tmp_path / "app"), str(local.studies), "")
     states.mkdir(parents=True)
-    local.state._db.engine.dispose()
+    local.state.ledger._db.engine.dispose()
     local.store.close()
     local.folder.rename(old)
     before, moved = facts(State(old)), tmp_path / "archive" / "lungs"

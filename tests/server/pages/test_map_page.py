@@ -104,14 +104,14 @@ def test_the_map_agrees_with_the_status(site: Site) -> None:
     assert dict(zip(STATES, count, strict=True))["handed out"] == status["handed_out"] == 1
     assert count[COPY] + data["copies"] == status["left_out"]
     assert len(data["ids"]) + data["copies"] == 16 and data["unmapped"] == 0
-    assert max(data["cluster"]) + 1 == site.state.journal.plan_by_id(1).details["k"]
+    assert max(data["cluster"]) + 1 == site.state.plans.get(1).details["k"]
     assert {len(data[name]) for name in ("x", "y", "cluster", "entropy", "quality")} == {len(data["ids"])}
 
 
 def test_entropy_and_quality_are_those_of_the_newest_model(site: Site) -> None:
-    data, model = site.data(), site.state.models()[0].fingerprint
+    data, model = site.data(), site.state.models.all()[0].fingerprint
     assert data["model"] == {"round": 1, "fingerprint": model}
-    values = site.state.entropies(model)
+    values = site.state.scores.entropies(model)
     for image, value in zip(data["ids"], data["entropy"], strict=True):
         assert value == (pytest.approx(values[image], abs=1e-5) if image in values else None)
     end = time.monotonic() + 120
@@ -120,7 +120,7 @@ def test_entropy_and_quality_are_those_of_the_newest_model(site: Site) -> None:
     dice = dict(zip(data["ids"], site.data()["quality"], strict=True))
     held = site.state.marks.held_out()
     assert {image for image, value in dice.items() if value is not None} == held
-    assert site.state.validations(model).keys() == held
+    assert site.state.validations.of(model).keys() == held
 
 
 def test_an_unchanged_map_is_not_sent_again(site: Site) -> None:
@@ -150,20 +150,20 @@ def test_the_plan_is_what_is_handed_out_next(site: Site) -> None:
 
 
 def test_a_preview_changes_nothing_and_agrees_with_the_plan(site: Site) -> None:
-    before = site.state.history.newest()
+    before = site.state.ledger.newest_id()
     same = site.get("preview", alpha=0.3, count=5).json()
     assert [pick["image"] for pick in same["picks"]] == site.plan()[:5] and same["configured"] == 0.3
     entropy = [pick["entropy"] for pick in site.get("preview", alpha=0).json()["picks"]]
     assert entropy == sorted(entropy, reverse=True) and len(entropy) == len(site.plan())
     assert site.get("preview", alpha=1).json()["picks"] != same["picks"]
-    assert site.state.history.newest() == before
+    assert site.state.ledger.newest_id() == before
     assert site.get("preview", alpha=1.5).status_code == 422
 
 
 def test_the_history_says_why_and_with_what_it_was_compared(site: Site) -> None:
     data = site.data()
     of = dict(zip(data["ids"], data["state"], strict=True))
-    active = [entry["image"] for entry in site.state.journal.ledger() if entry["event"] == "label"][-1]
+    active = [entry["image"] for entry in site.state.ledger.entries() if entry["event"] == "label"][-1]
     assert of[active] == LABELLED_ACTIVE
     events = site.get("images/history", image=active).json()["events"]
     assert [event["event"] for event in events] == ["handout", "handout_ended", "label"]
@@ -191,7 +191,7 @@ def test_pictures(site: Site, what: str) -> None:
 
 
 def test_a_label_is_drawn_where_it_is(site: Site, phantoms: Path) -> None:
-    labelled = site.state.history.label_stages()
+    labelled = site.state.handouts.label_stages()
     image = next(name for name in labelled if name != ODD)
     drawn = Image.open(io.BytesIO(site.get("images/overlay", image=image, of="label").content))
     truth = Image.open(phantoms / "labels" / f"{image}.png")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bundle_configs import Bundle
-from pool.database.handouts import Client, Terms
+from pool.database.handouts import Client, LeasePolicy
 from pool.database.state import State
 from server.pages.progress import background_work, training_work
 from server.reporting.page import as_csv, draw, render
@@ -46,14 +46,14 @@ def context(tmp_path: Path) -> Context:
 
 def with_rounds(context: Context) -> Context:
     state = context.state
-    state.add_model("m1", ["t1", "t2"], {})
-    state.add_validation("m1", "a", scores(0.5, 0.7))
-    state.add_validation("m1", "b", scores(0.3, 0.5))
-    state.add_validation("m1", "unusable", {})
-    state.add_model("m2", ["t1", "t2", "t3", "t4"], {})
-    state.add_validation("m2", "a", scores(0.8, 0.8, 0.6))
-    state.add_validation("m2", "b", scores(0.7, 0.9, 0.4))
-    state.add_validation("m2", "c", scores(0.2, 0.2))
+    state.models.add("m1", ["t1", "t2"], {})
+    state.validations.add("m1", "a", scores(0.5, 0.7))
+    state.validations.add("m1", "b", scores(0.3, 0.5))
+    state.validations.add("m1", "unusable", {})
+    state.models.add("m2", ["t1", "t2", "t3", "t4"], {})
+    state.validations.add("m2", "a", scores(0.8, 0.8, 0.6))
+    state.validations.add("m2", "b", scores(0.7, 0.9, 0.4))
+    state.validations.add("m2", "c", scores(0.2, 0.2))
     return context
 
 
@@ -81,7 +81,7 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_images() -> None:
 def test_pace_is_the_median_from_hand_out_to_label(context: Context) -> None:
     for image in ("x", "y", "z"):
         context.state.handouts.give(
-            Client("ann"), "p", [image], lambda i: True, lambda i: {}, Terms(), moved_on=True
+            Client("ann"), "p", [image], lambda i: True, lambda i: {}, LeasePolicy(), moved_on=True
         )
         context.state.handouts.labelled(image, "ann", {})
     context.state.handouts.labelled("x", "ann", {})  # corrected: still one image

@@ -28,7 +28,7 @@ def test_the_round_is_planned_at_once_with_what_was_chosen(world: Any) -> None:
     choose(world, 1.0)
     after = world.ask(client_id="bob")["selection"]
     assert after["stage"] == "active" and after["alpha"] == 1.0 and world.context.active_alpha == 1.0
-    entry = world.context.state.journal.ledger()
+    entry = world.context.state.ledger.entries()
     assert [row["details"] for row in entry if row["event"] == "alpha"] == [{"alpha": 1.0, "client": "lead"}]
 
 

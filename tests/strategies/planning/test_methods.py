@@ -42,7 +42,7 @@ def offered(world: Any) -> Any:
 
 def keep_features(world: Any) -> None:
     rows = [(image, "1", vector) for image, vector in zip(world.images, FEATURES, strict=True)]
-    world.context.state.add_embeddings(world.context.encoder_key, rows)
+    world.context.state.embeddings.add(world.context.encoder_key, rows)
 
 
 def use(world: Any, **settings: Any) -> None:
@@ -60,11 +60,11 @@ def plan_all(world: Any) -> list[str]:
 def train(world: Any, name: str, seed: int = 0) -> None:
     """A model with entropies and measures for all unlabelled images."""
     rng, images = np.random.default_rng(seed), world.pool.unlabelled
-    world.context.state.add_model(name, world.pool.labelled, {})
-    world.context.state.add_entropies(name, {image: rng.random() for image in images})
+    world.context.state.models.add(name, world.pool.labelled, {})
+    world.context.state.scores.add_entropies(name, {image: rng.random() for image in images})
     kinds = ("foreground", "class 1", "class 2")
     values = {image: {kind: rng.random() for kind in kinds} for image in images}
-    world.context.state.add_measures(name, values)
+    world.context.state.scores.add_measures(name, values)
 
 
 def test_the_default_offer_and_its_order(world: Any) -> None:
@@ -135,14 +135,14 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
     offered.context.pretrained_file.write_bytes(b"weights")  # only its fingerprint is looked at
     key = offered.context.pretrained_key
     values = {image: float(np.sin(n)) for n, image in enumerate(offered.images)}
-    offered.context.state.add_entropies(key, {image: values[image] for image in offered.images[:5]})
-    offered.context.state.journal.set_progress("judging with the pretrained network", 5, 12, 0.0)
+    offered.context.state.scores.add_entropies(key, {image: values[image] for image in offered.images[:5]})
+    offered.context.state.progress.set("judging with the pretrained network", 5, 12, 0.0)
     with pytest.raises(HTTPException, match=rf"{name} is not planned yet \(judging with .*, 5 of 12\)"):
         offered.ask(name)
     assert name not in due_methods(offered.context, offered.pool)
     with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being worked out"):
         make_method_plan(offered.context, offered.pool, name)
-    offered.context.state.add_entropies(key, values)
+    offered.context.state.scores.add_entropies(key, values)
     assert name in plan_all(offered)
     block = offered.ask(name)["selection"]
     image = offered.ask(name, resume=False)["id"]
@@ -152,14 +152,14 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
     offered.context.pretrained_file.write_bytes(b"other weights")
     again = offered.context.pretrained_key
     assert again != key
-    offered.context.state.add_entropies(again, values)
+    offered.context.state.scores.add_entropies(again, values)
     assert name in due_methods(offered.context, offered.pool), "another pretraining, another plan"
 
 
 def test_urds_differs_from_both_ablations_and_says_why(offered: Any) -> None:
     offered.context.pretrained_file.write_bytes(b"weights")
     values = {image: float(np.sin(n)) for n, image in enumerate(offered.images)}
-    offered.context.state.add_entropies(offered.context.pretrained_key, values)
+    offered.context.state.scores.add_entropies(offered.context.pretrained_key, values)
     plan_all(offered)
     names = ("urds", "urds_uncertainty_only", "urds_diversity_only")
     plans = {name: make_method_plan(offered.context, offered.pool, name) for name in names}
@@ -175,7 +175,7 @@ def test_foreground_comes_from_a_threshold_and_then_from_the_model(offered: Any)
     with pytest.raises(NotReadyError, match="foreground of 12 images"):
         make_method_plan(offered.context, offered.pool, "foreground_random")
     shown = {image: {"foreground": 0.0 if n % 2 else 0.4} for n, image in enumerate(offered.images)}
-    offered.context.state.add_measures(OTSU, shown)
+    offered.context.state.scores.add_measures(OTSU, shown)
     plan_all(offered)
     answers = [offered.ask("foreground_random") for _ in range(7)]
     roles = [answer["selection"]["role"] for answer in answers]
@@ -219,7 +219,7 @@ def test_auto_goes_on_with_the_method_that_is_set(world: Any) -> None:
     world.prepare()
     world.label(*[world.ask("auto")["id"] for _ in range(world.budget)])
     train(world, "one")
-    layout, model = world.context.layout(), world.context.state.models()[0]
+    layout, model = world.context.layout(), world.context.state.models.all()[0]
     make_active_plan(world.context, layout, model, world.context.active_alpha, world.pool)
     waiting = world.ask("auto")["selection"]
     assert (waiting["stage"], waiting["role"]) == ("active", "farthest")
@@ -242,15 +242,15 @@ def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
     state = offered.context.state
     train(offered, "one")
     offered.context.pretrained_file.write_bytes(b"weights")
-    state.add_entropies(offered.context.pretrained_key, dict.fromkeys(offered.images, 0.5))
+    state.scores.add_entropies(offered.context.pretrained_key, dict.fromkeys(offered.images, 0.5))
 
     def refuse(*_: Any) -> None:
         raise AssertionError("the values of all images were read")
 
     for planned in (False, True):
         with monkeypatch.context() as patched:
-            patched.setattr(state, "entropies", refuse)
-            patched.setattr(state, "measures", refuse)
+            patched.setattr(state.scores, "entropies", refuse)
+            patched.setattr(state.scores, "measures", refuse)
             for name in ("urds", "cscs", "clasp_pe", "foreground_random"):
                 if planned:
                     assert offered.ask(name)["selection"]["method"] == name
@@ -271,7 +271,7 @@ def test_a_network_published_meanwhile_fails_no_refresh(
     with caplog.at_level("INFO", logger="strategies.refresh.pipeline"):
         Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
     assert "urds is planned later" in caplog.text
-    assert offered.context.state.journal.progress()["step"] == "ready"
+    assert offered.context.state.progress.get()["step"] == "ready"
     assert offered.ask("alps")["selection"]["rank"] == 1
 
 
@@ -288,8 +288,8 @@ def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> N
 def test_a_model_that_was_applied_before_is_applied_again_for_the_measures(offered: Any) -> None:
     from strategies.planning.plans import unscored
 
-    offered.context.state.add_model("old", [], {})
-    offered.context.state.add_entropies("old", dict.fromkeys(offered.images, 0.5))
+    offered.context.state.models.add("old", [], {})
+    offered.context.state.scores.add_entropies("old", dict.fromkeys(offered.images, 0.5))
     assert unscored(offered.context, offered.pool) == offered.images
     use(offered, strategies="auto,urds")
     assert unscored(offered.context, offered.pool) == []
@@ -327,9 +327,9 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     world.prepare()
     state, layout = world.context.state, world.context.layout()
     for name, values in (("one", range(12)), ("two", [1, 0, *range(2, 12)])):
-        state.add_model(name, [], {})
-        state.add_entropies(name, dict(zip(world.images, map(float, values), strict=True)))
-    two, one = state.models()
+        state.models.add(name, [], {})
+        state.scores.add_entropies(name, dict(zip(world.images, map(float, values), strict=True)))
+    two, one = state.models.all()
     assert weight_of(world.context, one, "adaptive")[0] == 0.3
     weight, why = weight_of(world.context, two, "adaptive")
     assert weight == pytest.approx(12 / (12 * 143)) and "correlate by 0.99" in why

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pool.database.journal import Plan
-from pool.database.state import Layout, Model, State
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
+from pool.database.state import State
 from strategies import selectors
 from strategies.context import Context
 from strategies.planning import plans
 from strategies.settings import Settings
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 
 COUNT = 60
 IMAGES = [f"i{n:03d}" for n in range(COUNT)]
@@ -45,8 +47,8 @@ class Listed:
         return len(self._labelled)
 
 
-def pool_of(labelled: list[str], images: list[str] = IMAGES, **more: Any) -> Pool:
-    return Pool(Listed(images, labelled), **{"failed": {}, **more})  # type: ignore[arg-type]
+def pool_of(labelled: list[str], images: list[str] = IMAGES, **more: Any) -> PoolSnapshot:
+    return PoolSnapshot(Listed(images, labelled), **{"failed": {}, **more})  # type: ignore[arg-type]
 
 
 def make_context(folder: Path, **settings: object) -> Context:
@@ -55,7 +57,7 @@ def make_context(folder: Path, **settings: object) -> Context:
 
 
 def with_map(context: Context, points: np.ndarray = POINTS) -> Layout:
-    context.state.add_layout(context.layout_key, dict.fromkeys(IMAGES, "1"), points)
+    context.state.maps.add(context.layout_key, dict.fromkeys(IMAGES, "1"), points)
     layout = context.layout()
     assert layout is not None
     return layout
@@ -72,14 +74,14 @@ def layout(context: Context) -> Layout:
 
 
 def with_model(context: Context, values: dict[str, float]) -> Model:
-    context.state.add_model("m", LABELLED, {})
-    context.state.add_entropies("m", {i: v for i, v in values.items() if i not in LABELLED})
-    return context.state.models()[0]
+    context.state.models.add("m", LABELLED, {})
+    context.state.scores.add_entropies("m", {i: v for i, v in values.items() if i not in LABELLED})
+    return context.state.models.all()[0]
 
 
-def cold_plan(context: Context, layout: Layout, pool: Pool) -> Plan:
+def cold_plan(context: Context, layout: Layout, pool: PoolSnapshot) -> Plan:
     plans.make_cold_plan(context, layout, pool)
-    plan = context.state.journal.plan(context.cold_key)
+    plan = context.state.plans.newest(context.cold_key)
     assert plan is not None
     return plan
 
@@ -190,23 +192,23 @@ def test_label_without_entropy_that_arrives_in_a_round_still_counts_for_the_dist
 @pytest.mark.parametrize(("batch", "enough"), [(3, 50), (5, 50), (7, 70)])
 def test_first_active_plan_waits_for_fifty_or_ten_batches(tmp_path: Path, batch: int, enough: int) -> None:
     context, images = make_context(tmp_path, batch_size=batch), [f"j{n:03d}" for n in range(200)]
-    context.state.add_model("m", [], {})
+    context.state.models.add("m", [], {})
     for count, due in ((0, False), (enough - 1, False), (enough, True)):
         if count:
-            context.state.add_entropies("m", dict.fromkeys(images[:count], 0.5))
+            context.state.scores.add_entropies("m", dict.fromkeys(images[:count], 0.5))
         assert plans.active_plan_due(context, "m", 0.3, complete=False) is due
 
 
-def due_now(context: Context, pool: Pool) -> bool:
+def due_now(context: Context, pool: PoolSnapshot) -> bool:
     return plans.active_plan_due(context, "m", 0.3, complete=not plans.unscored(context, pool))
 
 
 def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context, layout: Layout) -> None:
-    context.state.add_model("m", LABELLED, {})
+    context.state.models.add("m", LABELLED, {})
     pool = pool_of(LABELLED, IMAGES[:20])
-    context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:-1]})
+    context.state.scores.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:-1]})
     assert not due_now(context, pool)
-    context.state.add_entropies("m", {pool.unlabelled[-1]: 0.5})
+    context.state.scores.add_entropies("m", {pool.unlabelled[-1]: 0.5})
     assert due_now(context, pool)
 
 
@@ -214,7 +216,7 @@ def test_active_plan_is_remade_when_doubled_and_when_complete(context: Context, 
     pool, count = pool_of(LABELLED), COUNT - len(LABELLED)
     model = with_model(context, {i: VALUES[i] for i in pool.unlabelled[:20]})
     for scored, due in ((20, False), (39, False), (40, True), (count - 1, False), (count, True)):
-        context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:scored]})
+        context.state.scores.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:scored]})
         if scored == 20:
             plans.make_active_plan(context, layout, model, 0.3, pool)
         assert due_now(context, pool) is due, scored
@@ -227,8 +229,8 @@ def test_max_scored_makes_a_plan_complete_that_has_not_seen_all(tmp_path: Path) 
     context = make_context(tmp_path, cold_start_budget=6, batch_size=3, max_scored=20)
     with_map(context)
     pool = pool_of(LABELLED)
-    context.state.add_model("m", LABELLED, {})
-    context.state.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:19]})
+    context.state.models.add("m", LABELLED, {})
+    context.state.scores.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:19]})
     assert len(plans.unscored(context, pool)) == COUNT - len(LABELLED) - 19 and not due_now(context, pool)
-    context.state.add_entropies("m", {pool.unlabelled[19]: 0.5})
+    context.state.scores.add_entropies("m", {pool.unlabelled[19]: 0.5})
     assert plans.unscored(context, pool) == [] and due_now(context, pool)

@@ -11,8 +11,8 @@ import pytest
 
 from strategies.planning.methods import make_method_plan
 from strategies.planning.plans import make_active_plan, make_cold_plan
-from strategies.ranking.offers import farthest_offer, random_offer
-from strategies.snapshot import Pool
+from strategies.ranking.rank import farthest_ranking, random_ranking
+from strategies.snapshot import PoolSnapshot
 
 
 def patient(image: str) -> str:
@@ -20,14 +20,14 @@ def patient(image: str) -> str:
     return f"patient {int(image[1:]) // 4}"
 
 
-class Patients(Pool):
+class Patients(PoolSnapshot):
     """A pool with four images of each patient."""
 
     def group_rows(self, images: Sequence[str]) -> list[str]:
         return [patient(image) for image in images]
 
 
-def pool_of(world: Any, **more: Any) -> Pool:
+def pool_of(world: Any, **more: Any) -> PoolSnapshot:
     return Patients(world.store, {}, **more)
 
 
@@ -37,7 +37,7 @@ def patients(picks: Sequence[Any]) -> list[str]:
 
 def lay_out(world: Any) -> Any:
     context = world.context
-    context.state.add_layout(context.layout_key, dict.fromkeys(world.images, "1"), world.points)
+    context.state.maps.add(context.layout_key, dict.fromkeys(world.images, "1"), world.points)
     return context.layout()
 
 
@@ -50,7 +50,7 @@ def test_the_cold_start_takes_each_patient_once_before_any_twice(world: Any) -> 
 def test_so_do_the_plans_of_the_methods(world: Any, name: str) -> None:
     lay_out(world)
     vectors = [(image, "1", point) for image, point in zip(world.images, world.points, strict=True)]
-    world.context.state.add_embeddings(world.context.encoder_key, vectors)
+    world.context.state.embeddings.add(world.context.encoder_key, vectors)
     picks = make_method_plan(world.context, pool_of(world), name).picks
     assert len(picks) == 4 and len(set(patients(picks[:3]))) == 3
 
@@ -59,8 +59,8 @@ def test_an_active_round_counts_what_is_in_somebodys_hands_and_no_older_labels(w
     world.prepare()
     world.label("i00", "i01", "i04")
     world.train("m", plan=False)
-    world.context.state.add_entropies("m", {image: int(image[1:]) / 50 for image in world.images})
-    model, layout = world.context.state.models()[0], world.context.layout()
+    world.context.state.scores.add_entropies("m", {image: int(image[1:]) / 50 for image in world.images})
+    model, layout = world.context.state.models.all()[0], world.context.layout()
     plan = make_active_plan(world.context, layout, model, 0.0, pool_of(world))
     assert [pick["image"] for pick in plan.picks[:4]] == ["i11", "i07", "i03", "i10"]
     plan = make_active_plan(world.context, layout, model, 0.0, pool_of(world, leased=frozenset({"i09"})))
@@ -69,22 +69,22 @@ def test_an_active_round_counts_what_is_in_somebodys_hands_and_no_older_labels(w
 
 def test_the_farthest_image_is_of_a_patient_that_had_no_turn(world: Any) -> None:
     lay_out(world)
-    order = list(farthest_offer(world.context, pool_of(world), "bridging", "why").images)
+    order = list(farthest_ranking(world.context, pool_of(world), "bridging", "why").images)
     assert sorted(order) == world.images and len(set(patients(order[:3]))) == 3
     world.label("i00")
     pool = pool_of(world, leased=frozenset({"i05"}))
-    order = list(farthest_offer(world.context, pool, "bridging", "why").images)
+    order = list(farthest_ranking(world.context, pool, "bridging", "why").images)
     assert sorted(order) == sorted({*world.images} - {"i00", "i05"})
     assert set(patients(order[:4])) == {"patient 2"}, "the others come after it"
     gaps = [np.linalg.norm(world.points[[0, 5]] - world.points[int(i[1:])], axis=1).min() for i in order]
     assert gaps[:4] == sorted(gaps[:4], reverse=True) and gaps[4:] == sorted(gaps[4:], reverse=True)
     world.train("m", plan=False)  # knows i00: a new round, in which its patient had no turn
-    order = list(farthest_offer(world.context, pool, "active", "why").images)
+    order = list(farthest_ranking(world.context, pool, "active", "why").images)
     assert set(patients(order[:7])) == {"patient 0", "patient 2"}
 
 
 def test_random_images_are_of_all_patients_first(world: Any) -> None:
     context = replace(world.context, settings=replace(world.context.settings, seed=3))
-    order = list(random_offer(context, pool_of(world), "preparing").images)
+    order = list(random_ranking(context, pool_of(world), "preparing").images)
     assert sorted(order) == world.images
     assert all(len(set(patients(order[at : at + 3]))) == 3 for at in range(0, 12, 3))

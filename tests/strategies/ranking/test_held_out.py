@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pool.database.copies import Copy
+from pool.database.duplicates import Duplicate
 from pool.database.handouts import Client
 from pool.database.marks import HELD_OUT, NEXT
 from pool.groups import read_groups
@@ -42,7 +42,7 @@ def test_a_mark_taken_back_has_no_effect(world: Any) -> None:
     world.context.state.marks.put(NEXT, world.images, "lead")
     assert world.context.state.marks.remove(world.images, "lead") == len(world.images)
     assert world.ask()["id"] == world.cold[0]
-    events = [row["event"] for row in world.context.state.journal.ledger()]
+    events = [row["event"] for row in world.context.state.ledger.entries()]
     assert events.count("mark") == events.count("unmark") == len(world.images)
 
 
@@ -134,15 +134,15 @@ def test_a_skipped_one_is_handed_out_to_nobody(world: Any) -> None:
 
 def test_a_copy_of_a_labelled_image_is_not_drawn(world: Any) -> None:
     world.label(*world.images[:6])
-    copies = [Copy(world.images[i + 6], world.images[i], 0, exact=True) for i in range(3)]
-    world.context.state.copies.add([], copies)
+    copies = [Duplicate(world.images[i + 6], world.images[i], 0, exact=True) for i in range(3)]
+    world.context.state.duplicates.add([], copies)
     with_budget(world, 6)
     assert world.pool.held_out == set(world.images[9:])
 
 
 def test_of_drawn_copies_one_counts(world: Any) -> None:
     a, b, *rest = world.images
-    world.context.state.copies.add([], [Copy(b, a, 0, exact=True)])
+    world.context.state.duplicates.add([], [Duplicate(b, a, 0, exact=True)])
     world.context.state.marks.put(HELD_OUT, [a, b], "lead")
     with_budget(world, 3)
     assert len(world.pool.held_out) == 4 and len(world.pool.validation_open) == 3
@@ -153,7 +153,7 @@ def test_a_labelled_copy_of_what_is_held_out_is_trained_on_no_more(world: Any) -
     world.prepare()
     a, b = world.images[2], world.images[7]
     world.label(a)
-    world.context.state.copies.add([], [Copy(b, a, 0, exact=True)])
+    world.context.state.duplicates.add([], [Duplicate(b, a, 0, exact=True)])
     assert world.pool.labelled == [a] and not world.context.held_out()
     world.context.state.marks.put(HELD_OUT, [b], "lead")
     assert world.context.held_out() == {a, b} and world.pool.labelled == []
@@ -165,7 +165,7 @@ def test_a_labelled_copy_of_what_is_held_out_is_trained_on_no_more(world: Any) -
 def test_a_copy_of_a_held_out_image_is_not_trained_on_either(world: Any) -> None:
     world.prepare()
     first, copy = world.images[2], world.images[7]
-    world.context.state.copies.add([], [Copy(copy, first, 0, exact=True)])
+    world.context.state.duplicates.add([], [Duplicate(copy, first, 0, exact=True)])
     world.context.state.marks.put(HELD_OUT, [copy], "lead")
     assert world.pool.is_left_out(first) and not world.pool.is_left_out(copy)
     world.label(*(i for i in world.images if i not in (first, copy)))

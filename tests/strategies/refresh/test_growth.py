@@ -13,9 +13,9 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
-from pool.database.state import Layout
+from pool.database.maps import Layout
 from strategies.context import Context
-from strategies.ranking.offers import farthest_offer
+from strategies.ranking.rank import farthest_ranking
 from strategies.refresh.growth import unmapped
 from strategies.refresh.pipeline import Refresh
 from strategies.refresh.projection import place
@@ -75,7 +75,7 @@ class Growing:
         return point
 
     def ledger(self, event: str) -> list[dict[str, Any]]:
-        return [e["details"] for e in self.world.context.state.journal.ledger() if e["event"] == event]
+        return [e["details"] for e in self.world.context.state.ledger.entries() if e["event"] == event]
 
     def settings(self, **more: Any) -> None:
         context = self.world.context
@@ -141,19 +141,21 @@ def test_other_maps_grow_too(pool: Growing, projection: str) -> None:
 
 def test_a_changed_file_is_embedded_and_placed_again(pool: Growing) -> None:
     before, others = pool.layout, [n for n, image in enumerate(pool.world.images) if image != "i05"]
-    old = pool.world.context.state.vectors(Descriptor.key, ["i05"])
+    old = pool.world.context.state.embeddings.vectors(Descriptor.key, ["i05"])
     for content in ("something else", "and again"):  # first it was laid out, then it was placed
         was = pool.at("i05")
         write(pool.folder, content)
         (pool.folder / f"{content}.png").rename(pool.folder / "i05.png")
         assert pool.refresh() == ["embed"]
         after = pool.layout
-        assert (pool.world.context.state.vectors(Descriptor.key, ["i05"]) != old).any()
+        assert (pool.world.context.state.embeddings.vectors(Descriptor.key, ["i05"]) != old).any()
         assert after.id == before.id and after.images == before.images and after.fitted == 11
         np.testing.assert_array_equal(after.points[others], before.points[others])
         assert (pool.at("i05") != was).any()
         ids, settings = [before.images[n] for n in others], pool.world.context.settings
-        among, new = (pool.world.context.state.vectors(Descriptor.key, part) for part in (ids, ["i05"]))
+        among, new = (
+            pool.world.context.state.embeddings.vectors(Descriptor.key, part) for part in (ids, ["i05"])
+        )
         expected = place(among, before.points[others], new, "tsne", settings.perplexity, settings.seed)
         np.testing.assert_array_equal(pool.at("i05"), expected[0], "by the others, not by its older self")
         assert unmapped(pool.world.context, pool.world.pool) == []
@@ -202,10 +204,10 @@ def test_the_farthest_image_is_one_that_the_pool_has(pool: Growing, labelled: li
     context, before = pool.world.context, pool.layout
     marks = dict(zip(before.images, before.marks, strict=True)) | {f"gone{n}": "1" for n in range(100)}
     points = np.vstack([before.points, 1e4 + np.arange(200.0).reshape(100, 2)])
-    context.state.add_layout(context.layout_key, marks, points)
+    context.state.maps.add(context.layout_key, marks, points)
     assert pool.refresh() == [], "an image that left is no reason for another map"
     pool.world.label(*labelled)
-    offer = farthest_offer(context, pool.world.pool, "bridging", "why")
+    offer = farthest_ranking(context, pool.world.pool, "bridging", "why")
     assert sorted(offer.images) == sorted(set(pool.world.images).difference(labelled))
     if labelled:
         gaps = [min(np.linalg.norm(pool.at(i) - pool.at(a)) for a in labelled) for i in offer.images]

@@ -22,7 +22,7 @@ from strategies.context import Context
 from strategies.refresh.judged import judge, to_judge
 from strategies.refresh.pipeline import Refresh, missing
 from strategies.settings import Settings
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of, status
 from strategies.strategy import all_strategies
 from tests.volumes import write_volume
@@ -73,7 +73,7 @@ def test_before_the_pretraining_a_random_image_says_what_to_start(
     block = ask(context, store)
     assert (block["stage"], block["role"], block["provisional"]) == ("preparing", "provisional", True)
     assert "start the training `pretraining`" in block["reason"]
-    assert "not pretrained yet" in status(context, Pool.of(context, store))["encoder_note"]
+    assert "not pretrained yet" in status(context, PoolSnapshot.of(context, store))["encoder_note"]
 
 
 def test_once_published_features_make_the_map_and_uncertainties_are_kept(
@@ -86,14 +86,14 @@ def test_once_published_features_make_the_map_and_uncertainties_are_kept(
     assert missing(context, store) == [] and refresh(context, store) == []
     key = key_of(context.pretrained_file)
     assert key is not None and context.encoder_key == context.pretrained_key == key
-    values = context.state.entropies(key)
+    values = context.state.scores.entropies(key)
     assert sorted(values) == IMAGES and len(set(values.values())) == 6
     found = Csal3d(context.pretrained_file).judge(store.get_image_uri("v3"))
     assert values["v3"] == found.uncertainty > 0
-    assert np.array_equal(context.state.vectors(key, ["v3"])[0], found.features)
+    assert np.array_equal(context.state.embeddings.vectors(key, ["v3"])[0], found.features)
     layout = context.layout()
     assert layout is not None and layout.images == IMAGES
-    assert stage_of(context, Pool.of(context, store)) == "cold_start"
+    assert stage_of(context, PoolSnapshot.of(context, store)) == "cold_start"
     assert ask(context, store)["role"] == "medoid"
 
 
@@ -114,14 +114,14 @@ def test_a_changed_file_is_judged_again_and_a_damaged_one_named(pool: tuple[Cont
     refresh(context, store)
     key = context.pretrained_key
     assert key is not None
-    before = context.state.entropies(key)
+    before = context.state.scores.entropies(key)
     write_volume(Path(store.get_image_uri("v1")), 77, (32, 30, 20))
     Path(store.get_image_uri("v2")).write_bytes(b"damaged")
     assert sorted(to_judge(context, store)) == ["v1", "v2"]
     refresh(context, store)
-    after = context.state.entropies(key)
+    after = context.state.scores.entropies(key)
     assert after["v1"] != before["v1"] and after["v0"] == before["v0"]
-    assert "v2.nii.gz" in context.state.failures()["v2"][1]
+    assert "v2.nii.gz" in context.state.failures.all()["v2"][1]
     assert to_judge(context, store) == {}, "tried again when the file changes"
 
 
@@ -167,11 +167,11 @@ def test_volumes_with_other_channels_come_back_when_the_app_is_told(tmp_path: Pa
     key = pool_encoder_key("descriptor", None, one)
     context = Context(State(tmp_path / "state", migrate=True), settings, key)
     Refresh(context, one)({}, store)
-    assert len(Pool.of(context, store).failed) == 3 and context.layout() is None
+    assert len(PoolSnapshot.of(context, store).failed) == 3 and context.layout() is None
     assert missing(context, store) == [], "nothing is tried for ever"
-    context.state.forget_failures()
+    context.state.failures.forget()
     Refresh(context, two)({}, store)
-    assert not Pool.of(context, store).failed and ask(context, store)["role"] == "medoid"
+    assert not PoolSnapshot.of(context, store).failed and ask(context, store)["role"] == "medoid"
 
 
 def test_a_network_that_sees_other_channels_is_refused_and_not_the_images(
@@ -181,4 +181,4 @@ def test_a_network_that_sees_other_channels_is_refused_and_not_the_images(
     publish(context)
     with pytest.raises(ValueError, match="1 channels, the app is set to 2: train again, or start"):
         next(judge(context, store, 2))
-    assert not Pool.of(context, store).failed and sorted(to_judge(context, store)) == IMAGES
+    assert not PoolSnapshot.of(context, store).failed and sorted(to_judge(context, store)) == IMAGES

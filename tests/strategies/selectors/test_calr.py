@@ -14,7 +14,7 @@ module = importlib.import_module("strategies.selectors.calr")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_EXACT", 200)
+    monkeypatch.setattr(module, "MAX_EXACT", 200)
 
 
 @pytest.mark.parametrize("tries", [0, module._TRIES])

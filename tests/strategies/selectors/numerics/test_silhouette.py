@@ -85,7 +85,7 @@ def test_the_grid_of_a_large_map_chooses_the_same_k(name: str, monkeypatch: pyte
     points, clusters = layout(name, MANY), range(2, 13)
     found = kmeans(points, clusters)
     near = mean_silhouettes(points, found)
-    monkeypatch.setattr(silhouette, "MOST_EXACT", MANY)
+    monkeypatch.setattr(silhouette, "MAX_EXACT", MANY)
     exact = mean_silhouettes(points, found)
     assert near == pytest.approx(exact, abs=1e-3)
     assert near != exact
@@ -101,7 +101,7 @@ def test_a_map_too_wide_for_the_grid_is_sampled(
     caplog.set_level("INFO")
     near = mean_silhouettes(points, found)
     assert "the mean over 10000" in caplog.text
-    monkeypatch.setattr(silhouette, "MOST_EXACT", MANY)
+    monkeypatch.setattr(silhouette, "MAX_EXACT", MANY)
     assert near == pytest.approx(mean_silhouettes(points, found), abs=5e-3)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
-from pool.database.copies import Copy
+from pool.database.duplicates import Duplicate
 from pool.database.handouts import Client
 from pool.groups import read_groups
 from strategies.refresh.pipeline import Refresh, missing
@@ -31,8 +31,8 @@ def use(world: Any, context: Any = None, **settings: Any) -> None:
 
 
 def found(world: Any, *sets: tuple[str, ...]) -> None:
-    copies = [Copy(copy, first, 3, False) for first, *others in sets for copy in others]
-    world.context.state.copies.add([], copies)
+    copies = [Duplicate(copy, first, 3, False) for first, *others in sets for copy in others]
+    world.context.state.duplicates.add([], copies)
 
 
 def refresh(world: Any) -> list[str]:
@@ -85,7 +85,7 @@ def test_a_skip_holds_for_the_copies_too(world: Any) -> None:
 
 def test_when_the_first_leaves_the_pool_or_cannot_be_read_another_stands(world: Any) -> None:
     found(world, *SETS)
-    world.context.state.add_failure("i01", "1", "broken")
+    world.context.state.failures.add("i01", "1", "broken")
     assert "i04" in free(world) and "i07" not in free(world)
     world.store.remove_image("i02")
     assert "i03" in free(world) and sets(world) == [["i01", "i04", "i07"]]
@@ -106,7 +106,7 @@ def test_counts_are_those_of_the_lists_whatever_happened(world: Any) -> None:
             elif what == "skip":
                 world.ask("random", client_id="a", skip=image)
             elif what == "fail" and chance.random() < 0.2:
-                world.context.state.add_failure(image, "1", "broken")
+                world.context.state.failures.add(image, "1", "broken")
         except Exception as error:  # nothing free, or in other hands: what counts is what the pool says
             assert getattr(error, "status_code", 0) == 409, error
         pool = world.pool
@@ -160,7 +160,7 @@ def test_refresh_finds_copies_and_the_ledger_has_them(world: Any, studies: Path)
     assert refresh(world) == ["embed", "duplicates"]
     assert sets(world) == [["a_copy", "i05"], ["i06", "i06_again"]]
     told = {
-        e["image"]: e["details"] for e in world.context.state.journal.ledger() if e["event"] == "duplicate"
+        e["image"]: e["details"] for e in world.context.state.ledger.entries() if e["event"] == "duplicate"
     }
     assert told["i05"] == {"of": "a_copy", "exact": True, "differing_bits": 0}
     assert told["i06_again"]["of"] == "i06" and not told["i06_again"]["exact"]
@@ -194,7 +194,7 @@ def test_prints_are_made_of_a_pool_that_was_embedded_before(world: Any, studies:
 def test_a_search_that_was_killed_goes_on(world: Any, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(studies / "i05.png", studies / "new.png")
     monkeypatch.setattr("pool.imaging.prints._NEW", 4)
-    keep, left = world.context.state.copies.add, [2]
+    keep, left = world.context.state.duplicates.add, [2]
 
     def dying(*args: Any) -> None:
         left[0] -= 1
@@ -202,13 +202,13 @@ def test_a_search_that_was_killed_goes_on(world: Any, studies: Path, monkeypatch
             raise KeyboardInterrupt
         keep(*args)
 
-    monkeypatch.setattr(world.context.state.copies, "add", dying)
+    monkeypatch.setattr(world.context.state.duplicates, "add", dying)
     with pytest.raises(KeyboardInterrupt):
         refresh(world)
-    assert len(world.context.state.copies.uncompared()) == 13 - 8
-    monkeypatch.setattr(world.context.state.copies, "add", keep)
+    assert len(world.context.state.duplicates.uncompared()) == 13 - 8
+    monkeypatch.setattr(world.context.state.duplicates, "add", keep)
     refresh(world)
-    assert sets(world) == [["i05", "new"]] and world.context.state.copies.uncompared() == []
+    assert sets(world) == [["i05", "new"]] and world.context.state.duplicates.uncompared() == []
 
 
 def test_copies_in_two_groups_are_an_error_in_the_data_worth_seeing(
@@ -219,7 +219,7 @@ def test_copies_in_two_groups_are_an_error_in_the_data_worth_seeing(
     with caplog.at_level(logging.WARNING):
         refresh(world)
     assert "x9_new looks like a copy of i05" in caplog.text and sets(world) == [["i05", "x9_new"]]
-    told = [e["details"] for e in world.context.state.journal.ledger() if e["event"] == "duplicate"]
+    told = [e["details"] for e in world.context.state.ledger.entries() if e["event"] == "duplicate"]
     assert told[0]["groups"] == ["group:i0", "group:x9"]
 
 

@@ -31,7 +31,7 @@ class Found:
     value: Any
 
 
-class Passes:
+class ImagePass:
     """Runs workers over images of a pool, and says in its journal how far they are.
 
     :param engine: where they run
@@ -42,7 +42,7 @@ class Passes:
 
     def say(self, step: str, done: int, total: int, started: float) -> None:
         """Write down what is being done; since `started`, in seconds of the clock, it is this step."""
-        self.context.state.journal.set_progress(step, done, total, started)
+        self.context.state.progress.set(step, done, total, started)
         logger.info("Refresh: %s, %d of %d (pid %d)", step, done, total, os.getpid())
 
     def run(
@@ -89,4 +89,4 @@ class Passes:
 
     def _leave_out(self, image: str, mark: str, reason: str) -> None:
         logger.error("Image %s is left out: %s", image, reason)
-        self.context.state.add_failure(image, mark, reason)
+        self.context.state.failures.add(image, mark, reason)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-import strategies.engine.passes
+import strategies.engine.image_pass
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from infers.segmentation.task import Predictor, model_fingerprint
-from pool.imaging.images import fingerprint
+from pool.imaging.images import image_fingerprint
 from strategies import selectors
+from strategies.engine.image_pass import ImagePass
 from strategies.engine.local import run_batches
-from strategies.engine.passes import Passes
 from strategies.engine.workers import Done, Worker
 from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import follow_model
@@ -45,7 +45,7 @@ def use_the_real_encoder(world: Any) -> None:
 
 
 def test_a_kill_repeats_one_batch_at_most_and_loses_none(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.engine.passes, "BATCH", 3)
+    monkeypatch.setattr(strategies.engine.image_pass, "BATCH", 3)
     use_the_real_encoder(world)
     looked: list[str] = []
 
@@ -57,28 +57,28 @@ def test_a_kill_repeats_one_batch_at_most_and_loses_none(world: Any, monkeypatch
             yield found
 
     with pytest.raises(KeyboardInterrupt):
-        embed(Passes(world.context, world.store, dying), BUNDLE)
+        embed(ImagePass(world.context, world.store, dying), BUNDLE)
     left = to_embed(world.context, world.store, world.pool)
     assert len(looked) == 9 and left == world.images[6:]
-    embed(Passes(world.context, world.store), BUNDLE)
+    embed(ImagePass(world.context, world.store), BUNDLE)
     assert to_embed(world.context, world.store, world.pool) == []
-    assert world.context.state.vectors(Descriptor.key, world.images).shape[0] == len(world.images)
+    assert world.context.state.embeddings.vectors(Descriptor.key, world.images).shape[0] == len(world.images)
 
 
 def test_answers_may_come_in_any_order(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.engine.passes, "BATCH", 5)
+    monkeypatch.setattr(strategies.engine.image_pass, "BATCH", 5)
 
     def backwards(make_worker: Any, batches: Any) -> Iterator[list[Done]]:
         worker = make_worker()
         yield from ([done for done in worker(batch)[::-1]] for batch in list(batches)[::-1])
 
-    passes = Passes(world.context, world.store, backwards)
+    passes = ImagePass(world.context, world.store, backwards)
     found = [each for batch in passes.run("lengths", world.images, Lengths) for each in batch]
     assert [each.image for each in found] == world.images[::-1]
     for each in found:
         path = world.store.get_image_uri(each.image)
-        assert (each.mark, each.value) == (fingerprint(path), len(path))
-    progress = world.context.state.journal.progress()
+        assert (each.mark, each.value) == (image_fingerprint(path), len(path))
+    progress = world.context.state.progress.get()
     assert (progress["step"], progress["done"], progress["total"]) == ("lengths", 12, 12)
 
 
@@ -87,13 +87,13 @@ def test_what_cannot_be_read_is_a_failure_and_what_is_gone_is_none(world: Any) -
     bad, gone = world.images[2], world.images[5]
     Path(world.store.get_image_uri(bad)).write_bytes(b"no picture")
     Path(world.store.get_image_uri(gone)).unlink()
-    embed(Passes(world.context, world.store), BUNDLE)
-    assert set(world.context.state.failures()) == {bad}
-    assert set(world.context.state.embedded(Descriptor.key)) == set(world.images) - {bad, gone}
+    embed(ImagePass(world.context, world.store), BUNDLE)
+    assert set(world.context.state.failures.all()) == {bad}
+    assert set(world.context.state.embeddings.fingerprints(Descriptor.key)) == set(world.images) - {bad, gone}
 
 
 def test_a_model_that_is_published_meanwhile_is_followed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies.engine.passes, "BATCH", 2)
+    monkeypatch.setattr(strategies.engine.image_pass, "BATCH", 2)
     world.prepare()
     world.label(*world.cold)
     first, models = publish(world, 1), []
@@ -104,14 +104,14 @@ def test_a_model_that_is_published_meanwhile_is_followed(world: Any, monkeypatch
                 models.append(publish(world, 2))
             yield found
 
-    follow_model(Passes(world.context, world.store, training_meanwhile), BUNDLE)
+    follow_model(ImagePass(world.context, world.store, training_meanwhile), BUNDLE)
     state, unlabelled = world.context.state, set(world.pool.unlabelled)
-    assert [model.fingerprint for model in state.models()] == [models[0], first]
-    assert len(state.entropies(first)) == 4, "two batches, and then it was left"
-    assert set(state.entropies(models[0])) == unlabelled
+    assert [model.fingerprint for model in state.models.all()] == [models[0], first]
+    assert len(state.scores.entropies(first)) == 4, "two batches, and then it was left"
+    assert set(state.scores.entropies(models[0])) == unlabelled
     image, predict = min(unlabelled), Predictor(world.context.model_file)
     expected = selectors.mean_entropy(predict(world.store.get_image_uri(image)).numpy())
-    assert state.entropies(models[0])[image] == pytest.approx(expected, rel=1e-5)
+    assert state.scores.entropies(models[0])[image] == pytest.approx(expected, rel=1e-5)
     assert world.context.active_plan(0.3)[0].fingerprint == models[0]
 
 
@@ -128,5 +128,5 @@ def test_a_model_that_is_published_before_its_worker_starts_is_followed(
             models.append(publish(world, 2))
         return run_batches(make_worker, batches)
 
-    follow_model(Passes(world.context, world.store, training_before), BUNDLE)
-    assert set(world.context.state.entropies(models[0])) == set(world.pool.unlabelled)
+    follow_model(ImagePass(world.context, world.store, training_before), BUNDLE)
+    assert set(world.context.state.scores.entropies(models[0])) == set(world.pool.unlabelled)

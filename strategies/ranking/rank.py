@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from fastapi import HTTPException
 
-from pool.database.journal import Plan
-from pool.database.state import Layout, Model
+from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
 from strategies import selectors
 from strategies.context import Context, plain
 from strategies.planning.methods import NotReadyError, newest_plan, source_key
@@ -20,14 +21,14 @@ from strategies.planning.plans import active_plan_due, make_active_plan, planned
 from strategies.selectors.registry import METHODS
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import check_rows
-from strategies.snapshot import Pool
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import encoder_note, progress_of, stage_of
 
 _AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
 
 
 @dataclass(frozen=True)
-class Offer:
+class Ranking:
     """Images that are free, in hand-out order, with the evidence of each.
 
     :param images: may be walked once, as far as needed
@@ -54,13 +55,13 @@ def _random_order(count: int, seed: int, groups: tuple[str, ...] | None) -> list
     return selectors.random(np.zeros((count, 1)), count, groups=groups, seed=seed).picks.tolist()
 
 
-def random_offer(context: Context, pool: Pool, stage: str) -> Offer:
+def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
     """All free images in the seed's random order."""
     seed, images = context.settings.seed, pool.images
     groups = pool.group_rows(images)
     rows = _random_order(len(images), seed, None if groups is None else tuple(groups))
     order = (images[row] for row in rows)
-    return Offer(
+    return Ranking(
         f"random|{seed}",
         stage,
         (image for image in order if pool.is_free(image)),
@@ -69,7 +70,7 @@ def random_offer(context: Context, pool: Pool, stage: str) -> Offer:
     )
 
 
-def provisional_offer(context: Context, pool: Pool) -> Offer:
+def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     """A random image while the pool is being prepared. Raises HTTPException 503 when that failed."""
     progress = progress_of(context) or {
         "step": "starting",
@@ -89,61 +90,61 @@ def provisional_offer(context: Context, pool: Pool) -> Offer:
     )
     if context.is_pretrained_here and context.pretrained_key is None:
         why = f"Chosen at random: {encoder_note(context)}."
-    offer = random_offer(context, pool, "preparing")
-    return replace(offer, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
+    ranking = random_ranking(context, pool, "preparing")
+    return replace(ranking, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
 
 
-def _plan_offer(plan: Plan, pool: Pool, stage: str, facts: Mapping[str, Any]) -> Offer:
+def _plan_ranking(plan: Plan, pool: PoolSnapshot, stage: str, facts: Mapping[str, Any]) -> Ranking:
     """The picks of a plan that are free, with their rank in it."""
     evidence = {
         pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
         for i, pick in enumerate(plan.picks)
         if pool.is_free(pick["image"])
     }
-    return Offer(plan.key, stage, list(evidence), evidence, facts=facts)
+    return Ranking(plan.key, stage, list(evidence), evidence, facts=facts)
 
 
-def cold_start_offer(context: Context, pool: Pool) -> Offer:
+def cold_start_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     """The cold-start plan; used up, farthest-first goes on from it. Provisional before there is a plan."""
-    plan = context.state.journal.plan(context.cold_key)
+    plan = context.state.plans.newest(context.cold_key)
     if plan is None:
-        return provisional_offer(context, pool)
+        return provisional_ranking(context, pool)
     facts = {"clusters": plan.details["k"], "map_note": plan.details["map_note"]}
-    offer = _plan_offer(plan, pool, "cold_start", facts)
+    ranking = _plan_ranking(plan, pool, "cold_start", facts)
     return (
-        offer
-        if offer.images
-        else farthest_offer(context, pool, "cold_start", "The cold-start plan is used up")
+        ranking
+        if ranking.images
+        else farthest_ranking(context, pool, "cold_start", "The cold-start plan is used up")
     )
 
 
-def first_offer(context: Context, pool: Pool) -> Offer:
+def first_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     """What `auto` hands out before the first model: the cold-start plan, or that of `cold_start_method`."""
     name = context.settings.cold_start_method
-    return cold_start_offer(context, pool) if name == "cold_start" else method_offer(context, pool, name)
+    return cold_start_ranking(context, pool) if name == "cold_start" else method_ranking(context, pool, name)
 
 
-def later_offer(context: Context, pool: Pool) -> Offer:
+def later_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     """What `auto` hands out once a model is planned: the active plan, or that of `active_method`."""
     name = context.settings.active_method
     if name == "active":
-        return active_offer(context, pool, context.active_alpha)
+        return active_ranking(context, pool, context.active_alpha)
     if newest_plan(context, name) is None:
-        return farthest_offer(context, pool, "active", f"Waiting for the plan of {name}")
-    return method_offer(context, pool, name)
+        return farthest_ranking(context, pool, "active", f"Waiting for the plan of {name}")
+    return method_ranking(context, pool, name)
 
 
-def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
+def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str) -> Ranking:
     """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
     layout = context.layout()
     if layout is None:
-        return provisional_offer(context, pool)
+        return provisional_ranking(context, pool)
     reach, row_of = context.reach.nearest(layout, pool.labelled, pool.leased)
     free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed, *pool.held_out}
     free[[row_of[image] for image in taken if image in row_of]] = -1.0
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
-        return provisional_offer(context, pool)
+        return provisional_ranking(context, pool)
     known = "this image is the farthest on the map from all that is labelled or in somebody's hands"
     if np.isinf(reach).all():  # nothing to be far from yet
         known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
@@ -156,27 +157,27 @@ def farthest_offer(context: Context, pool: Pool, stage: str, why: str) -> Offer:
         if not len(order):  # those have all left the pool; looking at every row takes longer
             order = _best_first(context, pool, layout, free, _free_rows(layout, rows, pool))
     if not len(order):
-        return provisional_offer(context, pool)
+        return provisional_ranking(context, pool)
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
     source = f"farthest|{context.layout_key}"
-    return Offer(source, stage, images, evidence, reason=f"{why}: {known}.")
+    return Ranking(source, stage, images, evidence, reason=f"{why}: {known}.")
 
 
-def _free_rows(layout: Layout, rows: np.ndarray, pool: Pool) -> np.ndarray:
+def _free_rows(layout: Layout, rows: np.ndarray, pool: PoolSnapshot) -> np.ndarray:
     """Those of the rows whose image may be handed out; images that left the pool are still on the map."""
     return rows[[pool.is_free(layout.images[row]) for row in rows]]
 
 
 def _best_first(
-    context: Context, pool: Pool, layout: Layout, values: np.ndarray, rows: np.ndarray
+    context: Context, pool: PoolSnapshot, layout: Layout, values: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """`_largest_first` of the rows whose group has its turn, then of the others. What is in somebody's hands,
     or was labelled since the newest model was trained, has had its turn."""
     groups = pool.group_rows(layout.images)
     if groups is None:
         return _largest_first(values, rows)
-    models = context.state.models()
+    models = context.state.models.all()
     known = set(models[0].labelled) if models else set()
     given = rows_of(layout, {*pool.labelled, *pool.leased} - known)
     who = check_rows(len(groups), candidates=rows, groups=groups)
@@ -191,7 +192,7 @@ def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-values[rows], kind="stable")]
 
 
-def method_offer(context: Context, pool: Pool, name: str) -> Offer:
+def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
     """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
 
     Raises HTTPException 409 when the method lacks a model or uncertainties, or these are not complete.
@@ -204,18 +205,22 @@ def method_offer(context: Context, pool: Pool, name: str) -> Offer:
             raise HTTPException(409, str(error)) from error
         if METHODS[name].values:
             raise HTTPException(409, f"{name} is not planned yet{_still(context)}")
-        return provisional_offer(context, pool)
+        return provisional_ranking(context, pool)
     model, plan = found
     facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
     if model:
         facts |= {"round": model.round, "model": model.fingerprint}
-    offer = replace(_plan_offer(plan, pool, stage, facts), method=name)
-    return offer if offer.images else farthest_offer(context, pool, stage, f"The plan of {name} is used up")
+    ranking = replace(_plan_ranking(plan, pool, stage, facts), method=name)
+    return (
+        ranking
+        if ranking.images
+        else farthest_ranking(context, pool, stage, f"The plan of {name} is used up")
+    )
 
 
-def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
+def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> Ranking:
     """The active plan of the newest model that is planned. Raises HTTPException 409 before the first."""
-    models = context.state.models()
+    models = context.state.models.all()
     if not models:
         raise HTTPException(
             409,
@@ -238,12 +243,18 @@ def active_offer(context: Context, pool: Pool, alpha: float | str) -> Offer:
         "alpha": plan.details["alpha"],
         "alpha_why": plan.details.get("alpha_why"),
     }
-    offer, layout = _plan_offer(plan, pool, "active", facts), context.layout()
+    ranking, layout = _plan_ranking(plan, pool, "active", facts), context.layout()
     if (
-        layout and not offer.images and _used_up(pool, plan, context.state.entropies(model.fingerprint))
+        layout
+        and not ranking.images
+        and _used_up(pool, plan, context.state.scores.entropies(model.fingerprint))
     ):  # the same greedy goes on
-        offer = _plan_offer(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
-    return offer if offer.images else farthest_offer(context, pool, "active", "New images are not scored yet")
+        ranking = _plan_ranking(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
+    return (
+        ranking
+        if ranking.images
+        else farthest_ranking(context, pool, "active", "New images are not scored yet")
+    )
 
 
 def _still(context: Context) -> str:
@@ -255,49 +266,52 @@ def _still(context: Context) -> str:
     return f"{at}; ask again in a moment, or use strategy auto, which never waits"
 
 
-def _used_up(pool: Pool, plan: Plan, values: Mapping[str, float]) -> bool:
+def _used_up(pool: PoolSnapshot, plan: Plan, values: Mapping[str, float]) -> bool:
     """True when no pick of the plan is free while other images of the round are."""
     picked = {pick["image"] for pick in plan.picks}
     return any(image not in picked and pool.is_free(image) for image in values)
 
 
-def _plan_now(context: Context, pool: Pool, alpha: float | str, model: Model) -> tuple[Model, Plan] | None:
+def _plan_now(
+    context: Context, pool: PoolSnapshot, alpha: float | str, model: Model
+) -> tuple[Model, Plan] | None:
     """An alpha that refresh does not plan for: possible as soon as its own plan of the model exists."""
     layout = context.layout()
-    if layout is None or not context.state.journal.plan(
+    if layout is None or not context.state.plans.newest(
         context.active_key(model.fingerprint, context.active_alpha)
     ):
         return None
     return model, make_active_plan(context, layout, model, alpha, pool)
 
 
-def reason_of(offer: Offer, image: str) -> str:
+def reason_of(ranking: Ranking, image: str) -> str:
     """One sentence in plain words that says why this image."""
-    pick = offer.pick(image)
+    pick = ranking.pick(image)
     role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
-    if offer.reason:
-        return offer.reason
+    if ranking.reason:
+        return ranking.reason
     if role in ("marked", "validation"):
         why = f" ({pick['why']})" if pick["why"] else ""
         if role == "marked":
             return f"{pick['marked_by']} marked it to come next{why}."
         return f"Held out for validation{why}: it is labelled but never trained on, to measure models by."
-    if offer.method:
-        return f"{METHODS[offer.method].explain(pick)[:-1]} {rank}."
+    if ranking.method:
+        return f"{METHODS[ranking.method].explain(pick)[:-1]} {rank}."
     if role == "medoid":
         return f"The most typical image of cluster {pick['cluster'] + 1} {rank}."
     if role == "farthest":
         return f"The image of cluster {pick['cluster'] + 1} that is least like those picked before it {rank}."
     if role == "most_uncertain":
-        return f"The model of round {offer.facts['round']} is least sure about this image of all {rank}."
+        return f"The model of round {ranking.facts['round']} is least sure about this image of all {rank}."
     return (
-        f"The model of round {offer.facts['round']} is unsure about it (entropy {pick['entropy']:.2f} of 1) "
+        f"The model of round {ranking.facts['round']} is unsure about it "
+        f"(entropy {pick['entropy']:.2f} of 1) "
         f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
-        f"{_alpha_words(offer)} {rank}."
+        f"{_alpha_words(ranking)} {rank}."
     )
 
 
-def _alpha_words(offer: Offer) -> str:
+def _alpha_words(ranking: Ranking) -> str:
     """alpha, and why when it was not simply configured."""
-    why = str(offer.facts.get("alpha_why") or "")
-    return f"{offer.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")
+    why = str(ranking.facts.get("alpha_why") or "")
+    return f"{ranking.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

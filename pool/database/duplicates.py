@@ -18,7 +18,7 @@ Sets = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Copy:
+class Duplicate:
     """An image that is a copy of another.
 
     :param distance: bits in which their hashes differ
@@ -31,7 +31,7 @@ class Copy:
     exact: bool
 
 
-class Copies:
+class Duplicates:
     """What is known of the copies in one pool."""
 
     def __init__(self, database: Database) -> None:
@@ -85,7 +85,7 @@ class Copies:
         return {image: Print(rows[image].pixels, rows[image].hash) for image in images}
 
     def add(
-        self, compared: Sequence[str], found: Iterable[Copy], groups: Mapping[str, str] | None = None
+        self, compared: Sequence[str], found: Iterable[Duplicate], groups: Mapping[str, str] | None = None
     ) -> None:
         """Keep which of the compared images are copies; the ledger has them, with groups that differ."""
         prints, groups = schema.prints, groups or {}

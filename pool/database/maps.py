@@ -1,0 +1,98 @@
+"""Maps of the pool: where each image lies, and what was placed on a map later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import sqlalchemy as sa
+
+from pool.database import schema
+from pool.database.database import Database, entry
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A map: row i of `points` (N, d) is image i of `images`, whose file had fingerprint `marks[i]`.
+
+    :param images: sorted; some may have left the pool since
+    :param laid_out: (N,) False for an image that was placed on the map later
+    """
+
+    id: int
+    images: list[str]
+    marks: list[str]
+    points: np.ndarray
+    laid_out: np.ndarray
+
+    @cached_property
+    def fitted(self) -> int:
+        """How many images were laid out together; the others were placed among them."""
+        return int(self.laid_out.sum())
+
+
+class Maps:
+    """Maps by their key (encoder, projection, seed); the newest counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._read = lru_cache(maxsize=4)(self._read_layout)  # a map changes only by what is placed on it
+
+    def newest(self, key: str) -> Layout | None:
+        """The newest map for an encoder, projection and seed, with all that was placed on it."""
+        return self._find(schema.layouts.c.key == key)
+
+    def get(self, layout_id: int) -> Layout:
+        """One map, with all that was placed on it. Raises KeyError for an unknown one."""
+        layout = self._find(schema.layouts.c.id == layout_id)
+        if layout is None:
+            raise KeyError(layout_id)
+        return layout
+
+    def _find(self, which: sa.ColumnElement[bool]) -> Layout | None:
+        base, placed = schema.layouts, schema.placed
+        newest = sa.select(sa.func.max(placed.c.id)).where(placed.c.layout == base.c.id).scalar_subquery()
+        rows = self._db.read(sa.select(base.c.id, newest).where(which).order_by(base.c.id.desc()).limit(1))
+        return self._read(*rows[0]) if rows else None
+
+    def _read_layout(self, layout_id: int, newest: int | None) -> Layout:
+        """A map as it was when `newest` was the last row placed on it."""
+        base, placed = schema.layouts, schema.placed
+        row = self._db.read(sa.select(base).where(base.c.id == layout_id))[0]
+        points = np.frombuffer(row.points, dtype=np.float64).reshape(len(row.images), -1)
+        latest = {
+            i: (mark, point, True) for i, mark, point in zip(row.images, row.marks, points, strict=True)
+        }
+        late = sa.select(placed).where(placed.c.layout == layout_id, placed.c.id <= (newest or 0))
+        for new in self._db.read(late.order_by(placed.c.id)):
+            latest[new.image] = (new.mark, np.frombuffer(new.point, dtype=np.float64), False)
+        images = sorted(latest)
+        marks, rows, laid_out = zip(*(latest[i] for i in images), strict=True)
+        return Layout(layout_id, images, list(marks), np.stack(rows), np.array(laid_out, dtype=bool))
+
+    def add(self, key: str, marks: Mapping[str, str], points: np.ndarray, reason: str = "first") -> None:
+        """Keep a map; `marks` is {image: fingerprint} in row order, `reason` why it was laid out."""
+        images = list(marks)
+        self._db.write(
+            sa.insert(schema.layouts).values(
+                key=key,
+                images=images,
+                marks=list(marks.values()),
+                created=time.time(),
+                points=np.ascontiguousarray(points, np.float64).tobytes(),
+            ),
+            entry("map", None, {"key": key, "images": len(images), "reason": reason}),
+        )
+
+    def place(self, layout_id: int, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
+        """Put (image, fingerprint, point) rows on a map; an image that it has moves to its new point."""
+        values = [
+            {"layout": layout_id, "image": i, "mark": mark, "point": np.asarray(p, np.float64).tobytes()}
+            for i, mark, p in rows
+        ]
+        with self._db.begin() as connection:
+            connection.execute(sa.insert(schema.placed), values)  # row by row: they may be thousands
+            connection.execute(entry("placed", None, {"layout": layout_id, "images": len(values)}))

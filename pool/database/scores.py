@@ -1,0 +1,65 @@
+"""Numbers of images by a model or a rule: entropies, foreground, entropies of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from pool.database import schema
+from pool.database.database import Database
+from pool.database.embeddings import MAX_ROWS
+
+
+class Scores:
+    """Scores of images; those of an image whose file changed go with its embedding."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def count(self, model: str) -> int:
+        """Number of images that this model has scored."""
+        table = schema.entropies
+        return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
+
+    def entropies(self, model: str) -> dict[str, float]:
+        """Mean entropy of each image that this model has scored, in nats."""
+        table = schema.entropies
+        rows = self._db.read(sa.select(table.c.image, table.c.value).where(table.c.model == model))
+        return {row.image: row.value for row in rows}
+
+    def add_entropies(self, model: str, values: Mapping[str, float]) -> None:
+        table = schema.entropies
+        rows = [{"model": model, "image": image, "value": value} for image, value in values.items()]
+        self._db.write(
+            sa.delete(table).where(table.c.model == model, table.c.image.in_(list(values))),
+            sa.insert(table).values(rows),
+        )
+
+    def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
+        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says.
+
+        :param kind: the only one that is wanted
+        """
+        table = schema.measures
+        query = sa.select(table).where(table.c.source == source)
+        measures: dict[str, dict[str, float]] = {}
+        for row in self._db.read(query.where(table.c.kind == kind) if kind else query):
+            measures.setdefault(row.kind, {})[row.image] = row.value
+        return measures
+
+    def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep {image: {kind: value}}."""
+        table = schema.measures
+        rows = [
+            {"source": source, "kind": kind, "image": image, "value": value}
+            for image, kinds in values.items()
+            for kind, value in kinds.items()
+        ]
+        names = list(values)
+        with self._db.begin() as connection:
+            for at in range(0, len(names), MAX_ROWS):  # a statement has room for some thousand values
+                part = names[at : at + MAX_ROWS]
+                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(part)))
+            if rows:
+                connection.execute(sa.insert(table), rows)
