@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pool.errors import PoolError
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
@@ -90,6 +92,11 @@ def remove_leftovers(*folders: Path) -> None:
             for entry in entries:
                 if _TEMPORARY.fullmatch(entry.name):
                     os.unlink(entry.path)
+
+
+def cannot_write(what: str, error: OSError) -> PoolError:
+    """Return the error to raise when a file could not be written."""
+    return PoolError(507, f"{what}: the server could not write it ({error}); {advice(error)}")
 
 
 def advice(error: OSError) -> str:

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # from the lowest to the highest; a package imports itself and what stands before it
 ORDER = ("pool", "bundle_configs", "infers", "trainers", "strategies", "server", "apps", "benchmarks")
-# the rooms of pool: what each may import beside `pool.files`, `pool.protocol` and `pool.groups`
+# the rooms of pool: what each may import beside what they share
 POOL = {
     "imaging": set(),
     "datastore": {"imaging"},
@@ -27,7 +27,7 @@ POOL = {
     "database": set(),
     "backup": {"database"},
 }
-SHARED = ("files", "protocol", "groups")
+SHARED = ("aliases", "errors", "files", "protocol", "groups", "dataset_archive")
 
 
 def modules() -> dict[str, Path]:

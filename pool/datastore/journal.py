@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pool.datastore.contents import Change
+from pool.datastore.index import Change
 from pool.files import sync_folder
 
 logger = logging.getLogger(__name__)

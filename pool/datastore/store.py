@@ -1,40 +1,28 @@
-"""MONAI Label's local datastore for a pool: it survives kills, and 100,000 images are no burden."""
+"""A studies folder as MONAI Label's datastore: it survives kills, and 100,000 images are no burden."""
 
 from __future__ import annotations
 
-import filecmp
-import logging
+import copy
+import io
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
-from monailabel.datastore.local import DataModel, ImageLabelModel
+from monailabel.interfaces.datastore import Datastore
 
-from pool.datastore.contents import FINAL, Change
-from pool.datastore.disk import InUse
-from pool.datastore.folder import FolderDatastore
-from pool.datastore.labels import (
-    cannot_write,
-    checked_extension,
-    label_change,
-    plain_info,
-    put_in_place,
-    take_away,
-)
-from pool.datastore.scan import found_info, split_name
-from pool.files import make_folder, move_into_place, new_copy, sync_folder
-from pool.imaging.label_check import check_tag
-from pool.imaging.label_values import own_values
-from pool.imaging.labels import LabelError
+from pool.dataset_archive import write_archive
+from pool.datastore.folder import StudiesFolder
+from pool.datastore.image_files import ImageFiles
+from pool.datastore.index import FINAL, Change, DatastoreIndex
+from pool.datastore.index_file import InUse
+from pool.datastore.label_files import LabelFiles, Saved
 
-logger = logging.getLogger(__name__)
 __all__ = ["InUse", "PoolDatastore"]
-_STRANGE = '/\\:*?"<>|'  # in file names, on one system or another
-_LONGEST = 200  # bytes of a file name: file systems take 255, and versions of labels add to it
 
 
-class PoolDatastore(FolderDatastore):
-    """A folder of images with labels below it; what selection asks of it is `pool.protocol.PoolStore`.
+class PoolDatastore(Datastore):
+    """A folder of images with labels below it; selection sees it as a `pool.protocol.PoolStore`.
 
     One server writes; its children read what it wrote. Kept in `datastore_v2.json`, which stock MONAI Label
     reads and writes too, and in `datastore_v2.journal`. Call `close` when done.
@@ -48,215 +36,161 @@ class PoolDatastore(FolderDatastore):
     Raises InUse when another process writes in the folder.
     """
 
+    def __init__(
+        self,
+        path: str,
+        labels: Mapping[str, int],
+        changed: Callable[[], None] | None = None,
+        read_only: bool = False,
+        saved: Saved | None = None,
+    ) -> None:
+        self._path = path
+        self._folder = StudiesFolder(Path(path), changed, read_only)
+        self._labels = LabelFiles(self._folder, labels, saved)
+        self._images = ImageFiles(self._folder, self._labels)
+
+    @property
+    def _index(self) -> DatastoreIndex:
+        return self._folder.index
+
+    def close(self) -> None:
+        """End the watcher, write the JSON, let another server in. A second call does nothing."""
+        self._folder.close()
+
+    def take_over_changes(self) -> None:
+        """Notice what came or went since the last call; one look at each folder's time when nothing did."""
+        self._folder.take_over_changes()
+
+    def refresh(self) -> None:
+        """List the folders; in a child, read what the server wrote since."""
+        self._folder.refresh()
+
+    def clashing_files(self) -> dict[str, list[str]]:
+        """Return the ids that several files have: {id: [the file that is used, the others]}."""
+        return self._folder.clashing_files
+
+    # images -------------------------------------------------------------------------------------------
+
+    def list_images(self) -> list[str]:
+        """Return all ids, sorted; the very same list until images come or go (do not change it)."""
+        return self._index.images
+
+    def has_image(self, image_id: str) -> bool:
+        return image_id in self._index.model.objects
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the path of an image's file, "" for an unknown image. A link keeps its own name."""
+        obj = self._index.model.objects.get(image_id)
+        return os.path.join(self._folder.images, image_id + obj.image.ext) if obj else ""
+
+    def get_image(self, image_id: str, params: Any = None) -> io.BytesIO | None:
+        uri = self.get_image_uri(image_id)
+        return io.BytesIO(Path(uri).read_bytes()) if uri else None
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Return what is noted of an image, and its `path`; {} for an unknown image."""
+        obj = self._index.model.objects.get(image_id)
+        return copy.deepcopy(obj.image.info) | {"path": self.get_image_uri(image_id)} if obj else {}
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        self._images.add_info(image_id, info)
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        return self._images.add(image_id, Path(image_filename), image_info)
+
+    def remove_image(self, image_id: str) -> None:
+        self._images.remove(image_id)
+
     # labels -------------------------------------------------------------------------------------------
+
+    def is_labelled(self, image_id: str) -> bool:
+        return image_id in self._index.labelled
+
+    def count_labelled(self) -> int:
+        return len(self._index.labelled)
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Return the ids with a final label, sorted."""
+        return sorted(self._index.labelled)
+
+    def get_unlabeled_images(
+        self, label_tag: str | None = None, labels: list[str] | None = None
+    ) -> list[str]:
+        """Return the ids without a final label, sorted."""
+        labelled = self._index.labelled
+        return [image for image in self._index.images if image not in labelled]
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """Map the tags of an image's labels to their ids, which are the image's."""
+        obj = self._index.model.objects.get(image_id)
+        return dict.fromkeys(obj.labels, image_id) if obj else {}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        return self.get_labels_by_image_id(image_id).get(tag, "")
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Return the path of a label's file, "" when there is none."""
+        label = self._index.model.label(label_id, label_tag)
+        return os.path.realpath(self._labels.path(label_tag) / (label_id + label.ext)) if label else ""
+
+    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
+        uri = self.get_label_uri(label_id, label_tag)
+        return io.BytesIO(Path(uri).read_bytes()) if uri else None
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return a copy of what is noted of a label; {} for an unknown one."""
+        label = self._index.model.label(label_id, label_tag)
+        return copy.deepcopy(label.info) if label else {}
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        self._labels.add_info(label_id, label_tag, info)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Check a final label, then keep it; nothing is written before the check.
-
-        Raises HTTPException: 400 for a strange tag, 404 for an unknown image, 422 for a label that does not
-        fit, 507 when it cannot be written.
-        """
-        tag, info = check_tag(label_tag), plain_info(label_info)
-        self._known(image_id)
-        self._may_write(f"label for {image_id}", tag)
-        try:
-            image = self.get_image_uri(image_id)
-            with own_values(label_filename, info, self._labels) as label:
-                ext = checked_extension(label, tag, info, image, self._labels)
-                info = self._keep_label(label_change(image_id, tag, ext, info), Path(label))
-        except LabelError as error:
-            raise HTTPException(422, f"label for {image_id}: {error}") from error
-        except OSError as error:
-            raise cannot_write(f"label for {image_id}", error) from error
-        logger.info("Label of %s kept as %s/%s", image_id, tag, info["name"])
-        self._tell_saved(image_id, tag, info)
+        """Check and keep a label; raises PoolError as `LabelFiles.save`."""
+        self._labels.save(image_id, label_filename, label_tag, label_info)
         return image_id
 
-    def _keep_label(self, change: Change, label: Path) -> dict[str, Any]:
-        """The info that it was kept with."""
-        assert change.image is not None and change.tag is not None
-        folder = Path(self._datastore.label_path(change.tag))
-        make_folder(folder)
-        temporary = new_copy(label, folder)
-        try:
-            with self._lock:
-                obj = self._known(change.image)
-                before = obj.labels.get(change.tag)
-                change, left = put_in_place(change, temporary, self._versions, before, self._record)
-                self._contents.apply([change])
-                for path in left:
-                    path.unlink(missing_ok=True)
-                sync_folder(folder)
-                self._shorten()
-        finally:
-            temporary.unlink(missing_ok=True)
-        return change.info
-
-    def _tell_saved(self, image: str, tag: str, info: dict[str, Any]) -> None:
-        try:
-            if self._saved:
-                self._saved(image, tag, dict(info))
-            self._tell()
-        except Exception:  # the label is kept, which is what counts
-            logger.exception("What follows the label of %s failed", image)
-
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Remove a label; a final one is kept as a version. Raises HTTPException 400, 404, 507."""
-        tag = check_tag(label_tag)
-        self._may_write(f"label of {label_id}")
-        try:
-            self._take_label(label_id, tag)
-        except OSError as error:
-            raise cannot_write(f"label of {label_id}", error) from error
-        self._tell()
+        self._labels.remove(label_id, label_tag)
 
-    def _take_label(self, image: str, tag: str) -> None:
-        with self._lock:
-            label = self._label(image, tag)
-            take_away(image, tag, Path(self._datastore.label_path(tag)), self._versions, label)
-            self._make(Change(image=image, tag=tag, gone=True))
-        logger.info("Label of %s removed: %s", image, tag)
+    # the whole ----------------------------------------------------------------------------------------
 
-    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Add to what is noted of a label. Raises HTTPException 400, 404, 507."""
-        tag, more = check_tag(label_tag), plain_info(info)
-        with self._lock:
-            label = self._label(label_id, tag)
-            self._change(Change(image=label_id, tag=tag, ext=label.ext, info=label.info | more))
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Return pairs for training, sorted by image, so that a seed gives the same order everywhere."""
+        labels, pairs = os.path.realpath(self._labels.path(FINAL)), []
+        for image in self.get_labeled_images():
+            obj = self._index.model.objects.get(image)
+            if obj is not None and FINAL in obj.labels:  # not removed a moment ago
+                label = os.path.join(labels, image + obj.labels[FINAL].ext)
+                pairs.append({"image": self.get_image_uri(image), "label": label})
+        if full_path:
+            return pairs
+        top = os.path.realpath(self._path)
+        return [{key: os.path.relpath(path, top) for key, path in pair.items()} for pair in pairs]
 
-    # images -------------------------------------------------------------------------------------------
-
-    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Add to what is noted of an image. Raises HTTPException 400, 404, 507.
-
-        MONAI Label's note of who was handed the image last (`strategy`) stays in memory: it comes with each
-        click, and the pool's ledger has it.
-        """
-        more = plain_info(info)
-        with self._lock:
-            image = self._known(image_id).image
-            change = Change(image=image_id, ext=image.ext, info=image.info | more)
-            if more.keys() == {"strategy"}:
-                self._contents.apply([change])
-            else:
-                self._change(change)
-
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Copy an image into the pool; its id, from the file's name when none is given.
-
-        Raises HTTPException: 400 for a name that cannot be one, 409 when another image has it, 507.
-        """
-        name, info = split_name(Path(image_filename).name), plain_info(image_info)
-        if name is None:
-            raise HTTPException(400, f"{Path(image_filename).name!r} is no image that this app reads")
-        image, ext = image_id or name[0], name[1]
-        if (
-            image.startswith(".")
-            or set(image) & set(_STRANGE)
-            or not image.isprintable()
-            or not image.strip()
-        ):
-            raise HTTPException(
-                400, f"image {image[:80]!r}: a name has none of {_STRANGE} and does not start with a dot"
-            )
-        if len((image + ext).encode()) > _LONGEST:
-            raise HTTPException(400, f"image {image[:80]!r}...: a name has {_LONGEST} bytes at most")
-        self._may_write(f"image {image}")
-        try:
-            with self._lock:
-                if self._has_another(image, Path(image_filename), ext):
-                    raise HTTPException(
-                        409,
-                        f"the pool has another image {image!r}; choose another name, or remove that one",
-                    )
-                folder = Path(self._image_folder)
-                move_into_place(new_copy(Path(image_filename), folder), folder / (image + ext))
-                self._make(Change(image=image, ext=ext, info=info | found_info(image + ext)))
-        except OSError as error:
-            raise cannot_write(f"image {image}", error) from error
-        self._tell()
-        return image
-
-    def _has_another(self, image: str, file: Path, ext: str) -> bool:
-        """Whether the id is taken by anything but this very file."""
-        there = [Path(self.get_image_uri(image))] if self.has_image(image) else []
-        there += [Path(self._image_folder) / (image + ext)]
-        return any(path.exists() and not filecmp.cmp(path, file, shallow=False) for path in there)
-
-    def remove_image(self, image_id: str) -> None:
-        """Remove an image and its labels; final ones are kept as versions. Raises HTTPException 404, 507."""
-        self._may_write(f"image {image_id}")
-        try:
-            with self._lock:
-                for tag in self._known(image_id).labels:
-                    self._take_label(image_id, tag)
-                file = Path(self.get_image_uri(image_id))
-                file.unlink(missing_ok=True)
-                sync_folder(file.parent)
-                self._make(Change(image=image_id, gone=True))
-        except OSError as error:
-            raise cannot_write(f"image {image_id}", error) from error
-        logger.info("Image %s removed", image_id)
-        self._tell()
-
-    # the datastore ------------------------------------------------------------------------------------
+    def name(self) -> str:
+        return self._index.model.name
 
     def set_name(self, name: str) -> None:
-        self._change(Change(name=name))
+        self._folder.note(Change(name=name))
+
+    def description(self) -> str:
+        return self._index.model.description
 
     def set_description(self, description: str) -> None:
-        self._change(Change(description=description))
+        self._folder.note(Change(description=description))
 
-    # keeping ------------------------------------------------------------------------------------------
+    def status(self) -> dict[str, Any]:
+        return self._index.status()
 
-    def _known(self, image: str) -> ImageLabelModel:
-        obj = self._datastore.objects.get(image)
-        if obj is None:
-            raise HTTPException(
-                404,
-                f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore",
-            )
-        return obj
+    def json(self) -> dict[str, Any]:
+        with self._folder.lock:
+            return self._index.model.model_dump(exclude={"base_path"})
 
-    def _label(self, image: str, tag: str) -> DataModel:
-        label = self._known(image).labels.get(tag)
-        if label is None:
-            raise HTTPException(404, f"image {image!r} has no label with the tag {tag!r}")
-        return label
-
-    def _may_write(self, what: str, tag: str = FINAL) -> None:
-        """A child process keeps no final labels, but may leave the files of others for the server to find."""
-        if self._unwritable and not (self._read_only and tag != FINAL):
-            raise HTTPException(
-                507,
-                f"{what}: it cannot be saved, since the studies folder {self._datastore_path} cannot be "
-                f"written ({self._unwritable}); make it writable for the server's user, start the server "
-                "again, then save again",
-            )
-
-    def _record(self, changes: list[Change]) -> None:
-        if not self._read_only:
-            self._disk.record(changes)
-
-    def _make(self, change: Change) -> None:
-        """Keep one change, then show it. Raises OSError; then it is not made."""
-        with self._lock:
-            self._record([change])
-            self._contents.apply([change])
-            self._shorten()
-
-    def _change(self, change: Change) -> None:
-        """As `_make`, for what changes no file. Raises HTTPException 507."""
-        what = "the note" if change.image is None else f"the note on {change.image}"
-        if not self._read_only:
-            self._may_write(what)
-        try:
-            self._make(change)
-        except OSError as error:
-            raise cannot_write(what, error) from error
-
-    def _shorten(self) -> None:
-        if self._disk.is_long():
-            self._disk.try_rewrite(self._datastore)
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Write labelled images, their labels and the index into a zip file; returns its path."""
+        with self._folder.lock:
+            pairs, index = self.datalist(), self._index.model.model_dump_json(exclude={"base_path"})
+        return write_archive(pairs[:limit_cases], index)

@@ -10,7 +10,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from pool.datastore.scan import split_name
+from pool.datastore.listing import split_name
 
 logger = logging.getLogger(__name__)
 

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
-
+from pool.errors import PoolError
 from pool.imaging.labels import EXTENSIONS, LabelError
 
 
 def check_tag(tag: str) -> str:
-    """A tag as text, which may name a folder. Raises HTTPException 400."""
+    """A tag as text, which may name a folder. Raises PoolError 400."""
     text = str(getattr(tag, "value", tag))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise HTTPException(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
+        raise PoolError(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
     return text
 
 
-def unknown_image(image: str) -> HTTPException:
+def unknown_image(image: str) -> PoolError:
     """What to answer when there is no such image."""
-    return HTTPException(
+    return PoolError(
         404, f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore"
     )
+
+
+def plain_info(info: object) -> dict[str, Any]:
+    """Return an info as JSON gives it back: text keys, no NaN, no half characters. Raises PoolError 400."""
+    text = json.dumps(info or {}, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    plain = json.loads(text, parse_constant=lambda _: None)
+    if not isinstance(plain, dict):
+        raise PoolError(400, 'parameters and infos are {"name": value, ...}')
+    return plain
 
 
 def may_be_empty(info: Mapping[str, Any]) -> bool:

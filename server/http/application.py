@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from monailabel.config import settings
 from starlette.middleware.cors import CORSMiddleware
 
+from pool.errors import PoolError
 from server import auth, ohif
 from server.config import ConfigError
 from server.http import datastore, infer, models, selection, service, sessions, work
@@ -61,6 +62,7 @@ def install(app: FastAPI, chosen: Settings) -> None:
     for router in own:
         app.include_router(router, prefix=prefix, **_form_limits(app))
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(PoolError, _refused)
     app.user_middleware = []  # MONAI Label's answers the pages of every site (CORS *)
     allowed = [name for name in names_of(chosen.allow) if name]
     gate = Gate(
@@ -101,6 +103,12 @@ def _queries(routes: Collection[APIRoute]) -> dict[tuple[str, str], set[str]]:
         for route in routes
         for method in route.methods or ()
     }
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the layers below cannot serve as if a route had raised HTTPException."""
+    assert isinstance(error, PoolError)
+    return JSONResponse({"detail": error.text}, error.status)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -16,7 +16,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 from starlette.background import BackgroundTask
 
-from pool.datastore.scan import split_name
+from pool.datastore.listing import split_name
 from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
 from server.http import access

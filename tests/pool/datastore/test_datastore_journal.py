@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monailabel.datastore.local import LocalDatastoreModel
 
-from pool.datastore.contents import FINAL, Change, Contents, apply
+from pool.datastore.index import FINAL, Change, DatastoreIndex, apply
 from pool.datastore.journal import Journal, read_journal
 
 IMAGES, TAGS = st.sampled_from(["a", "b", "ä\n", 'c"']), st.sampled_from(["final", "draft"])
@@ -41,7 +41,7 @@ def replayed(changes: list[Change]) -> LocalDatastoreModel:
 @settings(max_examples=150, deadline=None)
 @given(batches=st.lists(st.lists(CHANGES, min_size=1, max_size=4), max_size=6), cut=st.integers(0, 2000))
 def test_journal_read_again_is_what_was_in_memory(batches: list[list[Change]], cut: int) -> None:
-    contents, done = Contents(empty()), []
+    contents, done = DatastoreIndex(empty()), []
     with TemporaryDirectory() as folder:
         file = Path(folder) / "journal"
         journal = Journal(file)
@@ -62,7 +62,7 @@ def test_journal_read_again_is_what_was_in_memory(batches: list[list[Change]], c
 @settings(max_examples=150, deadline=None)
 @given(changes=st.lists(CHANGES, max_size=25))
 def test_what_is_kept_up_to_date_is_what_counting_again_finds(changes: list[Change]) -> None:
-    contents, again = Contents(empty()), Contents(empty())
+    contents, again = DatastoreIndex(empty()), DatastoreIndex(empty())
     contents.apply(changes)
     for change in changes:
         images, before = again.images, set(again.model.objects)
@@ -71,7 +71,7 @@ def test_what_is_kept_up_to_date_is_what_counting_again_finds(changes: list[Chan
     objects = contents.model.objects
     assert contents.images == again.images == sorted(objects)
     assert contents.labelled == {i for i, obj in objects.items() if FINAL in obj.labels}
-    assert contents.status() == again.status() == Contents(contents.model).status()
+    assert contents.status() == again.status() == DatastoreIndex(contents.model).status()
 
 
 @settings(max_examples=100, deadline=None)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import HTTPException
 
-from pool.datastore import disk as datastore_disk
+from pool.datastore import index_file as datastore_disk
 from pool.datastore.store import InUse, PoolDatastore
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 
 # files ------------------------------------------------------------------------------------------------
@@ -89,8 +89,8 @@ def test_two_files_with_one_id_are_named_and_never_swapped(place: Any, caplog: A
 
 def test_changes_are_found_without_a_watcher(place: Any) -> None:
     store = place.open()
-    store._observer.stop()
-    store._observer.join()
+    store._folder.observer.stop()
+    store._folder.observer.join()
     images = store.list_images()
     store.take_over_changes()
     assert store.list_images() is images
@@ -123,14 +123,14 @@ def test_image_is_added_once_and_removed_with_its_labels(place: Any) -> None:
     assert store.get_image_info("d")["age"] == 3 and Path(store.get_image_uri("d")).name == "d.png"
     for image, name, status in (("a", "sent.png", 409), ("../x", "sent.png", 400), ("y", "sent.txt", 400)):
         (place.top / "sent.txt").touch()
-        with pytest.raises(HTTPException) as caught:
+        with pytest.raises(PoolError) as caught:
             store.add_image(image, str(place.top / name), {})
-        assert caught.value.status_code == status
+        assert caught.value.status == status
     data = place.label(store, "d", 3, "one")
     store.remove_image("d")
     assert not store.has_image("d") and not (place.studies / "d.png").exists()
     assert place.versions()["d.1.png"][0] == data
-    with pytest.raises(HTTPException, match="no image 'd'"):
+    with pytest.raises(PoolError, match="no image 'd'"):
         store.remove_image("d")
 
 
@@ -166,7 +166,7 @@ def test_other_tags_are_replaced_without_versions(place: Any) -> None:
     assert [p.name for p in (place.studies / "labels/draft").iterdir()] == ["a.nrrd"]
     store.remove_label("a", "draft")
     assert store.get_labels_by_image_id("a") == {} and place.versions() == {}
-    with pytest.raises(HTTPException, match="has no label with the tag 'draft'"):
+    with pytest.raises(PoolError, match="has no label with the tag 'draft'"):
         store.remove_label("a", "draft")
 
 
@@ -192,12 +192,12 @@ def test_callbacks_hear_of_a_label_after_it_is_kept(place: Any, caplog: Any) -> 
     with caplog.at_level(logging.ERROR):
         place.label(store, "a", 3, "one")
     assert heard == [("a", "final", "one", True, True)]
-    assert "What follows the label of a failed" in caplog.text and "the ledger is full" in caplog.text
+    assert "Telling the server about the label of a failed" in caplog.text and "the ledger is full" in caplog.text
     store.close()
     told = threading.Event()
     store = place.open(changed=told.set)
-    store._observer.stop()
-    store._observer.join()
+    store._folder.observer.stop()
+    store._folder.observer.join()
     told.clear()
     store.remove_label("a", "final")
     assert told.is_set()
@@ -211,9 +211,9 @@ def test_infos_are_kept_as_json_can_hold_them(place: Any) -> None:
     for _ in range(2):
         assert json.loads(json.dumps(place.open(read_only=True).json())) == alive
         store.close()
-    with pytest.raises(HTTPException) as caught:
+    with pytest.raises(PoolError) as caught:
         place.open().update_image_info("a", ["no", "names"])
-    assert caught.value.status_code == 400
+    assert caught.value.status == 400
 
 
 def test_answers_cannot_be_used_to_change_the_store(place: Any) -> None:
@@ -269,7 +269,7 @@ def test_second_server_is_refused_until_the_first_ends(place: Any, monkeypatch: 
     first.close()
     first.close()
     assert place.open().get_labeled_images() == ["a"]
-    with pytest.raises(HTTPException, match="the server is ending"):
+    with pytest.raises(PoolError, match="the server is ending"):
         place.label(first, "b", 3, "late")
 
 
@@ -285,9 +285,9 @@ def test_child_sees_what_the_server_did_since(place: Any) -> None:
     assert child.get_labeled_images() == []
     child.refresh()
     assert child.get_labeled_images() == ["a"]
-    with pytest.raises(HTTPException) as caught:
+    with pytest.raises(PoolError) as caught:
         place.label(child, "b", 3, "two")
-    assert caught.value.status_code == 507
+    assert caught.value.status == 507
     before = place.json.read_bytes(), place.journal.read_bytes()
     child.save_label("b", str(place.mask(4)), "original", {})  # as a batch of predictions does
     assert (place.json.read_bytes(), place.journal.read_bytes()) == before
@@ -296,7 +296,7 @@ def test_child_sees_what_the_server_did_since(place: Any) -> None:
 
 
 def test_child_never_reads_half_a_rewrite(place: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pool.datastore.disk._LONG", 3)
+    monkeypatch.setattr("pool.datastore.disk._MAX_JOURNAL", 3)
     server, stop, seen = place.open(), threading.Event(), []
 
     def read() -> None:
@@ -329,9 +329,9 @@ def test_folder_that_cannot_be_written_still_hands_out_images(
     for each in (store, child):
         assert each.list_images() == ["a", "b", "c", "d"] and each.get_labeled_images() == ["a"]
         each.update_image_info("b", {"strategy": {"auto": {}}})
-    with pytest.raises(HTTPException, match="Read-only.*make it writable.*start the server") as caught:
+    with pytest.raises(PoolError, match="Read-only.*make it writable.*start the server") as caught:
         place.label(store, "b", 3, "one")
-    assert caught.value.status_code == 507
+    assert caught.value.status == 507
 
 
 def test_new_folder_that_cannot_be_written_hands_out_images(place: Any, mounted: Callable[..., None]) -> None:
@@ -356,9 +356,9 @@ def test_full_disk_refuses_a_label_and_takes_it_when_there_is_room(
                 pass
         except OSError as error:
             assert error.errno == errno.ENOSPC
-    with pytest.raises(HTTPException, match="No space left.*make room") as caught:
+    with pytest.raises(PoolError, match="No space left.*make room") as caught:
         place.label(store, "a", 4, "two")
-    assert caught.value.status_code == 507 and store.json() == before
+    assert caught.value.status == 507 and store.json() == before
     assert Path(store.get_label_uri("a", "final")).read_bytes() == first
     assert not list(place.studies.rglob("*.tmp"))
     store.close()

@@ -1,6 +1,6 @@
-"""What a datastore holds, in memory, and the changes to it.
+"""The images and labels of a studies folder, in memory, and the changes to them.
 
-A change says what something is afterwards, so that a list of changes can be read again over its own result.
+Changes are idempotent: each records the resulting state, so replay is safe.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 from pydantic import BaseModel, ConfigDict
+
+from pool.errors import PoolError
+from pool.imaging.label_check import unknown_image
 
 FINAL = DefaultLabelTag.FINAL.value
 
@@ -35,7 +38,7 @@ class Change(BaseModel):
 
 
 def apply(model: LocalDatastoreModel, change: Change) -> None:
-    """Make one change. Objects that a reader may hold are replaced, never changed."""
+    """Apply one change; objects that a reader may hold are replaced, never changed."""
     objects, image = model.objects, change.image
     if image is None:
         model.name = model.name if change.name is None else change.name
@@ -55,8 +58,10 @@ def apply(model: LocalDatastoreModel, change: Change) -> None:
             objects[image].labels = objects[image].labels | {change.tag: data}
 
 
-class Contents:
-    """The model with what selection asks for often.
+class DatastoreIndex:
+    """MONAI Label's model of a datastore, with what selection asks for often.
+
+    No reader needs a lock: a change replaces what it changes.
 
     :ivar images: ids of all images, sorted; the same list until images come or go
     :ivar labelled: ids with a final label
@@ -70,7 +75,7 @@ class Contents:
         self.tags = Counter(tag for obj in model.objects.values() for tag in obj.labels)
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Make changes; not safe against another `apply` at the same time."""
+        """Apply changes; callers must not run two at the same time."""
         moved = False
         for change in changes:
             image, objects = change.image, self.model.objects
@@ -85,7 +90,19 @@ class Contents:
         if moved:
             self.images = sorted(self.model.objects)
 
+    def image(self, image: str) -> ImageLabelModel:
+        """Look an image up. Raises PoolError 404."""
+        if (obj := self.model.objects.get(image)) is None:
+            raise unknown_image(image)
+        return obj
+
+    def label(self, image: str, tag: str) -> DataModel:
+        """Look a label up. Raises PoolError 404."""
+        if (label := self.image(image).labels.get(tag)) is None:
+            raise PoolError(404, f"image {image!r} has no label with the tag {tag!r}")
+        return label
+
     def status(self) -> dict[str, Any]:
-        """What MONAI Label shows of a datastore."""
+        """Count images, final labels and labels per tag, as MONAI Label shows them."""
         tags = {tag: count for tag, count in self.tags.items() if count}
         return {"total": len(self.images), "completed": len(self.labelled), "label_tags": tags}

@@ -1,4 +1,4 @@
-"""The files that hold a datastore between two runs: MONAI Label's JSON, and a journal of what came after."""
+"""The index on disk: MONAI Label's JSON, and a journal of the changes since it was written."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from monailabel.datastore.local import LocalDatastoreModel
 
-from pool.datastore.contents import Change, apply
+from pool.datastore.index import Change, apply
 from pool.datastore.journal import Journal, Lines, read_journal, set_damaged_aside
 from pool.files import move_into_place, write_atomically
 
 logger = logging.getLogger(__name__)
-_LONG = 10_000  # changes, or a tenth of the pool: then the JSON is written again
+_MAX_JOURNAL = 10_000  # changes, or a tenth of the pool; past it the JSON is written again
 
 
 class InUse(RuntimeError):
@@ -44,7 +44,7 @@ def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class Disk:
+class IndexFile:
     """The JSON and the journal of one folder.
 
     :param folder: the studies folder
@@ -54,7 +54,7 @@ class Disk:
         self.folder, self.json = folder, folder / "datastore_v2.json"
         self._journal_file = folder / "datastore_v2.journal"
         self._journal = Journal(self._journal_file)
-        self._sha, self._next_rewrite = "", _LONG
+        self._sha, self._next_rewrite = "", _MAX_JOURNAL
 
     # reading ------------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class Disk:
         write_atomically(self.json, text.encode())
         self._sha = _sha(text.encode())
         self._journal.clear()
-        self._next_rewrite = max(_LONG, len(model.objects) // 10)
+        self._next_rewrite = max(_MAX_JOURNAL, len(model.objects) // 10)
 
     def is_long(self, more: int = 0) -> bool:
         """Whether the journal, with `more` changes, has become long."""

@@ -1,4 +1,4 @@
-"""Finding what came to, or left, the folders of images and labels: one listing, no look per file."""
+"""List the folders of images and labels, and derive the changes; one listing, no look per file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monailabel.datastore.local import ImageLabelModel
 
-from pool.datastore.contents import Change
+from pool.datastore.index import Change
 from pool.imaging.images import EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _MIN_SECONDS = 600.0  # seconds between listings, for file systems that do not k
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """A file name as id and extension; None for what is hidden or no image."""
+    """Split a file name into id and extension; None for a hidden file or no image."""
     ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), "")
     if not ext or name.startswith("."):
         return None
@@ -31,30 +31,30 @@ class Listing:
 
     def __init__(self) -> None:
         self._listed: dict[Path, tuple[int, float]] = {}  # folder: its time of change, when we listed it
-        self._strange: set[str] = set()
+        self._undecodable: set[str] = set()
 
     def is_old(self, folder: Path) -> bool:
-        """Whether names may have come or gone since `names`."""
+        """Tell whether names may have come or gone since `names` listed them."""
         stamp, when = self._listed.get(folder, (-1, 0.0))
         return stamp != _changed_at(folder) or time.monotonic() - when > _MIN_SECONDS
 
     def names(self, folder: Path) -> set[str]:
-        """All files that are not hidden. Raises OSError."""
+        """Return the names of all files that are not hidden. Raises OSError."""
         stamp, when = _changed_at(folder), time.monotonic()
         with os.scandir(folder) as entries:
-            found = {e.name for e in entries if not e.name.startswith(".") and e.is_file()}
-        strange = {name for name in found if not name.isascii() and not _is_utf8(name)}
-        for name in sorted(strange - self._strange):
+            names = {e.name for e in entries if not e.name.startswith(".") and e.is_file()}
+        undecodable = {name for name in names if not name.isascii() and not _is_utf8(name)}
+        for name in sorted(undecodable - self._undecodable):
             logger.warning("%s: the name %a is not UTF-8, so it is left out; rename it", folder, name)
-        self._strange |= strange
+        self._undecodable |= undecodable
         if abs(time.time() - stamp / 1e9) < _JUST_NOW:
             stamp = -1  # one more change in this moment would not show
         self._listed[folder] = stamp, when
-        return found - strange
+        return names - undecodable
 
 
 def _changed_at(folder: Path) -> int:
-    """Nanoseconds; 0 for a folder that is not there."""
+    """Return a folder's time of change in nanoseconds; 0 when there is no folder."""
     try:
         return os.stat(folder).st_mtime_ns
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _by_id(names: Iterable[str]) -> dict[str, list[str]]:
-    """Images or labels of each id, sorted."""
+    """Group file names by id, sorted."""
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         if parts := split_name(name):
@@ -78,43 +78,43 @@ def _by_id(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def found_info(name: str) -> dict[str, int | str]:
-    """What MONAI Label notes of a file that it finds."""
+def file_info(name: str) -> dict[str, int | str]:
+    """Return what MONAI Label notes of a file that it finds."""
     return {"ts": int(time.time()), "name": name}
 
 
 def image_changes(
     objects: Mapping[str, ImageLabelModel], names: set[str]
 ) -> tuple[list[Change], dict[str, list[str]]]:
-    """What makes the datastore's images those of the folder, and the ids that more than one file has.
+    """Return the changes that make the index match the images' folder, and the ids that several files have.
 
     An image keeps its file as long as that exists; else the first by name is its file.
     """
     used = {image: image + obj.image.ext for image, obj in objects.items()}
     others = _by_id(names.difference(used.values()))
     changes: list[Change] = []
-    twice: dict[str, list[str]] = {}
+    clashing: dict[str, list[str]] = {}
     for image, name in used.items():
         if name in names:
             if image in others:
-                twice[image] = [name, *others.pop(image)]
+                clashing[image] = [name, *others.pop(image)]
         elif image not in others:
             changes.append(Change(image=image, gone=True))
     for image, files in others.items():
         if len(files) > 1:
-            twice[image] = files
-        info = found_info(files[0])
+            clashing[image] = files
+        info = file_info(files[0])
         if image in objects:
             info = objects[image].image.info | info
             logger.warning("Image %s is now the file %s; its labels stay", image, files[0])
         changes.append(Change(image=image, ext=files[0][len(image) :], info=info))
-    return changes, twice
+    return changes, clashing
 
 
 def label_changes(
     objects: Mapping[str, ImageLabelModel], tag: str, names: set[str]
 ) -> tuple[list[Change], list[str]]:
-    """What makes the labels of one tag those of its folder, and the files that belong to no image."""
+    """Return the changes that make one tag's labels match its folder, and the files of no image."""
     found = _by_id(names)
     changes: list[Change] = []
     for image, obj in objects.items():
@@ -123,9 +123,7 @@ def label_changes(
         if label is not None and image + label.ext in names:
             continue
         if files:
-            changes.append(
-                Change(image=image, tag=tag, ext=files[0][len(image) :], info=found_info(files[0]))
-            )
+            changes.append(Change(image=image, tag=tag, ext=files[0][len(image) :], info=file_info(files[0])))
         elif label is not None:
             changes.append(Change(image=image, tag=tag, gone=True))
     return changes, [name for files in found.values() for name in files]

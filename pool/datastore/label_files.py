@@ -1,0 +1,194 @@
+"""Check labels and keep them, so that no kill loses a label or the one before it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.local import DataModel
+
+from pool.datastore.folder import StudiesFolder
+from pool.datastore.index import FINAL, Change
+from pool.datastore.versions import files_of, keep_version, next_version
+from pool.errors import PoolError
+from pool.files import cannot_write, make_folder, new_copy, sync_folder
+from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info
+from pool.imaging.label_values import own_values
+from pool.imaging.labels import LabelError, check_label
+
+logger = logging.getLogger(__name__)
+Record = Callable[[list[Change]], None]
+Saved = Callable[[str, str, dict[str, Any]], None]
+
+
+class LabelFiles:
+    """The labels of a studies folder, with the final ones that were replaced or removed.
+
+    :param labels: {name: value} that a final label may hold
+    :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
+    """
+
+    def __init__(self, folder: StudiesFolder, labels: Mapping[str, int], saved: Saved | None) -> None:
+        self._folder, self._labels, self._saved = folder, labels, saved
+
+    def save(self, image: str, file: str, tag: str, info: Mapping[str, Any]) -> None:
+        """Check a final label, then keep it; nothing is written before the check.
+
+        Raises PoolError: 400 for a strange tag, 404 for an unknown image, 422 for a label that does not
+        fit, 507 when it cannot be written.
+        """
+        tag, info = check_tag(tag), plain_info(info)
+        self._folder.index.image(image)
+        self._folder.check_writable(f"label for {image}", tag)
+        try:
+            with own_values(file, info, self._labels) as label:
+                ext = checked_extension(label, tag, info, self._image_file(image), self._labels)
+                info = self._keep(label_change(image, tag, ext, info), Path(label))
+        except LabelError as error:
+            raise PoolError(422, f"label for {image}: {error}") from error
+        except OSError as error:
+            raise cannot_write(f"label for {image}", error) from error
+        logger.info("Label of %s kept as %s/%s", image, tag, info["name"])
+        self._tell_saved(image, tag, info)
+
+    def _image_file(self, image: str) -> str:
+        return os.path.join(self._folder.images, image + self._folder.index.image(image).image.ext)
+
+    def _keep(self, change: Change, label: Path) -> dict[str, Any]:
+        """Put a checked label in its place; returns the info that it was kept with."""
+        assert change.image is not None and change.tag is not None
+        folder = self.path(change.tag)
+        make_folder(folder)
+        temporary = new_copy(label, folder)
+        try:
+            with self._folder.lock:
+                before = self._folder.index.image(change.image).labels.get(change.tag)
+                change, replaced = put_in_place(
+                    change, temporary, self._folder.versions, before, self._folder.record
+                )
+                self._folder.index.apply([change])
+                for path in replaced:
+                    path.unlink(missing_ok=True)
+                sync_folder(folder)
+                self._folder.shorten()
+        finally:
+            temporary.unlink(missing_ok=True)
+        return change.info
+
+    def _tell_saved(self, image: str, tag: str, info: dict[str, Any]) -> None:
+        try:
+            if self._saved:
+                self._saved(image, tag, dict(info))
+            self._folder.notify()
+        except Exception:  # the label is kept, which is what counts
+            logger.exception("Telling the server about the label of %s failed", image)
+
+    def path(self, tag: str) -> Path:
+        """The folder of the labels of a tag."""
+        return Path(self._folder.index.model.label_path(tag))
+
+    def remove(self, image: str, tag: str) -> None:
+        """Remove a label; a final one is kept as a version. Raises PoolError 400, 404, 507."""
+        tag = check_tag(tag)
+        self._folder.check_writable(f"label of {image}")
+        try:
+            self.take_away(image, tag)
+        except OSError as error:
+            raise cannot_write(f"label of {image}", error) from error
+        self._folder.notify()
+
+    def take_away(self, image: str, tag: str) -> None:
+        """Remove a label, telling nobody. Raises OSError, PoolError 404."""
+        with self._folder.lock:
+            label = self._folder.index.label(image, tag)
+            take_away(image, tag, self.path(tag), self._folder.versions, label)
+            self._folder.make(Change(image=image, tag=tag, gone=True))
+        logger.info("Label of %s removed: %s", image, tag)
+
+    def add_info(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
+        """Add to what is noted of a label. Raises PoolError 400, 404, 507."""
+        tag, more = check_tag(tag), plain_info(info)
+        with self._folder.lock:
+            label = self._folder.index.label(image, tag)
+            self._folder.note(Change(image=image, tag=tag, ext=label.ext, info=label.info | more))
+
+
+def checked_extension(
+    label: str, tag: str, info: Mapping[str, Any], image: str, labels: Mapping[str, int]
+) -> str:
+    """Check a label and return the extension to keep it under. Raises LabelError.
+
+    Only final labels are opened.
+
+    :param image: path of the image
+    """
+    ext = label_extension(label)
+    if tag == FINAL:
+        check_label(label, labels, image, allow_empty=may_be_empty(info))
+    return ext
+
+
+def put_in_place(
+    change: Change, temporary: Path, versions: Path, before: DataModel | None, record: Record
+) -> tuple[Change, list[Path]]:
+    """Move a label from its hidden file to its place, and keep what it replaces as a version.
+
+    Returns the change as it was recorded, and the replaced files that are left to remove.
+
+    The order lets a kill at any point leave both: the old one gets its second name, the new one is recorded
+    with its hidden file (read again at the next start, which ends the move), then renamed.
+
+    :param before: the label that the datastore knows now
+    :param record: keeps changes; raises OSError
+
+    Raises OSError; then the label is as it was before.
+    """
+    assert change.image is not None and change.tag is not None
+    folder, target = temporary.parent, temporary.parent / (change.image + change.ext)
+    info = dict(change.info)
+    old = files_of(folder, change.image, [before.ext] if before else ())
+    if change.tag == FINAL:
+        _keep_all(versions, change.image, old, before, "replaced")
+        info["version"] = next_version(versions, change.image)
+    sync_folder(folder)
+    change = change.model_copy(update={"info": info, "file": temporary.name})
+    record([change])
+    try:
+        os.replace(temporary, target)
+    except BaseException:
+        record([_back(change, before)])
+        raise
+    return change, [path for path in old if path != target]
+
+
+def _back(change: Change, before: DataModel | None) -> Change:
+    """Return the change that undoes a change of a label."""
+    if before is None:
+        return Change(image=change.image, tag=change.tag, gone=True)
+    return Change(image=change.image, tag=change.tag, ext=before.ext, info=before.info)
+
+
+def take_away(image: str, tag: str, folder: Path, versions: Path, known: DataModel) -> None:
+    """Remove a label's files; final ones become versions. Raises OSError."""
+    files = files_of(folder, image, [known.ext])
+    if tag == FINAL:
+        _keep_all(versions, image, files, known, "removed")
+    for path in files:
+        path.unlink()
+    if files:
+        sync_folder(folder)
+
+
+def _keep_all(versions: Path, image: str, files: list[Path], known: DataModel | None, ended: str) -> None:
+    for path in files:
+        ours = known is not None and path.name == image + known.ext
+        keep_version(versions, image, path, known.info if ours and known else {}, ended)
+
+
+def label_change(image: str, tag: str, ext: str, info: Mapping[str, Any]) -> Change:
+    """Return the change that keeps a label, its info with the time and the file's name."""
+    return Change(image=image, tag=tag, ext=ext, info={**info, "ts": int(time.time()), "name": image + ext})
