@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from pool.errors import PoolError
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(-.*)?|\.part-.*")  # .part-: of former versions
 
 
 def sync_folder(folder: Path) -> None:
@@ -57,6 +57,51 @@ def write_atomically(target: Path, data: bytes) -> None:
     move_into_place(path, target)
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a hidden path to write to, which replaces the target whole when the block ends well.
+
+    Its name ends as the target's, for libraries that look at the extension.
+    """
+    make_folder(target.parent)
+    path = target.with_name(f".{uuid.uuid4().hex}.tmp-{target.name}")
+    try:
+        yield path
+        sync_file(path)
+        move_into_place(path, target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def fill_folder(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Return a folder that `fill` made whole, unless it is there already."""
+    if target.is_dir():
+        return target
+    make_folder(target.parent)
+    part = target.with_name(f".{uuid.uuid4().hex}.tmp-{target.name}")
+    part.mkdir()
+    try:
+        fill(part)
+        for file in part.iterdir():
+            sync_file(file)
+        sync_folder(part)
+        try:
+            part.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster, with the same content
+                raise
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def sync_file(file: Path) -> None:
+    """Make a file's content last through a power cut."""
+    with open(file, "rb") as opened:
+        os.fsync(opened.fileno())
+
+
 def new_copy(source: Path, folder: Path) -> Path:
     """A hidden copy in `folder`, to be moved into place later."""
     with _temporary(folder) as (path, file), open(source, "rb") as original:
@@ -85,13 +130,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def remove_leftovers(*folders: Path) -> None:
-    """Remove the hidden files of a process that was killed; nobody else may be writing here."""
-    for folder in filter(os.path.isdir, folders):
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _TEMPORARY.fullmatch(entry.name):
-                    os.unlink(entry.path)
+def remove_leftovers(*folders: Path, recursive: bool = False) -> None:
+    """Remove the hidden files and folders of a killed process; nobody else may be writing here."""
+    for folder in filter(Path.is_dir, folders):
+        for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
+            if _TEMPORARY.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def cannot_write(what: str, error: OSError) -> PoolError:

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
 from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -33,6 +32,7 @@ from bundle_configs import Bundle
 from infers.encoders.pool_encoder import pool_encoder_key
 from infers.segmentation.task import SegmentationInfer
 from pool.dicomweb.store import DicomWebPool
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server import config
 from server.auth import warn_if_open
@@ -211,8 +211,8 @@ class Shell:
             asked = {name: value for name, value in request.items() if name not in _NOTED}
             asked = checked(asked, model.parameters(), "the training")
             self.check_trainable(request["model"])
-        except HTTPException as error:
-            logger.error("The training cannot be started again: %s", error.detail)
+        except PoolError as error:
+            logger.error("The training cannot be started again: %s", error.text)
             self.state.trainings.end("LOST", number)
             return
         self.tasks.start("train", {**asked, "model": request["model"]})
@@ -268,11 +268,11 @@ class Shell:
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:
-        """A database that cannot be used becomes an answer that says what to do. Raises HTTPException 503."""
+        """A database that cannot be used becomes an answer that says what to do. Raises PoolError 503."""
         try:
             yield
         except SQLAlchemyError as error:
-            raise HTTPException(503, self.state.trouble(error)) from error
+            raise PoolError(503, self.state.trouble(error)) from error
 
     def info(self) -> dict[str, Any]:
         labels: dict[str, int] = self.bundle.get("labels")
@@ -294,7 +294,7 @@ class Shell:
         return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
 
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
-        """What a strategy would hand out next, as answers; nothing is leased. Raises HTTPException."""
+        """What a strategy would hand out next, as answers; nothing is leased. Raises PoolError."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
         known("strategy", strategy, strategies)
         with self.database_errors():
@@ -315,7 +315,7 @@ class Shell:
         image, store = request.get("image"), self.datastore()
         own = isinstance(image, Path)
         if not own and not (isinstance(image, str) and store.has_image(image)):
-            raise HTTPException(404, f"there is no image {image!r} in this pool")
+            raise PoolError(404, f"there is no image {image!r} in this pool")
         path = str(image) if own else store.get_image_uri(str(image))
         file, said = task({**request, "image": path, "description": task.description})
         label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
@@ -326,11 +326,11 @@ class Shell:
         return {"label": label, "tag": tag, "file": file, "params": said}
 
     def check_trainable(self, model: str) -> None:
-        """Raises HTTPException 409 for a training of nothing."""
+        """Raises PoolError 409 for a training of nothing."""
         with self.database_errors():
             nothing = model != "pretraining" and not self._count_labelled()
         if nothing:
-            raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
+            raise PoolError(409, "nothing is labelled yet: save at least one final label, then train")
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         """The server's own sessions; MONAI Label's have one folder for all servers of a user."""

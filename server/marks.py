@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import HTTPException
 from pydantic import BaseModel, Field
 
 from pool.database.handouts import Client, HandoutError
 from pool.database.marks import HELD_OUT, NEXT
 from pool.database.state import State
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
@@ -50,13 +50,11 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
 
 
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
-    """Do it for all images, or for none. Raises HTTPException 404 for an unknown image, 409 for one that
+    """Do it for all images, or for none. Raises PoolError 404 for an unknown image, 409 for one that
     cannot be skipped since somebody works on it."""
     images = list(dict.fromkeys(request.images))
     if unknown := [image for image in images if not store.has_image(image)]:
-        raise HTTPException(
-            404, f"there is no image {unknown[0]!r} in this pool ({len(unknown)} are unknown)"
-        )
+        raise PoolError(404, f"there is no image {unknown[0]!r} in this pool ({len(unknown)} are unknown)")
     client = Client(plain_text(current_user.get() or request.client or "lead"))
     reason = plain_text(request.reason)
     try:
@@ -64,7 +62,7 @@ def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]
             state.handouts.skip_all(images, client, reason)
             return {"changed": len(images)}
     except HandoutError as error:
-        raise HTTPException(409, f"nothing was skipped: {error}") from error
+        raise PoolError(409, f"nothing was skipped: {error}") from error
     if request.kind == "none":
         skipped = set(state.handouts.unskip_all(images, client))
         marked = {mark.image for mark in state.marks.all()}.intersection(images)

@@ -96,7 +96,7 @@ def open_datastore(
     except InUse as error:
         raise ConfigError(str(error)) from None
     except ServerError as error:
-        raise ConfigError(f"--studies {studies}: {error.detail}") from error
+        raise ConfigError(f"--studies {studies}: {error.text}") from error
     if not read_only:
         logger.info("DICOMweb pool %s: %d series", studies, len(pool.list_images()))
     return pool

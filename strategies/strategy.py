@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from fastapi import HTTPException
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from bundle_configs.parameters import ANYTHING, Parameter
 from pool.database.handouts import Client, Handout
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of
@@ -39,22 +39,22 @@ class Select(Strategy):
         self.context, self.ranking, self.parameters = context, ranking, parameters
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
-        """The next image and why, or {} when all are done. Raises HTTPException 400, 404, 409, 503."""
+        """The next image and why, or {} when all are done. Raises PoolError 400, 404, 409, 503."""
         client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
         resume = asks_to_resume(request, client)
         pool = PoolSnapshot.of(self.context, datastore)
         if not pool.images:
-            raise HTTPException(
+            raise PoolError(
                 409,
                 "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
                 "they are noticed by themselves",
             )
-        refused: HTTPException | None = None
+        refused: PoolError | None = None
         ranking = rank.Ranking("none", "none", ())
         try:
             if pool.has_free() or pool.validation_open:
                 ranking = self.ranking(self.context, pool, request)
-        except HTTPException as error:  # nothing new, but the client may still get back what it holds
+        except PoolError as error:  # nothing new, but the client may still get back what it holds
             refused = error
         given = self.context.state.handouts.give(
             client,
@@ -73,7 +73,7 @@ class Select(Strategy):
         return self._answer(given) if given else self._nothing_left(datastore)
 
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
-        """What would be handed out next, best first, as answers; nothing is leased. Raises HTTPException."""
+        """What would be handed out next, best first, as answers; nothing is leased. Raises PoolError."""
         pool = PoolSnapshot.of(self.context, store)
         if not pool.has_free() and not pool.validation_open:
             return []
@@ -83,10 +83,10 @@ class Select(Strategy):
         ]
 
     def _have_here(self, given: Handout, store: PoolStore) -> None:
-        """Have the image's file here, or take the hand-out back: it reached nobody. Raises HTTPException."""
+        """Have the image's file here, or take the hand-out back: it reached nobody. Raises PoolError."""
         try:
             store.get_image_uri(given.image)
-        except HTTPException:
+        except PoolError:
             if given.again is None:
                 self.context.state.handouts.release(given.image, Client(given.client))
             raise
@@ -107,7 +107,7 @@ class Select(Strategy):
     def _nothing_left(self, datastore: PoolStore) -> dict[str, Any]:
         pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
         if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
-            raise HTTPException(
+            raise PoolError(
                 409,
                 f"everything left is in somebody's hands ({len(ends)} images); the next lease runs out in "
                 f"{max(1, round(min(ends) - handouts.now()))} s. Ask again then, or with your client_id and "
@@ -116,7 +116,7 @@ class Select(Strategy):
         if not pool.failed:
             return {}
         named = ", ".join(sorted(pool.failed)[:5])
-        raise HTTPException(
+        raise PoolError(
             409,
             f"all readable images are done; {len(pool.failed)} cannot be read ({named}): "
             "repair or remove their files (GET /selection/status says why)",
@@ -166,7 +166,7 @@ def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> r
 def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
     """What `auto` would hand out now, best first: each image with all that its hand-out would say.
 
-    Raises HTTPException where `auto` would.
+    Raises PoolError where `auto` would.
     """
     pool, picks = PoolSnapshot.of(context, store), dict[str, dict[str, Any]]()
     if not pool.has_free() and not pool.validation_open:
@@ -177,7 +177,7 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
                 picks.setdefault(image, {"image": image, **block_of(context, ranking, image)})
             if len(picks) >= count:
                 break
-    except HTTPException:  # of an order that follows
+    except PoolError:  # of an order that follows
         if not picks:
             raise
     return list(picks.values())[:count]
@@ -187,7 +187,7 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """The images that `auto` will hand out next, as far as that is known now."""
     try:
         return [pick["image"] for pick in next_picks(context, store, count)]
-    except HTTPException:  # there is no plan, so that nothing is known
+    except PoolError:  # there is no plan, so that nothing is known
         return []
 
 
@@ -196,7 +196,7 @@ def _active(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) ->
         return rank.active_ranking(context, pool, context.active_alpha)
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-        raise HTTPException(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")
+        raise PoolError(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")
     return rank.active_ranking(context, pool, float(alpha))
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastapi import HTTPException
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose
@@ -31,6 +30,7 @@ from infers.runtime import Runtime
 from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
+from pool.errors import PoolError
 from pool.imaging.images import ImageError, image_fingerprint
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import EXTENSIONS, LabelError
@@ -173,9 +173,9 @@ class SegmentationInfer(BasicInferTask):
         return bool(self.get_path())
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> Any:
-        """Raises HTTPException: 409 without a trained model, 422 for an image that cannot be read."""
+        """Raises PoolError: 409 without a trained model, 422 for an image that cannot be read."""
         if not self.is_valid():
-            raise HTTPException(
+            raise PoolError(
                 409,
                 "there is no trained model yet: label some images, then start a training "
                 "(POST /train/segmentation, or Train in the viewer)",
@@ -184,9 +184,9 @@ class SegmentationInfer(BasicInferTask):
             self._follow_model()
             file, said = super().__call__(request, callbacks)
         except (ImageError, LabelError) as error:
-            raise HTTPException(422, str(error)) from error
+            raise PoolError(422, str(error)) from error
         except ModelError as error:
-            raise HTTPException(
+            raise PoolError(
                 422,
                 f"the published model {self._file.name} cannot be used: {error}; train again, or remove it "
                 "(DELETE /model/segmentation)",

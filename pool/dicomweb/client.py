@@ -1,4 +1,4 @@
-"""Talking to a DICOMweb server: searches in pages, downloads, uploads, and errors that say what to do."""
+"""Talk to a DICOMweb server: search in pages, download, upload, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import requests
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
 from dicomweb_client.session_utils import create_session_from_user_pass
-from fastapi import HTTPException
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from pydicom import Dataset
 from requests.adapters import HTTPAdapter
 
+from pool.errors import PoolError
 from pool.imaging.images import ImageError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _SERIES = {
 }
 
 
-class ServerError(HTTPException):
+class ServerError(PoolError):
     """The DICOM server does not answer (503) or refuses (502); the text names its URL and what to do.
 
     :param code: the HTTP status that it answered with, if any
@@ -45,22 +45,16 @@ class ServerError(HTTPException):
         super().__init__(status, text)
         self.code = code
 
-    def __str__(self) -> str:
-        return str(self.detail)
 
-
-class SeriesError(HTTPException, ImageError):
+class SeriesError(PoolError, ImageError):
     """One series that cannot be used (422), while the server works; the text names it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(422, text)
 
-    def __str__(self) -> str:
-        return str(self.detail)
-
 
 class _Patient(HTTPAdapter):
-    """Every request ends: `requests` alone would wait for ever."""
+    """Give every request a time limit: `requests` alone would wait for ever."""
 
     def send(
         self,
@@ -79,7 +73,7 @@ def _is_google(url: str) -> bool:
 
 
 def open_session(url: str) -> requests.Session:
-    """A session with MONAI Label's settings for user and password, or Google's credentials."""
+    """Open a session with MONAI Label's settings for user and password, or Google's credentials."""
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     if _is_google(url):
         session = create_session_from_gcp_credentials()
@@ -91,7 +85,7 @@ def open_session(url: str) -> requests.Session:
 
 
 def connect(url: str) -> DICOMwebClient:
-    """A client with MONAI Label's settings for user, password, prefixes, and Google's store."""
+    """Return a client with MONAI Label's settings for user, password, prefixes, and Google's store."""
     session = open_session(url)
     if _is_google(url):
         client = DICOMwebClient(url=url, session=session)
@@ -118,7 +112,7 @@ class DicomServer:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Turns what `requests` raises into a ServerError."""
+        """Turn what `requests` raises into a ServerError."""
         try:
             yield
         except requests.HTTPError as error:
@@ -149,18 +143,20 @@ class DicomServer:
         return ServerError(status, f"the DICOM server {self.url} refused with HTTP {code}: {what}", code)
 
     def search(self, filters: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-        """All series that fit one of the filters: {series UID: what is known of it}."""
-        found: dict[str, dict[str, str]] = {}
+        """Return all series that fit one of the filters: {series UID: {keyword: value}}."""
+        series: dict[str, dict[str, str]] = {}
         for wanted in filters:
             for row in self._rows(wanted):
-                known = {name: str(first(row, tag)) for tag, name in _SERIES.items() if first(row, tag)}
-                if known.get("Modality", "") in ("", wanted.get("Modality", known.get("Modality", ""))):
-                    found[known["SeriesInstanceUID"]] = known
-        return found
+                values = {name: str(first(row, tag)) for tag, name in _SERIES.items() if first(row, tag)}
+                if values.get("Modality", "") in ("", wanted.get("Modality", values.get("Modality", ""))):
+                    series[values["SeriesInstanceUID"]] = values
+        return series
 
     def _rows(self, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The rows of one search, page by page, until one brings nothing new: servers have limits of their
-        own, and some ignore the offset."""
+        """Yield the rows of one search, page by page, until a page brings nothing new.
+
+        Servers have limits of their own, and some ignore the offset.
+        """
         seen: set[str] = set()
         count = 0
         while True:
@@ -179,19 +175,19 @@ class DicomServer:
             count += len(rows)
 
     def metadata(self, study: str, series: str) -> list[dict[str, Any]]:
-        """DICOM JSON of each instance of a series."""
+        """Return the DICOM JSON of each instance of a series."""
         with self._asking():
             return self.client.retrieve_series_metadata(study, series)
 
     def download(self, study: str, series: str, folder: Path) -> None:
-        """The series' files into a folder. Raises SeriesError when only this series cannot be had."""
+        """Download a series' files into a folder. Raises SeriesError when only this series cannot be had."""
         by_frame = settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
         try:
             with self._asking():
                 dicom_web_download_series(study, series, str(folder), self.client, by_frame)
             reason = "" if any(folder.iterdir()) else "the server sent no file"
         except ServerError as error:
-            if error.status_code == 503:
+            if error.status == 503:
                 raise
             self.check()  # down for all, or only this series?
             reason = f"HTTP {error.code}" + (", it is not there any more" if error.code in (404, 410) else "")
@@ -201,22 +197,22 @@ class DicomServer:
             raise SeriesError(f"series {series} cannot be fetched from {self.url}: {reason}")
 
     def instances(self, study: str, series: str) -> set[str]:
-        """UIDs of the images that the server has of a series; none for an unknown one."""
-        found: set[str] = set()
+        """Return the UIDs of the images that the server has of a series; none for an unknown one."""
+        uids: set[str] = set()
         while True:
             try:
                 with self._asking():
                     rows = self.client.search_for_instances(
-                        study, series, fields=["SOPInstanceUID"], limit=self._page, offset=len(found)
+                        study, series, fields=["SOPInstanceUID"], limit=self._page, offset=len(uids)
                     )
             except ServerError as error:
                 if error.code == 404:  # some servers' word for none
-                    return found
+                    return uids
                 raise
-            fresh = {str(first(row, "00080018")) for row in rows} - found
+            fresh = {str(first(row, "00080018")) for row in rows} - uids
             if not fresh:
-                return found
-            found |= fresh
+                return uids
+            uids |= fresh
 
     def store(self, *instances: Dataset) -> None:
         """Upload instances, in one request."""
@@ -231,12 +227,12 @@ class DicomServer:
             )
 
     def check(self) -> None:
-        """Whether it answers a search."""
+        """Raise ServerError unless the server answers a search."""
         with self._asking():
             self.client.search_for_series(limit=1)
 
 
 def first(row: Mapping[str, Any], tag: str) -> Any:
-    """The first value of a tag in DICOM JSON, or None."""
+    """Return the first value of a tag in DICOM JSON, or None."""
     values = row.get(tag, {}).get("Value")
     return values[0] if values else None

@@ -1,4 +1,4 @@
-"""What a DICOMweb server holds: its series, and which segmentation belongs to which of them.
+"""The series of a DICOMweb server, and which segmentation belongs to which of them.
 
 Kept in memory, and in two JSON files for child processes and for the next start.
 """
@@ -45,7 +45,7 @@ class View:
 
 
 class Index:
-    """The newest `View`, and what it is made from.
+    """The newest `View`, and the searches it is made from.
 
     :param folder: where it is written down
     :param labels: names of the app's structures; a segmentation with none of them is no label
@@ -70,11 +70,11 @@ class Index:
         return {row["series"]: Seg(**row) for row in kept.get(self._key(), [])}
 
     def _key(self) -> str:
-        """Other structures make other labels."""
+        """Return the key of the app's structures: other structures make other labels."""
         return "|".join(sorted(self._names))
 
     def load(self) -> bool:
-        """Take over what the server process wrote down; False when it wrote nothing."""
+        """Load what the server process wrote; False when it wrote nothing."""
         written = read_json(self._images_file)
         if written.get("filters") != self._filters:
             return False
@@ -84,12 +84,12 @@ class Index:
         return True
 
     def look(self, write: bool = True) -> bool:
-        """Ask the server what it holds; True when that has changed. Raises ServerError."""
+        """Search the server; True when its images or labels have changed. Raises ServerError."""
         images = self._server.search(self._filters)
-        found = self._server.search([{"Modality": "SEG"}])
-        known = {uid: self._segs.get(uid) or self._ask(uid, row) for uid, row in found.items()}
+        listed = self._server.search([{"Modality": "SEG"}])
+        known = {uid: self._segs.get(uid) or self._ask(uid, row) for uid, row in listed.items()}
         with self._lock:
-            self._unseen = {uid: seg for uid, seg in self._unseen.items() if uid not in found}
+            self._unseen = {uid: seg for uid, seg in self._unseen.items() if uid not in listed}
             present = {uid: seg for uid, seg in known.items() if seg} | self._unseen
             before, self.view = self.view, _view(images, present, self.view)
             changed = before != self.view
@@ -100,15 +100,15 @@ class Index:
         return changed
 
     def _ask(self, series: str, row: Mapping[str, str]) -> Seg | None:
-        """What one new segmentation is. None when it cannot be told today. Raises ServerError when down."""
+        """Look at one new segmentation; None when it cannot be read now. Raises ServerError when down."""
         study = row["StudyInstanceUID"]
         try:
             instance = (self._server.metadata(study, series) or [{}])[0]
         except ServerError as error:
-            if error.status_code == 503:
+            if error.status == 503:
                 raise
             self._server.check()
-            logger.error("Segmentation %s is not looked at: %s", series, error.detail)
+            logger.error("Segmentation %s is not looked at: %s", series, error.text)
             return None
         referenced, segments = first(instance, "00081115"), instance.get("00620002", {}).get("Value", [])
         image = first(referenced, "0020000E") if referenced else None
@@ -123,7 +123,7 @@ class Index:
         return any(same_name(name) in self._names for name in names)
 
     def add_own(self, image: str, seg: Dataset) -> None:
-        """A segmentation that was just stored: its image is labelled from now on."""
+        """Add a segmentation that was just stored: its image is labelled from now on."""
         series = str(seg.SeriesInstanceUID)
         made = f"{seg.get('ContentDate', datetime.now().strftime('%Y%m%d'))}{seg.get('ContentTime', '')}"
         assert self._ours(names_of(seg))
@@ -139,14 +139,14 @@ class Index:
             self._write()
 
     def _write(self) -> None:
-        """First the segmentations, so that a reader finds all that the list of images names."""
+        """Write the segmentations first, so that a reader finds all that the list of images names."""
         write_json(self._segs_file, {self._key(): [asdict(seg) for seg in self._segs.values()]})
         content = {"filters": self._filters, "images": dict(self.view.info), "segs": list(self._segs)}
         write_json(self._images_file, content)
 
 
 def _view(info: Mapping[str, dict[str, str]], segs: Mapping[str, Seg], old: View) -> View:
-    """The pool from what a search found; lists that did not change stay the same objects."""
+    """Build the view of a search; lists that did not change stay the same objects."""
     images = sorted(info)
     newest: dict[str, Seg] = {}
     for seg in sorted(segs.values(), key=lambda seg: (seg.made, seg.series)):

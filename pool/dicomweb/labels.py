@@ -1,4 +1,4 @@
-"""Final labels of a DICOMweb pool: what is sent becomes a SEG on the server, a SEG becomes a file here."""
+"""Final labels of a DICOMweb pool: a sent label becomes a SEG on the server, a SEG becomes a file here."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import nibabel
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from pool.dicomweb.cache import fill_folder, headers_of, replacing
+from pool.dicomweb.cache import headers_of
 from pool.dicomweb.client import DicomServer
 from pool.dicomweb.index import Seg
 from pool.dicomweb.seg import read_seg, write_seg
+from pool.files import fill_folder, replacing
 from pool.imaging.images import image_id
 from pool.imaging.label_check import label_extension, may_be_empty
 from pool.imaging.label_values import own_values
@@ -66,12 +67,12 @@ class SegFiles:
         return seg
 
     def segmentation(self, label: str, image: str, series: Path) -> Dataset:
-        """A prediction as SEG, which is not stored; for the parameters see `store`. Raises LabelError."""
+        """Return a prediction as SEG, which is not stored; parameters as of `store`. Raises LabelError."""
         plane = self._checked(label, image, allow_empty=True)
         return write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
 
     def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
-        """What was sent as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
+        """Return a sent label as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
         if not sent.lower().endswith(".bin"):
             label_extension(sent)
             return check_label(sent, self._labels, image, allow_empty=allow_empty)
@@ -87,7 +88,7 @@ class SegFiles:
             converted.unlink(missing_ok=True)
 
     def fetch(self, seg: Seg, image: str, series: Callable[[], Path]) -> Path:
-        """The file of a label, downloaded and converted when it is not here yet.
+        """Return the file of a label, downloaded and converted when it is not here yet.
 
         :param image: path of the image
         :param series: gives the folder of the image's DICOM files; asked for a volume only

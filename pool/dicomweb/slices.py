@@ -1,4 +1,4 @@
-"""Which slice of a volume a frame of a segmentation (SEG) shows."""
+"""Match the frames of a segmentation (SEG) to the slices of a volume."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Slices:
                     )
 
     def of(self, groups: Dataset) -> int:
-        """The slice that a frame belongs to: the image it names, else the one at its position.
+        """Return the slice that a frame belongs to: the image it names, else the one at its position.
 
         Raises LabelError when there is none.
         """

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from fastapi import HTTPException
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from pool.errors import PoolError
 from server.cli import pool as pool_commands
 
 app = typer.Typer(
@@ -59,8 +59,8 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
         )
         State(found.state.folder, migrate=True, url=found.context.settings.database)
         yield found
-    except HTTPException as error:
-        said = str(error.detail)
+    except PoolError as error:
+        said = error.text
     except SQLAlchemyError as error:
         said = found.state.trouble(error)
     except (OSError, ValueError) as error:

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import HTTPException
-
 from bundle_configs.parameters import Parameter, ParameterError, check_parameters
+from pool.errors import PoolError
 
 
 def checked(request: Any, declared: Mapping[str, Parameter], task: str) -> dict[str, Any]:
-    """The values that a request sets, in the declared types. Raises HTTPException 422."""
+    """The values that a request sets, in the declared types. Raises PoolError 422."""
     if request is None:
         return {}
     if not isinstance(request, dict):
-        raise HTTPException(422, f'parameters of {task}: expected {{"name": value, ...}}')
+        raise PoolError(422, f'parameters of {task}: expected {{"name": value, ...}}')
     try:
         return check_parameters(request, declared, task)
     except ParameterError as error:
-        raise HTTPException(422, str(error)) from None
+        raise PoolError(422, str(error)) from None
 
 
 def known(kind: str, name: Any, existing: Mapping[str, Any]) -> Any:
-    """The model, method or strategy of this name. Raises HTTPException 404."""
+    """The model, method or strategy of this name. Raises PoolError 404."""
     if name not in existing:
-        raise HTTPException(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
+        raise PoolError(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
     return existing[name]

@@ -14,11 +14,11 @@ from typing import Any
 import nibabel
 import numpy as np
 from cachetools import LRUCache
-from fastapi import HTTPException
 from PIL import Image
 
 from bundle_configs import Bundle
 from infers.segmentation.task import Predictor, model_fingerprint
+from pool.errors import PoolError
 from pool.imaging.images import ImageError, image_fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label
@@ -44,12 +44,12 @@ class Pictures:
         self._predictor: tuple[str, Predictor] | None = None
 
     def picture(self, image: str, size: int) -> bytes:
-        """PNG of an image, its longer side at most `size` pixels. Raises HTTPException 404, 422."""
+        """PNG of an image, its longer side at most `size` pixels. Raises PoolError 404, 422."""
         path = self._path(image)
         return self._made(("picture", image, size), [path], lambda: _png(_plane(path), size))
 
     def label(self, image: str, size: int) -> bytes:
-        """Transparent PNG of the final label. Raises HTTPException 404 without one, 422 for a bad one."""
+        """Transparent PNG of the final label. Raises PoolError 404 without one, 422 for a bad one."""
         path, label = self._path(image), self._label(image)
         names = self._bundle.get("labels")
         return self._made(
@@ -59,12 +59,10 @@ class Pictures:
         )
 
     def prediction(self, image: str, size: int) -> bytes:
-        """Transparent PNG of what the newest model says. Raises HTTPException 404, 422; 409 without one."""
+        """Transparent PNG of what the newest model says. Raises PoolError 404, 422; 409 without one."""
         path, model = self._path(image), model_fingerprint(self._model)
         if model is None:
-            raise HTTPException(
-                409, "there is no trained model yet: label some images, then start a training"
-            )
+            raise PoolError(409, "there is no trained model yet: label some images, then start a training")
         return self._made(
             ("prediction", image, size, model),
             [path],
@@ -73,16 +71,16 @@ class Pictures:
 
     def _path(self, image: str) -> str:
         if not self._store.has_image(image):
-            raise HTTPException(404, f"there is no image {image!r} in this pool")
+            raise PoolError(404, f"there is no image {image!r} in this pool")
         return self._store.get_image_uri(image)
 
     def _label(self, image: str) -> str:
         if not self._store.is_labelled(image):
-            raise HTTPException(404, f"image {image!r} has no final label")
+            raise PoolError(404, f"image {image!r} has no final label")
         try:
             return self._store.get_label_uri(image, "final")
         except LabelError as error:  # of a SEG that cannot be used
-            raise HTTPException(422, str(error)) from error
+            raise PoolError(422, str(error)) from error
 
     def _made(self, what: tuple[Any, ...], files: list[str], make: Callable[[], bytes]) -> bytes:
         """What is kept of these files as they are now, or made."""
@@ -93,9 +91,9 @@ class Pictures:
                     return self._kept[key]
             made = make()
         except (ImageError, LabelError) as error:
-            raise HTTPException(422, str(error)) from error
+            raise PoolError(422, str(error)) from error
         except FileNotFoundError as error:
-            raise HTTPException(404, f"the file has gone: {error.filename}") from error
+            raise PoolError(404, f"the file has gone: {error.filename}") from error
         with self._lock:
             self._kept[key] = made
         return made

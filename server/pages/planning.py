@@ -6,8 +6,8 @@ import threading
 from typing import Any
 
 from cachetools import LRUCache
-from fastapi import HTTPException
 
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
 from strategies.context import Context
@@ -23,8 +23,8 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
     """What `auto` hands out next, in order; `note` says why there is nothing."""
     try:
         picks, note = next_picks(context, store, count), None
-    except HTTPException as error:
-        picks, note = [], str(error.detail)
+    except PoolError as error:
+        picks, note = [], error.text
     if not picks and note is None:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
     stage = stage_of(context, PoolSnapshot.of(context, store))
@@ -39,14 +39,14 @@ class Previews:
         self._lock, self._kept = threading.Lock(), LRUCache[Any, list[dict[str, Any]]](32)
 
     def picks(self, context: Context, store: PoolStore, alpha: float, count: int) -> dict[str, Any]:
-        """The next `count` picks of the newest model that has entropies. Raises HTTPException 409 before it.
+        """The next `count` picks of the newest model that has entropies. Raises PoolError 409 before it.
 
         As `strategies.planning` makes them for the configured alpha; with that alpha they are the plan's.
         """
         pool = PoolSnapshot.of(context, store)
         found, layout = context.active_plan(context.active_alpha), context.layout()
         if found is None or layout is None:
-            raise HTTPException(
+            raise PoolError(
                 409,
                 "alpha weighs the uncertainty of a model, and there is none yet that has looked at the pool: "
                 "label images, then train",

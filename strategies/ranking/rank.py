@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from fastapi import HTTPException
 
 from pool.database.maps import Layout
 from pool.database.models import Model
 from pool.database.plans import Plan
+from pool.errors import PoolError
 from strategies import selectors
 from strategies.context import Context, plain
 from strategies.planning.methods import NotReadyError, newest_plan, source_key
@@ -71,7 +71,7 @@ def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
 
 
 def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """A random image while the pool is being prepared. Raises HTTPException 503 when that failed."""
+    """A random image while the pool is being prepared. Raises PoolError 503 when that failed."""
     progress = progress_of(context) or {
         "step": "starting",
         "done": 0,
@@ -79,7 +79,7 @@ def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
         "error": None,
     }
     if progress["error"]:
-        raise HTTPException(
+        raise PoolError(
             503,
             f"preparing the pool failed: {progress['error']}. The server's log has the "
             "details; it tries again every 30 seconds",
@@ -195,16 +195,16 @@ def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
     """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
 
-    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are not complete.
+    Raises PoolError 409 when the method lacks a model or uncertainties, or these are not complete.
     """
     stage, found = stage_of(context, pool), newest_plan(context, name)
     if found is None:
         try:
             source_key(context, name)
         except NotReadyError as error:
-            raise HTTPException(409, str(error)) from error
+            raise PoolError(409, str(error)) from error
         if METHODS[name].values:
-            raise HTTPException(409, f"{name} is not planned yet{_still(context)}")
+            raise PoolError(409, f"{name} is not planned yet{_still(context)}")
         return provisional_ranking(context, pool)
     model, plan = found
     facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
@@ -219,10 +219,10 @@ def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
 
 
 def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> Ranking:
-    """The active plan of the newest model that is planned. Raises HTTPException 409 before the first."""
+    """The active plan of the newest model that is planned. Raises PoolError 409 before the first."""
     models = context.state.models.all()
     if not models:
-        raise HTTPException(
+        raise PoolError(
             409,
             "active selection needs a trained model: label images (strategy auto or "
             "cold_start), then start a training (POST /train/segmentation)",
@@ -235,7 +235,7 @@ def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> 
     ):
         found = _plan_now(context, pool, alpha, models[0]) or found
     if found is None:
-        raise HTTPException(409, f"the newest model is still being applied to the pool{_still(context)}")
+        raise PoolError(409, f"the newest model is still being applied to the pool{_still(context)}")
     model, plan = found
     facts = {
         "round": model.round,

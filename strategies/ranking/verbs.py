@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import HTTPException
-
 from bundle_configs.parameters import ANYTHING
 from pool.database.handouts import Client, HandoutError
+from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of, is_reviewer, plain_text
@@ -27,7 +26,7 @@ AGAIN = {  # said before the reason when an image is given a second time
 def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) -> bool:
     """Do what the request says before it is answered; True when it released or skipped an image.
 
-    Raises HTTPException: 400 for a value that is no image id, 404 for an unknown image, 409 for what cannot
+    Raises PoolError: 400 for a value that is no image id, 404 for an unknown image, 409 for what cannot
     be done (somebody else holds the image, it is not skipped, or by somebody else).
     """
     client, handouts = client_of(request), context.state.handouts
@@ -46,23 +45,23 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
             else:
                 handouts.unskip(image, client, own)
         except HandoutError as error:
-            raise HTTPException(409, str(error)) from error
+            raise PoolError(409, str(error)) from error
         done = done or verb != "unskip"
     return done
 
 
 def _check_image(store: PoolStore, verb: str, image: Any) -> None:
     if not isinstance(image, str):
-        raise HTTPException(400, f"{verb} {image!r}: an image id is expected, as the answer's 'id'")
+        raise PoolError(400, f"{verb} {image!r}: an image id is expected, as the answer's 'id'")
     if not store.has_image(image):
-        raise HTTPException(404, f"{verb}: there is no image {image!r} in this pool")
+        raise PoolError(404, f"{verb}: there is no image {image!r} in this pool")
 
 
 def asks_to_resume(request: Mapping[str, Any], client: Client) -> bool:
-    """Whether the client wants its oldest open image. Raises HTTPException 400 when that cannot be known."""
+    """Whether the client wants its oldest open image. Raises PoolError 400 when that cannot be known."""
     resume = request.get("resume", False)
     if not isinstance(resume, bool):
-        raise HTTPException(400, f"resume {resume!r}: true or false")
+        raise PoolError(400, f"resume {resume!r}: true or false")
     if resume and not client.named:
-        raise HTTPException(400, "resume needs to know whose images: send a client_id as well")
+        raise PoolError(400, "resume needs to know whose images: send a client_id as well")
     return resume

@@ -6,14 +6,13 @@ import logging
 import time
 from functools import partial
 
-from fastapi import HTTPException
-
 from bundle_configs import Bundle
 from bundle_configs.checks import check_channels
 from infers.model_file import bundle_of
 from infers.segmentation.task import ModelChangedError, SegmentationInfer, model_details, model_fingerprint
 from pool.database.maps import Layout
 from pool.dicomweb.client import ServerError
+from pool.errors import PoolError
 from pool.imaging.labels import LabelError
 from strategies import selectors
 from strategies.context import Context
@@ -60,7 +59,7 @@ def _validate(passes: ImagePass, bundle: Bundle) -> None:
             validate(context, infer, passes.datastore, image)
         except ServerError:  # the DICOM server is down: the next refresh goes on
             raise
-        except (HTTPException, LabelError) as error:
+        except (PoolError, LabelError) as error:
             logger.error("Nothing is measured on %s: %s", image, error)
             model = context.state.models.all()[0].fingerprint
             context.state.validations.add(model, image, {})  # so that it is not tried for ever

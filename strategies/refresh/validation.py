@@ -36,7 +36,7 @@ def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image
     Kept beside is the Dice between this prediction and that of the model before, as `agreement`: successive
     models that say the same have little left to learn (Bloodgood and Vijay-Shanker, CoNLL 2009).
 
-    Raises HTTPException for an image that cannot be read, LabelError for a label that cannot.
+    Raises PoolError for an image that cannot be read, LabelError for a label that cannot.
     """
     path, models = store.get_image_uri(image), context.state.models.all()
     device = "cuda" if torch.cuda.is_available() else "cpu"

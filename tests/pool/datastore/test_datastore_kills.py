@@ -187,7 +187,7 @@ def test_damaged_json_beside_a_journal_loses_nothing_that_the_journal_has(place:
 
 
 def test_long_journal_becomes_a_new_json(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pool.datastore.disk._MAX_JOURNAL", 5)
+    monkeypatch.setattr("pool.datastore.index_file._MAX_JOURNAL", 5)
     store = place.open()
     for n in range(5):
         store.update_image_info("a", {"n": n})

@@ -192,7 +192,10 @@ def test_callbacks_hear_of_a_label_after_it_is_kept(place: Any, caplog: Any) -> 
     with caplog.at_level(logging.ERROR):
         place.label(store, "a", 3, "one")
     assert heard == [("a", "final", "one", True, True)]
-    assert "Telling the server about the label of a failed" in caplog.text and "the ledger is full" in caplog.text
+    assert (
+        "Telling the server about the label of a failed" in caplog.text
+        and "the ledger is full" in caplog.text
+    )
     store.close()
     told = threading.Event()
     store = place.open(changed=told.set)
@@ -296,7 +299,7 @@ def test_child_sees_what_the_server_did_since(place: Any) -> None:
 
 
 def test_child_never_reads_half_a_rewrite(place: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pool.datastore.disk._MAX_JOURNAL", 3)
+    monkeypatch.setattr("pool.datastore.index_file._MAX_JOURNAL", 3)
     server, stop, seen = place.open(), threading.Event(), []
 
     def read() -> None:

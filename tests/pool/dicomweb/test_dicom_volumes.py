@@ -8,12 +8,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from fastapi import HTTPException
 from pydicom import dcmread
 
 from pool.dicomweb.cache import convert, headers_of
 from pool.dicomweb.seg import read_seg, write_seg
 from pool.dicomweb.store import DicomWebPool, search_filters
+from pool.errors import PoolError
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, read_label
 from tests.ct_series import write_series
@@ -90,6 +90,6 @@ def test_volume_on_a_dicom_server_is_labelled(make_orthanc: Callable[[], Orthanc
     for where in (pool, opened("elsewhere")):
         (pair,) = where.datalist()
         np.testing.assert_array_equal(read_label(pair["label"], LABELS, pair["image"]), drawn())
-    with pytest.raises(HTTPException, match="422|values"):
+    with pytest.raises(PoolError, match="422|values"):
         write_label(tmp_path / "bad.nii.gz", drawn() * 2, AFFINE, LABELS, {})
         pool.save_label(image, str(tmp_path / "bad.nii.gz"), "final", {})

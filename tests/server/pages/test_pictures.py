@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from anyio import CapacityLimiter
-from fastapi import HTTPException, Request
+from fastapi import Request
 from PIL import Image
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
+from pool.errors import PoolError
 from server.pages.pictures import Pictures
 from server.pages.routes import _in_turn
 
@@ -29,9 +30,9 @@ def test_a_file_that_has_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     pictures = Pictures(store, bundle, tmp_path / "model.pt")
     assert pictures.picture("a", 64).startswith(b"\x89PNG")
     file.unlink()
-    with pytest.raises(HTTPException, match="has gone") as refused:
+    with pytest.raises(PoolError, match="has gone") as refused:
         pictures.picture("a", 64)
-    assert refused.value.status_code == 404
+    assert refused.value.status == 404
 
 
 def request(gone: bool) -> Request:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fastapi import HTTPException
 
+from pool.errors import PoolError
 from strategies.identity import current_user
 
 
-def refusal(world: Any, **request: Any) -> HTTPException:
-    with pytest.raises(HTTPException) as caught:
+def refusal(world: Any, **request: Any) -> PoolError:
+    with pytest.raises(PoolError) as caught:
         world.ask(**request)
     return caught.value
 
@@ -68,7 +68,7 @@ def test_one_who_holds_the_last_image_gets_it_back(world: Any) -> None:
     world.prepare()
     world.label(*world.images[1:])
     last = world.ask(client_id="ann")["id"]
-    assert refusal(world, client_id="bob").status_code == 409
+    assert refusal(world, client_id="bob").status == 409
     assert world.ask(client_id="ann", resume=True)["id"] == last
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_done_is_refused_and_hands_out_nothing(
 ) -> None:
     world.prepare()
     error = refusal(world, **request_)
-    assert error.status_code == code and says in error.detail
+    assert error.status == code and says in error.text
     assert world.context.state.handouts.open() == []
 
 
@@ -106,20 +106,20 @@ def test_somebody_elses_image_is_neither_skipped_nor_released(world: Any) -> Non
     world.prepare()
     image = world.ask(client_id="ann")["id"]
     for verb in ("skip", "release"):
-        assert "in the hands of ann" in refusal(world, client_id="bob", **{verb: image}).detail
+        assert "in the hands of ann" in refusal(world, client_id="bob", **{verb: image}).text
 
 
 def test_an_image_that_cannot_be_fetched_is_given_to_nobody(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(image: str) -> str:
-        raise HTTPException(503, "the DICOM server does not answer")
+        raise PoolError(503, "the DICOM server does not answer")
 
     world.prepare()
     with monkeypatch.context() as broken:
         broken.setattr(world.store, "get_image_uri", down)
         for _ in range(len(world.images)):
-            assert refusal(world).status_code == 503
+            assert refusal(world).status == 503
     assert world.context.state.handouts.open() == [] and world.ask()["id"] == world.cold[0]
 
 

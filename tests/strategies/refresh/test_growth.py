@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import HTTPException
 from PIL import Image
 
 from bundle_configs import Bundle
 from infers.encoders.descriptor import Descriptor
 from pool.database.maps import Layout
+from pool.errors import PoolError
 from strategies.context import Context
 from strategies.ranking.rank import farthest_ranking
 from strategies.refresh.growth import unmapped
@@ -194,7 +194,7 @@ def test_removed_images_leave_the_active_plan(pool: Growing) -> None:
     pool.remove(*picks[:2], world.cold[0])
     left = [world.ask("active", client_id=str(n))["id"] for n in range(len(picks) - 2)]
     assert left == picks[2:], "not one of the removed, in the plan's order"
-    with pytest.raises(HTTPException, match="everything left is in somebody's hands"):
+    with pytest.raises(PoolError, match="everything left is in somebody's hands"):
         world.ask("active", client_id="late")
 
 
