@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ import typer
 from monai.bundle import ConfigParser
 
 from bundle_configs import Bundle
+from pool.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 _IMAGING = ("__init__", "images", "volumes", "labels", "label_writer", "pairs")
@@ -109,14 +109,9 @@ def _json(value: Any) -> bytes:
 def export(model: Path, out: Path) -> None:
     """Write the zip, whole or not at all. Raises ExportError, and OSError of a full or read-only disk."""
     weights, details = read_model(model)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in contents(weights, details).items():
-                archive.writestr(f"{details['bundle']}/{name}", content)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents(weights, details).items():
+            archive.writestr(f"{details['bundle']}/{name}", content)
 
 
 def main(

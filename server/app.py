@@ -33,6 +33,7 @@ from infers.encoders.pool_encoder import pool_encoder_key
 from infers.segmentation.task import SegmentationInfer
 from pool.dicomweb.store import DicomWebPool
 from pool.errors import PoolError
+from pool.files import remove_leftovers
 from pool.protocol import PoolStore
 from server import config
 from server.auth import warn_if_open
@@ -111,6 +112,7 @@ class Shell:
         several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:
             self._lock = lock_folder(folder)
+            remove_leftovers(folder)  # of a training that was killed while it published
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
         self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
         self.tasks = Tasks()

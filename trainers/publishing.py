@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from monailabel.tasks.train.basic_train import Context
 from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
+from pool.files import replacing
 from pool.imaging.images import image_id
 
 logger = logging.getLogger(__name__)
@@ -33,11 +33,15 @@ def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[s
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
     details = details_of(bundle, context) | {"labelled": list(labelled)}
-    temporary = folder / f".model.pt.{os.getpid()}.tmp"
-    torch.save({"model": weights, "details": details}, temporary)
-    os.replace(temporary, folder / "model.pt")
+    write_checkpoint(folder / "model.pt", {"model": weights, "details": details})
     images, metrics = details["images"], details["metrics"]
     logger.info("Published %s: %d images, %s", folder / "model.pt", len(images), metrics)
+
+
+def write_checkpoint(target: Path, content: Mapping[str, Any]) -> None:
+    """Write what `torch.load` reads back: the former file or the new one is there, whole. Raises OSError."""
+    with replacing(target) as part:
+        torch.save(content, part)
 
 
 def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import requests
 
 from infers.encoders.files import sha256_of
+from pool.files import sync_folder
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 _BLOCK = 1 << 14  # what is lost of a connection that breaks
@@ -70,6 +71,7 @@ def fetch(
             "was kept. Run it again; if it stays so, ask whoever gave you the checksum"
         )
     os.replace(part, target)
+    sync_folder(target.parent)
     _discard(part)
     return found, expected is not None
 

@@ -17,7 +17,7 @@ from infers.encoders.download import DownloadError, NotThereError, fetch
 from infers.encoders.factory import make_encoder
 from infers.encoders.files import sha256_of
 from infers.encoders.sources import SOURCES, Source, source_of
-from pool.files import sync_folder
+from pool.files import sync_file, sync_folder
 
 SUMS = "SHA256SUMS"  # in the folder, for `sha256sum -c`
 
@@ -70,6 +70,8 @@ def _download(source: Source, folder: Path, sha256: str) -> None:
     names = sorted(file.name for file in part.iterdir() if file.name != SUMS)
     (part / SUMS).write_text("".join(f"{sha256_of([part / name])}  {name}\n" for name in names))
     _try_out(source, part)
+    for name in (*names, SUMS):
+        sync_file(part / name)
     part.rename(folder)
     sync_folder(folder.parent)
 

@@ -105,10 +105,9 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def serve_training(folder: Path, bundle: Bundle) -> None:
     """What a server does when all images have a final label."""
     store = PoolDatastore(str(folder / "studies"), bundle.get("labels"))
-    store._observer.stop()
-    store._observer.join()
     for pair in pairs(str(folder / "studies"), str(folder / "labels")):
         store.save_label(Path(pair["image"]).name.split(".")[0], pair["label"], "final", {})
+    store.close()
     (folder / "state").mkdir()
     request = {"model": "segmentation", "run_id": "run", "device": "cpu"}
     SegmentationTrain(folder / "state", bundle, SEED)(request, store)

@@ -6,7 +6,6 @@ resumed from a checkpoint ends with the same weights, to the last bit, on the sa
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +15,9 @@ import torch
 
 from bundle_configs import Bundle
 from infers.csal3d.views import observe
-from pool.files import write_atomically
 from trainers.csal3d.data import Crops, batches, generator
 from trainers.csal3d.losses import parse_losses, view_losses
+from trainers.publishing import write_checkpoint
 
 _POINTS = 200  # of the loss curve
 
@@ -59,9 +58,7 @@ class Run:
             "curve": self.curve,
             "sums": self._sums,
         }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
+        write_checkpoint(path, content)
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
         """Go on from what `save` wrote."""

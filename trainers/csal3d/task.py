@@ -8,7 +8,6 @@ labels. A run that was stopped or killed goes on from its last checkpoint when i
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import logging
 import platform
@@ -29,10 +28,11 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
-from pool.files import make_folder, move_into_place, remove_leftovers, write_atomically
+from pool.files import make_folder, remove_leftovers, write_atomically
 from trainers.csal3d.checks import check_pretraining
 from trainers.csal3d.data import Crops
 from trainers.csal3d.run import Run
+from trainers.publishing import write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -183,12 +183,8 @@ class Pretraining(TrainTask):
                 "python": platform.python_version(),
             },
         }
-        buffer = io.BytesIO()
-        torch.save(
-            {"model": {name: value.cpu() for name, value in weights.items()}, "details": details}, buffer
-        )
         target = self.folder / "pretrained.pt"
-        write_atomically(self._work / target.name, buffer.getvalue())
-        move_into_place(self._work / target.name, target)
+        on_cpu = {name: value.cpu() for name, value in weights.items()}
+        write_checkpoint(target, {"model": on_cpu, "details": details})
         self._checkpoint.unlink(missing_ok=True)
         logger.info("Published %s: %d images", target, len(run.seen))

@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     tmp_path: Path, store: PoolDatastore, published: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     script = SCRIPT.format(threads=torch.get_num_threads())
-    command = [sys.executable, "-c", script, str(tmp_path), store._datastore_path]
+    command = [sys.executable, "-c", script, str(tmp_path), store._path]
     root = Path(__file__).parents[3]
     checkpoint = tmp_path / "pretraining" / "checkpoint.pt"
     with subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}) as process:

@@ -64,13 +64,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PoolDatastore:
     for name in "ab":
         Image.fromarray(rng.integers(0, 255, (40, 36), dtype=np.uint8)).save(folder / f"{name}.png")
     store = PoolDatastore(str(folder), Bundle("cxr_lungs").get("labels"))
-    store._observer.stop()
-    store._observer.join()
     for n, name in enumerate("ab"):
         mask = np.zeros((40, 36), np.uint8)
         mask[5 : 20 + 9 * n, 3:15], mask[10:30, 20 + 5 * n : 33] = 1, 2
         Image.fromarray(mask).save(folder.parent / "mask.png")
         store.save_label(name, str(folder.parent / "mask.png"), "final", {})
+    store.close()
     return store
 
 

@@ -30,13 +30,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolDatastore]:
     for name in "abcde":
         Image.fromarray(rng.integers(0, 255, (40, 36), dtype=np.uint8)).save(folder / f"{name}.png")
     store = PoolDatastore(str(folder), BUNDLE.get("labels"))
-    store._observer.stop()
-    store._observer.join()
     for n, name in enumerate("abcd"):
         mask = np.zeros((40, 36), np.uint8)
         mask[5 : 20 + n, 3:15], mask[10:30, 20 + n : 33] = 1, 2
         Image.fromarray(mask).save(folder.parent / "mask.png")
         store.save_label(name, str(folder.parent / "mask.png"), "final", {})
+    store.close()
     Path(store.get_label_uri("d", "final")).write_bytes(b"damaged")
     yield store
 
@@ -111,7 +110,7 @@ def test_nothing_to_train_on_is_refused_and_publishes_nothing(tmp_path: Path) ->
     (tmp_path / "studies").mkdir()
     Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "studies" / "a.png")
     empty = PoolDatastore(str(tmp_path / "studies"), BUNDLE.get("labels"))
-    empty._observer.stop()
+    empty.close()
     with pytest.raises(RuntimeError, match="no usable final label.*save labels first"):
         train(tmp_path / "state", empty)
     assert not (tmp_path / "state" / "model.pt").exists()
