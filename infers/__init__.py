@@ -1,11 +1,5 @@
 """Models that read images: the segmentation infer task and the image encoders."""
 
-from pool.aliases import alias
+from pool.aliases import install
 
-# in people's own bundles and in models that were trained with them
-MOVED = {
-    "writing": "segmentation.writing",
-    "volumes": "segmentation.volumes",
-    "csal3d_network": "csal3d.network",
-}
-alias(__name__, MOVED)
+install()

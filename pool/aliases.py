@@ -1,4 +1,4 @@
-"""Former names of modules: people's bundles, scripts and notes use them, and they are short to type."""
+"""Former and short names of modules: people's apps, bundles, scripts and notes use them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,45 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
 
+MOVED = {
+    # in apps that `make app` wrote
+    "server.shell": "server.app",
+    # `_target_`s in people's own bundles, in exported ones and in models that were trained with them
+    "pool.images": "pool.imaging.images",
+    "pool.labels": "pool.imaging.labels",
+    "pool.pairs": "pool.imaging.pairs",
+    "pool.volumes": "pool.imaging.volumes",
+    "infers.volumes": "infers.segmentation.volumes",
+    "infers.writing": "infers.segmentation.writing",
+    "infers.csal3d_network": "infers.csal3d.network",
+    # documented commands: `python -m ...`
+    "server.pool": "server.cli.pool",
+    "server.new_app": "server.cli.new_app",
+    "server.dicom_in": "server.cli.dicom_in",
+    "benchmarks.again": "benchmarks.experiments.again",
+    "benchmarks.crowd": "benchmarks.load.crowd",
+    "benchmarks.csal3d": "benchmarks.experiments.csal3d",
+    "benchmarks.curves": "benchmarks.experiments.curves",
+    "benchmarks.empty_picks": "benchmarks.experiments.empty_picks",
+    "benchmarks.figures": "benchmarks.pictures.figures",
+    "benchmarks.latency": "benchmarks.load.latency",
+    "benchmarks.map_frames": "benchmarks.load.map_frames",
+    "benchmarks.million": "benchmarks.speed.million",
+    "benchmarks.run": "benchmarks.experiments.run",
+    "benchmarks.screenshots": "benchmarks.pictures.screenshots",
+    "benchmarks.screenshots_ohif": "benchmarks.pictures.screenshots_ohif",
+    "benchmarks.server_load": "benchmarks.load.server_load",
+    "benchmarks.simulate": "benchmarks.experiments.simulate",
+    "benchmarks.speed_cluster": "benchmarks.speed.cluster",
+    "benchmarks.summary": "benchmarks.experiments.summary",
+    "benchmarks.tables": "benchmarks.experiments.tables",
+}
+
 
 class Aliases(MetaPathFinder, InspectLoader):
     """Import, and run by `python -m`, a module under another name.
 
-    :param names: {the other name: the module}; both dotted and absolute
+    :param names: {the other name: the module}, both dotted and absolute
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -24,14 +58,13 @@ class Aliases(MetaPathFinder, InspectLoader):
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if name not in self._names:
             return None
-        module = importlib.util.find_spec(self._names[name])
-        return importlib.util.spec_from_loader(
-            name, self, origin=module.origin if module else None, is_package=False
-        )
+        spec = importlib.util.find_spec(self._names[name])
+        origin = spec.origin if spec else None
+        return importlib.util.spec_from_loader(name, self, origin=origin, is_package=False)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(self._names[spec.name])
-        spec.loader_state = module.__spec__  # which importlib replaces by `spec`
+        spec.loader_state = module.__spec__  # importlib puts `spec` in its place; see exec_module
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -40,12 +73,14 @@ class Aliases(MetaPathFinder, InspectLoader):
 
     def get_code(self, fullname: str) -> CodeType | None:
         spec = importlib.util.find_spec(self._names[fullname])
-        return spec.loader.get_code(self._names[fullname]) if spec and spec.loader else None  # type: ignore[attr-defined]
+        assert spec is not None and isinstance(spec.loader, InspectLoader)
+        return spec.loader.get_code(spec.name)
 
     def get_source(self, fullname: str) -> None:
         return None
 
 
-def alias(package: str, names: Mapping[str, str]) -> None:
-    """Make modules of a package known under other names: `{name: module}`, both relative to the package."""
-    sys.meta_path.append(Aliases({f"{package}.{name}": f"{package}.{new}" for name, new in names.items()}))
+def install() -> None:
+    """Make the names known; each package whose modules have other names calls this when it is imported."""
+    if not any(isinstance(finder, Aliases) for finder in sys.meta_path):
+        sys.meta_path.append(Aliases(MOVED))

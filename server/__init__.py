@@ -1,6 +1,5 @@
-"""What every app shares as a server: the app, configuration, background refresh, routes."""
+"""The server that every app shares: the app, configuration, background refresh, routes."""
 
-from pool.aliases import alias
+from pool.aliases import install
 
-MOVED = {name: f"cli.{name}" for name in ("pool", "new_app", "dicom_in")}  # documented commands
-alias(__name__, MOVED)
+install()

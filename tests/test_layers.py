@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from pool.aliases import MOVED
+
 ROOT = Path(__file__).parents[1]
 # from the lowest to the highest; a package imports itself and what stands before it
 ORDER = ("pool", "bundle_configs", "infers", "trainers", "strategies", "server", "apps", "benchmarks")
@@ -110,18 +112,17 @@ def test_there_is_no_circle() -> None:
     assert not circles
 
 
-PACKAGES = ("pool", "infers", "server", "benchmarks")
+@pytest.mark.parametrize("name", MOVED)
+def test_modules_that_moved_are_found_under_their_former_names(name: str) -> None:
+    """People's apps and bundles name them, documents their commands."""
+    moved = importlib.import_module(MOVED[name])
+    assert importlib.import_module(name) is moved
+    assert moved.__name__ == moved.__spec__.name == MOVED[name]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_modules_that_moved_are_found_under_their_former_names(package: str) -> None:
-    """People's bundles name them, documents their commands."""
-    for old, new in importlib.import_module(package).MOVED.items():
-        moved = importlib.import_module(f"{package}.{new}")
-        assert importlib.import_module(f"{package}.{old}") is moved
-        assert moved.__name__ == moved.__spec__.name == f"{package}.{new}"
-    with pytest.raises(ModuleNotFoundError, match="nothing"):
-        importlib.import_module(f"{package}.nothing")
+def test_an_unknown_module_is_none() -> None:
+    with pytest.raises(ModuleNotFoundError, match="pool.nothing"):
+        importlib.import_module("pool.nothing")
 
 
 def test_a_bundle_names_a_class_by_its_former_module() -> None:
