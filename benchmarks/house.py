@@ -1,7 +1,7 @@
 """Measure the code itself: python -m benchmarks.house
 
-A row per package: files and lines, functions and their length, public things with a docstring, and docstrings that
-open with a question word instead of saying what a thing does.
+A row per package: files and lines, functions and their length, public things with a docstring, docstrings
+that open with a question word instead of saying what a thing does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-PACKAGES = [
+PACKAGES = (
     "pool",
     "bundle_configs",
     "infers",
@@ -24,7 +24,7 @@ PACKAGES = [
     "apps",
     "benchmarks",
     "tests",
-]
+)
 OPENERS = ("What", "Whether", "Of", "Who", "Where", "How")
 MAX_LINES, MAX_FILE = 30, 200
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
