@@ -28,9 +28,9 @@ class Reach:
     def nearest(
         self, layout: Layout, labelled: Iterable[str], leased: Iterable[str]
     ) -> tuple[np.ndarray, dict[str, int]]:
-        """Return each row's Euclidean distance to the nearest labelled or leased image (N,), and {image: row}.
+        """Return each row's Euclidean distance to the nearest labelled or leased image (N,).
 
-        The distance is infinite when there is none. Thread-safe.
+        Infinite when there is none. Also returns the row of each image. Thread-safe.
         """
         anchors = set(labelled)
         with self._lock:

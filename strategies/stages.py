@@ -20,10 +20,9 @@ def stage_of(context: Context, pool: PoolSnapshot) -> str:
         return "done"
     if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
         return "preparing"
-    active = context.active_plan(context.active_alpha)
-    if (
-        active and len(active[0].labelled) >= budget
-    ):  # first: removing a label must not restart the cold start
+    planned = context.active_plan(context.active_alpha)
+    # checked before the budget: removing a label must not restart the cold start
+    if planned and len(planned[0].labelled) >= budget:
         return "active"
     return "cold_start" if pool.count_labelled() < budget else "bridging"
 

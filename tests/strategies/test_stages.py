@@ -151,7 +151,7 @@ def test_active_plan_goes_on_when_nothing_was_labelled_yet(
     seen = [world.ask()["id"] for _ in range(len(whole))]
     assert set(seen) == whole, "no image twice while others of the round were not handed out"
     with pytest.raises(
-        HTTPException, match="in somebody's hands .8 images.*runs out in 3[56]\d\d s"
+        HTTPException, match="leased to annotators .8 images.*expires in 3[56]\d\d s"
     ) as caught:
         world.ask()
     assert caught.value.status_code == 409 and world.stage == "active"
