@@ -105,7 +105,7 @@ def test_the_same_as_the_local_engine(world: Any, cluster: Cluster, tmp_path: Pa
 
 
 def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._TRIES", 2)  # a worker takes seconds to start
+    monkeypatch.setattr("strategies.engine.ray.run._MAX_LOST", 2)  # a worker takes seconds to start
     log = tmp_path / "log"
     found = [
         each for done in RayEngine(cluster.address)(partial(Fragile, str(log)), BATCHES) for each in done
@@ -121,7 +121,7 @@ def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch
 def test_the_only_worker_is_replaced_when_it_is_lost(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._TRIES", 2)
+    monkeypatch.setattr("strategies.engine.ray.run._MAX_LOST", 2)
     monkeypatch.setattr("strategies.engine.ray.run.slots", lambda: slots()[:1])
     few = BATCHES[5:8]
     found = [
@@ -148,8 +148,8 @@ class Neighbour:
 def test_workers_that_wait_for_a_processor_say_so(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._PATIENCE", 0.5)
-    monkeypatch.setattr("strategies.engine.ray.run._LOOK", 0.5)
+    monkeypatch.setattr("strategies.engine.ray.run._SLOW_START_SECONDS", 0.5)
+    monkeypatch.setattr("strategies.engine.ray.run._POLL_SECONDS", 0.5)
     until, log, deadline = tmp_path / "until", str(tmp_path / "log"), time.monotonic() + 120
     ray.init(cluster.address)
     number = len(slots())

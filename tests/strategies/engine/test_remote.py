@@ -86,7 +86,7 @@ def test_a_file_that_came_damaged_is_not_used(model: Path) -> None:
     contents = [content for _, content in read_files(EmbedWorker.files(*worker.args))]
     contents[-1] = contents[-1].copy()
     contents[-1][100] ^= 1
-    with pytest.raises(NodeError, match="came damaged: its sha256 is not"):
+    with pytest.raises(NodeError, match="arrived damaged: its sha256 is not"):
         started(worker, contents=contents)
 
 

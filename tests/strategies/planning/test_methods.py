@@ -140,7 +140,7 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
     with pytest.raises(HTTPException, match=rf"{name} is not planned yet \(judging with .*, 5 of 12\)"):
         offered.ask(name)
     assert name not in due_methods(offered.context, offered.pool)
-    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being worked out"):
+    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being computed"):
         make_method_plan(offered.context, offered.pool, name)
     offered.context.state.scores.add_entropies(key, values)
     assert name in plan_all(offered)
@@ -333,7 +333,7 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     assert weight_of(world.context, one, "adaptive")[0] == 0.3
     weight, why = weight_of(world.context, two, "adaptive")
     assert weight == pytest.approx(12 / (12 * 143)) and "correlate by 0.99" in why
-    assert weight_of(world.context, two, 0.5) == (0.5, "as asked for")
+    assert weight_of(world.context, two, 0.5) == (0.5, "as requested")
     plan = make_active_plan(world.context, layout, two, "adaptive", world.pool)
     assert plan.details["alpha"] == pytest.approx(weight) and plan.details["alpha_why"] == why
     block = world.ask("active")["selection"]
