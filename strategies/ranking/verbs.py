@@ -64,5 +64,5 @@ def asks_to_resume(request: Mapping[str, Any], client: Client) -> bool:
     if not isinstance(resume, bool):
         raise HTTPException(400, f"resume {resume!r}: expected true or false")
     if resume and not client.named:
-        raise HTTPException(400, "resume needs a client_id: send it with the request")
+        raise HTTPException(400, "resume needs to know the client: send a client_id as well")
     return resume

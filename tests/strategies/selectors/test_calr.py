@@ -20,7 +20,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tries", [0, module._TRIES])
 def test_rows_that_are_about_equally_far_apart(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
     """Twice the radius is one subcluster, half of it one for each row: a search by factors never ends."""
-    monkeypatch.setattr(module, "_TRIES", tries)
+    monkeypatch.setattr(module, "_MAX_RADII", tries)
     points = np.random.default_rng(0).normal(size=(400, 256))
     assert (module._birch(points, 12, 0) is None) == (tries == 0)
     assert sorted(set(module.agglomerate(points, 12, 0).tolist())) == list(range(12))

@@ -225,7 +225,7 @@ def test_unusable_point_names_its_row(name: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": -1}, "budget must not be negative, it is -1"),
+        ({"budget": -1}, "budget must not be negative, got -1"),
         ({"points": np.zeros(4)}, "points must have shape"),
         ({"points": np.zeros((4, 0))}, "points must have shape"),
         ({"points": np.zeros((2, 2, 2))}, "points must have shape"),
