@@ -2,7 +2,7 @@
 
 from pool.aliases import alias
 
-# in people's own bundles and in models that were trained with them
+# old module names, used in users' bundles and in models trained with them
 MOVED = {
     "writing": "segmentation.writing",
     "volumes": "segmentation.volumes",

@@ -48,7 +48,7 @@ def test_values_come_back_in_their_types() -> None:
         ("kind", "c", "kind 'c': expected 'a' or 'b'"),
         ("kind", ["a"], "kind ['a']"),
         ("fast", 1, "fast 1: expected true or false"),
-        ("word", "a\n", "a text like [a-z]+"),
+        ("word", "a\n", "a string matching [a-z]+"),
         ("word", "$" + "x" * 500, "..."),
     ],
 )

@@ -164,7 +164,7 @@ def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
     world.label(*[image for image in world.images[1:] if image not in world.cold])
     left = [image for image in world.images if image not in world.pool.labelled]
     world.context.state.plans.get.cache_clear()
-    with world.context.state._db.engine.begin() as connection:  # as if it had just arrived
+    with world.context.state.scores._db.engine.begin() as connection:  # as if it had just arrived
         connection.exec_driver_sql(f"DELETE FROM entropies WHERE image = '{left[0]}'")
         connection.exec_driver_sql("UPDATE plans SET picks = '[]' WHERE kind = 'active'")
     answer = world.ask()

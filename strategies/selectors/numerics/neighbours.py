@@ -18,7 +18,7 @@ _CHUNK_VALUES = 1 << 22
 
 
 def mean_nearest(points: FloatArray, count: int) -> FloatArray:
-    """Return each row's mean distance to its min(count, n - 1) nearest others in `points` (n, D), or 0."""
+    """Return each row's mean distance (n,) to its min(count, n - 1) nearest others; 0 for a lone row."""
     count = min(count, len(points) - 1)
     total = np.zeros(len(points))
     if count < 1:

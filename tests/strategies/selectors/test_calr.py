@@ -17,7 +17,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_EXACT", 200)
 
 
-@pytest.mark.parametrize("tries", [0, module._TRIES])
+@pytest.mark.parametrize("tries", [0, module._MAX_RADII])
 def test_rows_that_are_about_equally_far_apart(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
     """Twice the radius is one subcluster, half of it one for each row: a search by factors never ends."""
     monkeypatch.setattr(module, "_MAX_RADII", tries)

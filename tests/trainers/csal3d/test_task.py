@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     torch.rand(7)  # what happened before does not matter
     with caplog.at_level(logging.INFO, logger="trainers.csal3d.task"):
         resumed = pretrain(tmp_path, store)
-    assert any(r.getMessage().startswith("Going on from iteration") for r in caplog.records)
+    assert any(r.getMessage().startswith("Resuming at iteration") for r in caplog.records)
     assert same(published, resumed)
     assert resumed["details"] == published["details"], "the loss curve and what was seen, too"
 
