@@ -82,6 +82,7 @@ class Predictor:
         self.network = Runtime(network, "The published model") if many else network
         steps = bundle.new("image_transforms")
         self.transforms, self.inferer = Compose(steps), bundle.new("inferer")
+        # faster equivalents, without tracking the affine
         self._transforms = Compose(swift(steps)) if many else self.transforms
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1

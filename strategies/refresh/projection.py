@@ -97,7 +97,7 @@ def place(
         random_state=seed,
         n_jobs=1,
     )
-    middle = (known_points.max(axis=0) + known_points.min(axis=0)) / 2  # transform centres the points here
+    middle = (known_points.max(axis=0) + known_points.min(axis=0)) / 2  # transform moves the origin here
     placed = embedding.transform(new_features, perplexity=_perplexity(perplexity, len(known_points)))
     return np.asarray(placed, dtype=np.float64) + middle
 

@@ -36,7 +36,7 @@ from strategies.selectors.usl import usl
 
 LEVY = "arXiv 2601.18532"
 CSAL = "CSAL-3D, MICCAI 2025"
-_CENTRAL = "It is nearest to the mean of all images; there is none yet to be far from."
+_CENTRAL_REASON = "It is nearest to the mean of all images; there is none yet to be far from."
 NEEDS = ("features", "unit_features", "map", "uncertainty", "model", "class_entropy", "foreground")
 
 
@@ -68,7 +68,7 @@ class Method:
         values = dict(evidence)
         if "cluster" in values:
             values["cluster"] += 1
-        sentence = (_CENTRAL if values.get("role") == "central" else self.reason).format(**values)
+        sentence = (_CENTRAL_REASON if values.get("role") == "central" else self.reason).format(**values)
         return sentence[:1].upper() + sentence[1:]
 
     @property
@@ -97,9 +97,9 @@ def _cold_start(
 
 
 def _by_entropy(select: Callable[..., Selection]) -> Callable[..., Selection]:
-    def run(points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, **more: Any) -> Selection:
-        more.pop("seed", None)  # the rule is deterministic
-        return select(points, uncertainty, budget, **more)
+    def run(points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, **arguments: Any) -> Selection:
+        arguments.pop("seed", None)  # the rule is deterministic
+        return select(points, uncertainty, budget, **arguments)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Model files are read as data, and checked before one becomes the pool's model."""
+"""Reading of model files as data, and checks before one becomes the pool's model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_published_model_is_taken(model: Path) -> None:
 
 
 class Runs:
-    """Pickled, it runs a command when it is read by plain pickle."""
+    """Runs a command when unpickled by plain pickle."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

@@ -1,4 +1,4 @@
-"""The stages of a pool, and what `auto` hands out in each."""
+"""Stages of a pool, and the hand-outs of `auto` in each."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ class SegmentationTrain(BasicTrainTask):
                 request = {
                     **request,
                     "distributed_url": f"file://{rendezvous}/ranks",
-                }  # no port needed
+                }  # a port may be taken
                 return super().__call__(request, datastore)
         except Timeout:
             raise RuntimeError("another training of this pool is running; wait for it or stop it") from None

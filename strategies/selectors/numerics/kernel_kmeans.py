@@ -48,10 +48,10 @@ def kernel_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
 
 
 def _scaled(points: FloatArray, rng: np.random.Generator) -> FloatArray:
-    some = points
+    sample = points
     if len(points) > _MAX_CACHED:
-        some = points[rng.choice(len(points), _MAX_CACHED, replace=False)]
-    squared = pdist(some, "sqeuclidean")
+        sample = points[rng.choice(len(points), _MAX_CACHED, replace=False)]
+    squared = pdist(sample, "sqeuclidean")
     scale = float(np.median(squared)) or float(squared.mean()) or 1.0
     return points / np.sqrt(scale)
 

@@ -17,7 +17,7 @@ from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
 logger = logging.getLogger(__name__)
 
 MAX_EXACT = 30_000  # rows up to which all are compared with all
-SAMPLE = 10_000  # rows compared with all above that, if the grid is too coarse
+SAMPLE = 10_000  # rows compared with all if there are more and the grid does not do
 TOLERANCE = 1e-3  # of the grid, measured on _CHECKED_ROWS rows
 _CHECKED_ROWS = 500
 # rows, rows and columns processed together: they fit into a processor's cache
@@ -62,7 +62,7 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
 
 def exact_silhouettes(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
     """Return the mean silhouette (K,) of `rows` (n,), each compared with all, in each of `labels` (K, N)."""
-    order = np.lexsort(labels)  # rows with the same labels become contiguous and are summed once
+    order = np.lexsort(labels)  # rows with the same labels everywhere become contiguous and are summed once
     points, labels = points[order], np.ascontiguousarray(labels[:, order])
     is_last = np.append((labels[:, 1:] != labels[:, :-1]).any(axis=0), True)
     sizes = np.stack([np.bincount(row, minlength=int(labels.max()) + 1) for row in labels])
@@ -107,10 +107,10 @@ def _sum_silhouettes(
     alike = np.zeros(_LANES, dtype=np.float32)
     total = np.zeros(tries)
     for at in range(0, len(rows), _LANES):
-        some = rows[at : at + _LANES]
-        for lane in range(len(some)):
+        lane_rows = rows[at : at + _LANES]
+        for lane in range(len(lane_rows)):
             for d in range(len(middle)):
-                mine[d, lane] = (points[some[lane], d] - middle[d]) / width
+                mine[d, lane] = (points[lane_rows[lane], d] - middle[d]) / width
         sums = np.zeros((tries, most, _LANES))
         for first in range(0, len(points), _BLOCK):
             block = points[first : first + _BLOCK]
@@ -128,8 +128,8 @@ def _sum_silhouettes(
                             sums[t, label, lane] += alike[lane]
                     alike[:] = 0.0
         for t in range(tries):
-            for lane in range(len(some)):
-                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, some[lane]])
+            for lane in range(len(lane_rows)):
+                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, lane_rows[lane]])
     return total
 
 

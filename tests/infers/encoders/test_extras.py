@@ -1,4 +1,4 @@
-"""timm and torchxrayvision: equal to models called by hand where they import, refused clearly elsewhere."""
+"""timm and torchxrayvision: equal to direct calls if importable, refused with a clear error otherwise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def xrv() -> ModuleType:
 
 
 def pictures() -> list[np.ndarray]:
-    """Two grey images of other sizes, as the pool gives them; 8-bit values, so that nothing is rounded."""
+    """Return two grey images of different sizes with 8-bit values, so that nothing is rounded."""
     rng = np.random.default_rng(3)
     shapes = ((70, 90), (300, 260))
     return [rng.integers(0, 256, shape).astype(np.uint8).astype(np.float32) / 255 for shape in shapes]
@@ -137,7 +137,7 @@ def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Pa
 
 
 def xrv_file(xrv: ModuleType, folder: Path, name: str) -> Path:
-    """Random weights in a file as torchxrayvision publishes them: a DenseNet whole, a ResNet's weights."""
+    """Save random weights in torchxrayvision's published formats: a whole DenseNet, a ResNet's weights."""
     torch.manual_seed(0)
     if name == RESNET:
         import torchvision

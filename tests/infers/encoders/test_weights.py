@@ -1,4 +1,4 @@
-"""`python -m infers.encoders.weights` against a real web server that does what such servers do, and worse."""
+"""`python -m infers.encoders.weights` against a real web server with typical and worse behaviour."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ URL = f"/{MODEL}/resolve/main/"
 
 
 class Hub(ThreadingHTTPServer):
-    """Files by their path. It answers as the hub does: large ones by a redirect that has their sha256."""
+    """Serves files by path like the hub: large ones by a redirect with their sha256."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -89,7 +89,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A tiny model in the layout of the hub, by file name."""
+    """Return a tiny model in the hub's layout, by file name."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     ViTModel(ViTConfig(**TINY)).save_pretrained(folder)
@@ -110,7 +110,7 @@ def hub(model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hu
 
 
 def run(*words: object) -> tuple[int, str]:
-    """Exit code and everything that it said."""
+    """Run the command; return its exit code and output."""
     app = typer.Typer()
     app.command()(main)
     result = CliRunner().invoke(app, [str(word) for word in words])
@@ -150,7 +150,7 @@ def test_a_server_without_ranges_starts_afresh(hub: Hub, tmp_path: Path) -> None
 
 
 def test_two_halves_are_of_one_file(hub: Hub, model: dict[str, bytes], tmp_path: Path) -> None:
-    """The file was replaced between the two runs, by one that the hub says no sha256 of."""
+    """Between the two runs the file was replaced by one without an announced sha256."""
     hub.stop_after, hub.announce = 40_000, False
     assert run(MODEL, "--out", tmp_path)[0] == 1
     hub.stop_after = None
@@ -250,7 +250,7 @@ def test_a_folder_that_was_damaged_since_is_named(hub: Hub, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["radimagenet", "radimagenet-official"])
 def test_radimagenet_is_one_file_with_a_known_sha256(name: str, hub: Hub, tmp_path: Path) -> None:
-    """Random weights in the published layouts: refused for their sha256, and fine when that is given."""
+    """Random weights in the published layouts: refused for their sha256, accepted if it is given."""
     state = ResNet50(KERAS if name == "radimagenet" else TORCHVISION).state_dict()
     if name == "radimagenet-official":
         steps = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}

@@ -1,4 +1,4 @@
-"""Resume, release, skip and unskip travel in the request for the next image."""
+"""Resume, release, skip and unskip in the request for the next image."""
 
 from __future__ import annotations
 

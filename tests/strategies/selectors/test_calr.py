@@ -1,4 +1,4 @@
-"""The clusters of calr in a pool too large to merge pair by pair."""
+"""Clusters of calr in a pool too large to merge pairwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("tries", [0, module._MAX_RADII])
 def test_rows_that_are_about_equally_far_apart(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
-    """Twice the radius is one subcluster, half of it one for each row: a search by factors never ends."""
+    """Twice the radius gives one subcluster, half of it one per row: a search by factors never ends."""
     monkeypatch.setattr(module, "_MAX_RADII", tries)
     points = np.random.default_rng(0).normal(size=(400, 256))
     assert (module._birch(points, 12, 0) is None) == (tries == 0)

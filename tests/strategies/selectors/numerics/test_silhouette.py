@@ -1,4 +1,4 @@
-"""Mean silhouettes: scikit-learn's is the slow reference."""
+"""Mean silhouettes, with scikit-learn as the slow reference."""
 
 from __future__ import annotations
 
