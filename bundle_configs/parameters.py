@@ -46,7 +46,7 @@ class Parameter:
         if not wrong and self.pattern:
             wrong = re.fullmatch(self.pattern, value) is None
         if wrong or (self.choices and value not in self.choices):
-            raise ParameterError(f"{name} {_short(value)}: expected {self._expected()}")
+            raise ParameterError(f"{name} {_abbreviated(value)}: expected {self._expected()}")
         return value
 
     def _expected(self) -> str:
@@ -105,9 +105,9 @@ def unknown(name: Any, known: Iterable[str], what: str) -> str:
     near = get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = f"there are: {', '.join(sorted(names))}" if names else "there are none"
-    return f"there is no {what} {_short(name)}; {hint}{listed}"
+    return f"there is no {what} {_abbreviated(name)}; {hint}{listed}"
 
 
-def _short(value: Any) -> str:
+def _abbreviated(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

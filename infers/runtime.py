@@ -71,7 +71,9 @@ class Runtime:
         """Return an ONNX Runtime session that agrees with PyTorch on one input and on several, or None."""
         try:
             session = _export(self._network, batch)
-            gap = max(self._gap(session, batch[:1]), self._gap(session, torch.cat([batch, batch])))
+            gap = max(
+                self._difference(session, batch[:1]), self._difference(session, torch.cat([batch, batch]))
+            )
         except ImportError:
             logger.info("%s runs on PyTorch; pip install '.[onnx]' makes it faster", self._name)
             return None
@@ -85,7 +87,7 @@ class Runtime:
         logger.info("%s runs on ONNX Runtime; it differs from PyTorch by %.1e", self._name, gap)
         return session
 
-    def _gap(self, session: Any, batch: torch.Tensor) -> float:
+    def _difference(self, session: Any, batch: torch.Tensor) -> float:
         """Return the largest difference, relative to the largest output; inf if not finite."""
         expected, actual = self._torch(batch), _run(session, batch)
         if actual.shape != expected.shape:

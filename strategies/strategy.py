@@ -73,7 +73,7 @@ class Select(Strategy):
             raise refused
         if handout:
             self._ensure_local(handout, datastore)
-        return self._answer(handout) if handout else self._nothing_left(datastore)
+        return self._answer(handout) if handout else self._answer_exhausted(datastore)
 
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
         """Return the answers to the next requests, best first, without leasing. Raises HTTPException."""
@@ -107,7 +107,7 @@ class Select(Strategy):
             block["reason"] = AGAIN[handout.again].format(self.context.settings.max_open) + block["reason"]
         return {"id": handout.image, "selection": block}
 
-    def _nothing_left(self, datastore: PoolStore) -> dict[str, Any]:
+    def _answer_exhausted(self, datastore: PoolStore) -> dict[str, Any]:
         pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
         if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
             raise HTTPException(

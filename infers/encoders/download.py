@@ -51,7 +51,7 @@ def fetch(
     part = target.with_name(f"{target.name}.part")
     try:
         with _request(url, part, token) as response:
-            announced = _announced(response)
+            announced = _announced_sha256(response)
             _receive(response, part, progress)
     except requests.RequestException as error:
         received = part.stat().st_size if part.is_file() else 0
@@ -113,7 +113,7 @@ def _request(url: str, part: Path, token: str | None) -> requests.Response:
     return response
 
 
-def _announced(response: requests.Response) -> str | None:
+def _announced_sha256(response: requests.Response) -> str | None:
     """Return the sha256 that the hub announces for large files, from the first answer that has one."""
     for answer in [*response.history, response]:
         tag = answer.headers.get("X-Linked-ETag", "").strip('"').lower()
@@ -140,7 +140,7 @@ def _receive(response: requests.Response, part: Path, progress: Progress) -> Non
         raise DownloadError(f"{response.url} does not resume at byte {offset:,}; run it again to start over")
     _check_room(part, (total or 0) - offset)
     progress(offset, total)
-    _keep_validator(response, part)
+    _store_validator(response, part)
     with part.open("ab" if offset else "wb") as file:
         for block in response.iter_content(_BLOCK_SIZE):
             file.write(block)
@@ -149,7 +149,7 @@ def _receive(response: requests.Response, part: Path, progress: Progress) -> Non
         os.fsync(file.fileno())
 
 
-def _keep_validator(response: requests.Response, part: Path) -> None:
+def _store_validator(response: requests.Response, part: Path) -> None:
     """Store the version being received; a weak ETag cannot identify bytes (RFC 9110, 13.1.5)."""
     tag = response.headers.get("ETag", "")
     value = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag

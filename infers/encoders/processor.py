@@ -13,7 +13,7 @@ from transformers import AutoImageProcessor
 
 from infers.encoders.model_folder import read_settings
 
-# steps `_in_floats` supports, and settings it requires, since a processor's own defaults are unknown
+# steps `_process_in_floats` supports, and settings it requires, since a processor's own defaults are unknown
 _STEPS = {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}
 _NAMED = {"size", "resample", "image_mean", "image_std"}
 _MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
@@ -35,7 +35,7 @@ def load_processor(folder: Path) -> Processor:
     except (ImportError, ValueError, OSError, AttributeError) as error:
         settings = read_settings(folder, "preprocessor_config.json")
         if _is_supported(settings):
-            return partial(_in_floats, settings=settings)
+            return partial(_process_in_floats, settings=settings)
         raise ValueError(
             f"{folder / 'preprocessor_config.json'} describes no preparation that works without torchvision "
             f"({' '.join(str(error).split())}); expected {', '.join(sorted(_NAMED))}, size with height and "
@@ -59,7 +59,7 @@ def _is_supported(settings: Mapping[str, Any]) -> bool:
     )
 
 
-def _in_floats(rgb: np.ndarray, settings: Mapping[str, Any]) -> torch.Tensor:
+def _process_in_floats(rgb: np.ndarray, settings: Mapping[str, Any]) -> torch.Tensor:
     """Rescale, resize with anti-aliasing, then normalise, as DINOv3's torchvision processor does."""
     pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None] * float(settings.get("rescale_factor", 1 / 255))
     side, mode = settings["size"], _MODES[settings["resample"]]

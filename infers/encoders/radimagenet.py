@@ -127,7 +127,9 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
             f"download, or something else; download it again. Expected {ACCEPTED}"
         ) from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        held = f"a dict with {_some(list(loaded))}" if isinstance(loaded, dict) else type(loaded).__name__
+        held = (
+            f"a dict with {_abbreviated(list(loaded))}" if isinstance(loaded, dict) else type(loaded).__name__
+        )
         raise ValueError(f"{path} holds {held}, not a plain state dict of tensors; expected {ACCEPTED}")
     return dict(loaded)
 
@@ -147,13 +149,13 @@ def _mismatch(
     wrong: list[str],
 ) -> str:
     parts = [f"{path} is not a RadImageNet ResNet-50 without classifier: expected {ACCEPTED}"]
-    parts.append(f"found {len(loaded)} keys: {_some(list(loaded))}")
+    parts.append(f"found {len(loaded)} keys: {_abbreviated(list(loaded))}")
     for problem, keys in (("missing", missing), ("not expected", extra), ("of another shape", wrong)):
         if keys:
-            parts.append(f"{problem} for {layout.name}: {_some(keys)}")
+            parts.append(f"{problem} for {layout.name}: {_abbreviated(keys)}")
     return "; ".join(parts) + ". Nothing was loaded; set encoder_weights to one of the two files"
 
 
-def _some(keys: Sequence[object], most: int = 4) -> str:
+def _abbreviated(keys: Sequence[object], most: int = 4) -> str:
     shown = ", ".join(str(key) for key in keys[:most])
     return f"{shown}, ... ({len(keys)} in all)" if len(keys) > most else shown or "none"

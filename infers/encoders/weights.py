@@ -41,14 +41,14 @@ def main(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
             if folder.exists():
-                _check_there(folder, sha256)
+                _check_existing(folder, sha256)
             else:
                 _download(source, folder, sha256)
     except Timeout:
         _fail(f"another process is downloading {name} to {out}; wait for it")
     except (DownloadError, OSError, ValueError) as error:
         _fail(str(error))
-    typer.echo(f"{folder} is ready. Start the server with {_setting(source, folder)}")
+    typer.echo(f"{folder} is ready. Start the server with {_conf_options(source, folder)}")
 
 
 def _fail(text: str) -> None:
@@ -66,7 +66,7 @@ def _download(source: Source, folder: Path, sha256: str) -> None:
             _fetch(source, file, part, "")
         _fetch_first(source, part, sha256)
     except DownloadError as error:
-        raise DownloadError(f"{error}\n{_by_hand(source, folder)}") from error
+        raise DownloadError(f"{error}\n{_manual_steps(source, folder)}") from error
     if source.is_open_clip:
         _convert(source, part)
     names = sorted(file.name for file in part.iterdir() if file.name != SUMS)
@@ -114,7 +114,7 @@ def _convert(source: Source, part: Path) -> None:
 def _try_out(source: Source, part: Path) -> None:
     """Create the encoder once."""
     with _discarding_on_failure(source, part):
-        make_encoder(*_encoder(source, part))
+        make_encoder(*_encoder_arguments(source, part))
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _discarding_on_failure(source: Source, part: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_there(folder: Path, sha256: str) -> None:
+def _check_existing(folder: Path, sha256: str) -> None:
     """Check a folder from an earlier run against its own sums; raise DownloadError if it differs."""
     sums = folder / SUMS
     if not sums.is_file():
@@ -145,25 +145,25 @@ def _check_there(folder: Path, sha256: str) -> None:
         raise DownloadError(f"no file of {folder} has sha256 {sha256}; delete it and run it again")
 
 
-def _encoder(source: Source, folder: Path) -> tuple[str, str | None]:
+def _encoder_arguments(source: Source, folder: Path) -> tuple[str, str | None]:
     """Return the arguments for `make_encoder`."""
     if source.settings:
         return f"transformers:{folder}", None
     return "radimagenet", str(folder / source.weights[0])
 
 
-def _setting(source: Source, folder: Path) -> str:
-    name, weights = _encoder(source, folder)
+def _conf_options(source: Source, folder: Path) -> str:
+    name, weights = _encoder_arguments(source, folder)
     return f"--conf encoder {name}" + (f" --conf encoder_weights {weights}" if weights else "")
 
 
-def _by_hand(source: Source, folder: Path) -> str:
+def _manual_steps(source: Source, folder: Path) -> str:
     files = [*source.settings, " or ".join(source.weights)]
     convert = f"run python -m infers.encoders.open_clip {folder}, " if source.is_open_clip else ""
     return (
         f"By hand: on a machine with internet open {source.page}/tree/main, download {', '.join(files)} into "
         f"a folder {folder.name}, copy that here, {convert}and start the server with "
-        f"{_setting(source, folder)}"
+        f"{_conf_options(source, folder)}"
     )
 
 

@@ -221,7 +221,7 @@ class SegmentationInfer(BasicInferTask):
         If the image's format holds no labels, the default is PNG for 2-D images, NIfTI for volumes.
         """
         label, affine = data["pred"]
-        ext = extension or data.get("result_extension") or _own_extension(data["image_path"], label.ndim)
+        ext = extension or data.get("result_extension") or _default_extension(data["image_path"], label.ndim)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
@@ -235,6 +235,6 @@ class SegmentationInfer(BasicInferTask):
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
-def _own_extension(path: str, dimensions: int) -> str:
+def _default_extension(path: str, dimensions: int) -> str:
     default = ".png" if dimensions == 2 else ".nii.gz"
     return next((e for e in EXTENSIONS if path.lower().endswith(e)), default)

@@ -152,7 +152,7 @@ def make_method_plan(context: Context, pool: PoolSnapshot, name: str) -> Plan:
     available = [set(values) for values in source.values.values()]
     images = [i for i in layout.images if i in in_use and (i in labelled or all(i in v for v in available))]
     points = _points(context, layout, images, method.needs)
-    n_classes = {key: len(v) for key, values in source.values.items() for v in _first_list(values)}
+    n_classes = {key: len(v) for key, values in source.values.items() for v in _example_list(values)}
     values = {
         key: np.array(
             [by_image.get(i, [np.nan] * n_classes[key] if key in n_classes else np.nan) for i in images]
@@ -200,7 +200,7 @@ def _alpha(context: Context) -> float:
     return context.settings.alpha if isinstance(chosen, str) else chosen
 
 
-def _first_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:
+def _example_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:
     """Return the first value in a list if the values are lists, else an empty list."""
     first = next(iter(values.values()), None)
     return [first] if isinstance(first, list) else []

@@ -313,11 +313,11 @@ def reason_of(ranking: Ranking, image: str) -> str:
         f"The model of round {ranking.facts['round']} is unsure about it "
         f"(entropy {pick['entropy']:.2f} of 1) "
         f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
-        f"{_alpha_words(ranking)} {rank}."
+        f"{_alpha_text(ranking)} {rank}."
     )
 
 
-def _alpha_words(ranking: Ranking) -> str:
+def _alpha_text(ranking: Ranking) -> str:
     """Return alpha as text, with the reason if it is adaptive."""
     why = str(ranking.facts.get("alpha_why") or "")
     return f"{ranking.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

@@ -53,7 +53,7 @@ def update_map(
     reason = "first"
     if layout:
         placed = len(set(images).difference(layout.images[row] for row in anchors))
-        reason = _reason(placed, len(anchors), context.settings.map_growth)
+        reason = _rebuild_reason(placed, len(anchors), context.settings.map_growth)
     if layout is None or reason:
         step("laying out the map", len(images))
         _lay_out(context, {image: fingerprints[image] for image in images}, reason)
@@ -62,7 +62,7 @@ def update_map(
         _place(context, layout, anchors, {image: fingerprints[image] for image in new})
 
 
-def _reason(placed: int, anchors: int, growth: float) -> str:
+def _rebuild_reason(placed: int, anchors: int, growth: float) -> str:
     """Return the reason to lay the map out anew; empty if there is none."""
     if placed > growth * anchors:
         return f"grown past {growth:g} ({placed} of {anchors})"

@@ -107,11 +107,11 @@ class Refresh(ScoringMethod):
         embed(passes, self.bundle)
         if self.context.is_pretrained_here:
             self._judge(passes)
-        self._find_copies(passes)  # before the map and its plans, which exclude duplicates
-        self._map(passes)
+        self._find_duplicates(passes)  # before the map and its plans, which exclude duplicates
+        self._update_map(passes)
         follow_model(passes, self.bundle)
         self._judge(passes)
-        self._threshold(passes)
+        self._measure_foreground(passes)
         pool = self._pool(passes)
         for name in due_methods(self.context, pool):
             passes.say(f"planning {name}", 0, 1, time.time())
@@ -123,13 +123,13 @@ class Refresh(ScoringMethod):
     def _pool(self, passes: ImagePass) -> PoolSnapshot:
         return PoolSnapshot.of(self.context, passes.datastore)
 
-    def _find_copies(self, passes: ImagePass) -> None:
+    def _find_duplicates(self, passes: ImagePass) -> None:
         print_images(passes, self.bundle)
         started = time.time()
         for done, total in find_copies(self.context, self._pool(passes)):
             passes.say("looking for duplicates", done, total, started)
 
-    def _map(self, passes: ImagePass) -> None:
+    def _update_map(self, passes: ImagePass) -> None:
         pool = self._pool(passes)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
@@ -138,7 +138,7 @@ class Refresh(ScoringMethod):
             passes.say("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
 
-    def _threshold(self, passes: ImagePass) -> None:
+    def _measure_foreground(self, passes: ImagePass) -> None:
         if todo := to_threshold(self.context, self._pool(passes)):
             worker = partial(ForegroundWorker, self.bundle.name, self.bundle.values)
             for results in passes.run("measuring foreground", todo, worker):

@@ -86,7 +86,7 @@ def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
         k = min(k, MAX_EXACT)
         if tree := _birch(points, k, seed):
             return numbered_by_size(_ward(tree.subcluster_centers_, k)[tree.labels_])
-        return numbered_by_size(_by_sample(points, k, seed))
+        return numbered_by_size(_ward_on_sample(points, k, seed))
 
 
 def _ward(points: FloatArray, k: int) -> IntArray:
@@ -99,7 +99,7 @@ def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
     In many dimensions all rows may be about equally far apart: then a tiny change of the radius decides
     between one subcluster and one per row.
     """
-    radius, low, high = _threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
+    radius, low, high = _birch_threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
     for _ in range(_MAX_RADII):
         tree = Birch(threshold=radius, n_clusters=None).fit(points)
         count = len(tree.subcluster_centers_)
@@ -110,7 +110,7 @@ def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
     return None
 
 
-def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
+def _ward_on_sample(points: FloatArray, k: int, seed: int) -> IntArray:
     """Cluster `MAX_EXACT` random rows by Ward; every row joins the nearest cluster mean."""
     drawn = np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)
     sample = points[np.sort(drawn)]
@@ -119,7 +119,7 @@ def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
     return pairwise_distances_argmin(points, means).astype(np.int64)
 
 
-def _threshold(points: FloatArray, max_subclusters: int, seed: int) -> float:
+def _birch_threshold(points: FloatArray, max_subclusters: int, seed: int) -> float:
     """Return the smallest tested radius at which `MAX_EXACT` sampled rows form few enough subclusters."""
     sample = points[np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)]
     radius = float(np.sqrt(sample.var(axis=0).sum())) / 64 or 1.0

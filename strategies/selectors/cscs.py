@@ -77,7 +77,9 @@ def cscs(
         dcr = spearman(unsure[rows.unlabelled], compared[rows.unlabelled])
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:
-        score[members] = _rank(compared[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
+        score[members] = (
+            _scaled_ranks(compared[members]) ** (1 - gamma) * _scaled_ranks(unsure[members]) ** gamma
+        )
     turns = take_turns(clusters, cluster_of, rows, count, by_score(score))
     evidence = {
         "role": turns.role("typical and uncertain"),
@@ -105,7 +107,7 @@ def _standardised_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
     return kmeans(np.divide(centred, spread, out=np.zeros_like(points), where=spread > 0), k, seed)
 
 
-def _rank(values: FloatArray) -> FloatArray:
+def _scaled_ranks(values: FloatArray) -> FloatArray:
     """Return ranks within a cluster scaled to [0, 1], at least 0.01; 1 for a lone row."""
     if len(values) == 1:
         return np.ones(1)

@@ -53,14 +53,14 @@ def foreground_active(
     """
     count = len(check_points(points))
     pool = check_rows(count, labelled, candidates, groups).unlabelled
-    unsure = _between(uncertainty, np.inf, pool, count, "uncertainty")
-    shown = _between(foreground, 1.0, pool, count, "foreground")
+    unsure = _check_range(uncertainty, np.inf, pool, count, "uncertainty")
+    shown = _check_range(foreground, 1.0, pool, count, "foreground")
     chosen = active(points, unsure * shown, budget, alpha, labelled, candidates=candidates, groups=groups)
     own = {"raw_entropy": unsure[chosen.picks], "foreground": shown[chosen.picks]}
     return Selection(chosen.picks, {**chosen.evidence, **own})
 
 
-def _between(values: npt.ArrayLike, most: float, pool: IntArray, count: int, name: str) -> FloatArray:
+def _check_range(values: npt.ArrayLike, most: float, pool: IntArray, count: int, name: str) -> FloatArray:
     """Check as `check_entropy`, and that values in the pool lie in [0, most]."""
     checked = check_entropy(values, pool, count, name)
     wrong = pool[(checked[pool] < 0) | (checked[pool] > most)]

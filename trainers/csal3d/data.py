@@ -52,7 +52,7 @@ class Crops(Dataset):
         order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.images))
         for row in np.roll(order, -place).tolist():
             if (volume := self._read(row)) is not None:
-                return self._cut(volume, k), row
+                return self._crop(volume, k), row
         raise RuntimeError("no volume of this pool can be read; the log says why")
 
     def _read(self, row: int) -> torch.Tensor | None:
@@ -67,7 +67,7 @@ class Crops(Dataset):
             return None
         return torch.as_tensor(volume.as_tensor() if hasattr(volume, "as_tensor") else volume)
 
-    def _cut(self, volume: torch.Tensor, k: int) -> torch.Tensor:
+    def _crop(self, volume: torch.Tensor, k: int) -> torch.Tensor:
         volume = torch.as_tensor(self._pad(volume))
         room = np.array(volume.shape[1:]) - self.side
         w, h, d = np.random.default_rng([self.seed, _CROP, k]).integers(room + 1)

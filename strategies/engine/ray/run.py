@@ -120,7 +120,7 @@ class Run:
         try:
             while self._schedule():
                 for ref in ray.wait(self._pending_refs(), timeout=_POLL_SECONDS)[0]:
-                    yield from self._take(ref)
+                    yield from self._collect(ref)
         finally:
             for actor in self._actors.values():
                 ray.kill(actor.handle)
@@ -201,7 +201,7 @@ class Run:
         )
         return Actor(slot, handle, handle.start.remote(self._order, *self._contents))
 
-    def _take(self, ref: Any) -> Iterator[list[Done]]:
+    def _collect(self, ref: Any) -> Iterator[list[Done]]:
         """Handle a reference that is ready."""
         actor = next((a for a in self._actors.values() if ref == a.starting or ref in a.jobs), None)
         if actor is None:  # its worker was lost meanwhile
@@ -211,9 +211,9 @@ class Run:
         except RayTaskError as error:
             if ref != actor.starting and not isinstance(error.cause, NodeError):
                 raise error.cause from error
-            self._refuse(actor, error.cause)
+            self._disable_slot(actor, error.cause)
         except RayError as error:
-            yield from self._lose(actor, error)
+            yield from self._recover(actor, error)
         else:
             if ref == actor.starting:
                 actor.starting = None
@@ -221,20 +221,20 @@ class Run:
                 del actor.jobs[ref]
                 yield results
 
-    def _refuse(self, actor: Actor, reason: Exception) -> None:
+    def _disable_slot(self, actor: Actor, reason: Exception) -> None:
         """Stop using this slot: its worker would fail again."""
         logger.error("Ray: node %s cannot work: %s", actor.slot.node[:8], reason)
         self._failed[actor.slot], self._reason = _MAX_LOST, reason
         self._queue.extend(actor.jobs.values())
-        self._end(actor)
+        self._kill(actor)
 
-    def _lose(self, actor: Actor, error: RayError) -> Iterator[list[Done]]:
+    def _recover(self, actor: Actor, error: RayError) -> Iterator[list[Done]]:
         """Hand the jobs of a lost or unreachable worker to others."""
         logger.warning("Ray: lost a worker on node %s: %s", actor.slot.node[:8], error)
         if actor.starting is not None:
             self._failed[actor.slot] += 1
             self._reason = RuntimeError(f"workers cannot start on the Ray cluster: {error}")
-        self._end(actor)
+        self._kill(actor)
         for ref, job in actor.jobs.items():
             try:
                 yield ray.get(ref, timeout=0)
@@ -245,7 +245,7 @@ class Run:
             except RayError:
                 yield from self._retry(job)
 
-    def _end(self, actor: Actor) -> None:
+    def _kill(self, actor: Actor) -> None:
         del self._actors[actor.slot]
         ray.kill(actor.handle)
         self._next_poll = 0.0

@@ -73,11 +73,11 @@ def _tenth_power(values: FloatArray) -> FloatArray:
 
 def _best_of(points: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
     starts = _STARTS if len(points) <= _MAX_CACHED else 1
-    tries = [_lloyd(points, _seeds(points, k, rng), k) for _ in range(starts)]
+    tries = [_lloyd(points, _seed_labels(points, k, rng), k) for _ in range(starts)]
     return min(tries, key=lambda run: run[1])[0]  # ties: the first
 
 
-def _seeds(points: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
+def _seed_labels(points: FloatArray, k: int, rng: np.random.Generator) -> IntArray:
     """Run k-means++ in the kernel's space: labels (N,) by the nearest of k rows drawn far apart."""
     labels = np.zeros(len(points), dtype=np.int64)
     nearest = np.full(len(points), np.inf)

@@ -78,7 +78,7 @@ def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, tri
         least, chosen = np.inf, 0
         for t in range(trials if number else 1):
             draw = draws[1 + (number - 1) * trials + t] if number else draws[0]
-            at = _first_above(summed, draw * summed[count - 1])
+            at = _search_sorted(summed, draw * summed[count - 1])
             scatter = _fill_nearest(x, y, at, nearest, tried)
             if scatter < least:
                 least, chosen = scatter, at
@@ -93,7 +93,7 @@ def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, tri
 
 
 @numba.njit(error_model="numpy")
-def _first_above(summed: FloatArray, value: float) -> int:
+def _search_sorted(summed: FloatArray, value: float) -> int:
     """Return the first index of increasing numbers with at least `value`, or the last index."""
     low, high = 0, len(summed) - 1
     while low < high:

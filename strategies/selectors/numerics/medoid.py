@@ -51,7 +51,7 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
     while bounds[at] <= sums.min() * (1 + _SLACK):
         reach = distances(cluster, cluster[at])
         sums[at] = reach.sum()
-        np.maximum(bounds, _bounds(centred, at, reach), out=bounds)
+        np.maximum(bounds, _lower_bounds(centred, at, reach), out=bounds)
         same = (reach == 0) & free
         sums[same] = sums[at]
         bounds[same] = np.inf
@@ -61,7 +61,7 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
     return first_smallest(sums)
 
 
-def _bounds(points: FloatArray, at: int, reach: FloatArray) -> FloatArray:
+def _lower_bounds(points: FloatArray, at: int, reach: FloatArray) -> FloatArray:
     """Return lower bounds (n,) of all summed distances, given the distances `reach` (n,) of row `at`."""
     weight = np.divide(1.0, reach, out=np.zeros_like(reach), where=reach > 0)
     gradient = np.zeros(points.shape[1])

@@ -23,7 +23,7 @@ def mean_nearest(points: FloatArray, count: int) -> FloatArray:
     total = np.zeros(len(points))
     if count < 1:
         return total
-    near = _finder(points, count)
+    near = _neighbour_search(points, count)
     with threadpool_limits(limits=1):
         neighbours = near.kneighbors(return_distance=False)  # excludes the row itself
     for column in range(count):
@@ -40,7 +40,7 @@ def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:
             break
         others = points[~own]
         with threadpool_limits(limits=1):
-            neighbours = _finder(others, 1).kneighbors(points[own], return_distance=False)
+            neighbours = _neighbour_search(others, 1).kneighbors(points[own], return_distance=False)
         nearest[own] = paired(points[own], others, neighbours[:, 0])
     return nearest
 
@@ -79,6 +79,6 @@ def paired(points: FloatArray, others: FloatArray, index: IntArray) -> FloatArra
     return reach
 
 
-def _finder(points: FloatArray, count: int) -> NearestNeighbors:
+def _neighbour_search(points: FloatArray, count: int) -> NearestNeighbors:
     algorithm = "kd_tree" if points.shape[1] <= _FEW_COLUMNS else "brute"
     return NearestNeighbors(n_neighbors=count, algorithm=algorithm, n_jobs=1).fit(points)

@@ -17,7 +17,7 @@ from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
 logger = logging.getLogger(__name__)
 
 MAX_EXACT = 30_000  # rows up to which all are compared with all
-SAMPLE = 10_000  # rows compared with all if there are more and the grid does not do
+SAMPLE = 10_000  # rows compared with all in larger pools if the grid cannot be used
 TOLERANCE = 1e-3  # of the grid, measured on _CHECKED_ROWS rows
 _CHECKED_ROWS = 500
 # rows, rows and columns processed together: they fit into a processor's cache

@@ -25,7 +25,7 @@ def silhouettes_on_grid(points: FloatArray, labellings: IntArray) -> FloatArray:
         points: (N, 2), with at least two different values in a column.
         labellings: (K, N), labels 0 .. k - 1 with k >= 2 and none missing in each.
     """
-    share, spectrum = _shares(points), fft.rfft2(_grid_distances())
+    share, spectrum = _grid_weights(points), fft.rfft2(_grid_distances())
     return np.array([_silhouettes(share, spectrum, labels) for labels in labellings])
 
 
@@ -46,7 +46,7 @@ def _silhouettes(
     return np.asarray(np.where(own == 1, 0.0, (outside - inside) / np.maximum(inside, outside)))
 
 
-def _shares(points: FloatArray) -> sparse.csr_matrix:
+def _grid_weights(points: FloatArray) -> sparse.csr_matrix:
     """Return the weights (N, 128 * 128) of the four grid points around each row."""
     low, high = points.min(axis=0), points.max(axis=0)
     at = (points - low) / ((high - low).max() / (_SIDE - 1))

@@ -47,15 +47,18 @@ def silhouette_null(points: npt.ArrayLike, max_clusters: int, seed: int, draws: 
     except QhullError:
         return float("nan")
     rng = np.random.default_rng(seed)
-    best = [_best(_uniform(triangles, min(len(array), MAX_POINTS), rng), most, seed) for _ in range(draws)]
+    best = [
+        _best_silhouette(_draw_uniform(triangles, min(len(array), MAX_POINTS), rng), most, seed)
+        for _ in range(draws)
+    ]
     return float(np.percentile(best, 95))
 
 
-def _best(points: FloatArray, max_clusters: int, seed: int) -> float:
+def _best_silhouette(points: FloatArray, max_clusters: int, seed: int) -> float:
     return max(score for _, score in labellings(points, max_clusters, seed, _STARTS).values())
 
 
-def _uniform(triangles: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+def _draw_uniform(triangles: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Draw `count` points (count, 2) uniformly from the union of `triangles` (T, 3, 2)."""
     a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
     area = np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
