@@ -59,7 +59,7 @@ class Bundle:
         defaults = cls(name)
         for key, value in overrides.items():
             if key not in defaults._parser.config or not is_plain(defaults._parser.config[key]):
-                raise ValueError(f"{key!r} is no key of {name} that a file may change")
+                raise ValueError(f"{key!r} is not a key of {name} that a file may change")
             check_plain(key, value)
             if not _same_kind(value, defaults._parser.config[key]):
                 raise ValueError(f"{key} {value!r}: expected as in {defaults._parser.config[key]!r}")

@@ -26,9 +26,7 @@ def read_checkpoint(source: Path | IO[bytes], device: str = "cpu") -> dict[str, 
     except FileNotFoundError:
         raise
     except Exception as error:  # errors of pickle, zip and tensors vary
-        raise ModelError(
-            f"it is no file of weights that PyTorch can read ({type(error).__name__})"
-        ) from error
+        raise ModelError(f"PyTorch cannot read it as a file of weights ({type(error).__name__})") from error
     if not isinstance(checkpoint, dict) or not {"model", "details"} <= checkpoint.keys():
         raise ModelError("it was not published by a server of this project: `model` or `details` is missing")
     if not isinstance(checkpoint["details"], dict):

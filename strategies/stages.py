@@ -15,8 +15,8 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: PoolSnapshot) -> str:
     """Derive the stage, one of STAGES, from labels and plans (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    is_open = pool.has_free() or pool.leased or pool.validation_open
-    if pool.images and not pool.failed and not is_open:
+    remaining = pool.has_free() or pool.leased or pool.validation_open
+    if pool.images and not pool.failed and not remaining:
         return "done"
     if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
         return "preparing"
@@ -91,8 +91,8 @@ def duplicate_sets(context: Context, pool: PoolSnapshot) -> list[list[str]]:
     """Return the sets of duplicates in the pool, sorted; none if detection is off."""
     if context.settings.duplicates == "off":
         return []
-    copies = set(context.state.duplicates.sets().values())
-    present = ([i for i in images if pool.store.has_image(i)] for images in copies)
+    sets = set(context.state.duplicates.sets().values())
+    present = ([i for i in images if pool.store.has_image(i)] for images in sets)
     return sorted(images for images in present if len(images) > 1)
 
 

@@ -33,7 +33,7 @@ def make_plugin(name: str, weights: str | None) -> Encoder:
     encoder = make(weights)
     if not isinstance(encoder, Encoder) or not isinstance(encoder.key, str) or not encoder.key:
         raise ValueError(
-            f"{point.value} of {_origin(point)} made a {type(encoder).__name__}, which is no encoder: "
+            f"{point.value} of {_origin(point)} made a {type(encoder).__name__}, which is not an encoder: "
             "expected key (text), name, dim and embed, as in infers/encoders/base.py"
         )
     return encoder

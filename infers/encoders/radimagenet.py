@@ -156,6 +156,6 @@ def _mismatch(
     return "; ".join(parts) + ". Nothing was loaded; set encoder_weights to one of the two files"
 
 
-def _abbreviated(keys: Sequence[object], most: int = 4) -> str:
-    shown = ", ".join(str(key) for key in keys[:most])
-    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > most else shown or "none"
+def _abbreviated(keys: Sequence[object], limit: int = 4) -> str:
+    shown = ", ".join(str(key) for key in keys[:limit])
+    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > limit else shown or "none"

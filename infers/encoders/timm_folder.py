@@ -43,7 +43,7 @@ class TimmFolder(StagedEncoder):
         settings = data.resolve_model_data_config(model)
         if settings["input_size"][0] != 3:
             raise ValueError(
-                f"the model in {folder} sees {settings['input_size'][0]} channels; expected one for three"
+                f"the model in {folder} takes {settings['input_size'][0]} channels; expected one that takes 3"
             )
         self._transform = data.create_transform(**settings, is_training=False)
         self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
@@ -73,11 +73,11 @@ def key_of_timm(folder: Path) -> str:
     import_extra("timm")
     weight_files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
     if not (folder / "config.json").is_file() or not weight_files:
-        raise FileNotFoundError(f"{folder} is no folder of a timm model with its weights: {_HINT}")
+        raise FileNotFoundError(f"{folder} is not the folder of a timm model with its weights: {_HINT}")
     if "architecture" not in read_settings(folder, "config.json"):
         raise ValueError(
-            f"{folder / 'config.json'} has no key architecture, so it is no timm model: {_HINT}; a model of "
-            "transformers is set as transformers:<folder>"
+            f"{folder / 'config.json'} has no key architecture, so it is not a timm model: {_HINT}; a model "
+            "of transformers is set as transformers:<folder>"
         )
     if not is_whole(weight_files[0]):
         raise ValueError(f"{weight_files[0]} is damaged or half a download: delete it, then {_HINT}")

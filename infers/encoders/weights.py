@@ -99,7 +99,7 @@ def _fetch(source: Source, file: str, part: Path, sha256: str) -> str:
             source.url(file), part / file, sha256 or None, progress, os.environ.get("HF_TOKEN")
         )
     if file in source.weights:
-        comparison = "as expected" if compared else f"compared with nothing; to pin it: --sha256 {actual}"
+        comparison = "as expected" if compared else f"not verified; to pin it: --sha256 {actual}"
         typer.echo(f"{file}: sha256 {actual} ({comparison})")
     return file
 

@@ -16,7 +16,7 @@ def check_engine(settings: Settings) -> None:
     if settings.engine != "ray":
         if settings.ray_address or settings.shared_studies:
             raise ValueError(
-                "--conf ray_address and --conf shared_studies are for --conf engine ray only: set it"
+                "--conf ray_address and --conf shared_studies are for --conf engine ray: set it as well"
             )
         return
     if find_spec("ray") is None:

@@ -147,7 +147,7 @@ def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str)
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
         return provisional_ranking(context, pool)
-    because = "this image is the farthest on the map from all labelled and leased images"
+    because = "this image is the farthest on the map from all images labelled or being labelled"
     if np.isinf(reach).all():  # no labelled or leased image yet
         because = "nothing is labelled yet, so images come from the middle of the map outwards"
         rows = _free_rows(layout, rows, pool)

@@ -60,10 +60,10 @@ def foreground_active(
     return Selection(chosen.picks, {**chosen.evidence, **own})
 
 
-def _check_range(values: npt.ArrayLike, most: float, pool: IntArray, count: int, name: str) -> FloatArray:
-    """Check as `check_entropy`, and that values in the pool lie in [0, most]."""
+def _check_range(values: npt.ArrayLike, upper: float, pool: IntArray, count: int, name: str) -> FloatArray:
+    """Check as `check_entropy`, and that values in the pool lie in [0, upper]."""
     checked = check_entropy(values, pool, count, name)
-    wrong = pool[(checked[pool] < 0) | (checked[pool] > most)]
+    wrong = pool[(checked[pool] < 0) | (checked[pool] > upper)]
     if len(wrong):
-        raise ValueError(f"{name} of row {wrong[0]} is {checked[wrong[0]]}; it must lie in [0, {most:g}]")
+        raise ValueError(f"{name} of row {wrong[0]} is {checked[wrong[0]]}; it must lie in [0, {upper:g}]")
     return checked

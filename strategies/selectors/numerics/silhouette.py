@@ -31,9 +31,9 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
 
     Exact up to rounding for up to 30,000 rows: distances are float32, of centred points, summed as float64;
     the mean is accurate to about 1e-8. Above, in two dimensions, distances are those of a fine grid
-    (`silhouette_grid`), whose error is measured on 500 rows. If it exceeds 0.001, and in more dimensions, the
-    result is the mean over a fixed random sample of 10,000 rows, the same for all labellings, each compared
-    with all rows. The result does not depend on the number of threads.
+    (`silhouette_grid`), whose error is measured on about 500 rows. If it exceeds 0.001, and in more
+    dimensions, the result is the mean over a fixed random sample of 10,000 rows, the same for all labellings,
+    each compared with all rows. The result does not depend on the number of threads.
 
     Args:
         points: (N, D) with N >= 2.

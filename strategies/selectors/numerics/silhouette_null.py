@@ -36,10 +36,10 @@ def silhouette_null(points: npt.ArrayLike, max_clusters: int, seed: int, draws: 
         ValueError: points that are not finite, a negative `max_clusters`, or `draws` below 1.
     """
     array = check_points(points)
-    most = check_budget(max_clusters)
+    max_k = check_budget(max_clusters)
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
-    if array.shape[1] != 2 or len(array) < 3 or most < 2:
+    if array.shape[1] != 2 or len(array) < 3 or max_k < 2:
         return float("nan")
     try:
         corners = array[ConvexHull(array).vertices]
@@ -48,7 +48,7 @@ def silhouette_null(points: npt.ArrayLike, max_clusters: int, seed: int, draws: 
         return float("nan")
     rng = np.random.default_rng(seed)
     best = [
-        _best_silhouette(_draw_uniform(triangles, min(len(array), MAX_POINTS), rng), most, seed)
+        _best_silhouette(_draw_uniform(triangles, min(len(array), MAX_POINTS), rng), max_k, seed)
         for _ in range(draws)
     ]
     return float(np.percentile(best, 95))

@@ -106,7 +106,7 @@ def test_timm_equals_its_model_called_by_hand(timm: ModuleType, tmp_path: Path, 
 def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Path) -> None:
     good = timm_folder(timm, tmp_path / "good")
     with pytest.raises(
-        FileNotFoundError, match="no folder of a timm model.*config.json and model.safetensors"
+        FileNotFoundError, match="not the folder of a timm model.*config.json and model.safetensors"
     ):
         check_encoder(f"timm:{tmp_path / 'gone'}")
 
@@ -132,7 +132,7 @@ def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Pa
     settings = json.loads((grey / "config.json").read_text())
     settings["pretrained_cfg"]["input_size"][0] = 1
     (grey / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="sees 1 channels; expected one for three"):
+    with pytest.raises(ValueError, match="takes 1 channels; expected one that takes 3"):
         make_encoder(f"timm:{grey}")
 
 
