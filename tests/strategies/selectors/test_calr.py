@@ -39,4 +39,4 @@ def test_blobs_are_found_by_birch_and_by_the_sample() -> None:
     wanted = [0] * 150 + [1] * 100 + [2] * 50
     assert module._birch(points, 3, 0) is not None
     assert module.agglomerate(points, 3, 0).tolist() == wanted
-    assert module.numbered_by_size(module._by_sample(points, 3, 0)).tolist() == wanted
+    assert module.numbered_by_size(module._ward_on_sample(points, 3, 0)).tolist() == wanted
