@@ -1,4 +1,4 @@
-"""One MONAI bundle per app: network, loss, optimiser and transforms stand here once."""
+"""MONAI bundles, one per app: the only definition of network, loss, optimiser and transforms."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from monai.bundle import ConfigParser
 from bundle_configs.checks import check_labels, check_plain, check_volumes, is_plain
 
 _FOLDER = Path(__file__).parent
-_FILES = ("train.yaml", "pretrain.yaml")  # the second where an app has self-supervised pretraining
+_FILES = ("train.yaml", "pretrain.yaml")  # the second for apps with self-supervised pretraining
 _POSITIVE = ("image_size", "epochs", "train_batch_size", "learning_rate", "in_channels", "crops_per_volume")
 
 
 def _same_kind(value: Any, default: Any) -> bool:
-    """Whether a value may stand where another does: two numbers, or two of one type."""
+    """Return True if a value may replace the default: two numbers, or two values of one type."""
     if isinstance(value, bool) or isinstance(default, bool):
         return type(value) is type(default)
     if isinstance(default, int | float):
@@ -26,23 +26,23 @@ def _same_kind(value: Any, default: Any) -> bool:
 
 
 def bundle_names() -> list[str]:
-    """Folders beside this file that hold a bundle, sorted."""
+    """Return the names of the folders here that hold a bundle, sorted."""
     return sorted(path.parent.parent.name for path in _FOLDER.glob("*/configs/train.yaml"))
 
 
 class Bundle:
-    """The configuration of one app, read with MONAI's ConfigParser.
+    """Configuration of one app, read with MONAI's ConfigParser.
 
     :param name: its folder in `bundle_configs`
-    :param overrides: values for keys of the bundle, trusted; those of a file go through `stored`
+    :param overrides: trusted values for keys of the bundle; values from a file go through `stored`
 
-    Raises ValueError for a bundle that does not exist.
+    Raises ValueError for an unknown bundle.
     """
 
     def __init__(self, name: str, overrides: Mapping[str, Any] | None = None) -> None:
         self.name, self.values = name, dict(overrides or {})
-        if name not in (known := bundle_names()):
-            raise ValueError(f"there is no bundle {name!r}; there are: {', '.join(known)}")
+        if name not in (names := bundle_names()):
+            raise ValueError(f"there is no bundle {name!r}; there are: {', '.join(names)}")
         folder = _FOLDER / name / "configs"
         self._parser = ConfigParser()
         self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
@@ -50,27 +50,27 @@ class Bundle:
 
     @classmethod
     def stored(cls, name: Any, overrides: Any) -> Bundle:
-        """The bundle that a model file names. Raises ValueError unless its words are plain data.
+        """Return the bundle that a model file names. Raises ValueError for overrides other than plain data.
 
-        An override takes the place of plain data only; a value that MONAI would evaluate is refused.
+        An override may only replace plain data; a value that MONAI would evaluate is refused.
         """
         if not isinstance(name, str) or not isinstance(overrides, Mapping):
-            raise ValueError("a bundle has a name and a table of overrides")
+            raise ValueError("a bundle needs a name and a mapping of overrides")
         defaults = cls(name)
         for key, value in overrides.items():
             if key not in defaults._parser.config or not is_plain(defaults._parser.config[key]):
-                raise ValueError(f"{key!r} is no key of {name} that a file may change")
+                raise ValueError(f"{key!r} is not a key of {name} that a file may change")
             check_plain(key, value)
             if not _same_kind(value, defaults._parser.config[key]):
                 raise ValueError(f"{key} {value!r}: expected as in {defaults._parser.config[key]!r}")
         return cls(name, overrides)
 
     def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:
-        """Made again from its files in another process: the parser holds modules, which do not pickle."""
+        """Pickle by name and overrides, since the parser holds modules, which cannot be pickled."""
         return Bundle, (self.name, self.values)
 
     def get(self, key: str) -> Any:
-        """The parsed value or object under a key."""
+        """Return the parsed value or object of a key."""
         return self._parser.get_parsed_content(key)
 
     @property
@@ -80,21 +80,21 @@ class Bundle:
 
     @property
     def selection(self) -> dict[str, Any]:
-        """Defaults of `--conf` keys of the selection that are this app's own."""
+        """This app's own defaults for `--conf` keys of selection."""
         return dict(self.get("selection")) if "selection" in self._parser else {}
 
     @property
     def pretrains(self) -> bool:
-        """Whether the app has self-supervised pretraining."""
+        """True if the app has self-supervised pretraining."""
         return "pretrain_network" in self._parser
 
     def check(self, overrides: Mapping[str, Any]) -> None:
-        """Raises ValueError when the network cannot be built with these values."""
+        """Raise ValueError if the network cannot be built with these values."""
         for name in _POSITIVE:
             if name in overrides and not 0 < overrides[name] < float("inf"):
                 raise ValueError(f"--conf {name} {overrides[name]}: must be a number above 0")
         if not 0 <= overrides.get("dropout", 0) < 1:
-            raise ValueError(f"--conf dropout {overrides['dropout']}: must lie from 0 to below 1")
+            raise ValueError(f"--conf dropout {overrides['dropout']}: must be at least 0 and below 1")
         bundle = Bundle(self.name, overrides)
         check_labels(bundle.get("labels"))
         if bundle.get("dimensions") == 3:
@@ -103,16 +103,16 @@ class Bundle:
             network = bundle.new("network_def").eval()
             with torch.inference_mode():
                 network(torch.zeros(bundle.input_shape))
-        except Exception as error:  # MONAI and torch raise many kinds for values that do not fit together
+        except Exception as error:  # MONAI and torch raise many kinds of errors
             raise ValueError(f"the network cannot be built with {dict(overrides)}: {error}") from error
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(1, C, ...) of what the network sees at once."""
+        """Shape (1, C, ...) of the network's input."""
         if self.get("dimensions") == 3:
             return (1, self.get("in_channels"), *self.get("window"))
         return (1, 1, self.get("image_size"), self.get("image_size"))
 
     def new(self, key: str) -> Any:
-        """A fresh object each time, for networks and transforms that keep state."""
+        """Create a new object on each call, for networks and transforms with state."""
         return self._parser.get_parsed_content(key, instantiate=True, lazy=False)

@@ -1,4 +1,4 @@
-"""What a bundle or `--conf` may say; a wrong value stops the start."""
+"""Checks of bundle and `--conf` values at the server's start."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pool.imaging.volumes import MODALITIES
 
 
 def check_volumes(overrides: Mapping[str, Any]) -> None:
-    """Raises ValueError for modality_rule, spacing or window that cannot be meant."""
+    """Raise ValueError for an invalid modality_rule, spacing or window."""
     if (rule := overrides.get("modality_rule", "mr")) not in MODALITIES:
         raise ValueError(f"--conf modality_rule {rule}: choose one of {', '.join(MODALITIES)}")
     spacing, window = overrides.get("spacing", []), overrides.get("window", [1, 1, 1])
     if spacing and not (len(spacing) == 3 and all(_is_number(v) and 0 < v < float("inf") for v in spacing)):
-        raise ValueError(f"--conf spacing {spacing}: three numbers above 0, in millimetres, or []")
+        raise ValueError(f"--conf spacing {spacing}: expected three numbers above 0, in millimetres, or []")
     if len(window) != 3 or not all(isinstance(v, int) and v > 0 for v in window):
-        raise ValueError(f"--conf window {window}: three whole numbers above 0, in voxels")
+        raise ValueError(f"--conf window {window}: expected three whole numbers above 0, in voxels")
 
 
 def _is_number(value: object) -> bool:
@@ -24,15 +24,15 @@ def _is_number(value: object) -> bool:
 
 
 def check_plain(key: str, value: Any) -> None:
-    """Raises ValueError for a value that MONAI's ConfigParser would evaluate, import or look up.
+    """Raise ValueError for a value that MONAI's ConfigParser would evaluate, import or look up.
 
-    Overrides come from `--conf`, requests and model files: they are data, never part of the configuration.
+    Overrides come from `--conf`, requests and model files: they are data, never configuration code.
     """
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if not isinstance(name, str) or name.startswith(("_", "+", "~")) or "#" in name or "::" in name:
                 raise ValueError(
-                    f"{key}: the name {name!r} is not allowed, it has a meaning in MONAI bundles"
+                    f"{key}: the name {name!r} is not allowed, it has a special meaning in MONAI bundles"
                 )
             check_plain(key, inner)
     elif isinstance(value, list | tuple):
@@ -42,11 +42,11 @@ def check_plain(key: str, value: Any) -> None:
         if value.startswith(("$", "@", "%")):
             raise ValueError(f"{key}: {value!r} would be evaluated; only plain values are allowed")
     elif value is not None and not isinstance(value, bool | int | float):
-        raise ValueError(f"{key}: a {type(value).__name__} is no plain value")
+        raise ValueError(f"{key}: a {type(value).__name__} is not a plain value")
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value passes `check_plain`."""
+    """Return True if a value passes `check_plain`."""
     try:
         check_plain("", value)
     except ValueError:
@@ -55,22 +55,22 @@ def is_plain(value: Any) -> bool:
 
 
 def check_labels(labels: Mapping[str, Any]) -> None:
-    """Raises ValueError unless the labels are 1, 2, ... without a gap, as the channels are."""
+    """Raise ValueError unless the label values are 1, 2, ... without gaps, like the channels."""
     values = [value for value in labels.values() if isinstance(value, int)]
     if not labels or len(values) < len(labels) or sorted(values) != list(range(1, len(labels) + 1)):
         raise ValueError(
             f"labels {dict(labels)}: names with the values 1, 2, ..., as in "
-            '\'{"liver": 1, "tumour": 2}\'; the background is 0 and stands in no list'
+            '\'{"liver": 1, "tumour": 2}\'; the background is 0 and is not listed'
         )
 
 
 def check_channels(file: str, trained: int, channels: int) -> None:
-    """A published network must see images as the app reads them, else each image would seem to be at fault.
+    """Raise ValueError unless a published network was trained on images as the app reads them.
 
-    :param trained: channels of the images that it was trained on
-    :param channels: what the app is set to
+    Without this check, every image would seem to be at fault.
 
-    Raises ValueError.
+    :param trained: number of channels the network was trained on
+    :param channels: number of channels the app is set to
     """
     if trained != channels:
         raise ValueError(

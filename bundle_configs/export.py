@@ -1,9 +1,9 @@
-"""A trained model as a MONAI bundle in a zip file, which loads where this project is not installed.
+"""Export of a trained model as a MONAI bundle (zip) that loads without this project.
 
     python -m bundle_configs.export --model STATE/model.pt --out lungs.zip
 
-In it: the configuration that the model was trained with, whole; the weights; the few modules that read images
-and write labels. No image, no label and no name of one is in it.
+It contains the complete configuration of the training, the weights, and the few modules that read images and
+write labels; no images, no labels, and no names of them.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ In Python, from the folder above: `network = monai.bundle.load("{name}", bundle_
 
 
 class ExportError(ValueError):
-    """A file that is no published model; the text says what to do."""
+    """A file that is not a published model; the text says what to do."""
 
 
 def read_model(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Weights and details of a model that a server published. Raises ExportError."""
+    """Read weights and details of a published model. Raises ExportError."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for what is no checkpoint
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds of errors
         raise ExportError(f"{path}: cannot be read as a model ({error})") from error
-    if not isinstance(found, dict) or not {"model", "details"} <= set(found):
+    if not isinstance(checkpoint, dict) or not {"model", "details"} <= set(checkpoint):
         raise ExportError(
-            f"{path}: is not the model.pt of a server's state folder; the server's log names that"
+            f"{path}: is not the model.pt of a server's state folder, whose path is in the server's log"
         )
-    return found["model"], found["details"]
+    return checkpoint["model"], checkpoint["details"]
 
 
 def describe(bundle: Bundle, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The bundle's metadata with the structures and sizes that a model was trained with."""
+    """Fill in the bundle's metadata with the structures and sizes of the training."""
     image, pred = (metadata["network_data_format"][key] for key in ("inputs", "outputs"))
     _, image["image"]["num_channels"], *shape = bundle.input_shape
     image["image"]["spatial_shape"] = pred["pred"]["spatial_shape"] = shape
@@ -78,7 +78,7 @@ def describe(bundle: Bundle, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def contents(weights: dict[str, torch.Tensor], details: dict[str, Any]) -> dict[str, bytes]:
-    """{name in the bundle: bytes} of a model."""
+    """Return the bundle's files for a model: {name in the bundle: bytes}."""
     bundle = Bundle.stored(details["bundle"], details["overrides"])
     configs = Path(__file__).parent / bundle.name / "configs"
     metadata = describe(bundle, json.loads((configs / "metadata.json").read_text()))
@@ -107,7 +107,7 @@ def _json(value: Any) -> bytes:
 
 
 def export(model: Path, out: Path) -> None:
-    """Write the zip, whole or not at all. Raises ExportError, and OSError of a full or read-only disk."""
+    """Write the zip atomically. Raises ExportError, or OSError for a full or read-only disk."""
     weights, details = read_model(model)
     with replacing(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents(weights, details).items():
@@ -128,7 +128,7 @@ def main(
     except (ExportError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"Written: {out}; docs/README.md in it says how it is used")
+    typer.echo(f"Written: {out}; see docs/README.md in it for its use")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Parameters of requests: the names, types and ranges that a task declares, and the check of a request."""
+"""Parameters of requests: names, types and ranges declared by a task, and the check of a request."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 
 class ParameterError(ValueError):
-    """A request sets a parameter that does not exist, or a value that the task does not take."""
+    """A request sets an unknown parameter, or a value that the task does not accept."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One value that a request may set.
+    """A parameter that a request may set.
 
     :param kind: bool, int, float, str, list or dict; object leaves the check to the task
     :param low, high: smallest and largest number
-    :param choices: the only values that are accepted
-    :param pattern: regular expression that the whole text fits
+    :param choices: the accepted values
+    :param pattern: regular expression that the whole text must match
     """
 
     kind: type
@@ -33,7 +33,7 @@ class Parameter:
     pattern: str = ""
 
     def check(self, name: str, value: Any) -> Any:
-        """The value in its type. Raises ParameterError."""
+        """Return the value in its type. Raises ParameterError."""
         if self.kind is object:
             return value
         if self.kind is int and isinstance(value, float) and value.is_integer():
@@ -46,25 +46,25 @@ class Parameter:
         if not wrong and self.pattern:
             wrong = re.fullmatch(self.pattern, value) is None
         if wrong or (self.choices and value not in self.choices):
-            raise ParameterError(f"{name} {_short(value)}: expected {self._expected()}")
+            raise ParameterError(f"{name} {_abbreviated(value)}: expected {self._expected()}")
         return value
 
     def _expected(self) -> str:
         if self.choices:
             return " or ".join(map(repr, self.choices))
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
         text = words[self.kind]
-        text += f" like {self.pattern}" if self.pattern else ""
+        text += f" matching {self.pattern}" if self.pattern else ""
         text += f" from {self.low:g}" if self.low > -math.inf else ""
         return text + (f" to {self.high:g}" if self.high < math.inf else "")
 
 
-ANYTHING = Parameter(object)  # checked by the task itself
-CLIENT = {"client_id": Parameter(str)}  # MONAI Label's clients send it with every request, or null
+ANYTHING = Parameter(object)  # checked by the task
+CLIENT = {"client_id": Parameter(str)}  # MONAI Label's clients send it, or null, with every request
 
 
 def device_parameters() -> dict[str, Parameter]:
-    """The processor or GPUs of this machine that a task may run on."""
+    """Return the parameters that choose the CPU or GPUs of this machine."""
     count = torch.cuda.device_count()
     one = "|".join(map(str, range(count)))
     names = (
@@ -83,31 +83,31 @@ def device_parameters() -> dict[str, Parameter]:
 def check_parameters(
     request: Mapping[str, Any], declared: Mapping[str, Parameter], task: str
 ) -> dict[str, Any]:
-    """The values of a request in their types.
+    """Return the values of a request in their types.
 
-    :param task: what takes them, for the error
+    :param task: name of the task, for errors
 
-    Raises ParameterError, which lists the parameters that exist.
+    Raises ParameterError, which lists the known parameters.
     """
-    known = CLIENT | dict(declared)
+    parameters = CLIENT | dict(declared)
     for name in request:
-        if name not in known:
-            raise ParameterError(unknown(name, known, f"parameter of {task}"))
+        if name not in parameters:
+            raise ParameterError(unknown(name, parameters, f"parameter of {task}"))
     return {
-        name: None if name in CLIENT and value is None else known[name].check(name, value)
+        name: None if name in CLIENT and value is None else parameters[name].check(name, value)
         for name, value in request.items()
     }
 
 
 def unknown(name: Any, known: Iterable[str], what: str) -> str:
-    """The text for a name that does not exist: the nearest one that does, and all of them."""
-    known = list(known)
-    near = get_close_matches(str(name), known, n=1)
+    """Return the error text for an unknown name, with the closest known name and all of them."""
+    names = list(known)
+    near = get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    listed = f"there are: {', '.join(sorted(known))}" if known else "there are none"
-    return f"there is no {what} {_short(name)}; {hint}{listed}"
+    listed = f"there are: {', '.join(sorted(names))}" if names else "there are none"
+    return f"there is no {what} {_abbreviated(name)}; {hint}{listed}"
 
 
-def _short(value: Any) -> str:
+def _abbreviated(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,6 +1,6 @@
-"""How good a predicted label is, as the paper measures it (arXiv 2601.18532, sections 4.2 and 4.3).
+"""Metrics of predicted labels, as in the paper (arXiv 2601.18532, sections 4.2 and 4.3).
 
-Pictures are compared at one size, with distances in its pixels; volumes on their own grid, in millimetres.
+2-D images are compared at one size, with distances in its pixels; volumes on their own grid, in millimetres.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from PIL import Image
 from pool.imaging.labels import read_label
 from pool.imaging.volumes import volume_grid
 
-SIZE = 256  # pixels; predictions and references of pictures are compared at this size
-METRICS = ("class_dice", "image_dice")  # what a bundle's `metric` may be
+SIZE = 256  # pixels; 2-D predictions and references are compared at this size
+METRICS = ("class_dice", "image_dice")  # allowed values of a bundle's `metric`
 
 
 def at_size(label: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """A label (H, W) resized to (size, size) by nearest neighbour."""
+    """Resize a label (H, W) to (size, size) by nearest neighbour."""
     return np.asarray(Image.fromarray(label.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
 
 
@@ -34,10 +34,10 @@ def score_image(
     values: Sequence[int],
     spacing: Sequence[float] | None = None,
 ) -> dict[str, list[float]]:
-    """Dice and HD95 per class of one image, both (H, W) or (W, H, D) labels; `present`: 1 where the
-    reference has the class.
+    """Return Dice and HD95 per class of one image, both labels (H, W) or (W, H, D).
 
-    Both empty: Dice 1, HD95 0. One empty, which is counted: Dice 0, HD95 the image's diagonal.
+    Both empty: Dice 1, HD95 0. One empty (counted in `one_empty`): Dice 0, HD95 the image's diagonal.
+    `present` is 1 for classes in the reference.
 
     :param spacing: millimetres per voxel; without it HD95 is in pixels
     """
@@ -66,7 +66,7 @@ def score_image(
 def score_files(
     prediction: str | Path, reference: str | Path, image: str | Path, labels: Mapping[str, int]
 ) -> dict[str, list[float]]:
-    """`score_image` of two label files of one image, on the grid that this module names.
+    """Run `score_image` on two label files of one image, at the size or on the grid described above.
 
     Raises LabelError for a label that does not fit the image.
     """
@@ -78,7 +78,7 @@ def score_files(
 
 
 def counted(images: Mapping[str, dict[str, list[float]]], metric: str) -> np.ndarray:
-    """Which classes count for a metric, (images, classes) bool. Raises ValueError for another metric."""
+    """Return the classes that count for a metric, (images, classes) bool; ValueError if it is unknown."""
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r}: choose one of {', '.join(METRICS)}")
     if metric == "image_dice":
@@ -87,7 +87,7 @@ def counted(images: Mapping[str, dict[str, list[float]]], metric: str) -> np.nda
 
 
 def dice_per_image(images: Mapping[str, dict[str, list[float]]], metric: str) -> list[float]:
-    """Mean Dice of each image over the classes that count; images where none does are left out."""
+    """Return each image's mean Dice over the classes that count; images where none does are skipped."""
     return [
         float(np.array(image["dice"])[has].mean())
         for image, has in zip(images.values(), counted(images, metric), strict=True)
@@ -98,13 +98,14 @@ def dice_per_image(images: Mapping[str, dict[str, list[float]]], metric: str) ->
 def summarise(
     images: Mapping[str, dict[str, list[float]]], names: Sequence[str], metric: str = "class_dice"
 ) -> dict[str, Any]:
-    """Means over images and classes, per class, and how many images failed (mean Dice below 0.5).
+    """Summarise scores: means over images and classes, means per class, and failures (mean Dice below 0.5).
 
-    :param images: of each image, what `score_image` gave
-    :param metric: "class_dice", Dice of every class averaged (X-rays), or "image_dice", per image the mean
-        over the classes that its reference has, then the mean over images (brain). Images without any class
-        say nothing about the latter and are left out of it; a class that no image has gets None.
-    Raises ValueError for another metric, and when the latter has no image left.
+    :param images: results of `score_image` by image
+    :param metric: "class_dice" averages Dice over all classes (X-rays); "image_dice" averages per image over
+        the classes in its reference, then over images (brain). The latter skips images without any class; a
+        class in no image gets None.
+
+    Raises ValueError for another metric, and if "image_dice" has no image left.
     """
     counts, per_image = counted(images, metric), dice_per_image(images, metric)
     if not per_image:
@@ -125,5 +126,5 @@ def summarise(
         "failures": sum(value < 0.5 for value in per_image),
         "one_empty": sum(
             sum(map(int, image["one_empty"])) for image in images.values()
-        ),  # structures predicted or present, not both
+        ),  # structures either predicted or present, but not both
     }

@@ -1,4 +1,4 @@
-"""Reads published models as data, and checks a file before it becomes the pool's model."""
+"""Reading of published models as data, and checks before a file becomes the pool's model."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from bundle_configs import Bundle
 
 
 class ModelError(ValueError):
-    """A file that is no model, or none of this app."""
+    """A file that is not a model of this app."""
 
 
 def read_checkpoint(source: Path | IO[bytes], device: str = "cpu") -> dict[str, Any]:
-    """Weights (`model`) and what was published with them (`details`), read as data. Raises ModelError.
+    """Read the weights (`model`) and the published `details` as data, without running code.
 
-    A file that is not there is a FileNotFoundError.
+    Raises ModelError, and FileNotFoundError for a missing file.
     """
     try:
         checkpoint = torch.load(source, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # of pickle, zip files and tensors, each its own
-        raise ModelError(f"it is no file of weights that can be read ({type(error).__name__})") from error
+    except Exception as error:  # errors of pickle, zip and tensors vary
+        raise ModelError(f"PyTorch cannot read it as a file of weights ({type(error).__name__})") from error
     if not isinstance(checkpoint, dict) or not {"model", "details"} <= checkpoint.keys():
-        raise ModelError("it is no model that this server published: `model` or `details` is missing")
+        raise ModelError("it was not published by a server of this project: `model` or `details` is missing")
     if not isinstance(checkpoint["details"], dict):
-        raise ModelError("it does not say how its network is made (`details`)")
+        raise ModelError("its `details` do not describe a network")
     return checkpoint
 
 
 def bundle_of(details: Mapping[str, Any]) -> Bundle:
-    """The bundle that a model was trained with, which may differ from the settings. Raises ModelError."""
+    """Return the bundle a model was trained with, which may differ from the settings. Raises ModelError."""
     try:
         return Bundle.stored(details["bundle"], details["overrides"])
     except (KeyError, ValueError) as error:
-        raise ModelError(f"what it says of its network is not right: {error!r}") from error
+        raise ModelError(f"its description of the network is invalid: {error!r}") from error
 
 
 def network_of(bundle: Bundle) -> torch.nn.Module:
-    """The network that a model's bundle describes. Raises ModelError."""
+    """Build the network that a model's bundle describes. Raises ModelError."""
     try:
         network: torch.nn.Module = bundle.new("network_def")
-    except Exception as error:  # MONAI and torch raise many kinds for values that do not fit together
+    except Exception as error:  # MONAI and torch raise many kinds of errors
         raise ModelError(f"its network cannot be built: {_first_line(error)}") from error
     return network
 
 
 def check_model(path: Path, bundle: Bundle | None = None) -> None:
-    """Raises ModelError unless a network can be built from what the file says and takes its weights.
+    """Raise ModelError unless the file describes a network that accepts its weights.
 
-    :param bundle: the app's; None where the app is not known, as for a backup
+    :param bundle: the app's bundle; None if the app is unknown, as for a backup
     """
     checkpoint = read_checkpoint(path)
     details, own = checkpoint["details"], bundle_of(checkpoint["details"])
@@ -65,8 +65,8 @@ def check_model(path: Path, bundle: Bundle | None = None) -> None:
     try:
         json.dumps(details, ensure_ascii=False).encode()
         own.check(own.values)
-    except Exception as error:  # of values of other types than the network takes, each of its own kind
-        raise ModelError(f"what it says of itself cannot be used: {_first_line(error)}") from error
+    except Exception as error:  # wrong types raise many kinds of errors
+        raise ModelError(f"its `details` cannot be used: {_first_line(error)}") from error
     if bundle is not None:
         _check_app(own, bundle)
     network = network_of(own)
@@ -83,10 +83,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_app(own: Bundle, bundle: Bundle) -> None:
-    """Raises ModelError for a model of another app, other structures or another data set."""
+    """Raise ModelError for a model of another app, other structures or another data set."""
     if own.name != bundle.name:
         raise ModelError(f"it is of the app {own.name!r}, this is {bundle.name!r}")
     if own.get("labels") != bundle.get("labels"):
         raise ModelError(f"its structures are {own.get('labels')}, this app's are {bundle.get('labels')}")
     if "dataset" in own.values and own.values["dataset"] != bundle.values.get("dataset"):
-        raise ModelError("it names a data set of its own, which is a path on this machine")
+        raise ModelError("it names a data set of its own, which would be read as a path on this machine")

@@ -1,1 +1,1 @@
-"""What to label next: the MONAI Label strategies and the `refresh` scoring method."""
+"""Selection of the next image to label: the MONAI Label strategies and the `refresh` scoring method."""

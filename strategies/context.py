@@ -1,4 +1,4 @@
-"""What selection works with: the pool's state, the settings, and the keys that plans are kept under."""
+"""Context of selection: the pool's state, the settings, and the keys that plans are stored under."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from strategies.reach import Reach
 from strategies.selectors.numerics.cluster import MAX_CLUSTERS
 from strategies.settings import Settings
 
-_SETTLE = 120.0  # seconds; a server looks for labels saved through others every 30 s or so
+_SETTLE_SECONDS = 120.0  # a server checks for labels saved through other servers about every 30 s
 
 
 @dataclass(frozen=True)
 class Context:
-    """One pool and how it is selected from; made once per process.
+    """One pool and the settings for selecting from it; created once per process.
 
-    :param fixed_encoder_key: the encoder with its weights, as `check_encoder` says
+    :param fixed_encoder_key: key of the encoder and its weights, from `check_encoder`
     """
 
     state: State
@@ -40,76 +40,79 @@ class Context:
 
     @property
     def terms(self) -> LeasePolicy:
-        """Of the leases."""
-        several = bool(self.settings.database)  # each has its own view of the labels for a while
+        """Lease policy."""
+        several = bool(self.settings.database)  # servers see each other's labels with a delay
         return LeasePolicy(
-            self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE if several else 0.0
+            self.settings.lease_minutes * 60, self.settings.max_open, _SETTLE_SECONDS if several else 0.0
         )
 
     @property
     def copies(self) -> Sets:
-        """Images that are copies of each other, under each of their ids, where one is enough."""
+        """Sets of duplicates, keyed by each member's id; empty unless one image per set is enough."""
         return self.state.duplicates.sets() if self.settings.duplicates == "leave_out" else {}
 
     def held_out(self) -> frozenset[str]:
-        """Images that are never trained on: what is marked so, and copies of it."""
+        """Return the images never trained on: those marked as held out, and their duplicates."""
         return with_copies(self.state.marks.held_out(), self.copies)
 
     @property
     def model_file(self) -> Path:
-        """Where the trainer publishes."""
+        """Path of the model that the trainer publishes."""
         return self.state.folder / "model.pt"
 
     @property
     def pretrained_file(self) -> Path:
-        """Where the self-supervised pretraining publishes."""
+        """Path of the network that the self-supervised pretraining publishes."""
         return self.state.folder / "pretrained.pt"
 
     @property
     def pretrained_key(self) -> str | None:
-        """What features and uncertainties of the published pretraining are kept under; None before it."""
+        """Key of the published pretraining's features and uncertainties; None before it is published."""
         return key_of(self.pretrained_file)
 
     @property
     def is_pretrained_here(self) -> bool:
-        """Whether the encoder is the one that is pretrained on the pool itself."""
+        """True if the encoder is the one pretrained on the pool itself."""
         return self.settings.encoder == CSAL3D
 
     @property
     def encoder_key(self) -> str:
-        """The encoder with its weights. That of a pretraining on the pool has none before it is published."""
+        """Key of the encoder and its weights; before a pretraining is published, of the encoder alone."""
         return (self.is_pretrained_here and self.pretrained_key) or self.fixed_encoder_key
 
     @property
     def layout_key(self) -> str:
-        """The map: another encoder, projection or seed is another map."""
+        """Key of the map, which depends on encoder, projection, perplexity and seed."""
         s = self.settings
         return f"{self.encoder_key}|{s.projection}|{s.perplexity:g}|{s.seed}"
 
     @property
     def cold_key(self) -> str:
-        """The cold-start plan, made once under this key."""
+        """Key of the cold-start plan, which is made once."""
         settings = self.settings
         fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MAX_CLUSTERS else ""
         return f"cold_start|{self.layout_key}|{settings.cold_start_budget}{fewer}"
 
     def active_key(self, model: str, alpha: float | str) -> str:
-        """The active plan of one model and alpha, or "adaptive"."""
+        """Return the key of the active plan for one model and alpha (a number or "adaptive")."""
         weight = alpha if isinstance(alpha, str) else f"{alpha:g}"
         return f"active|{self.layout_key}|{model}|{weight}"
 
     @property
     def active_alpha(self) -> float | str:
-        """What `active` weighs diversity by: what a lead chose since, else the setting."""
+        """Diversity weight of `active`: the lead's choice if there is one, else the setting."""
         chosen = self.state.marks.chosen_alpha()
         return self.settings.active_alpha if chosen is None else chosen
 
     def layout(self) -> Layout | None:
-        """The newest map, or None before the first."""
+        """Return the newest map, or None before the first."""
         return self.state.maps.newest(self.layout_key)
 
     def active_plan(self, alpha: float | str) -> tuple[Model, Plan] | None:
-        """The plan of the newest model that has one; an older round goes on until the new one is planned."""
+        """Return the newest model that has an active plan, and the plan.
+
+        An older round continues until the new one is planned.
+        """
         for model in self.state.models.all():
             plan = self.state.plans.newest(self.active_key(model.fingerprint, alpha))
             if plan:
@@ -118,19 +121,22 @@ class Context:
 
 
 def marks(datastore: PoolStore, images: list[str]) -> dict[str, str]:
-    """Fingerprint of each image's file; a DICOM series never changes under its UID, so it needs no look."""
+    """Return the fingerprint of each image's file.
+
+    A DICOM series never changes under its UID, so it is not read.
+    """
     if not isinstance(datastore, PoolDatastore):
         return dict.fromkeys(images, "series")
-    found: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     for image in images:
         try:
-            found[image] = image_fingerprint(datastore.get_image_uri(image))
-        except FileNotFoundError:  # removed a moment ago; the datastore will notice
+            fingerprints[image] = image_fingerprint(datastore.get_image_uri(image))
+        except FileNotFoundError:  # just removed; the datastore will notice
             continue
-    return found
+    return fingerprints
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar as JSON can hold it; NaN becomes None."""
+    """Convert a NumPy scalar to a JSON value; NaN becomes None."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and value != value else value

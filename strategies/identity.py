@@ -1,4 +1,4 @@
-"""Who asks for the next image."""
+"""Identity of the client that asks for the next image."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ is_reviewer: ContextVar[bool] = ContextVar("is_reviewer", default=True)  # may u
 
 
 def client_of(request: Mapping[str, Any]) -> Client:
-    """The authenticated user, else the request's `client_id`, else an unnamed one."""
+    """Return the authenticated user, else the request's `client_id`, else an anonymous client."""
     name = plain_text(current_user.get() or request.get("client_id") or "").strip()
     return Client(name) if name else Client("anonymous", named=False)
 
 
 def plain_text(value: Any) -> str:
-    """What a client sent, as every database can keep it: without NUL and half characters."""
+    """Return a client's text without NUL and lone surrogates, which some databases cannot store."""
     return str(value).encode("utf-8", "replace").decode().replace("\0", "")

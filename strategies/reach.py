@@ -1,4 +1,4 @@
-"""How far each image of a map lies from what is labelled, kept up as labels come."""
+"""Distance of each image on a map to the nearest labelled one, updated as labels arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from strategies.selectors.numerics.distances import distances
 
 
 class Reach:
-    """Distance of each row of a map to the nearest labelled one. A new label costs one pass over the map, so
-    that a click does not wait for labels times images; a label that was removed starts it anew.
+    """Cached distance of each row of a map to the nearest labelled one.
+
+    A new label costs one pass over the map, so a request never waits for labels times images. A removed
+    label resets the cache.
     """
 
     def __init__(self) -> None:
@@ -26,19 +28,21 @@ class Reach:
     def nearest(
         self, layout: Layout, labelled: Iterable[str], leased: Iterable[str]
     ) -> tuple[np.ndarray, dict[str, int]]:
-        """Euclidean distance (N,) of each row to the nearest image that is labelled or in somebody's hands,
-        infinite when there is none; and the row of each image. May be called from several threads."""
-        wanted = set(labelled)
+        """Return each row's Euclidean distance to the nearest labelled or leased image (N,).
+
+        Infinite when there is none. Also returns the row of each image. Thread-safe.
+        """
+        anchors = set(labelled)
         with self._lock:
-            if self._points is not layout.points or not self._anchors <= wanted:
+            if self._points is not layout.points or not self._anchors <= anchors:
                 self._points, self._anchors = layout.points, set()
                 self._rows = {image: row for row, image in enumerate(layout.images)}
                 self._nearest = np.full(len(layout.images), np.inf)
-            self._nearest = self._closer(self._nearest, wanted - self._anchors)
-            self._anchors = wanted
-            return self._closer(self._nearest, leased), self._rows
+            self._nearest = self._lower(self._nearest, anchors - self._anchors)
+            self._anchors = anchors
+            return self._lower(self._nearest, leased), self._rows
 
-    def _closer(self, nearest: np.ndarray, anchors: Iterable[str]) -> np.ndarray:
+    def _lower(self, nearest: np.ndarray, anchors: Iterable[str]) -> np.ndarray:
         assert self._points is not None
         for row in (self._rows[image] for image in anchors if image in self._rows):
             nearest = np.minimum(nearest, distances(self._points, self._points[row]))

@@ -1,4 +1,4 @@
-"""What a model, or a threshold, says of one image in numbers."""
+"""Scores of one image by a model or a threshold."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from infers.segmentation.task import Predictor
 from strategies.selectors.numerics.mean_entropy import EPS
 
 FOREGROUND = "foreground"
-CLASS = "class "  # and the number of a foreground class, from 1
+CLASS = "class "  # followed by the number of a foreground class, from 1
 
 
 class Scored(NamedTuple):
-    """What a model says of one image.
+    """Scores of one image by a model.
 
     :param entropy: predictive entropy in nats, the mean over all pixels or voxels (`selectors.mean_entropy`)
-    :param measures: `foreground`, the share predicted as another class than the background, and "class 1",
+    :param measures: `foreground`, the share of pixels not predicted as background, and "class 1",
         ..., the entropies of `selectors.class_entropies`
     """
 
@@ -29,27 +29,28 @@ class Scored(NamedTuple):
 
 
 def score(predict: Predictor, pixels: Sequence[torch.Tensor]) -> list[Scored]:
-    """What a model says of images, as `predict.pixels` gives them. Raises ValueError for damaged weights."""
+    """Score images given as `predict.pixels` returns them. Raises ValueError for damaged weights."""
     totals: dict[int, np.ndarray] = {}
-    for which, probabilities in predict.blocks(pixels):
+    for batch, probabilities in predict.blocks(pixels):
         sums = _sums(probabilities)
-        for number, row in zip(range(len(pixels))[which], sums, strict=True):
+        for number, row in zip(range(len(pixels))[batch], sums, strict=True):
             totals[number] = totals.get(number, 0) + row
     rows = [totals[number] / image[0].numel() for number, image in enumerate(pixels)]
     if not np.isfinite(rows).all():
-        raise ValueError("the model gives values that are not finite: its weights are damaged, train again")
-    return [_named(*row.tolist()) for row in rows]
+        raise ValueError("the model outputs values that are not finite: its weights are damaged, train again")
+    return [_to_scored(*row.tolist()) for row in rows]
 
 
-def _named(entropy: float, shown: float, *classes: float) -> Scored:
-    return Scored(entropy, {FOREGROUND: shown} | {f"{CLASS}{n}": value for n, value in enumerate(classes, 1)})
+def _to_scored(entropy: float, foreground: float, *classes: float) -> Scored:
+    per_class = {f"{CLASS}{n}": value for n, value in enumerate(classes, 1)}
+    return Scored(entropy, {FOREGROUND: foreground} | per_class)
 
 
 @torch.inference_mode()
 def _sums(probabilities: torch.Tensor) -> np.ndarray:
-    """Of (B, C, ...): (B, 1 + C) sums over the pixels of entropy, of foreground, and of each class's part."""
+    """Sum entropy, foreground and entropy per foreground class over the pixels: (B, C, ...) to (B, 1 + C)."""
     unsure = torch.zeros_like(probabilities[:, 0])
-    for channel in probabilities.unbind(1):  # one at a time: a volume with many classes is large
+    for channel in probabilities.unbind(1):  # one at a time: volumes with many classes are large
         unsure -= channel * (channel + EPS).log()
     sums = [_sum(unsure), _sum((probabilities.argmax(dim=1) > 0).float())]
     sums += [_sum(unsure * channel) for channel in probabilities[:, 1:].unbind(1)]
@@ -61,7 +62,7 @@ def _sum(values: torch.Tensor) -> torch.Tensor:
 
 
 def thresholded_foreground(image: np.ndarray) -> float:
-    """Share of an image's pixels above Otsu's threshold; 0 for one that is all alike."""
+    """Return the share of pixels above Otsu's threshold; 0 for a constant image."""
     if image.min() == image.max():
         return 0.0
     return float((image > threshold_otsu(image)).mean())

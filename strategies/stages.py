@@ -1,4 +1,4 @@
-"""Where a pool stands: its stage, and what a client sees of the work in the background."""
+"""Stage and status of a pool, and the progress of background work as clients see it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 
 
 def stage_of(context: Context, pool: PoolSnapshot) -> str:
-    """One of STAGES, from what is labelled and what is planned (`docs/selection.md`, stages)."""
+    """Derive the stage, one of STAGES, from labels and plans (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    left = pool.has_free() or pool.leased or pool.validation_open
-    if pool.images and not pool.failed and not left:
+    remaining = pool.has_free() or pool.leased or pool.validation_open
+    if pool.images and not pool.failed and not remaining:
         return "done"
     if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
         return "preparing"
-    found = context.active_plan(context.active_alpha)
-    if found and len(found[0].labelled) >= budget:  # first, so that a removed label brings no cold start back
+    planned = context.active_plan(context.active_alpha)
+    # checked before the budget: removing a label must not restart the cold start
+    if planned and len(planned[0].labelled) >= budget:
         return "active"
     return "cold_start" if pool.count_labelled() < budget else "bridging"
 
 
 def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
-    """Whether `auto_train` starts a training: at cold_start_budget labels, then at every batch_size new ones.
+    """Return True if `auto_train` starts a training now.
 
-    :param last: final labels that the newest training started from, or None before the first
+    It does at cold_start_budget labels, then at every batch_size new ones.
+
+    :param last: number of final labels of the newest training, or None before the first
     """
     if not settings.auto_train or labelled < settings.cold_start_budget:
         return False
@@ -37,7 +40,10 @@ def training_due(settings: Settings, labelled: int, last: int | None) -> bool:
 
 
 def progress_of(context: Context) -> dict[str, Any] | None:
-    """Step, done, total, images per second and seconds left (None while unknown) and error of what runs."""
+    """Return the progress of background work, or None if there was none.
+
+    Rate (images per second) and seconds left are None while unknown.
+    """
     row = context.state.progress.get()
     if row is None:
         return None
@@ -57,7 +63,7 @@ def progress_of(context: Context) -> dict[str, Any] | None:
 
 
 def encoder_note(context: Context) -> str | None:
-    """What a user should know of the encoder, or None."""
+    """Return a remark about the encoder for the user, or None."""
     if context.is_pretrained_here and context.pretrained_key is None:
         return (
             "encoder csal3d is not pretrained yet: start the training `pretraining` (client.train_start("
@@ -72,7 +78,7 @@ def encoder_note(context: Context) -> str | None:
 
 
 def validation_status(context: Context, pool: PoolSnapshot) -> dict[str, int]:
-    """How many images are labelled but never trained on, of how many wanted."""
+    """Count the held-out images, those labelled, and the budget."""
     labelled = sum(map(pool.store.is_labelled, pool.held_out))
     return {
         "labelled": labelled,
@@ -82,16 +88,16 @@ def validation_status(context: Context, pool: PoolSnapshot) -> dict[str, int]:
 
 
 def duplicate_sets(context: Context, pool: PoolSnapshot) -> list[list[str]]:
-    """Images of the pool that are copies of each other, sorted; none when they are not looked for."""
+    """Return the sets of duplicates in the pool, sorted; none if detection is off."""
     if context.settings.duplicates == "off":
         return []
-    whole = set(context.state.duplicates.sets().values())
-    there = ([i for i in images if pool.store.has_image(i)] for images in whole)
-    return sorted(images for images in there if len(images) > 1)
+    sets = set(context.state.duplicates.sets().values())
+    present = ([i for i in images if pool.store.has_image(i)] for images in sets)
+    return sorted(images for images in present if len(images) > 1)
 
 
 def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
-    """The `selection` part of /info/: stage, round, counts, progress, encoder, model."""
+    """Return the `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models.all(), stage_of(context, pool), context.layout()
     mapped = len(layout.images) if layout else 0
     return {

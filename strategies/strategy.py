@@ -1,4 +1,4 @@
-"""The MONAI Label strategies: they look a pick up, hand it out and say why."""
+"""The MONAI Label strategies: look up a pick, hand it out and explain it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _EVIDENCE = ("rank", "of", "score", "entropy", "raw_entropy", "distance", "clust
 
 
 class Select(Strategy):
-    """One way of selecting, as a MONAI Label strategy.
+    """A selection method as a MONAI Label strategy.
 
-    :param ranking: from the pool and the request to images in hand-out order
-    :param parameters: what a request may set
+    :param ranking: ranks the images of a pool for a request
+    :param parameters: parameters that a request may set
     """
 
     def __init__(
@@ -39,7 +39,10 @@ class Select(Strategy):
         self.context, self.ranking, self.parameters = context, ranking, parameters
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
-        """The next image and why, or {} when all are done. Raises PoolError 400, 404, 409, 503."""
+        """Return the next image and the reason, or {} when all are done.
+
+        Raises HTTPException 400, 404, 409 or 503.
+        """
         client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
         resume = asks_to_resume(request, client)
         pool = PoolSnapshot.of(self.context, datastore)
@@ -47,16 +50,16 @@ class Select(Strategy):
             raise PoolError(
                 409,
                 "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
-                "they are noticed by themselves",
+                "the server picks them up automatically",
             )
         refused: PoolError | None = None
         ranking = rank.Ranking("none", "none", ())
         try:
             if pool.has_free() or pool.validation_open:
                 ranking = self.ranking(self.context, pool, request)
-        except PoolError as error:  # nothing new, but the client may still get back what it holds
+        except HTTPException as error:  # no new image, but the client may still resume one it holds
             refused = error
-        given = self.context.state.handouts.give(
+        handout = self.context.state.handouts.give(
             client,
             ranking.source,
             ranking.images,
@@ -66,14 +69,14 @@ class Select(Strategy):
             resume=resume,
             moved_on=moved_on,
         )
-        if given is None and refused:
+        if handout is None and refused:
             raise refused
-        if given:
-            self._have_here(given, datastore)
-        return self._answer(given) if given else self._nothing_left(datastore)
+        if handout:
+            self._ensure_local(handout, datastore)
+        return self._answer(handout) if handout else self._answer_exhausted(datastore)
 
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
-        """What would be handed out next, best first, as answers; nothing is leased. Raises PoolError."""
+        """Return the answers to the next requests, best first, without leasing. Raises HTTPException."""
         pool = PoolSnapshot.of(self.context, store)
         if not pool.has_free() and not pool.validation_open:
             return []
@@ -82,36 +85,36 @@ class Select(Strategy):
             {"id": i, "selection": block_of(self.context, ranking, i)} for i in islice(ranking.images, count)
         ]
 
-    def _have_here(self, given: Handout, store: PoolStore) -> None:
-        """Have the image's file here, or take the hand-out back: it reached nobody. Raises PoolError."""
+    def _ensure_local(self, handout: Handout, store: PoolStore) -> None:
+        """Fetch the image's file; release the hand-out if that fails. Raises HTTPException."""
         try:
-            store.get_image_uri(given.image)
-        except PoolError:
-            if given.again is None:
-                self.context.state.handouts.release(given.image, Client(given.client))
+            store.get_image_uri(handout.image)
+        except HTTPException:
+            if handout.again is None:
+                self.context.state.handouts.release(handout.image, Client(handout.client))
             raise
 
-    def _answer(self, given: Handout) -> dict[str, Any]:
-        """What the client is told: the evidence as it was, and what the lease is now."""
+    def _answer(self, handout: Handout) -> dict[str, Any]:
+        """Build the answer: the evidence at hand-out, and the present lease."""
         state = self.context.state
-        block = given.selection | {
-            "client": given.client,
-            "expires_in": round(max(0.0, given.expires - state.handouts.now()), 1),
-            "again": given.again,
+        block = handout.selection | {
+            "client": handout.client,
+            "expires_in": round(max(0.0, handout.expires - state.handouts.now()), 1),
+            "again": handout.again,
             "progress": progress_of(self.context),
         }
-        if given.again:
-            block["reason"] = AGAIN[given.again].format(self.context.settings.max_open) + block["reason"]
-        return {"id": given.image, "selection": block}
+        if handout.again:
+            block["reason"] = AGAIN[handout.again].format(self.context.settings.max_open) + block["reason"]
+        return {"id": handout.image, "selection": block}
 
-    def _nothing_left(self, datastore: PoolStore) -> dict[str, Any]:
+    def _answer_exhausted(self, datastore: PoolStore) -> dict[str, Any]:
         pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
         if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
             raise PoolError(
                 409,
-                f"everything left is in somebody's hands ({len(ends)} images); the next lease runs out in "
-                f"{max(1, round(min(ends) - handouts.now()))} s. Ask again then, or with your client_id and "
-                "'resume': true for one of yours",
+                f"all remaining images are leased to annotators ({len(ends)} images); the next lease "
+                f"expires in {max(1, round(min(ends) - handouts.now()))} s. Ask again then, or send your "
+                "client_id and 'resume': true to get one of yours back",
             )
         if not pool.failed:
             return {}
@@ -124,7 +127,7 @@ class Select(Strategy):
 
 
 def block_of(context: Context, ranking: rank.Ranking, image: str) -> dict[str, Any]:
-    """Why this image, in numbers and in words."""
+    """Explain the pick of an image, in numbers and in words."""
     pick, settings = ranking.pick(image), context.settings
     return {
         "stage": ranking.stage,
@@ -142,8 +145,8 @@ def block_of(context: Context, ranking: rank.Ranking, image: str) -> dict[str, A
     }
 
 
-def _orders(context: Context, pool: PoolSnapshot) -> Iterator[rank.Ranking]:
-    """What `auto` hands out, then what it hands out when that is used up, and so on."""
+def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Ranking]:
+    """Yield the rankings of `auto` in order; each applies once those before it are exhausted."""
     stage = stage_of(context, pool)
     if pool.wanted:
         yield marked_ranking(pool.wanted, stage, "marked")
@@ -160,11 +163,11 @@ def _orders(context: Context, pool: PoolSnapshot) -> Iterator[rank.Ranking]:
 
 
 def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
-    return next(_orders(context, pool))
+    return next(_auto_rankings(context, pool))
 
 
 def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
-    """What `auto` would hand out now, best first: each image with all that its hand-out would say.
+    """Return the next `count` picks of `auto`, best first, each with the details of its hand-out.
 
     Raises PoolError where `auto` would.
     """
@@ -172,22 +175,22 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
     if not pool.has_free() and not pool.validation_open:
         return []
     try:
-        for ranking in _orders(context, pool):
+        for ranking in _auto_rankings(context, pool):
             for image in islice(ranking.images, count):
                 picks.setdefault(image, {"image": image, **block_of(context, ranking, image)})
             if len(picks) >= count:
                 break
-    except PoolError:  # of an order that follows
+    except HTTPException:  # of a later ranking
         if not picks:
             raise
     return list(picks.values())[:count]
 
 
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
-    """The images that `auto` will hand out next, as far as that is known now."""
+    """Return the images that `auto` will hand out next, as far as known now."""
     try:
         return [pick["image"] for pick in next_picks(context, store, count)]
-    except PoolError:  # there is no plan, so that nothing is known
+    except HTTPException:  # no plan yet
         return []
 
 
@@ -196,12 +199,12 @@ def _active(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) ->
         return rank.active_ranking(context, pool, context.active_alpha)
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-        raise PoolError(400, f"alpha {alpha!r}: a number from 0 (entropy only) to 1 (diversity only)")
+        raise HTTPException(400, f"alpha {alpha!r}: expected 0 (entropy only) to 1 (diversity only)")
     return rank.active_ranking(context, pool, float(alpha))
 
 
-# strategies whose plans or orders are not made by `strategies.planning.methods`
-_OWN_WAY: dict[str, RankingOf] = {
+# strategies that `strategies.planning.methods` does not plan
+_SPECIAL_RANKINGS: dict[str, RankingOf] = {
     "auto": _auto,
     "random": lambda c, p, r: rank.random_ranking(c, p, stage_of(c, p)),
     "cold_start": lambda c, p, r: rank.cold_start_ranking(c, p),
@@ -210,18 +213,20 @@ _OWN_WAY: dict[str, RankingOf] = {
     "diversity": lambda c, p, r: rank.active_ranking(c, p, 1.0),
 }
 
-_OWN_PARAMETERS: dict[str, dict[str, Parameter]] = {"active": {"alpha": ANYTHING}}
+_EXTRA_PARAMETERS: dict[str, dict[str, Parameter]] = {"active": {"alpha": ANYTHING}}
 
 
-def _offer_of(name: str) -> RankingOf:
-    return _OWN_WAY.get(name) or (lambda c, p, r: rank.method_ranking(c, p, name))
+def _ranking_of(name: str) -> RankingOf:
+    return _SPECIAL_RANKINGS.get(name) or (lambda c, p, r: rank.method_ranking(c, p, name))
 
 
 def all_strategies(context: Context) -> dict[str, Strategy]:
-    """Every strategy on ranking by name, in the order of the setting: clients ranking the first one first."""
-    texts = {"auto": "What helps most now: cold start, then active selection"}
-    texts |= {name: method.text for name, method in METHODS.items()}
+    """Return the offered strategies by name, in the order of the setting, which clients keep."""
+    descriptions = {"auto": "The most useful image now: cold start, then active selection"}
+    descriptions |= {name: method.text for name, method in METHODS.items()}
     return {
-        name: Select(context, texts[name], _offer_of(name), PARAMETERS | _OWN_PARAMETERS.get(name, {}))
+        name: Select(
+            context, descriptions[name], _ranking_of(name), PARAMETERS | _EXTRA_PARAMETERS.get(name, {})
+        )
         for name in context.settings.offered
     }

@@ -1,1 +1,1 @@
-"""Models that learn: segmentation, and the pretraining of CSAL-3D."""
+"""Training of models: segmentation, and the pretraining of CSAL-3D."""

@@ -1,4 +1,4 @@
-"""A trained model becomes the pool's: one file, whole or not at all."""
+"""Atomic publishing of a trained model as one file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[str]) -> None:
-    """Write `model.pt`: weights, configuration, labels used, seed, metrics and versions in one file.
+    """Write `model.pt` with weights, configuration, images, seed, metrics and versions.
 
-    :param labelled: all final labels when the training began
+    :param labelled: all images with a final label when the training began
 
-    Raises RuntimeError when the training diverged; the earlier model stays.
+    Raises RuntimeError if the training diverged; the earlier model stays.
     """
     parallel = isinstance(context.network, DistributedDataParallel)
     weights = (context.network.module if parallel else context.network).state_dict()
     if not all(torch.isfinite(value).all() for value in weights.values()):
-        raise RuntimeError("the training diverged (weights are not finite); lower learning_rate")
+        raise RuntimeError("the training diverged (its weights are not finite); lower learning_rate")
     details = details_of(bundle, context) | {"labelled": list(labelled)}
     write_checkpoint(folder / "model.pt", {"model": weights, "details": details})
     images, metrics = details["images"], details["metrics"]
@@ -45,7 +45,7 @@ def write_checkpoint(target: Path, content: Mapping[str, Any]) -> None:
 
 
 def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:
-    """What a model was trained with, on what, and how that went."""
+    """Return the details of a training: configuration, data, results and environment."""
     states = [context.trainer.state] + ([context.evaluator.state] if context.evaluator else [])
     return {
         "bundle": bundle.name,

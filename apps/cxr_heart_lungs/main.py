@@ -13,7 +13,7 @@ from server.app import Shell
 
 
 class CxrHeartLungs(Shell, MONAILabelApp):
-    """Selects, segments and learns with `bundle_configs/cxr_heart_lungs`; all parts come from the shell."""
+    """Selects, segments and learns with `bundle_configs/cxr_heart_lungs`; all parts come from `Shell`."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, Any]) -> None:
         super().__init__(

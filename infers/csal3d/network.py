@@ -1,8 +1,8 @@
 """The network of CSAL-3D's self-supervised pretraining: a Swin-UNETR with a second head for the rotation.
 
-Swin-UNETR is Hatamizadeh et al., arXiv 2201.01266; here it is put together from MONAI's blocks, since MONAI's
-`SwinUNETR` takes no feature size of 16, which is what makes the 256 features of the paper (Zhu et al.,
-"Experimental Details").
+Swin-UNETR is Hatamizadeh et al., arXiv 2201.01266; it is assembled here from MONAI's blocks, because MONAI's
+`SwinUNETR` rejects a feature size of 16, which gives the paper's 256 features (Zhu et al., "Experimental
+Details").
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch import nn
 
 from infers.csal3d.views import ANGLES
 
-STRIDE = 32  # a crop's side is a multiple of it: the patch size of 2, halved four times
+STRIDE = 32  # a crop's side must be a multiple: patch size 2, halved four times
 
 
 class Csal3dNetwork(nn.Module):
     """Encoder, inpainting decoder (with Swin-UNETR's skip connections) and rotation classifier.
 
-    :param channels: of the images
-    :param feature_size: of the first stage; the features have 16 times as many
+    :param channels: number of channels of the images
+    :param feature_size: width of the first stage; the features are 16 times as wide
     :param window: side of the attention windows, in tokens of two voxels in the first stage
-    :param groups: of the group normalisation in the decoder, must divide `feature_size`; Swin-UNETR has
-        instance normalisation, which cannot be used on the single token that a crop of 32 ends in
+    :param groups: groups of the decoder's group normalisation, must divide `feature_size`; Swin-UNETR's
+        instance normalisation does not work on the single token that a crop of 32 is reduced to
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class Csal3dNetwork(nn.Module):
         self.rotation = nn.Linear(16 * f, ANGLES)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Features (B, 16 * feature_size): the global average of the deepest stage."""
+        """Return features (B, 16 * feature_size): the global average of the deepest stage."""
         return self.encoder(x)[-1].mean(dim=(2, 3, 4))
 
     def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
-        """Reconstructions (B, C, S, S, S) of masked crops of the same shape."""
+        """Reconstruct masked crops (B, C, S, S, S)."""
         return self._decode(x, self.encoder(x))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masked crops (B, C, S, S, S) to reconstructions of the same shape and angle logits (B, 4)."""
+        """Map masked crops (B, C, S, S, S) to reconstructions of the same shape and angle logits (B, 4)."""
         stages = self.encoder(x)
         return self._decode(x, stages), self.rotation(stages[-1].mean(dim=(2, 3, 4)))
 

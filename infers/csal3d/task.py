@@ -1,7 +1,7 @@
 """Features and uncertainty of whole volumes with a pretrained CSAL-3D network (Zhu et al., section 2).
 
-A window slides over the volume with a stride of half its side. What it shows is looked at once as it is, for
-the features, and nine times turned and masked, for the uncertainty. Memory holds the volume and one window.
+A window slides over the volume with a stride of half its side. Each window is encoded once as it is, for the
+features, and nine times turned and masked, for the uncertainty. Memory holds the volume and one window.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from pool.imaging.images import ImageError
 
 
 class Judged(NamedTuple):
-    """What is known of one volume: features (D,) float32, and how unlike its nine reconstructions are."""
+    """Features (D,) float32 of one volume, and the disagreement of its nine reconstructions."""
 
     features: np.ndarray
     uncertainty: float
 
 
 def key_of(path: Path) -> str | None:
-    """What features and uncertainties of a published network are kept under; None when there is none yet."""
+    """Return the key of a published network's features and uncertainties; None before it is published."""
     fingerprint = model_fingerprint(path)
     return f"csal3d|{fingerprint[:12]}" if fingerprint else None
 
 
 def starts(size: int, side: int) -> list[int]:
-    """Where windows of `side` begin along an axis: every half side, the last one flush with the end."""
+    """Return the starts of windows along an axis: every half `side`, the last flush with the end."""
     last = max(0, size - side)
     return sorted({*range(0, last, max(1, side // 2)), last})
 
@@ -49,10 +49,10 @@ def variance(
     ratio: float,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Voxel uncertainty (S, S, S) of a window (C, S, S, S), Eq. 5 and 6.
+    """Compute voxel uncertainty (S, S, S) of a window (C, S, S, S), Eq. 5 and 6.
 
-    The variance over the nine realigned reconstructions, mean over channels. Eq. 5 has their sum instead of
-    their mean, and divides by the number of voxels: factors that are the same for all images change no pick.
+    The variance over the nine realigned reconstructions, averaged over channels. Eq. 5 sums instead of
+    averaging and divides by the number of voxels: constant factors, which change no pick.
     """
     aligned = []
     for view in observe(window[None], block, ratio, generator):
@@ -64,7 +64,7 @@ def variance(
 class Csal3d:
     """Judges volumes with the published network.
 
-    :param path: the published `pretrained.pt`, which says what it was trained with
+    :param path: the published `pretrained.pt`, which describes its training
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,19 +84,19 @@ class Csal3d:
         self.details: dict[str, Any] = checkpoint["details"]
 
     def judge(self, path: str) -> Judged:
-        """Features and uncertainty of an image file. Raises ImageError."""
+        """Return features and uncertainty of an image file. Raises ImageError."""
         try:
             volume = self.transforms({"image": path})["image"].as_tensor()
-        except RuntimeError as error:  # MONAI wraps what a transform raises
+        except RuntimeError as error:  # MONAI wraps errors of transforms
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
         return self.judge_volume(volume)
 
     @torch.inference_mode()
     def judge_volume(self, volume: torch.Tensor) -> Judged:
-        """Of a volume (C, W, H, D) with values in [0, 1]; the same every time.
+        """Return features and uncertainty of a volume (C, W, H, D) with values in [0, 1]; deterministic.
 
-        Features: mean over the windows. Uncertainty: where windows overlap their mean (Eq. 7), then the mean
-        over all voxels (Eq. 8); what a volume smaller than the window is padded with does not count.
+        Features: mean over windows. Uncertainty: mean of overlapping windows (Eq. 7), then mean over all
+        voxels (Eq. 8), without the padding of a volume smaller than the window.
         """
         padded = torch.as_tensor(SpatialPad((self.side,) * 3)(volume))
         total, count = (torch.zeros(padded.shape[1:]) for _ in range(2))
@@ -114,10 +114,10 @@ class Csal3d:
         return Judged(torch.stack(features).mean(dim=0).numpy(), value)
 
     def _windows(self, shape: torch.Size) -> Iterator[tuple[slice, ...]]:
-        """All places of the window; together they cover the volume."""
+        """Yield all positions of the window; together they cover the volume."""
         for begin in itertools.product(*(starts(size, self.side) for size in shape)):
             yield tuple(slice(b, b + self.side) for b in begin)
 
     def _seed_of(self, window: int) -> int:
-        """Of a window's angles and masks; those of other images are the same, so that they compare."""
+        """Return the seed of a window's angles and masks, the same for all images so that they compare."""
         return int(np.random.SeedSequence([self.details["seed"], window]).generate_state(1, np.uint32)[0])

@@ -1,4 +1,4 @@
-"""What every image encoder is: grey images in, one vector per image out. It writes nothing."""
+"""Interface of image encoders: grey images in, one vector per image out, no side effects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-BATCH = 16  # images that a staged encoder looks at together
+BATCH = 16  # images that a staged encoder processes together
 
 
 @runtime_checkable
@@ -16,9 +16,9 @@ class Encoder(Protocol):
     """An image encoder, as `make_encoder` returns it.
 
     Attributes:
-        key: identifies the encoder together with its weights; embeddings are stored under it, so two
-            encoders with one key give the same vectors.
-        name: the name it was asked for with, for people.
+        key: identifies the encoder and its weights; embeddings are stored under it, so two encoders with
+            the same key must give the same vectors.
+        name: the name in the configuration, for people.
         dim: length of one embedding.
     """
 
@@ -30,17 +30,17 @@ class Encoder(Protocol):
         """Encode `images`, each (H, W) float32 with values in [0, 1] and of any size.
 
         Returns:
-            (B, dim) float32, row i for image i. A row does not depend on the other images beyond
-            floating-point noise.
+            (B, dim) float32, row i for image i. Up to floating-point noise, a row does not depend on
+            the other images.
 
         Raises:
-            ValueError: an image that is not 2-D, is empty, or has values outside [0, 1] or not finite.
+            ValueError: an image that is not 2-D, is empty, or has values not finite or outside [0, 1].
         """
         ...
 
 
 class StagedEncoder(ABC):
-    """An encoder that prepares images one by one, which threads may do, and then looks at some at once."""
+    """An encoder that prepares images one by one, possibly in threads, and encodes them in batches."""
 
     key: str
     name: str
@@ -48,14 +48,14 @@ class StagedEncoder(ABC):
 
     @abstractmethod
     def prepare(self, image: np.ndarray) -> Any:
-        """What `forward` takes of an image (H, W) float32 in [0, 1]; small, whatever the image's size."""
+        """Prepare an image (H, W) float32 in [0, 1] for `forward`; the result is small for any size."""
 
     @abstractmethod
     def forward(self, prepared: Sequence[Any]) -> np.ndarray:
-        """(B, dim) float32 of at most `BATCH` prepared images, which bounds memory."""
+        """Encode at most `BATCH` prepared images, which bounds memory: (B, dim) float32."""
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(B, dim) float32 from grey images (H, W) in [0, 1]; see `Encoder.embed`."""
+        """Encode grey images (H, W) in [0, 1] to (B, dim) float32; see `Encoder.embed`."""
         rows = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), BATCH):
             chunk = enumerate(images[start : start + BATCH], start)
@@ -64,17 +64,17 @@ class StagedEncoder(ABC):
         return rows
 
     def embed_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
-        """What `forward` gives. Raises ValueError for a row that is not finite (damaged weights)."""
+        """Run `forward`. Raises ValueError for a row that is not finite (damaged weights)."""
         rows = self.forward(prepared)
         if not np.isfinite(rows).all():
             raise ValueError(
-                f"encoder {self.name} gave NaN or infinity: its weights are damaged, fetch them again"
+                f"encoder {self.name} gave NaN or infinity: its weights are damaged; download them again"
             )
         return rows
 
 
 def checked(image: np.ndarray, index: int) -> np.ndarray:
-    """`image` as float32 (H, W), or a ValueError that names its `index` and what is wrong with it."""
+    """Return `image` as float32 (H, W), or raise ValueError with its `index` and the reason."""
     array = np.asarray(image, dtype=np.float32)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(

@@ -1,7 +1,7 @@
 """A weight-free encoder: gradient histograms and intensity statistics at several scales.
 
-It needs no download and no network, so a server can start with it. Histograms of oriented gradients are
-Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005 (L2-Hys blocks); the
+It needs no download and no network, so a server can always start with it. Histograms of oriented gradients
+are Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005 (L2-Hys blocks); the
 grids of means follow the spatial pyramid of Lazebnik, Schmid and Ponce, CVPR 2006.
 """
 
@@ -20,8 +20,8 @@ GRIDS = (1, 2, 4, 8)
 BINS = 16
 # (side of the image, side of a cell in its pixels, cells per block side)
 HOG_SCALES = ((32, 16, 2), (64, 16, 2), (128, 32, 1))
-# Fixed factors, measured on the 138 chest radiographs of the Montgomery set: with them gradients make up half
-# of the total variance over the images and intensities the other half, so neither decides distances alone.
+# Fixed factors, measured on the 138 chest radiographs of the Montgomery set: gradients and intensities
+# then each contribute half of the total variance over the images, so neither dominates distances.
 WEIGHTS = {"hog": 2.5, "grid": 4.0, "histogram": 7.8}
 
 
@@ -47,14 +47,14 @@ class Descriptor(StagedEncoder):
 
 
 def describe(image: np.ndarray) -> np.ndarray:
-    """The descriptor (dim,) of one image (H, W), its groups weighted by `WEIGHTS` and joined."""
+    """Compute the descriptor (dim,) of one image (H, W): its groups weighted by `WEIGHTS` and joined."""
     return np.concatenate([WEIGHTS[name] * values for name, values in groups(image).items()])
 
 
 def groups(image: np.ndarray) -> dict[str, np.ndarray]:
-    """The unweighted groups of one image (H, W) in [0, 1], each a float32 vector of fixed length.
+    """Compute the unweighted groups of one image (H, W) in [0, 1], each a float32 vector of fixed length.
 
-    Each is divided by the root of its number of parts, so its norm is at most about 1.
+    Each is divided by the square root of its number of parts, so its norm is at most about 1.
     """
     small = resize(image, SIDE)
     return {"hog": _gradients(image), "grid": _grid(small), "histogram": _histogram(small)}
@@ -76,7 +76,7 @@ def _gradients(image: np.ndarray) -> np.ndarray:
 
 
 def _grid(small: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of the cells of each grid, coarse to fine."""
+    """Compute mean and standard deviation of the cells of each grid, coarse to fine."""
     parts = []
     for cells in GRIDS:
         blocks = small.reshape(cells, SIDE // cells, cells, SIDE // cells)
@@ -86,10 +86,10 @@ def _grid(small: np.ndarray) -> np.ndarray:
 
 
 def _histogram(small: np.ndarray) -> np.ndarray:
-    """Share of pixels below each of the 15 bounds between 16 grey levels.
+    """Compute the share of pixels below each of the 15 bounds between 16 grey levels.
 
-    The distance between two such cumulative histograms (Cramer's) keeps growing with how far greys moved; one
-    between plain histograms is as large for a slight change of exposure as for any other.
+    The distance of such cumulative histograms (Cramer's) grows with how far greys moved; that of plain
+    histograms is as large for a slight change of exposure as for any other.
     """
     counts, _ = np.histogram(small, bins=BINS, range=(0.0, 1.0))
     below = np.cumsum(counts)[:-1] / counts.sum()

@@ -1,4 +1,4 @@
-"""One file from a web server: goes on where it broke off, is checked, and appears whole or not at all."""
+"""Download of one file: resumable, checked, and atomic."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import requests
 from infers.encoders.files import sha256_of
 from pool.files import sync_folder
 
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-_BLOCK = 1 << 14  # what is lost of a connection that breaks
+TIMEOUT = (10, 60)  # seconds to connect, and between two blocks
+_BLOCK_SIZE = 1 << 14  # bytes lost at most when a connection breaks
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Progress = Callable[[int, int | None], object]  # (bytes that came, or were there; bytes in all where known)
+Progress = Callable[[int, int | None], object]  # (bytes received or already there; total bytes if known)
 
 
 class DownloadError(Exception):
@@ -26,58 +26,60 @@ class DownloadError(Exception):
 
 
 class NotThereError(DownloadError):
-    """The server has no such file."""
+    """The server does not have the file."""
 
 
 def fetch(
     url: str, target: Path, sha256: str | None, progress: Progress, token: str | None = None
 ) -> tuple[str, bool]:
-    """Download `url` to `target`, whose folder exists. A half is kept beside it as `<name>.part`.
+    """Download `url` to `target`, whose folder exists. A partial download is kept as `<name>.part`.
 
     Args:
         url: http or https; redirects are followed.
-        target: is replaced when the download is whole and checked, else not touched.
-        sha256: 64 hex digits that the file must have; unless given, those that the hub announces count
-            (its header X-Linked-ETag, for large files).
-        progress: is called with every piece.
-        token: for files with terms to accept; sent to the first host only.
+        target: replaced once the download is complete and checked, else not touched.
+        sha256: expected 64 hex digits; default: those that the hub announces for large files (header
+            X-Linked-ETag).
+        progress: called for every block.
+        token: for files behind terms of use; sent to the first host only.
 
     Returns:
-        The file's sha256, and whether it was compared with one.
+        The file's sha256, and True if it was compared with an expected one.
 
     Raises:
         NotThereError: 404.
-        DownloadError: anything else: no connection, refused, broken off, another sha256, no room.
+        DownloadError: anything else: no connection, refused, interrupted, wrong sha256, disk full.
     """
     part = target.with_name(f"{target.name}.part")
     try:
         with _request(url, part, token) as response:
-            announced = _announced(response)
+            announced = _announced_sha256(response)
             _receive(response, part, progress)
     except requests.RequestException as error:
-        came = part.stat().st_size if part.is_file() else 0
+        received = part.stat().st_size if part.is_file() else 0
         raise DownloadError(
-            f"{url} broke off after {came:,} bytes ({error}); run it again, it goes on"
+            f"{url} broke off after {received:,} bytes ({error}); run it again to resume"
         ) from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise DownloadError(f"no room left for {target}: make some and run it again, it goes on") from error
-    expected, found = (sha256 or announced), sha256_of([part])
-    if expected and found != expected:
+        raise DownloadError(
+            f"disk full while writing {target}: free some space and run it again to resume"
+        ) from error
+    expected, actual = (sha256 or announced), sha256_of([part])
+    if expected and actual != expected:
         _discard(part)
         raise DownloadError(
-            f"{url} has sha256 {found}, expected {expected}: another file, or damaged on the way; nothing "
-            "was kept. Run it again; if it stays so, ask whoever gave you the checksum"
+            f"{url} has sha256 {actual}, expected {expected}: it is another file, or was damaged on the "
+            "way; nothing was kept. Run it again; if that fails too, check the checksum with its source"
         )
     os.replace(part, target)
     sync_folder(target.parent)
     _discard(part)
-    return found, expected is not None
+    return actual, expected is not None
 
 
 def _validator(part: Path) -> Path:
-    """Holds what tells the server which version of the file `part` is half of."""
+    """Return the path of the validator, which tells the server of which version `part` is a part."""
     return part.with_name(f"{part.name}.of")
 
 
@@ -87,25 +89,25 @@ def _discard(part: Path) -> None:
 
 
 def _request(url: str, part: Path, token: str | None) -> requests.Response:
-    """The answer to a request for what `part` lacks; status 200 (all), 206 (the rest) or 416 (nothing)."""
+    """Request the bytes that `part` lacks; the answer is 200 (all), 206 (the rest) or 416 (none)."""
     headers = {"Accept-Encoding": "identity"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     if part.is_file() and _validator(part).is_file():
-        # a file that changed since is sent whole, so that two halves are always of one
+        # a file that changed meanwhile is sent whole, so parts of two versions never mix
         headers["Range"] = f"bytes={part.stat().st_size}-"
         headers["If-Range"] = _validator(part).read_text()
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
     except (requests.ConnectionError, requests.Timeout) as error:
         raise DownloadError(
-            f"no connection to {url} ({error}); a proxy is named by the variable HTTPS_PROXY"
+            f"no connection to {url} ({error}); if you need a proxy, set the variable HTTPS_PROXY"
         ) from error
     if response.status_code == 404:
-        raise NotThereError(f"{url} is not there (404)")
+        raise NotThereError(f"{url} does not exist (404)")
     if response.status_code in (401, 403):
         raise DownloadError(
-            f"{url} is refused ({response.status_code}): accept the terms on its page and put a token of "
+            f"{url} refused access ({response.status_code}): accept the terms on its page and put a token of "
             "your account into the variable HF_TOKEN; a misspelt name is refused as well"
         )
     if response.status_code not in (200, 206, 416):
@@ -113,8 +115,8 @@ def _request(url: str, part: Path, token: str | None) -> requests.Response:
     return response
 
 
-def _announced(response: requests.Response) -> str | None:
-    """The sha256 that the hub gives for large files, in the first of the answers."""
+def _announced_sha256(response: requests.Response) -> str | None:
+    """Return the sha256 that the hub announces for large files, from the first answer that has one."""
     for answer in [*response.history, response]:
         tag = answer.headers.get("X-Linked-ETag", "").strip('"').lower()
         if _SHA256.fullmatch(tag):
@@ -123,34 +125,34 @@ def _announced(response: requests.Response) -> str | None:
 
 
 def _receive(response: requests.Response, part: Path, progress: Progress) -> None:
-    """Write the answer behind what is there, or in its place."""
-    there = part.stat().st_size if part.is_file() else 0
-    place = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
-    if response.status_code == 416 and place and int(place[2]) == there:
-        progress(there, there)
-        return  # it broke off between the last byte and the check
+    """Append the answer to the partial download, or replace it."""
+    offset = part.stat().st_size if part.is_file() else 0
+    content_range = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
+    if response.status_code == 416 and content_range and int(content_range[2]) == offset:
+        progress(offset, offset)
+        return  # interrupted between the last byte and the check
     if response.status_code == 200:
-        there, total = 0, int(response.headers.get("Content-Length", 0)) or None
-    elif response.status_code == 206 and place and place[1] and int(place[1]) == there:
-        total = int(place[2])
+        offset, total = 0, int(response.headers.get("Content-Length", 0)) or None
+    elif (
+        response.status_code == 206 and content_range and content_range[1] and int(content_range[1]) == offset
+    ):
+        total = int(content_range[2])
     else:
         _discard(part)
-        raise DownloadError(
-            f"{response.url} does not go on at byte {there:,}; run it again, it starts afresh"
-        )
-    _check_room(part, (total or 0) - there)
-    progress(there, total)
-    _keep_validator(response, part)
-    with part.open("ab" if there else "wb") as file:
-        for block in response.iter_content(_BLOCK):
+        raise DownloadError(f"{response.url} does not resume at byte {offset:,}; run it again to start over")
+    _check_room(part, (total or 0) - offset)
+    progress(offset, total)
+    _store_validator(response, part)
+    with part.open("ab" if offset else "wb") as file:
+        for block in response.iter_content(_BLOCK_SIZE):
             file.write(block)
             progress(len(block), total)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _keep_validator(response: requests.Response, part: Path) -> None:
-    """Note the version that is coming; a weak ETag cannot vouch for bytes (RFC 9110, 13.1.5)."""
+def _store_validator(response: requests.Response, part: Path) -> None:
+    """Store the version being received; a weak ETag cannot identify bytes (RFC 9110, 13.1.5)."""
     tag = response.headers.get("ETag", "")
     value = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
     if value:
@@ -163,6 +165,6 @@ def _check_room(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise DownloadError(
-            f"{needed:,} bytes are to come, but {part.parent} has {free:,} free; make room, or choose "
+            f"{needed:,} bytes are needed, but {part.parent} has {free:,} free; free some space, or choose "
             "another folder"
         )

@@ -1,4 +1,4 @@
-"""Packages that are no part of the default environment: the extras `timm` and `torchxrayvision`."""
+"""Import of optional packages: the extras `timm` and `torchxrayvision`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from types import ModuleType
 
 
 def import_extra(name: str) -> ModuleType:
-    """The package `name`, which imports torchvision.
+    """Import the package `name`, which needs torchvision.
 
     Raises:
-        ValueError: it is not installed, or its torchvision was built for another torch; the text says which.
+        ValueError: it is not installed, or torchvision was built for another torch; the text says which.
     """
     try:
         return import_module(name)
-    except (ImportError, RuntimeError) as error:  # torchvision of another build: RuntimeError
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build
         raise ValueError(
             f"encoder {name}:... needs the package {name}, which does not import here "
             f"({type(error).__name__}: {error}): pip install -c constraints.txt '.[{name}]' in this "

@@ -1,6 +1,6 @@
-"""From the name in an app's configuration to an encoder, with errors that say what to change.
+"""Factory of encoders by their name in an app's configuration; errors say what to change.
 
-Encoders are imported only when asked for: the weight-free one must not wait for torch or transformers.
+Encoders are imported lazily: the weight-free one must not wait for torch or transformers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from infers.encoders.base import Encoder
 from infers.encoders.plugins import make_plugin, plugin_names
 
-CSAL3D = "csal3d"  # pretrained on the pool; it judges volumes (infers/csal3d/task.py), not single images
+CSAL3D = "csal3d"  # pretrained on the pool; judges whole volumes (infers/csal3d/task.py)
 NAMES = (
     "descriptor",
     "radimagenet",
@@ -19,21 +19,21 @@ NAMES = (
     "torchxrayvision:<file>",
     CSAL3D,
 )
-_PATHS = ("transformers", "timm", "torchxrayvision")  # kinds that name a path after a colon
+_PATHS = ("transformers", "timm", "torchxrayvision")  # kinds followed by a colon and a path
 
 
 def make_encoder(name: str, weights: str | None = None) -> Encoder:
-    """The encoder called `name`, ready to embed.
+    """Create the encoder called `name`, ready to embed.
 
     Args:
         name: `descriptor`; `radimagenet`; `transformers:<folder>`, a folder that
             `transformers.AutoModel.from_pretrained` loads; `timm:<folder>`; `torchxrayvision:<file>`; or an
             entry point of an installed package.
-        weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`); an
-            entry point gets it as it is; the others take none.
+        weights: for `radimagenet`, the path of the weight file (configuration key `encoder_weights`); passed
+            unchanged to an entry point; the others take none.
 
     Raises:
-        FileNotFoundError: a file or folder that was named does not exist.
+        FileNotFoundError: a named file or folder does not exist.
         ValueError: an unknown name, missing weights, or weights of another architecture.
     """
     kind, path = _parse(name, weights)
@@ -61,12 +61,12 @@ def make_encoder(name: str, weights: str | None = None) -> Encoder:
 
 
 def check_encoder(name: str, weights: str | None = None) -> str:
-    """The key that `make_encoder(name, weights)` would have, without building a model.
+    """Return the key of `make_encoder(name, weights)` without building a model.
 
     Raises what `make_encoder` would raise about names, files and keys. Cheap enough for a server's start:
-    transformers is not imported, RadImageNet's keys are compared only. CSAL3D is accepted; its weights come
-    from a training of the pool. An encoder of another package is made, since only it knows its key; timm and
-    torchxrayvision are imported, since that is what fails.
+    transformers is not imported, and only the keys of RadImageNet weights are compared. CSAL3D is accepted;
+    its weights come from a training on the pool. A plugin encoder is created, since only it knows its key;
+    timm and torchxrayvision are imported, since importing them may fail.
     """
     if name == CSAL3D and not weights:
         return CSAL3D
@@ -96,22 +96,22 @@ def check_encoder(name: str, weights: str | None = None) -> str:
 
 
 def _parse(name: str, weights: str | None) -> tuple[str, Path]:
-    """The kind of encoder, and the path it loads from (unused for `descriptor` and plugins)."""
+    """Return the kind of encoder and the path it loads from (unused for `descriptor` and plugins)."""
     kind, colon, folder = name.partition(":")
     if kind == "radimagenet" and not colon:
         if not weights:
             raise ValueError(
                 "encoder radimagenet needs encoder_weights, the path of RadImageNet-ResNet50_notop.pth "
                 "(Warvito/radimagenet-models) or of the official ResNet50.pt (BMEII-AI/RadImageNet); "
-                "get one by make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
+                "run make weights ENCODER=radimagenet, or set encoder to descriptor, which needs none"
             )
         return kind, Path(weights).expanduser()
-    known = name == "descriptor" or (kind in _PATHS and folder)
-    if not known and name in plugin_names():
+    is_builtin = name == "descriptor" or (kind in _PATHS and folder)
+    if not is_builtin and name in plugin_names():
         return "plugin", Path()
-    if not known:
+    if not is_builtin:
         names = ", ".join([*NAMES, *plugin_names()])
-        raise ValueError(f"encoder {name!r} is not known: expected one of {names}; change the key encoder")
+        raise ValueError(f"encoder {name!r} is unknown: expected one of {names}; change the key encoder")
     if weights:
         raise ValueError(
             f"encoder {name} takes no encoder_weights, but {weights} was given: remove encoder_weights, "

@@ -1,4 +1,4 @@
-"""Fingerprints of weight files, so that an embedding tells which weights it came from."""
+"""Fingerprints of weight files, which identify the weights behind an embedding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """First 12 hex digits of `sha256_of`."""
+    """Return the first 12 hex digits of `sha256_of`."""
     return sha256_of(files)[:12]
 
 
 def sha256_of(files: Sequence[Path]) -> str:
-    """The sha256 over the bytes of `files` in the given order, 64 hex digits.
+    """Return the sha256 over the bytes of `files` in the given order, 64 hex digits.
 
-    For one file it is what `sha256sum FILE` prints.
+    For one file it equals the output of `sha256sum FILE`.
     """
     digest = hashlib.sha256()
     for file in files:

@@ -1,8 +1,8 @@
-"""Any published image encoder that huggingface transformers loads from a local folder.
+"""Image encoders that huggingface transformers loads from a local folder.
 
-Among them ResNet, MobileNetV2, ViT, DINOv2, DINOv3 and RAD-DINO (Perez-Garcia et al., "Exploring scalable
+Examples: ResNet, MobileNetV2, ViT, DINOv2, DINOv3 and RAD-DINO (Perez-Garcia et al., "Exploring scalable
 medical image encoders beyond text supervision", Nature Machine Intelligence 2025). Nothing is downloaded.
-Weights that the folder lacks are refused, because transformers would fill them at random.
+A folder that lacks weights is refused, because transformers would initialise them at random.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from infers.runtime import Runtime
 class Transformers(StagedEncoder):
     """A transformers image model as an encoder.
 
-    The image is repeated to three channels in 8 bits, as the models were trained, and prepared by the
-    folder's own preprocessor_config.json. `pooling` says which output became the vector:
+    The image is repeated to three 8-bit channels, as in training, and prepared by the folder's own
+    preprocessor_config.json. `pooling` names the output used as the vector:
 
-    - "pooler_output", flattened, if the model has one and its weights are in the folder;
-    - else "cls token" of last_hidden_state, if the model has such a token;
+    - "pooler_output", flattened, if the model has one and the folder has its weights;
+    - else "cls token" of last_hidden_state, if the model has one;
     - else "mean" of last_hidden_state over its tokens or positions.
 
     Example:
@@ -50,20 +50,20 @@ class Transformers(StagedEncoder):
         self._run = Runtime(_Pooled(model, self.pooling), f"Encoder {folder.name}", for_maps=True)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
-        """(3, h, w) network input."""
-        # uint8, because Pillow in the processors would round floats to it, after guessing their range
+        """Return the network input (3, h, w)."""
+        # uint8, because the processors' Pillow would round floats to it after guessing their range
         grey = np.rint(image * 255).astype(np.uint8)
-        return self._processor(np.dstack([grey] * 3))[0]  # `repeat` takes three times as long
+        return self._processor(np.dstack([grey] * 3))[0]  # three times as fast as `repeat`
 
     def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
         same = len({image.shape for image in prepared}) == 1
-        # a processor that keeps the aspect ratio gives images that do not stack
+        # processors that keep the aspect ratio return images of different shapes
         batches = [torch.stack(list(prepared))] if same else [image[None] for image in prepared]
         return np.concatenate([self._run(batch).cpu().numpy() for batch in batches])
 
     @torch.inference_mode()
     def _probe(self, folder: Path, model: torch.nn.Module) -> Any:
-        """The model's outputs for one grey image, or an error if it is no image model."""
+        """Return the model's outputs for one grey image; raise ValueError if it is not an image model."""
         try:
             return model(pixel_values=self.prepare(np.full((224, 224), 0.5, dtype=np.float32))[None].float())
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -74,7 +74,7 @@ class Transformers(StagedEncoder):
 
 
 class _Pooled(torch.nn.Module):
-    """A model of transformers that gives vectors."""
+    """A transformers model with pooling: pixels to vectors."""
 
     def __init__(self, model: torch.nn.Module, pooling: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Pooled(torch.nn.Module):
 
 
 def _load_model(folder: Path) -> tuple[torch.nn.Module, bool]:
-    """The model, and whether its pooler (if it has one) came from the folder."""
+    """Return the model, and True if no weights, such as a pooler's, were missing in the folder."""
     try:
         model, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (ImportError, ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
@@ -112,7 +112,7 @@ def _choose_pooling(outputs: Any, model: torch.nn.Module, trained_pooler: bool) 
 
 
 def _pool(outputs: Any, pooling: str) -> torch.Tensor:
-    """(B, dim) from the model's outputs; see `Transformers`."""
+    """Pool the model's outputs to (B, dim); see `Transformers`."""
     if pooling == "pooler_output":
         return outputs.pooler_output.flatten(1)
     hidden = outputs.last_hidden_state

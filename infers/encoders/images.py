@@ -1,4 +1,4 @@
-"""Resizing of grey float images, shared by the encoders."""
+"""Resizing of grey float images for the encoders."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from PIL import Image
 
 
 def resize(image: np.ndarray, side: int) -> np.ndarray:
-    """`image` (H, W) resized to (side, side) float32, bilinear and anti-aliased, in float precision.
+    """Resize `image` (H, W) to (side, side) float32, bilinear and anti-aliased, in float precision.
 
-    The aspect ratio is not kept, so nothing at the border is cut off. Pillow widens the bilinear filter when
-    it shrinks an image, which is the anti-aliasing.
+    The aspect ratio is not kept, so nothing is cropped. Pillow anti-aliases by widening the bilinear filter
+    when it shrinks an image.
     """
     picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32))
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)

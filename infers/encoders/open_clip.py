@@ -1,8 +1,8 @@
-"""BiomedCLIP's image part as a folder of transformers; `python -m infers.encoders.open_clip FOLDER`.
+"""Conversion of BiomedCLIP's image encoder to transformers: `python -m infers.encoders.open_clip FOLDER`.
 
 Zhang et al., "BiomedCLIP: a multimodal biomedical foundation model", arXiv 2303.00915. It is published for
-open_clip: timm's ViT-B/16 under the keys `visual.trunk.`, whose vector is the class token after the last norm
-(its projection into the space that it shares with texts is left out), prepared as CLIP's images are.
+open_clip: timm's ViT-B/16 under the keys `visual.trunk.`. The vector is the class token after the last norm,
+without its projection into the space shared with texts; images are prepared as CLIP's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = {
     "patch_embed.proj": "embeddings.patch_embeddings.projection",
     "norm": "layernorm",
 }
-_BLOCK = {
+_BLOCK_NAMES = {
     "norm1": "layernorm_before",
     "attn.proj": "attention.output.dense",
     "norm2": "layernorm_after",
@@ -42,7 +42,7 @@ def convert(folder: Path) -> None:
 
     Raises:
         FileNotFoundError: open_clip_config.json or open_clip_pytorch_model.bin is missing.
-        ValueError: they are damaged, or of another model.
+        ValueError: they are damaged or belong to another model.
     """
     settings = read_settings(folder, CONFIG)
     try:
@@ -52,7 +52,7 @@ def convert(folder: Path) -> None:
         state = {key: value for name, tensor in trunk.items() for key, value in _renamed(name, tensor)}
         config = _config(trunk)
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{folder} holds no BiomedCLIP of open_clip: {error} is missing") from error
+        raise ValueError(f"{folder} holds no BiomedCLIP for open_clip: {error} is missing") from error
     if name != _MODEL:
         raise ValueError(f"{folder / CONFIG} describes the image model {name}; expected {_MODEL}")
     side = config["image_size"]
@@ -67,18 +67,18 @@ def convert(folder: Path) -> None:
 
 
 def _read_trunk(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of timm's ViT, by timm's names."""
+    """Read the weights of timm's ViT, by timm's names."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: download it from the page of BiomedCLIP")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as PyTorch weights; download it again") from error
-    return {key.removeprefix(_TRUNK): value for key, value in found.items() if key.startswith(_TRUNK)}
+    return {key.removeprefix(_TRUNK): value for key, value in weights.items() if key.startswith(_TRUNK)}
 
 
 def _config(trunk: dict[str, torch.Tensor]) -> dict[str, object]:
-    """config.json of transformers' ViT, from the shapes of the weights."""
+    """Build config.json of transformers' ViT from the shapes of the weights."""
     width, _, patch, _ = trunk["patch_embed.proj.weight"].shape
     patches = round((trunk["pos_embed"].shape[1] - 1) ** 0.5)
     return {
@@ -91,7 +91,7 @@ def _config(trunk: dict[str, torch.Tensor]) -> dict[str, object]:
 
 
 def _renamed(name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-    """One of timm's tensors under transformers' names; timm has queries, keys and values in one."""
+    """Rename one of timm's tensors for transformers; timm joins queries, keys and values in one tensor."""
     if name in _NAMES:
         return [(_NAMES[name], tensor.contiguous())]
     stem, _, last = name.rpartition(".")
@@ -102,13 +102,13 @@ def _renamed(name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
     if part == "attn.qkv":
         names = [f"{layer}.attention.attention.{which}.{last}" for which in ("query", "key", "value")]
         return [(key, value.clone()) for key, value in zip(names, tensor.chunk(3), strict=True)]
-    return [(f"{layer}.{_BLOCK[part]}.{last}", tensor.contiguous())]
+    return [(f"{layer}.{_BLOCK_NAMES[part]}.{last}", tensor.contiguous())]
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help=f"Where {CONFIG} and {WEIGHTS} are.")],
+    folder: Annotated[Path, typer.Argument(help=f"Folder with {CONFIG} and {WEIGHTS}.")],
 ) -> None:
-    """Make a folder with BiomedCLIP's two files of open_clip one that transformers reads."""
+    """Convert a folder with BiomedCLIP's two open_clip files so that transformers can read it."""
     try:
         convert(folder)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Encoders of other packages: entry points of the group `scan_selection.encoders`; see `docs/encoders.md`."""
+"""Plugin encoders: entry points of the group `scan_selection.encoders`; see `docs/encoders.md`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ GROUP = "scan_selection.encoders"
 
 
 def plugin_names() -> list[str]:
-    """The names under which installed packages offer encoders, sorted."""
+    """Return the names under which installed packages offer encoders, sorted."""
     return sorted(entry_points(group=GROUP).names)
 
 
 def make_plugin(name: str, weights: str | None) -> Encoder:
-    """The encoder that the entry point `name` makes from `weights`, the value of `encoder_weights`.
+    """Create the encoder of the entry point `name` from `weights`, the value of `encoder_weights`.
 
     Raises:
-        ValueError: the entry point cannot be imported, what it makes is no encoder, or two packages have it.
-        Exception: whatever the package itself raises about its weights; FileNotFoundError and ValueError stop
-            the server's start with their text.
+        ValueError: the entry point cannot be imported, does not return an encoder, or is offered twice.
+        Exception: whatever the package raises about its weights; FileNotFoundError and ValueError stop the
+            server's start with their text.
     """
     point = _find(name)
     try:
@@ -33,7 +33,7 @@ def make_plugin(name: str, weights: str | None) -> Encoder:
     encoder = make(weights)
     if not isinstance(encoder, Encoder) or not isinstance(encoder.key, str) or not encoder.key:
         raise ValueError(
-            f"{point.value} of {_origin(point)} made a {type(encoder).__name__}, which is no encoder: "
+            f"{point.value} of {_origin(point)} made a {type(encoder).__name__}, which is not an encoder: "
             "expected key (text), name, dim and embed, as in infers/encoders/base.py"
         )
     return encoder

@@ -1,4 +1,4 @@
-"""From the settings to what `refresh` embeds images with: how one is read, and what makes it a vector."""
+"""Encoder of a pool's image files, built from the settings: reads, prepares and embeds them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pool.imaging.images import unit_range
 
 @dataclass(frozen=True)
 class PoolEncoder:
-    """An encoder of a pool's image files.
+    """Encoder of a pool's image files.
 
     Attributes:
-        key: identifies the encoder with its weights and with how images are shown to it.
-        read: from the path of an image to its values in [0, 1]; raises ImageError.
-        prepare: from these to what `embed` takes; threads may do both.
-        embed: from a list of these to (B, dim) float32.
+        key: identifies the encoder, its weights, and how images are shown to it.
+        read: reads the values of an image file, in [0, 1]; raises ImageError.
+        prepare: prepares these values for `embed`; like `read`, it may run in threads.
+        embed: encodes a list of prepared images to (B, dim) float32.
     """
 
     key: str
@@ -34,7 +34,7 @@ class PoolEncoder:
 
 
 def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
-    """The key that `make_pool_encoder` would give; cheap, and raises what that would raise about names."""
+    """Return the key of `make_pool_encoder`, cheaply; raises what that would raise about names."""
     key = check_encoder(name, weights)
     if name == CSAL3D:
         return key
@@ -42,9 +42,9 @@ def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
 
 
 def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
-    """From the path of an image to its values in [0, 1], as encoders are shown them; raises ImageError.
+    """Return a function that reads an image file as encoders see it, in [0, 1]; it raises ImageError.
 
-    Also for a volume with other channels than the network takes: what it cannot learn from, nobody labels.
+    It also refuses volumes with other channels than the network's: labelling them would be no use.
     """
     if bundle.get("dimensions") == 2:
         return unit_range
@@ -53,7 +53,7 @@ def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:
 
 
 def make_pool_encoder(name: str, weights: str | None, bundle: Bundle) -> PoolEncoder:
-    """For 2-D images the encoder itself; for volumes the mean over slices. Raises as `make_encoder`."""
+    """Create the pool's encoder; for volumes it averages over slices. Raises as `make_encoder`."""
     key, encoder = pool_encoder_key(name, weights, bundle), make_encoder(name, weights)
     read = pool_reader(bundle)
     if bundle.get("dimensions") == 2:

@@ -4,9 +4,9 @@ Mei et al., "RadImageNet: an open radiologic deep learning research dataset for 
 Radiology: Artificial Intelligence 4(5), 2022. Two different encoders are published under this name:
 
 - the official `ResNet50.pt` (github BMEII-AI/RadImageNet), trained in PyTorch;
-- `RadImageNet-ResNet50_notop.pth` (github Warvito/radimagenet-models), the Keras weights carried over.
+- `RadImageNet-ResNet50_notop.pth` (github Warvito/radimagenet-models), ported from the Keras weights.
 
-They differ in architecture, in weights and in preprocessing; the keys in a file tell which one it holds.
+They differ in architecture, weights and preprocessing; a file's keys tell which one it is.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _STEPS = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3",
 
 @dataclass(frozen=True)
 class Layout:
-    """One published file: its name in keys, its architecture, and its input.
+    """One published file: its name in encoder keys, its architecture, and its input.
 
-    Both expect BGR, which for a grey image repeated to three channels only fixes the order of `shift`.
+    Both expect BGR, which for a repeated grey channel only fixes the order of `shift`.
     The network's input is `scale * x - shift` for x in [0, 1].
     """
 
@@ -85,32 +85,32 @@ class RadImageNet(StagedEncoder):
 
 
 def key_of(layout: Layout, weights: Path) -> str:
-    """The encoder's key: which of the two files, and its sha256."""
+    """Return the encoder's key: which of the two files, and its sha256."""
     return f"{layout.name}:{fingerprint([weights])}"
 
 
 def read_weights(path: Path) -> tuple[Layout, dict[str, torch.Tensor]]:
-    """Load a published RadImageNet file and say which one it is.
+    """Load a published RadImageNet file and detect which one it is.
 
     Returns:
-        The layout, and a complete state dict of `ResNet50(layout.variant)`.
+        The layout, and a complete state dict for `ResNet50(layout.variant)`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is anything else than one of the two; the text shows some of its keys.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is neither of the two; the text shows some of its keys.
     """
-    found = _load(path)
-    layout = OFFICIAL if any(key.startswith("backbone.") for key in found) else WARVITO
-    state = {_torchvision_key(key): value for key, value in found.items()} if layout is OFFICIAL else found
+    loaded = _load(path)
+    layout = OFFICIAL if any(key.startswith("backbone.") for key in loaded) else WARVITO
+    state = {_torchvision_key(key): value for key, value in loaded.items()} if layout is OFFICIAL else loaded
     with torch.device("meta"):
         expected = ResNet50(layout.variant).state_dict()
     for key, value in expected.items():
-        if key.endswith("num_batches_tracked"):  # plays no part in inference, and old files lack it
+        if key.endswith("num_batches_tracked"):  # unused in inference, and missing in old files
             state[key] = torch.zeros(value.shape, dtype=value.dtype)
     wrong = [key for key in expected if key in state and state[key].shape != expected[key].shape]
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if wrong or missing or extra:
-        raise ValueError(_mismatch(path, found, layout, missing, extra, wrong))
+        raise ValueError(_mismatch(path, loaded, layout, missing, extra, wrong))
     return layout, state
 
 
@@ -120,16 +120,18 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
             f"encoder weights {path} are not a file; set encoder_weights to the path of {ACCEPTED}"
         )
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read as PyTorch weights ({type(error).__name__}): it is damaged, half a "
-            f"download, or something else; get it again. Expected {ACCEPTED}"
+            f"download, or something else; download it again. Expected {ACCEPTED}"
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        held = f"a dict with {_some(list(found))}" if isinstance(found, dict) else type(found).__name__
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        held = (
+            f"a dict with {_abbreviated(list(loaded))}" if isinstance(loaded, dict) else type(loaded).__name__
+        )
         raise ValueError(f"{path} holds {held}, not a plain state dict of tensors; expected {ACCEPTED}")
-    return dict(found)
+    return dict(loaded)
 
 
 def _torchvision_key(key: str) -> str:
@@ -140,20 +142,20 @@ def _torchvision_key(key: str) -> str:
 
 def _mismatch(
     path: Path,
-    found: dict[str, torch.Tensor],
+    loaded: dict[str, torch.Tensor],
     layout: Layout,
     missing: list[str],
     extra: list[str],
     wrong: list[str],
 ) -> str:
     parts = [f"{path} is not a RadImageNet ResNet-50 without classifier: expected {ACCEPTED}"]
-    parts.append(f"found {len(found)} keys: {_some(list(found))}")
-    for what, keys in (("missing", missing), ("not expected", extra), ("of another shape", wrong)):
+    parts.append(f"found {len(loaded)} keys: {_abbreviated(list(loaded))}")
+    for problem, keys in (("missing", missing), ("not expected", extra), ("of another shape", wrong)):
         if keys:
-            parts.append(f"{what} for {layout.name}: {_some(keys)}")
+            parts.append(f"{problem} for {layout.name}: {_abbreviated(keys)}")
     return "; ".join(parts) + ". Nothing was loaded; set encoder_weights to one of the two files"
 
 
-def _some(keys: Sequence[object], most: int = 4) -> str:
-    shown = ", ".join(str(key) for key in keys[:most])
-    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > most else shown or "none"
+def _abbreviated(keys: Sequence[object], limit: int = 4) -> str:
+    shown = ", ".join(str(key) for key in keys[:limit])
+    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > limit else shown or "none"

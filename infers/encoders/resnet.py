@@ -1,8 +1,8 @@
 """ResNet-50 without a classifier, in the two variants that RadImageNet weights were published for.
 
 He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1 (50-layer). The variants
-differ in where the stride sits and in whether convolutions have a bias, so weights of one compute
-something else in the other; transformers' ResNet has no convolution bias and cannot express the port.
+differ in the position of the stride and in convolution biases, so weights of one are wrong in the other;
+transformers' ResNet has no convolution bias and cannot represent the port.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ DIM = 2048
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells the two published ResNet-50 apart.
+    """Differences between the two published ResNet-50.
 
     Attributes:
-        bias: whether every convolution has a bias (Keras) or none has (torchvision).
-        stride_first: the stride of a stage sits on the first 1x1 convolution of its first block (Keras, and
-            the paper) instead of on the 3x3 one (torchvision).
+        bias: True if every convolution has a bias (Keras), False if none has (torchvision).
+        stride_first: the stride of a stage is in the first 1x1 convolution of its first block (Keras, and
+            the paper), not in the 3x3 one (torchvision).
         eps: epsilon of batch normalisation.
     """
 

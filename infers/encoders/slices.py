@@ -1,4 +1,4 @@
-"""Volumes for an encoder of pictures: the mean of its features over axial slices with content."""
+"""Embedding of volumes by a 2-D encoder: mean of its features over axial slices with content."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from infers.encoders.base import Encoder
 from infers.encoders.images import resize
 from pool.imaging.volumes import read_volume, to_unit_range
 
-CONTENT = 0.05  # of a slice's voxels above Otsu's threshold of the volume, at least
-MAX_SLICES = 16  # slices of one volume, evenly spaced over those with content
-SIDE = 224  # slices are brought to this square, so that every volume takes the same memory
+CONTENT = 0.05  # minimum share of a slice's voxels above Otsu's threshold of the volume
+MAX_SLICES = 16  # per volume, evenly spaced over those with content
+SIDE = 224  # slices are resized to this square, so that memory is bounded
 KEY = f"slices:1:{CONTENT:g}:{MAX_SLICES}"
 
 
 def slices_key(encoder_key: str, modality: str) -> str:
-    """Identifies the encoder together with what it is shown of a volume."""
+    """Return a key that identifies the encoder and the slices it is shown."""
     return f"{encoder_key}|{KEY}|{modality}"
 
 
 def axial_slices(path: str | os.PathLike[str], modality: str, channels: int | None = None) -> np.ndarray:
-    """Slices (n, 224, 224) float32 in [0, 1] across the body's long axis, feet to head, 1 to 16 of them.
+    """Read 1 to 16 axial slices (n, 224, 224) float32 in [0, 1], from feet to head.
 
-    Axial by the affine: the slices of constant height, up is anterior and left the patient's right. Channels
-    are scaled by `to_unit_range` and averaged. A slice has content when 5 % or more of its voxels lie above
-    Otsu's threshold of the whole volume; when none has, the fullest is taken.
+    Axial by the affine: slices of constant height, with anterior up and the patient's right on the left.
+    Channels are scaled by `to_unit_range` and averaged. A slice has content if at least 5 % of its voxels are
+    above Otsu's threshold of the whole volume; if none has, the fullest is taken.
 
     :param modality: ct or mr
-    :param channels: how many the volume must have, if that matters
+    :param channels: required number of channels; None for any
 
     Raises ImageError.
     """
@@ -47,6 +47,6 @@ def axial_slices(path: str | os.PathLike[str], modality: str, channels: int | No
 
 
 def embed_slices(encoder: Encoder, volumes: Sequence[np.ndarray]) -> np.ndarray:
-    """(B, dim) float32: for each volume the mean of its slices' features."""
+    """Embed each volume as the mean of its slices' features: (B, dim) float32."""
     rows = [encoder.embed(list(volume)).mean(axis=0) for volume in volumes]
     return np.stack(rows) if rows else np.empty((0, encoder.dim), dtype=np.float32)

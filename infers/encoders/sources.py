@@ -1,7 +1,7 @@
-"""Where the weights that `docs/encoders.md` names are published. Nothing here asks the network.
+"""Sources of the published weights listed in `docs/encoders.md`. Makes no network requests.
 
-Every source is a repository of a hub that answers `<endpoint>/<repository>/resolve/main/<file>`, as
-huggingface.co and its mirrors do; the variable HF_ENDPOINT names a mirror.
+Every source is a repository of a hub that serves `<endpoint>/<repository>/resolve/main/<file>`, like
+huggingface.co and its mirrors; the variable HF_ENDPOINT names a mirror.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Source:
 
     Attributes:
         repository: owner and name on the hub.
-        licence: of the weights, as far as their page says.
-        size: of the download, for people.
-        weights: names of the file with the weights; the first that is there is taken.
+        licence: licence of the weights according to their page.
+        size: size of the download, for people.
+        weights: possible names of the weights file; the first that exists is used.
         settings: names of the other files; empty for RadImageNet, which is one file.
-        sha256: of the weights; empty where only the hub's answer has it.
+        sha256: hash of the weights; empty if only the hub provides it.
     """
 
     repository: str
@@ -37,23 +37,23 @@ class Source:
 
     @property
     def page(self) -> str:
-        """Where people read about it, accept its terms and download it by hand."""
+        """Address of the page with description, terms and manual download."""
         return f"{endpoint()}/{self.repository}"
 
     @property
     def is_open_clip(self) -> bool:
-        """Whether the files are open_clip's, to be converted (`open_clip.convert`)."""
+        """True if the files are in open_clip's format and need conversion (`open_clip.convert`)."""
         return self.weights == _OPEN_CLIP[1:]
 
     def url(self, file: str) -> str:
-        """Address of one of its files."""
+        """Return the address of one of its files."""
         return f"{self.page}/resolve/main/{file}"
 
 
-# The sha256 are those that the pages of the two files give (<page>/blob/main/<file>, "Large File Pointer
-# Details"). MONAI publishes the port for its perceptual loss (github Project-MONAI/perceptual-models). The
-# official file is on its authors' Google Drive (github BMEII-AI/RadImageNet), which asks for a browser;
-# Lab-Rasool has a copy of it.
+# The sha256 are from the pages of the two files (<page>/blob/main/<file>, "Large File Pointer Details").
+# MONAI publishes the port for its perceptual loss (github Project-MONAI/perceptual-models). The official file
+# is on its authors' Google Drive (github BMEII-AI/RadImageNet), which asks for a browser; Lab-Rasool has a
+# copy of it.
 SOURCES = {
     "radimagenet": Source(
         "MONAI/checkpoints",
@@ -89,12 +89,12 @@ SOURCES = {
 
 
 def endpoint() -> str:
-    """The hub: HF_ENDPOINT, as huggingface's own tools read it, or huggingface.co."""
+    """Return the hub's address: HF_ENDPOINT, as in huggingface's own tools, or huggingface.co."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def source_of(name: str) -> Source:
-    """The source called `name`, or for `owner/model` the transformers model of that name on the hub.
+    """Return the source called `name`, or for `owner/model` the transformers model of that name on the hub.
 
     Raises:
         ValueError: neither; the text lists the names.
@@ -105,6 +105,6 @@ def source_of(name: str) -> Source:
     if len(parts) == 2 and all(part and not part.startswith(".") for part in parts):
         return Source(name, "see its page", "unknown")
     raise ValueError(
-        f"no weights are known as {name!r}: expected one of {', '.join(SOURCES)}, or owner/model, the name "
-        "of a transformers model on the hub"
+        f"unknown weights {name!r}: expected one of {', '.join(SOURCES)}, or owner/model, the name of a "
+        "transformers model on the hub"
     )

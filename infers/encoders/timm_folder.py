@@ -1,7 +1,7 @@
-"""Any image encoder of timm (github huggingface/pytorch-image-models) that is saved in a local folder.
+"""Image encoders of timm (github huggingface/pytorch-image-models) from a local folder.
 
-The folder is as timm publishes models and as `timm.models.save_for_hf` writes them: `config.json` and
-`model.safetensors` or `pytorch_model.bin`. timm is an extra of this project (`extras.py`). Nothing is
+The folder has the format of published timm models and of `timm.models.save_for_hf`: `config.json` and
+`model.safetensors` or `pytorch_model.bin`. timm is an optional dependency (`extras.py`). Nothing is
 downloaded.
 """
 
@@ -20,14 +20,14 @@ from infers.encoders.files import fingerprint
 from infers.encoders.model_folder import WEIGHTS, is_whole, read_settings
 from infers.runtime import Runtime
 
-_ASK = "put config.json and model.safetensors (or pytorch_model.bin) of one timm model there"
+_HINT = "put config.json and model.safetensors (or pytorch_model.bin) of one timm model there"
 
 
 class TimmFolder(StagedEncoder):
     """A timm model without its classifier as an encoder: the pooled features, (B, dim).
 
-    The grey image in 8 bits is repeated to three channels and prepared by timm's own transforms for the
-    folder's configuration (`timm.data.resolve_model_data_config`: size, crop, interpolation, mean, std).
+    The grey image is repeated to three 8-bit channels and prepared by timm's own transforms for the folder's
+    configuration (`timm.data.resolve_model_data_config`: size, crop, interpolation, mean, std).
 
     Example:
         >>> encoder = TimmFolder(Path("resnet50.a1_in1k"))  # doctest: +SKIP
@@ -43,7 +43,7 @@ class TimmFolder(StagedEncoder):
         settings = data.resolve_model_data_config(model)
         if settings["input_size"][0] != 3:
             raise ValueError(
-                f"the model in {folder} sees {settings['input_size'][0]} channels; expected one for three"
+                f"the model in {folder} takes {settings['input_size'][0]} channels; expected one that takes 3"
             )
         self._transform = data.create_transform(**settings, is_training=False)
         self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
@@ -64,32 +64,32 @@ class TimmFolder(StagedEncoder):
 
 
 def key_of_timm(folder: Path) -> str:
-    """The encoder's key: the folder's name, and the sha256 of its settings and weights.
+    """Return the encoder's key: the folder's name, and the sha256 of its settings and weights.
 
     Raises:
         FileNotFoundError: the folder or one of the files is missing.
-        ValueError: timm does not import, the settings are not timm's, or the weights are half a download.
+        ValueError: timm does not import, the settings are not timm's, or the weights are incomplete.
     """
     import_extra("timm")
-    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not (folder / "config.json").is_file() or not found:
-        raise FileNotFoundError(f"{folder} is no folder of a timm model with its weights: {_ASK}")
+    weight_files = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not (folder / "config.json").is_file() or not weight_files:
+        raise FileNotFoundError(f"{folder} is not the folder of a timm model with its weights: {_HINT}")
     if "architecture" not in read_settings(folder, "config.json"):
         raise ValueError(
-            f"{folder / 'config.json'} has no key architecture, so it is no timm model: {_ASK}; a model of "
-            "transformers is set as transformers:<folder>"
+            f"{folder / 'config.json'} has no key architecture, so it is not a timm model: {_HINT}; a model "
+            "of transformers is set as transformers:<folder>"
         )
-    if not is_whole(found[0]):
-        raise ValueError(f"{found[0]} is damaged or half a download: delete it, then {_ASK}")
-    return f"timm:{folder.resolve().name}:{fingerprint([folder / 'config.json', found[0]])}"
+    if not is_whole(weight_files[0]):
+        raise ValueError(f"{weight_files[0]} is damaged or half a download: delete it, then {_HINT}")
+    return f"timm:{folder.resolve().name}:{fingerprint([folder / 'config.json', weight_files[0]])}"
 
 
 def _load(folder: Path) -> torch.nn.Module:
-    """The folder's model, all its weights found, then without its classifier."""
+    """Load the folder's model with all its weights, then remove its classifier."""
     try:
-        # with its classifier: without one timm would no longer insist on all weights
+        # with classifier: without it, timm would not require all weights
         model = import_extra("timm").create_model(f"local-dir:{folder}", pretrained=True)
-    except Exception as error:  # settings of another model can raise anything, assertions too
+    except Exception as error:  # settings of another model can raise anything, even assertions
         raise ValueError(
             f"timm cannot load the model in {folder} ({' '.join(str(error).split())[:500]}); expected "
             "settings and weights that belong together, of a model that this version of timm knows"

@@ -1,8 +1,8 @@
 """Chest X-ray models of torchxrayvision: Cohen et al., "TorchXRayVision", MIDL 2022, arXiv 2111.00595.
 
 DenseNet-121 at 224 pixels, 1024 features, and ResNet-50 at 512 pixels, 2048 features, trained on one or
-several public chest X-ray sets. torchxrayvision is an extra of this project (`extras.py`); its published
-files are loaded by itself, from the path that one gives. Nothing is downloaded.
+several public chest X-ray sets. torchxrayvision is an optional dependency (`extras.py`); it loads its
+published files itself, from a given path. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from infers.runtime import Runtime
 class XRayVision(StagedEncoder):
     """A model of torchxrayvision as an encoder.
 
-    The grey image is scaled to [-1024, 1024] and the middle square resized, both by torchxrayvision's own
-    functions. A DenseNet's features are the last map after its ReLU, averaged (its `features2`), a ResNet's
-    those before its classifier (its `features`).
+    The grey image is scaled to [-1024, 1024] and its central square resized, both by torchxrayvision's own
+    functions. A DenseNet's features are its last map after ReLU, averaged (`features2`), a ResNet's those
+    before its classifier (`features`).
 
     Example:
         >>> file = Path("nih-densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt")
@@ -65,16 +65,16 @@ class _Features(torch.nn.Module):
 
 
 def key_of_xrayvision(file: Path) -> str:
-    """The encoder's key: the model's name and the sha256 of its file; raises what `_model_name` raises."""
+    """Return the encoder's key: the model's name and its file's sha256; raises as `_model_name`."""
     name = _model_name(import_extra("torchxrayvision"), file)
     return f"torchxrayvision:{name}:{fingerprint([file])}"
 
 
 def _model_name(library: Any, file: Path) -> str:
-    """torchxrayvision's name of the model that is published under the file's name.
+    """Return torchxrayvision's name of the model published under the file's name.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: torchxrayvision does not import, or publishes no classifier under that name.
     """
     urls = {name: entry["weights_url"] for name, entry in library.models.model_urls.items() if "-res" in name}
@@ -86,16 +86,16 @@ def _model_name(library: Any, file: Path) -> str:
         if published == file.name:
             return name
     raise ValueError(
-        f"torchxrayvision publishes no model as {file.name}, so it is not known which one it holds: keep the "
+        f"torchxrayvision publishes no model as {file.name}, so its model is unknown: keep the "
         f"name of the published file, one of {listed}"
     )
 
 
 def _load(library: Any, file: Path) -> Any:
-    """The model, with all weights of the file; torchxrayvision loads strictly, and what is there only."""
+    """Load the model from the file; torchxrayvision loads strictly and does not download existing files."""
     try:
         return library.models.get_model(_model_name(library, file), cache_dir=str(file.parent))
-    except Exception as error:  # a pickle of another thing can raise anything
+    except Exception as error:  # a pickle of something else can raise anything
         raise ValueError(
             f"torchxrayvision cannot load {file} ({' '.join(str(error).split())[:500]}): it is damaged, "
             "half a download or another model; download it again"

@@ -1,6 +1,6 @@
 """MONAI Label's infer task for an app's segmentation network, and the entropy of its predictions.
 
-The network sees what the bundle's transforms make of an image, 2-D or a volume; predictions come back on the
+The bundle's transforms prepare an image, 2-D or a volume, for the network; predictions are returned on the
 image's own grid.
 """
 
@@ -35,8 +35,8 @@ from pool.imaging.images import ImageError, image_fingerprint
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import EXTENSIONS, LabelError
 
-_MAX_PROBABILITIES = 2**26  # probabilities of a volume held at once: 256 MiB
-_PIXELS = 2**20  # of pictures that the network sees at once: 16 of 256 x 256
+_MAX_PROBABILITIES = 2**26  # per block of a volume: 256 MiB
+_MAX_PIXELS = 2**20  # per batch of 2-D images: 16 of 256 x 256
 
 
 @lru_cache(maxsize=8)
@@ -45,7 +45,7 @@ def _sha256(path: Path, mark: str) -> str:
 
 
 def model_fingerprint(path: Path) -> str | None:
-    """sha256 of a published model, or None when there is none yet; read again only when it changed."""
+    """Return the sha256 of a published model, or None if there is none; cached until the file changes."""
     try:
         return _sha256(path, image_fingerprint(path))
     except FileNotFoundError:
@@ -53,27 +53,26 @@ def model_fingerprint(path: Path) -> str | None:
 
 
 def model_details(path: Path) -> dict[str, Any]:
-    """What the trainer published with the weights: images, seed, metrics, configuration, versions."""
+    """Return the details published with the weights: images, seed, metrics, configuration, versions."""
     details: dict[str, Any] = read_checkpoint(path)["details"]
     return details
 
 
 class ModelChangedError(RuntimeError):
-    """Another model was published than the one that was asked for."""
+    """The requested model was replaced by another."""
 
 
 class Predictor:
     """Class probabilities of images with a published model.
 
-    :param path: the published `model.pt`, which says what it was trained with
-    :param sha256: what the file must be, if that matters; raises ModelChangedError for another
-    :param many: whether so many images follow that a faster start matters less than speed, and the last digit
-        of the entropy does not matter
+    :param path: the published `model.pt`, which describes its training
+    :param sha256: expected hash of the file, if any; raises ModelChangedError for another
+    :param many: optimise for many images: a slower start, and the last digit of the entropy may differ
     """
 
     def __init__(self, path: Path, sha256: str | None = None, many: bool = False) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        content = path.read_bytes()  # once, so that what is loaded is what was checked
+        content = path.read_bytes()  # read once, so that the checked bytes are loaded
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ModelChangedError(f"{path} is no longer the model {sha256[:12]}: another was published")
         checkpoint = read_checkpoint(io.BytesIO(content), self.device)
@@ -83,26 +82,27 @@ class Predictor:
         self.network = Runtime(network, "The published model") if many else network
         steps = bundle.new("image_transforms")
         self.transforms, self.inferer = Compose(steps), bundle.new("inferer")
-        self._transforms = Compose(swift(steps)) if many else self.transforms  # that follow no voxels
+        # faster equivalents, without tracking the affine
+        self._transforms = Compose(swift(steps)) if many else self.transforms
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
         self.channels = bundle.input_shape[1]
 
     def __call__(self, image: str) -> torch.Tensor:
-        """Softmax probabilities (C, ...) at the network's size, whole. Raises ImageError."""
+        """Return softmax probabilities (C, ...) of a whole image at the network's size. Raises ImageError."""
         return self.probabilities(self.pixels(image)[None])[0].cpu()
 
     def blocks(self, pixels: Sequence[torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The probabilities of images piece by piece: which of them, and (B, C, ...) of these.
+        """Yield the probabilities of images piecewise: the slice of images, and (B, C, ...) of these.
 
-        Pictures come some at a time, a volume in blocks that fit into memory, which together are every voxel
-        once. A block sees half a window of its neighbours, so that next to its faces values differ a little
-        from those of the whole.
+        2-D images come in batches, a volume in blocks that fit into memory and together cover each voxel
+        once. A block sees half a window of its neighbours, so values near its faces differ slightly from
+        those of the whole volume.
 
-        :param pixels: what the network sees of each image, from `pixels`
+        :param pixels: network input of each image, from `pixels`
         """
         if self._window is None:
-            size = max(1, _PIXELS // pixels[0][0].numel())
+            size = max(1, _MAX_PIXELS // pixels[0][0].numel())
             for start in range(0, len(pixels), size):
                 part = slice(start, start + size)
                 yield part, self.probabilities(torch.stack(list(pixels[part])))
@@ -113,32 +113,32 @@ class Predictor:
 
     @torch.inference_mode()
     def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
-        """The label (W, H[, D]) uint8 on the image's own grid, and its affine. Raises ImageError."""
-        pixels: MetaTensor = self._seen(image, self.transforms)
+        """Predict the label (W, H[, D]) uint8 on the image's own grid, with its affine. Raises ImageError."""
+        pixels: MetaTensor = self._transform(image, self.transforms)
         logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
         return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
 
     def pixels(self, image: str) -> torch.Tensor:
-        """What the network sees of an image (C, ...). Raises ImageError."""
-        return torch.as_tensor(self._seen(image, self._transforms)).as_subclass(torch.Tensor)
+        """Return the network input (C, ...) for an image. Raises ImageError."""
+        return torch.as_tensor(self._transform(image, self._transforms)).as_subclass(torch.Tensor)
 
-    def _seen(self, image: str, transforms: Compose) -> Any:
-        """What the network sees of an image; with `self.transforms` its meta data has the way back."""
+    def _transform(self, image: str, transforms: Compose) -> Any:
+        """Transform an image for the network; with `self.transforms`, its metadata allows the inverse."""
         try:
             return transforms({"image": image})["image"]
-        except RuntimeError as error:  # MONAI wraps what a transform raises
+        except RuntimeError as error:  # MONAI wraps errors of transforms
             raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 
     @torch.inference_mode()
     def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
-        """Softmax probabilities (B, C, ...) of what the network sees, which is of one shape."""
+        """Return the softmax probabilities (B, C, ...) of network inputs of the same shape."""
         return torch.softmax(self.inferer(batch.to(self.device), self.network), dim=1)
 
 
 class SegmentationInfer(BasicInferTask):
     """Predicts a label for one image with the newest published model.
 
-    :param path: the published `model.pt`; while it does not exist the model is not listed
+    :param path: the published `model.pt`; the model is not listed until it exists
     """
 
     def __init__(self, path: Path, bundle: Bundle) -> None:
@@ -155,7 +155,7 @@ class SegmentationInfer(BasicInferTask):
         )
 
     def parameters(self) -> dict[str, Parameter]:
-        """What a request may set. `final` labels come from people, never from a model."""
+        """Return the parameters of a request. `final` labels come from people, never from a model."""
         formats = [*EXTENSIONS, ".seg.nrrd"]
         formats += [ext.removeprefix(".") for ext in formats]
         return {
@@ -173,7 +173,7 @@ class SegmentationInfer(BasicInferTask):
         return bool(self.get_path())
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> Any:
-        """Raises PoolError: 409 without a trained model, 422 for an image that cannot be read."""
+        """Predict a label. Raises HTTPException: 409 without a trained model, 422 for an unreadable image."""
         if not self.is_valid():
             raise PoolError(
                 409,
@@ -182,7 +182,7 @@ class SegmentationInfer(BasicInferTask):
             )
         try:
             self._follow_model()
-            file, said = super().__call__(request, callbacks)
+            file, params = super().__call__(request, callbacks)
         except (ImageError, LabelError) as error:
             raise PoolError(422, str(error)) from error
         except ModelError as error:
@@ -191,12 +191,12 @@ class SegmentationInfer(BasicInferTask):
                 f"the published model {self._file.name} cannot be used: {error}; train again, or remove it "
                 "(DELETE /model/segmentation)",
             ) from error
-        if "found" in said:  # Slicer gives the k-th value that is in the file the k-th of these names
-            said["label_names"] = said.pop("found")
-        return file, said
+        if "found" in params:  # Slicer assigns the k-th of these names to the k-th value in the file
+            params["label_names"] = params.pop("found")
+        return file, params
 
     def _follow_model(self) -> None:
-        """Take over the configuration that the newest model was trained with."""
+        """Adopt the configuration of the newest model."""
         published = model_fingerprint(self._file)
         if published != self._published:
             bundle = bundle_of(model_details(self._file))
@@ -216,18 +216,18 @@ class SegmentationInfer(BasicInferTask):
     def writer(
         self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
     ) -> tuple[str, dict[str, Any]]:
-        """Write the prediction as the format asked for, else as the image's own, PNG for a JPEG.
+        """Write the prediction in the requested format, else in the image's own.
 
-        Of a volume that is no NIfTI or NRRD file, it is NIfTI.
+        If the image's format holds no labels, the default is PNG for 2-D images, NIfTI for volumes.
         """
         label, affine = data["pred"]
-        ext = extension or data.get("result_extension") or _own_extension(data["image_path"], label.ndim)
+        ext = extension or data.get("result_extension") or _default_extension(data["image_path"], label.ndim)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
         try:
             write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
-        except Exception as error:  # of geometries that a format cannot hold, each library's own
+        except Exception as error:  # libraries raise their own errors for unsupported geometries
             Path(target).unlink(missing_ok=True)
             name = Path(data["image_path"]).name
             raise LabelError(f"the prediction for {name} cannot be written as {ext} ({error})") from error
@@ -235,6 +235,6 @@ class SegmentationInfer(BasicInferTask):
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
-def _own_extension(path: str, dimensions: int) -> str:
-    other = ".png" if dimensions == 2 else ".nii.gz"
-    return next((e for e in EXTENSIONS if path.lower().endswith(e)), other)
+def _default_extension(path: str, dimensions: int) -> str:
+    default = ".png" if dimensions == 2 else ".nii.gz"
+    return next((e for e in EXTENSIONS if path.lower().endswith(e)), default)

@@ -1,4 +1,4 @@
-"""What prediction of volumes needs: blocks that fit into memory, and the way back to the image's own grid."""
+"""Prediction of volumes: blocks that fit into memory, and resampling to the image's own grid."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nibabel.orientations import aff2axcodes
 Slices = tuple[slice, ...]
 
 
-def blocks(shape: Sequence[int], window: Sequence[int], most: int) -> Iterator[tuple[Slices, Slices]]:
-    """Cut a volume of shape (W, H, D) into blocks of about `most` voxels along its longest axis.
+def blocks(shape: Sequence[int], window: Sequence[int], max_voxels: int) -> Iterator[tuple[Slices, Slices]]:
+    """Cut a volume (W, H, D) into blocks of about `max_voxels` along its longest axis.
 
-    Each comes as what to look at, half a window more on both sides, and where the block lies in that. A block
-    is never thinner than the window. Both are for an array (C, W, H, D).
+    Yield for each block the slices to process, with half a window of margin on both sides, and the block's
+    slices within those, both for arrays (C, W, H, D). A block is never thinner than the window.
     """
     axis = int(np.argmax(shape))
     margin = window[axis] // 2
-    thick = max(window[axis], most * shape[axis] // int(np.prod(shape)))
+    thick = max(window[axis], max_voxels * shape[axis] // int(np.prod(shape)))
     for start in range(0, shape[axis], thick):
         end = min(start + thick, shape[axis])
         low, high = max(0, start - margin), min(shape[axis], end + margin)
@@ -31,11 +31,11 @@ def blocks(shape: Sequence[int], window: Sequence[int], most: int) -> Iterator[t
 
 
 def restore(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
-    """Logits (C, w, h, d) on the grid of `image` as a label (W, H, D) uint8 on that of its file.
+    """Convert logits (C, w, h, d) on the grid of `image` to a label (W, H, D) uint8 on that of its file.
 
-    Probabilities are resampled by the affines, not labels; one class at a time, which bounds memory.
+    Resamples probabilities, not labels, by the affines; one class at a time to bound memory.
 
-    :param image: what the network saw; `spatial_shape` and `own_affine` in its meta data are the file's
+    :param image: the network input; `spatial_shape` and `own_affine` in its metadata are the file's
     """
     logits = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
     shape = tuple(int(n) for n in image.meta["spatial_shape"])
@@ -47,8 +47,8 @@ def restore(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
     label = torch.zeros(shape, dtype=torch.uint8)
     for value, channel in enumerate(logits):
         probability = MetaTensor((channel.float() - total).exp().cpu()[None], affine=image.affine)
-        there = resample(turn(probability), dst_affine=torch.from_numpy(own), spatial_size=shape)
-        values = torch.as_tensor(np.asarray(there))[0]
+        resampled = resample(turn(probability), dst_affine=torch.from_numpy(own), spatial_size=shape)
+        values = torch.as_tensor(np.asarray(resampled))[0]
         label[values > best] = value
         best = torch.maximum(best, values)
     return label.numpy()

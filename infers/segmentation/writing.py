@@ -1,4 +1,4 @@
-"""From what the network says to a label file on the image's own grid, in the server and without one."""
+"""Conversion of network outputs to label files on the image's own grid, with or without a server."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pool.imaging.label_writer import write_label
 
 
 def restore_label(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
-    """Logits (C, ...) as a label (W, H[, D]) uint8 on the image's grid; probabilities are resized, no labels.
+    """Convert logits (C, ...) to a label (W, H[, D]) uint8 on the image's grid; resizes probabilities.
 
-    :param image: what the network saw; `spatial_shape` and `own_affine` in its meta data are the file's
+    :param image: the network input; `spatial_shape` and `own_affine` in its metadata are the file's
     """
     if logits.ndim == 4:
         return restore(logits, image)
@@ -31,7 +31,7 @@ def restore_label(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
 
 
 class Restored(MapTransform):
-    """MONAI transform: logits become a label and the affine of the image's file."""
+    """MONAI transform from logits to a label and the affine of the image's file."""
 
     def __init__(self, keys: KeysCollection, image_key: str = "image") -> None:
         super().__init__(keys)
@@ -46,9 +46,9 @@ class Restored(MapTransform):
 
 
 class WriteLabeld(MapTransform):
-    """MONAI transform: what `Restored` made becomes a file in `folder`, named as the image.
+    """MONAI transform that writes the result of `Restored` to a file in `folder`, named like the image.
 
-    :param extension: ".nii.gz", ".nrrd", ".png" (pictures), ...
+    :param extension: ".nii.gz", ".nrrd", ".png" (2-D), ...
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which engine the settings name, and whether it can work."""
+"""Choice and check of the engine that the settings name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from strategies.settings import Settings
 
 
 def check_engine(settings: Settings) -> None:
-    """Raises ValueError for an engine that cannot work: Ray is missing, or what reads the shared storage."""
+    """Raise ValueError for an engine that cannot work, e.g. because a package is missing."""
     if settings.engine != "ray":
         if settings.ray_address or settings.shared_studies:
-            raise ValueError("--conf ray_address and --conf shared_studies are for --conf engine ray")
+            raise ValueError(
+                "--conf ray_address and --conf shared_studies are for --conf engine ray: set it as well"
+            )
         return
     if find_spec("ray") is None:
         raise ValueError(
@@ -23,18 +25,20 @@ def check_engine(settings: Settings) -> None:
             "pip install -c constraints.txt '.[ray]'"
         )
     if settings.ray_address and not re.fullmatch(r".+:\d+", settings.ray_address):
-        raise ValueError(f"--conf ray_address {settings.ray_address}: expected host:port, as 10.0.0.1:6379")
+        raise ValueError(
+            f"--conf ray_address {settings.ray_address}: expected host:port, such as 10.0.0.1:6379"
+        )
     if settings.shared_studies:
         try:
             fsspec.url_to_fs(settings.shared_studies)
-        except (ImportError, ValueError) as error:  # an ImportError names the package that is missing
+        except (ImportError, ValueError) as error:  # an ImportError names the missing package
             raise ValueError(f"--conf shared_studies {settings.shared_studies}: {error}") from None
 
 
 def engine_of(settings: Settings) -> Engine:
-    """What runs workers, as the settings say."""
+    """Return the engine that the settings name."""
     if settings.engine == "local":
         return run_batches
-    from strategies.engine.ray.engine import RayEngine  # Ray is an extra
+    from strategies.engine.ray.engine import RayEngine  # optional dependency
 
     return RayEngine(settings.ray_address, settings.shared_studies)

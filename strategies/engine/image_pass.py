@@ -1,4 +1,4 @@
-"""Passes over the pool's images: what drives an engine, and the only writer of what its workers find."""
+"""Passes over the pool's images: drive an engine, and record failures and progress."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from strategies.engine.local import Engine, run_batches
 from strategies.engine.workers import Worker
 
 logger = logging.getLogger(__name__)
-BATCH = 16  # images that are looked at together, between two commits
+BATCH = 16  # images processed together, between two commits
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a pass found of one image.
+    """A pass's result for one image.
 
     :param mark: fingerprint of the image's file, taken before it was read
     """
@@ -32,61 +32,63 @@ class Found:
 
 
 class ImagePass:
-    """Runs workers over images of a pool, and says in its journal how far they are.
+    """Runs workers over images of a pool and records their progress.
 
-    :param engine: where they run
+    :param engine: runs the workers, here or on a cluster
     """
 
     def __init__(self, context: Context, datastore: PoolStore, engine: Engine = run_batches) -> None:
         self.context, self.datastore, self._engine = context, datastore, engine
 
     def say(self, step: str, done: int, total: int, started: float) -> None:
-        """Write down what is being done; since `started`, in seconds of the clock, it is this step."""
+        """Record and log the progress of a step that began at `started` (seconds since the epoch)."""
         self.context.state.progress.set(step, done, total, started)
         logger.info("Refresh: %s, %d of %d (pid %d)", step, done, total, os.getpid())
 
     def run(
         self, step: str, images: Sequence[str], make_worker: Callable[[], Worker], batch: int | None = None
     ) -> Iterator[list[Found]]:
-        """What a worker finds of images, in batches, in any order; keep each before asking for the next.
+        """Yield a worker's results in batches, in any order; store each before asking for the next.
 
-        An image that cannot be read is kept as a failure of its present file; one that is gone is left out.
+        An unreadable image is recorded as a failure of its present file; a missing one is dropped.
 
-        :param batch: the most images at once, if other than `BATCH`
+        :param batch: maximum number of images at once; default `BATCH`
         """
         started, done, present = time.time(), 0, dict[str, str]()
         self.say(step, 0, len(images), started)
         for answers in self._engine(make_worker, self._batches(images, batch or BATCH, present)):
-            found = []
-            for each in answers:
-                mark = present.pop(each.image)
-                if each.error:
-                    self._leave_out(each.image, mark, each.error)
+            results = []
+            for answer in answers:
+                mark = present.pop(answer.image)
+                if answer.error:
+                    self._record_failure(answer.image, mark, answer.error)
                 else:
-                    found.append(Found(each.image, mark, each.found))
-            if found:
-                yield found
+                    results.append(Found(answer.image, mark, answer.found))
+            if results:
+                yield results
             done += len(answers)
             self.say(step, done, len(images), started)
 
     def _batches(
         self, images: Sequence[str], size: int, present: dict[str, str]
     ) -> Iterator[list[tuple[str, str]]]:
-        """Ids and paths, a batch at a time; the fingerprints of their files go into `present`."""
+        """Yield batches of (id, path); add the fingerprints of their files to `present`."""
         for start in range(0, len(images), size):
-            here = marks(self.datastore, list(images[start : start + size]))
-            present |= here
-            if batch := [(image, path) for image in here if (path := self._path(image, here[image]))]:
+            fingerprints = marks(self.datastore, list(images[start : start + size]))
+            present |= fingerprints
+            if batch := [
+                (image, path) for image in fingerprints if (path := self._path(image, fingerprints[image]))
+            ]:
                 yield batch
 
     def _path(self, image: str, mark: str) -> str:
-        """Where the image is, downloaded if need be; "" when it cannot be had, which is a failure of it."""
+        """Return the image's path, downloading it if needed; "" and a recorded failure if unavailable."""
         try:
             return self.datastore.get_image_uri(image)
         except ImageError as error:
-            self._leave_out(image, mark, str(error))
+            self._record_failure(image, mark, str(error))
             return ""
 
-    def _leave_out(self, image: str, mark: str, reason: str) -> None:
-        logger.error("Image %s is left out: %s", image, reason)
+    def _record_failure(self, image: str, mark: str, reason: str) -> None:
+        logger.error("Image %s is skipped: %s", image, reason)
         self.context.state.failures.add(image, mark, reason)

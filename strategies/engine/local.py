@@ -1,9 +1,9 @@
-"""Where a pass over images runs: in this process, reading the next images while the network sees these.
+"""Engine that runs a pass over images in this process, with prefetching.
 
-An engine is one function, `run_batches`. It gets what makes a worker, and batches of images, and gives what
-the worker found; it writes nothing. What drives it (`passes.py`) is the only writer, and asks for the next
-batch after it has kept the last, so that a kill repeats one batch at most. Batches are taken in the caller's
-thread, because taking one may write too.
+An engine is a callable such as `run_batches`: it takes a worker factory and batches of images, yields the
+worker's results and writes nothing. Its caller (`image_pass.py`) is the only writer, and stores each result
+before asking for the next, so a kill repeats at most one batch. Batches are drawn in the caller's thread,
+because drawing one may write too.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from strategies.engine.workers import Done, Worker, try_read
 
 Batch = Sequence[tuple[str, str]]  # id and path of each image
 Engine = Callable[[Callable[[], Worker], Iterable[Batch]], Iterator[list[Done]]]
-_READERS = 2  # threads; reading lets go of Python's lock most of the time
+_READER_THREADS = 2  # reading releases the GIL most of the time
 
 
 def run_batches(make_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Done]]:
-    """What a worker finds, batch by batch; while it looks at one, threads read the next.
+    """Yield a worker's results batch by batch; threads read the next batch meanwhile.
 
-    At most two batches are held, whatever their number. Raises what making the worker or its `look` raises.
+    At most two batches are in memory. Raises what creating the worker or its `look` raises.
     """
     worker = make_worker()
-    readers = ThreadPoolExecutor(_READERS, "reading")
+    readers = ThreadPoolExecutor(_READER_THREADS, "reading")
     waiting: deque[tuple[Batch, list[Any]]] = deque()
     try:
         for batch in batches:

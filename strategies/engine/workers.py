@@ -1,7 +1,7 @@
-"""The work of a pass over images without its bookkeeping: plain arguments and paths in, plain results out.
+"""Workers of a pass over images: plain arguments and paths in, plain results out, no bookkeeping.
 
-A worker is made once in each process that works (`functools.partial` of its class pickles), knows no
-database, and writes nothing. `read` may run in several threads at once, `look` in one at a time.
+A worker is created once per process (a `functools.partial` of its class can be pickled), knows no database
+and writes nothing. `read` may run in several threads at once, `look` in one at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from strategies.scoring import Scored, score, thresholded_foreground
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker found of one image, or why it could not be read (`error`, then `found` is None)."""
+    """A worker's result for one image, or the `error` that prevented reading it (then `found` is None)."""
 
     image: str
     found: Any
@@ -34,37 +34,37 @@ class Done:
 
 
 class Worker(ABC):
-    """Reads images and looks at them, some at a time."""
+    """Reads images and processes them in batches."""
 
     @staticmethod
     def files(*arguments: Any) -> list[str]:
-        """Paths that a worker reads when it is made with these arguments: files, or folders with files."""
+        """Return the files, or folders of files, that a worker created with these arguments reads."""
         return []
 
     @abstractmethod
     def read(self, path: str) -> Any:
-        """What `look` takes of one image. Raises ImageError."""
+        """Read one image for `look`. Raises ImageError."""
 
     def look(self, images: Sequence[Any]) -> Sequence[Any]:
-        """What is found of each of the images, as `read` gave them; some workers are done with reading."""
+        """Process images as `read` returned them; by default reading is all there is to do."""
         return images
 
     def __call__(self, batch: Sequence[tuple[str, str]]) -> list[Done]:
-        """What is found of images given by id and path, in their order."""
+        """Read and process images given as (id, path); results in the same order."""
         return self.answer([image for image, _ in batch], [try_read(self, path) for _, path in batch])
 
     def answer(self, images: Sequence[str], read: Sequence[Any]) -> list[Done]:
-        """Look at what `try_read` gave; an image that could not be read is answered by why."""
-        readable = [each for each in read if not isinstance(each, ImageError)]
-        found = iter(self.look(readable)) if readable else iter(())
+        """Process what `try_read` returned; an unreadable image yields its error."""
+        readable = [content for content in read if not isinstance(content, ImageError)]
+        results = iter(self.look(readable)) if readable else iter(())
         return [
-            Done(image, None, str(each)) if isinstance(each, ImageError) else Done(image, next(found))
-            for image, each in zip(images, read, strict=True)
+            Done(image, None, str(content)) if isinstance(content, ImageError) else Done(image, next(results))
+            for image, content in zip(images, read, strict=True)
         ]
 
 
 def try_read(worker: Worker, path: str) -> Any:
-    """What `worker.read` gives, or the ImageError that it raises."""
+    """Return what `worker.read` returns, or the ImageError that it raises."""
     try:
         return worker.read(path)
     except ImageError as error:
@@ -72,7 +72,7 @@ def try_read(worker: Worker, path: str) -> Any:
 
 
 class Embedded(NamedTuple):
-    """One image's vector (D,) float32, its encoder's key, and its print if asked for."""
+    """One image's embedding (D,) float32, its encoder's key, and its print if requested."""
 
     key: str
     vector: np.ndarray
@@ -80,12 +80,12 @@ class Embedded(NamedTuple):
 
 
 class EmbedWorker(Worker):
-    """Finds an `Embedded` of each image.
+    """Computes an `Embedded` for each image.
 
     :param encoder: as the settings name it
-    :param weights: path of its weights, for the encoders that take one
-    :param bundle: name of the app's folder in `bundle_configs`, with the `overrides` of its values
-    :param prints: whether to print images too, so that a picture is read once
+    :param weights: path of its weights, for encoders that need one
+    :param bundle: name of the app's folder in `bundle_configs`; `overrides` replace its values
+    :param prints: compute the images' prints too, so that each image is read only once
     """
 
     def __init__(
@@ -106,15 +106,15 @@ class EmbedWorker(Worker):
 
     def look(self, images: Sequence[tuple[Any, Print | None]]) -> list[Embedded]:
         vectors = self._encoder.embed([prepared for prepared, _ in images])
-        prints = [found for _, found in images]
+        prints = [image_print for _, image_print in images]
         return [Embedded(self._encoder.key, v, p) for v, p in zip(vectors, prints, strict=True)]
 
 
 class ScoreWorker(Worker):
-    """Finds a `Scored` of each image with a published model.
+    """Computes a `Scored` for each image with a published model.
 
     :param model: path of its file
-    :param sha256: what the file must be; raises ModelChangedError when another was published there
+    :param sha256: expected hash of the file; raises ModelChangedError if another model was published
     """
 
     def __init__(self, model: str, sha256: str) -> None:
@@ -132,23 +132,23 @@ class ScoreWorker(Worker):
 
 
 class PrintWorker(Worker):
-    """Finds the `Print` of each image, by which copies are recognised.
+    """Computes the `Print` of each image, by which duplicates are recognised.
 
-    :param bundle: name of the app's folder in `bundle_configs`, with the `overrides` of its values
+    :param bundle: name of the app's folder in `bundle_configs`; `overrides` replace its values
     """
 
     def __init__(self, bundle: str, overrides: Mapping[str, Any]) -> None:
-        about = Bundle(bundle, overrides)
-        self._channels = about.get("in_channels") if about.get("dimensions") == 3 else None
+        config = Bundle(bundle, overrides)
+        self._channels = config.get("in_channels") if config.get("dimensions") == 3 else None
 
     def read(self, path: str) -> Print:
         return print_of(unit_range(path) if self._channels is None else read_volume(path, self._channels)[0])
 
 
 class ForegroundWorker(Worker):
-    """Finds the share of each image above Otsu's threshold.
+    """Computes the share of each image above Otsu's threshold.
 
-    :param bundle: name of the app's folder in `bundle_configs`, with the `overrides` of its values
+    :param bundle: name of the app's folder in `bundle_configs`; `overrides` replace its values
     """
 
     def __init__(self, bundle: str, overrides: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Plans of the registry's methods: what each needs is looked up, the method picks, the plan is kept.
+"""Plans of the registry's methods: look up each method's input, let it pick, store the plan.
 
-A cold method has one plan for what it sees (features, uncertainties), a warm one a plan per model.
-`cold_start`, `active`, `entropy`, `diversity` and `random` have ways of their own (`plans` beside this file,
+A cold method has one plan per input (features, uncertainties), a warm one a plan per model. `cold_start`,
+`active`, `entropy`, `diversity` and `random` are planned elsewhere (`plans` in this package,
 `strategies.ranking.rank`).
 """
 
@@ -22,21 +22,21 @@ from strategies.selectors.numerics.distances import unit_rows
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
-OTSU = "otsu"  # the source of foregrounds that need no model
+OTSU = "otsu"  # source of foreground shares computed without a model
 OWN_WAY = ("random", "cold_start", "active", "entropy", "diversity")
 _POINTS = {"features", "unit_features", "map"}
 
 
 class NotReadyError(ValueError):
-    """A method lacks something; the text says what to do."""
+    """A method lacks an input; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a method works on besides points.
+    """Input of a method besides points.
 
-    :param name: tells one source from another: a model, a pretraining, a threshold; empty without any
-    :param values: by the argument's name, then by image; a list has one number per class
+    :param name: identifies the source: a model, a pretraining, a threshold; empty for none
+    :param values: by argument name, then by image; a list has one number per class
     """
 
     name: str
@@ -45,12 +45,12 @@ class Source:
 
 
 def planned_methods(context: Context) -> list[str]:
-    """Methods whose plans are made here: those on ranking, and what `auto` picks by."""
+    """Return the methods planned here: those offered, and those of `auto`."""
     return [name for name in context.settings.used if name not in OWN_WAY]
 
 
 def source_key(context: Context, name: str) -> tuple[str, Model | None]:
-    """Name of the source that a method would be planned from now, and its model; looks at no values.
+    """Return the name and model of a method's present source, without reading values.
 
     Raises NotReadyError when there is none.
     """
@@ -75,10 +75,10 @@ def source_key(context: Context, name: str) -> tuple[str, Model | None]:
 
 
 def source_of(context: Context, pool: PoolSnapshot, name: str) -> Source:
-    """What a method would be planned from now. Raises NotReadyError."""
+    """Return the source that a method would be planned from now. Raises NotReadyError."""
     key, model = source_key(context, name)
     if model:
-        return _of_model(context, pool, name, model)
+        return _source_of_model(context, pool, name, model)
     if not METHODS[name].values:
         return Source(key, None, {})
     if key == OTSU:
@@ -89,33 +89,33 @@ def source_of(context: Context, pool: PoolSnapshot, name: str) -> Source:
     mapped = set(layout.images) if layout else set()
     lacking = sum(image in mapped and image not in values for image in pool.unlabelled)
     if lacking or layout is None:
-        raise NotReadyError(f"the {kind} of {lacking} images is still being worked out")
+        raise NotReadyError(f"the {kind} of {lacking} images is still being computed")
     return Source(key, None, {kind: values})
 
 
-def _of_model(context: Context, pool: PoolSnapshot, name: str, model: Model) -> Source:
+def _source_of_model(context: Context, pool: PoolSnapshot, name: str, model: Model) -> Source:
     entropies = context.state.scores.entropies(model.fingerprint)
     if not entropies or unscored(context, pool):
         raise NotReadyError("the newest model is still being applied to the pool")
-    found = context.state.scores.measures(model.fingerprint)
-    kinds = sorted((k for k in found if k.startswith(CLASS)), key=lambda kind: int(kind[len(CLASS) :]))
-    images = entropies.keys() & found.get(FOREGROUND, {}).keys()
+    measures = context.state.scores.measures(model.fingerprint)
+    kinds = sorted((k for k in measures if k.startswith(CLASS)), key=lambda kind: int(kind[len(CLASS) :]))
+    images = entropies.keys() & measures.get(FOREGROUND, {}).keys()
     values: dict[str, dict[str, float] | dict[str, list[float]]] = {
         "uncertainty": {i: entropies[i] for i in images},
-        "class_entropy": {i: [found[kind][i] for kind in kinds] for i in images},
-        FOREGROUND: {i: found[FOREGROUND][i] for i in images},
+        "class_entropy": {i: [measures[kind][i] for kind in kinds] for i in images},
+        FOREGROUND: {i: measures[FOREGROUND][i] for i in images},
     }
     return Source(model.fingerprint, model, {key: values[key] for key in METHODS[name].values})
 
 
 def plan_key(context: Context, name: str, source: str) -> str:
-    """Of a method's plan for one source."""
+    """Return the key of a method's plan for one source."""
     key = f"{name}|{context.layout_key}|{context.settings.cold_start_budget}|{source}"
     return f"{key}|{_alpha(context):g}" if name == "foreground_active" else key
 
 
 def newest_plan(context: Context, name: str) -> tuple[Model | None, Plan] | None:
-    """The plan of the newest model or other source that has one."""
+    """Return the plan of the newest model, or other source, that has one."""
     models = context.state.models.all() if METHODS[name].needs & {"model", FOREGROUND} else []
     others = ["", OTSU] + ([context.pretrained_key] if context.pretrained_key else [])
     sources = [(model, model.fingerprint) for model in models] + [(None, other) for other in others]
@@ -126,7 +126,7 @@ def newest_plan(context: Context, name: str) -> tuple[Model | None, Plan] | None
 
 
 def due_methods(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Methods on ranking that can be planned and have no plan of their present source."""
+    """Return the methods that can be planned and have no plan for their present source."""
     return [name for name in planned_methods(context) if _is_due(context, pool, name)]
 
 
@@ -137,28 +137,30 @@ def _is_due(context: Context, pool: PoolSnapshot, name: str) -> bool:
         key, _ = source_key(context, name)
         if context.state.plans.newest(plan_key(context, name, key)):
             return False
-        source_of(context, pool, name)  # takes a while in a large pool
+        source_of(context, pool, name)  # last: slow in a large pool
     except NotReadyError:
         return False
     return True
 
 
 def make_method_plan(context: Context, pool: PoolSnapshot, name: str) -> Plan:
-    """Plan a method from its present source and keep the plan. Raises NotReadyError."""
+    """Plan a method from its present source and store the plan. Raises NotReadyError."""
     method, layout, source = METHODS[name], context.layout(), source_of(context, pool, name)
     if layout is None:
         raise NotReadyError("the pool is still being prepared")
-    usable, labelled = {*pool.labelled, *pool.unlabelled}, set(pool.labelled)
-    known = [set(values) for values in source.values.values()]
-    images = [i for i in layout.images if i in usable and (i in labelled or all(i in v for v in known))]
+    in_use, labelled = {*pool.labelled, *pool.unlabelled}, set(pool.labelled)
+    available = [set(values) for values in source.values.values()]
+    images = [i for i in layout.images if i in in_use and (i in labelled or all(i in v for v in available))]
     points = _points(context, layout, images, method.needs)
-    width = {key: len(v) for key, values in source.values.items() for v in _first_list(values)}
+    n_classes = {key: len(v) for key, values in source.values.items() for v in _example_list(values)}
     values = {
-        key: np.array([found.get(i, [np.nan] * width[key] if key in width else np.nan) for i in images])
-        for key, found in source.values.items()
+        key: np.array(
+            [by_image.get(i, [np.nan] * n_classes[key] if key in n_classes else np.nan) for i in images]
+        )
+        for key, by_image in source.values.items()
     }
     number = source.model.round if source.model else 0
-    more = _parameters(context, name, number)
+    extra = _parameters(context, name, number)
     is_short = method.cold and method.needs & _POINTS
     chosen = method.select(
         points,
@@ -168,9 +170,9 @@ def make_method_plan(context: Context, pool: PoolSnapshot, name: str) -> Plan:
         groups=pool.group_rows(images),
         seed=context.settings.seed + number,
         **values,
-        **more,
+        **extra,
     )
-    details = {"seed": context.settings.seed + number, "round": number, "source": source.name, **more}
+    details = {"seed": context.settings.seed + number, "round": number, "source": source.name, **extra}
     return context.state.plans.add(
         Plan(
             0,
@@ -186,20 +188,20 @@ def make_method_plan(context: Context, pool: PoolSnapshot, name: str) -> Plan:
 
 
 def _parameters(context: Context, name: str, number: int) -> dict[str, float]:
-    """Arguments of a method's own, in round `number`."""
+    """Return a method's extra arguments in round `number`."""
     if name == "clasp_pe":
         return {"beta": power_of_round(max(1, number))}
     return {"alpha": _alpha(context)} if name == "foreground_active" else {}
 
 
 def _alpha(context: Context) -> float:
-    """The alpha chosen on the map or configured; with a schedule, that of its first round."""
+    """Return the alpha chosen on the map or configured; with a schedule, that of its first round."""
     chosen = context.active_alpha
     return context.settings.alpha if isinstance(chosen, str) else chosen
 
 
-def _first_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:
-    """The first of the values in a list, when they are lists."""
+def _example_list(values: dict[str, float] | dict[str, list[float]]) -> list[list[float]]:
+    """Return the first value in a list if the values are lists, else an empty list."""
     first = next(iter(values.values()), None)
     return [first] if isinstance(first, list) else []
 

@@ -1,4 +1,4 @@
-"""Images that a lead marked: those wanted next, and those held out of training to measure models on."""
+"""Images marked to come next, and images held out of training to validate models on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from strategies.ranking.rank import Ranking
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
-DRAWN = "validation_budget"  # who holds out what was drawn
+DRAWN = "validation_budget"  # client name in the marks of drawn images
 
 
 def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
-    """Marked images in the order in which they were marked, and who marked them.
+    """Rank marked images in the order they were marked, with the client who marked them.
 
     :param role: "marked" or "validation"
     """
@@ -26,14 +26,14 @@ def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
 
 
 def to_hold_out(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Images to draw for validation: what `validation_budget` asks for beyond those held out already.
+    """Draw the images that `validation_budget` requires beyond those already held out.
 
-    At random with the pool's seed, among the images that nobody has touched, nor a copy of them, whole
-    patients at a time (`groups`), and never more than half of the pool.
+    Drawn at random with the pool's seed from images that are free and unmarked, or have a free duplicate;
+    whole patients at a time (`groups`), and never more than half of the pool.
     """
-    lacking = context.settings.validation_budget - len(pool.measured_on)
-    most = len(pool.images) // 2 - len(pool.held_out)
-    if min(lacking, most) <= 0:
+    missing = context.settings.validation_budget - len(pool.measured_on)
+    limit = len(pool.images) // 2 - len(pool.held_out)
+    if min(missing, limit) <= 0:
         return []
     groups = pool.group_rows(pool.images) or pool.images
     members: dict[str, list[str]] = {}
@@ -41,23 +41,23 @@ def to_hold_out(context: Context, pool: PoolSnapshot) -> list[str]:
         members.setdefault(group, []).append(image)
     touched = {mark.image for mark in pool.marks}
     free = {i for i in pool.images if pool.is_free(i) and i not in touched}
-    whole = [
+    complete = [
         images
         for images in members.values()
         if all(i in free or not free.isdisjoint(pool.copies.get(i, ())) for i in images)
     ]
     drawn: list[str] = []
-    for at in np.random.default_rng(context.settings.seed).permutation(len(whole)):
-        if len(drawn) >= lacking:
+    for row in np.random.default_rng(context.settings.seed).permutation(len(complete)):
+        if len(drawn) >= missing:
             break
-        if len(drawn) + len(whole[at]) <= most:
-            drawn += whole[at]
+        if len(drawn) + len(complete[row]) <= limit:
+            drawn += complete[row]
     return drawn
 
 
 def hold_out(context: Context, pool: PoolSnapshot) -> None:
-    """Draw what is lacking and keep it."""
+    """Draw the missing held-out images and store them."""
     if drawn := to_hold_out(context, pool):
-        why = f"drawn at random, seed {context.settings.seed}"
-        context.state.marks.put(HELD_OUT, drawn, DRAWN, why)
-        logger.info("%d images are held out for validation: %s", len(drawn), why)
+        reason = f"drawn at random, seed {context.settings.seed}"
+        context.state.marks.put(HELD_OUT, drawn, DRAWN, reason)
+        logger.info("%d images are held out for validation: %s", len(drawn), reason)

@@ -1,5 +1,7 @@
-"""What may be handed out, best first, and why: one function per kind of selection. What `refresh` can have
-computed before is only looked up."""
+"""Rankings of the images available for hand-out, with reasons: one function per kind of selection.
+
+Anything that `refresh` can compute in advance is only looked up.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,15 @@ from strategies.selectors.rules.checks import check_rows
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import encoder_note, progress_of, stage_of
 
-_AHEAD = 64  # farthest images that are put in order; others may be taken meanwhile
+_MAX_FARTHEST = 64  # farthest images to rank: spares in case others are leased meanwhile
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Images that are free, in hand-out order, with the evidence of each.
+    """Free images in hand-out order, with the evidence for each.
 
-    :param images: may be walked once, as far as needed
-    :param evidence: by image; `common` for images that have none
+    :param images: iterable once, lazily
+    :param evidence: by image; `common` applies to images without
     """
 
     source: str
@@ -40,23 +42,23 @@ class Ranking:
     images: Iterable[str]
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     common: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""  # the same for all images, unless their evidence says more
+    reason: str = ""  # the same for all images; empty: derived from the evidence
     facts: Mapping[str, Any] = field(default_factory=dict)  # the same for all images
-    method: str = ""  # of the registry, whose words explain a pick
+    method: str = ""  # method of the registry that explains the picks
 
     def pick(self, image: str) -> Mapping[str, Any]:
-        """What speaks for an image."""
+        """Return the evidence for an image."""
         return self.evidence.get(image, self.common)
 
 
 @lru_cache(maxsize=2)
 def _random_order(count: int, seed: int, groups: tuple[str, ...] | None) -> list[int]:
-    """All rows of a pool in the seed's order; kept, since a large pool takes a while."""
+    """Return all rows of a pool in random order; cached, since a large pool takes a while."""
     return selectors.random(np.zeros((count, 1)), count, groups=groups, seed=seed).picks.tolist()
 
 
 def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
-    """All free images in the seed's random order."""
+    """Rank all free images in the seed's random order."""
     seed, images = context.settings.seed, pool.images
     groups = pool.group_rows(images)
     rows = _random_order(len(images), seed, None if groups is None else tuple(groups))
@@ -71,7 +73,7 @@ def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
 
 
 def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """A random image while the pool is being prepared. Raises PoolError 503 when that failed."""
+    """Rank at random while the pool is being prepared. Raises HTTPException 503 if preparation failed."""
     progress = progress_of(context) or {
         "step": "starting",
         "done": 0,
@@ -82,7 +84,7 @@ def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
         raise PoolError(
             503,
             f"preparing the pool failed: {progress['error']}. The server's log has the "
-            "details; it tries again every 30 seconds",
+            "details; the server retries every 30 seconds",
         )
     why = (
         f"The pool is still being prepared ({progress['step']}, {progress['done']} of {progress['total']}), "
@@ -95,7 +97,7 @@ def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
 
 
 def _plan_ranking(plan: Plan, pool: PoolSnapshot, stage: str, facts: Mapping[str, Any]) -> Ranking:
-    """The picks of a plan that are free, with their rank in it."""
+    """Rank the free picks of a plan."""
     evidence = {
         pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
         for i, pick in enumerate(plan.picks)
@@ -105,7 +107,7 @@ def _plan_ranking(plan: Plan, pool: PoolSnapshot, stage: str, facts: Mapping[str
 
 
 def cold_start_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """The cold-start plan; used up, farthest-first goes on from it. Provisional before there is a plan."""
+    """Rank by the cold-start plan, then farthest-first; provisionally before there is a plan."""
     plan = context.state.plans.newest(context.cold_key)
     if plan is None:
         return provisional_ranking(context, pool)
@@ -119,13 +121,13 @@ def cold_start_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
 
 
 def first_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """What `auto` hands out before the first model: the cold-start plan, or that of `cold_start_method`."""
+    """Rank for `auto` before the first model: by the plan of `cold_start_method`."""
     name = context.settings.cold_start_method
     return cold_start_ranking(context, pool) if name == "cold_start" else method_ranking(context, pool, name)
 
 
 def later_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """What `auto` hands out once a model is planned: the active plan, or that of `active_method`."""
+    """Rank for `auto` once there is a plan of a model: by the plan of `active_method`."""
     name = context.settings.active_method
     if name == "active":
         return active_ranking(context, pool, context.active_alpha)
@@ -135,7 +137,7 @@ def later_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
 
 
 def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str) -> Ranking:
-    """The image farthest on the map from all that is labelled or in somebody's hands, then the next ones."""
+    """Rank by distance on the map to the nearest labelled or leased image, farthest first."""
     layout = context.layout()
     if layout is None:
         return provisional_ranking(context, pool)
@@ -145,68 +147,70 @@ def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str)
     rows = np.flatnonzero(free >= 0)
     if not len(rows):
         return provisional_ranking(context, pool)
-    known = "this image is the farthest on the map from all that is labelled or in somebody's hands"
-    if np.isinf(reach).all():  # nothing to be far from yet
-        known = "nothing is labelled yet, so the images follow from the middle of the map outwards"
+    because = "this image is the farthest on the map from all images labelled or being labelled"
+    if np.isinf(reach).all():  # no labelled or leased image yet
+        because = "nothing is labelled yet, so images come from the middle of the map outwards"
         rows = _free_rows(layout, rows, pool)
         groups = pool.group_rows(layout.images)
-        order = selectors.farthest_first(layout.points, _AHEAD, candidates=rows, groups=groups).picks
+        order = selectors.farthest_first(layout.points, _MAX_FARTHEST, candidates=rows, groups=groups).picks
         reach = np.zeros(len(reach))
     else:
         order = _free_rows(layout, _best_first(context, pool, layout, free, rows), pool)
-        if not len(order):  # those have all left the pool; looking at every row takes longer
+        if not len(order):  # all of those have left the pool: check every row, which takes longer
             order = _best_first(context, pool, layout, free, _free_rows(layout, rows, pool))
     if not len(order):
         return provisional_ranking(context, pool)
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
     source = f"farthest|{context.layout_key}"
-    return Ranking(source, stage, images, evidence, reason=f"{why}: {known}.")
+    return Ranking(source, stage, images, evidence, reason=f"{why}: {because}.")
 
 
 def _free_rows(layout: Layout, rows: np.ndarray, pool: PoolSnapshot) -> np.ndarray:
-    """Those of the rows whose image may be handed out; images that left the pool are still on the map."""
+    """Return the rows whose image may be handed out; images that left the pool remain on the map."""
     return rows[[pool.is_free(layout.images[row]) for row in rows]]
 
 
 def _best_first(
     context: Context, pool: PoolSnapshot, layout: Layout, values: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """`_largest_first` of the rows whose group has its turn, then of the others. What is in somebody's hands,
-    or was labelled since the newest model was trained, has had its turn."""
+    """Order rows by `_largest_first`: groups whose turn it is, then the others.
+
+    Images that are leased, or labelled since the newest model was trained, count as their group's turn.
+    """
     groups = pool.group_rows(layout.images)
     if groups is None:
         return _largest_first(values, rows)
     models = context.state.models.all()
-    known = set(models[0].labelled) if models else set()
-    given = rows_of(layout, {*pool.labelled, *pool.leased} - known)
-    who = check_rows(len(groups), candidates=rows, groups=groups)
-    now = Availability(who, rows, np.array(given, dtype=int)).now
-    return np.concatenate([_largest_first(values, rows[now]), _largest_first(values, rows[~now])])
+    trained_on = set(models[0].labelled) if models else set()
+    given = rows_of(layout, {*pool.labelled, *pool.leased} - trained_on)
+    pool_rows = check_rows(len(groups), candidates=rows, groups=groups)
+    is_turn = Availability(pool_rows, rows, np.array(given, dtype=int)).now
+    return np.concatenate([_largest_first(values, rows[is_turn]), _largest_first(values, rows[~is_turn])])
 
 
 def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The rows with the largest values, `_AHEAD` of them or more where values tie; ties to the lowest row."""
-    if len(rows) > _AHEAD:
-        rows = rows[values[rows] >= np.partition(values[rows], -_AHEAD)[-_AHEAD]]
+    """Return the `_MAX_FARTHEST` rows with the largest values, more if values tie; ties to the lowest row."""
+    if len(rows) > _MAX_FARTHEST:
+        rows = rows[values[rows] >= np.partition(values[rows], -_MAX_FARTHEST)[-_MAX_FARTHEST]]
     return rows[np.argsort(-values[rows], kind="stable")]
 
 
 def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
-    """The newest plan of one of the registry's methods; used up, farthest-first goes on from it.
+    """Rank by the newest plan of a method of the registry, then farthest-first.
 
-    Raises PoolError 409 when the method lacks a model or uncertainties, or these are not complete.
+    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are incomplete.
     """
-    stage, found = stage_of(context, pool), newest_plan(context, name)
-    if found is None:
+    stage, planned = stage_of(context, pool), newest_plan(context, name)
+    if planned is None:
         try:
             source_key(context, name)
         except NotReadyError as error:
             raise PoolError(409, str(error)) from error
         if METHODS[name].values:
-            raise PoolError(409, f"{name} is not planned yet{_still(context)}")
+            raise HTTPException(409, f"{name} is not planned yet{_progress_hint(context)}")
         return provisional_ranking(context, pool)
-    model, plan = found
+    model, plan = planned
     facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
     if model:
         facts |= {"round": model.round, "model": model.fingerprint}
@@ -219,7 +223,7 @@ def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
 
 
 def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> Ranking:
-    """The active plan of the newest model that is planned. Raises PoolError 409 before the first."""
+    """Rank by the active plan of the newest planned model. Raises HTTPException 409 before the first."""
     models = context.state.models.all()
     if not models:
         raise PoolError(
@@ -227,16 +231,18 @@ def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> 
             "active selection needs a trained model: label images (strategy auto or "
             "cold_start), then start a training (POST /train/segmentation)",
         )
-    found = context.active_plan(alpha)
+    planned = context.active_plan(alpha)
     if alpha not in planned_alphas(context) and (
-        found is None
-        or found[0] != models[0]
+        planned is None
+        or planned[0] != models[0]
         or active_plan_due(context, models[0].fingerprint, alpha, complete=not unscored(context, pool))
     ):
-        found = _plan_now(context, pool, alpha, models[0]) or found
-    if found is None:
-        raise PoolError(409, f"the newest model is still being applied to the pool{_still(context)}")
-    model, plan = found
+        planned = _plan_now(context, pool, alpha, models[0]) or planned
+    if planned is None:
+        raise HTTPException(
+            409, f"the newest model is still being applied to the pool{_progress_hint(context)}"
+        )
+    model, plan = planned
     facts = {
         "round": model.round,
         "model": model.fingerprint,
@@ -247,8 +253,8 @@ def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> 
     if (
         layout
         and not ranking.images
-        and _used_up(pool, plan, context.state.scores.entropies(model.fingerprint))
-    ):  # the same greedy goes on
+        and _has_unplanned(pool, plan, context.state.scores.entropies(model.fingerprint))
+    ):  # extend the plan by the same greedy rule
         ranking = _plan_ranking(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
     return (
         ranking
@@ -257,17 +263,17 @@ def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> 
     )
 
 
-def _still(context: Context) -> str:
-    """What is waited for, and what to do meanwhile."""
+def _progress_hint(context: Context) -> str:
+    """Return the work in progress, and what to do meanwhile, as the end of an error text."""
     if context.is_pretrained_here and context.pretrained_key is None:
         return f": {encoder_note(context)}"
     progress = progress_of(context)
-    at = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
-    return f"{at}; ask again in a moment, or use strategy auto, which never waits"
+    step = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
+    return f"{step}; ask again in a moment, or use strategy auto, which never waits"
 
 
-def _used_up(pool: PoolSnapshot, plan: Plan, values: Mapping[str, float]) -> bool:
-    """True when no pick of the plan is free while other images of the round are."""
+def _has_unplanned(pool: PoolSnapshot, plan: Plan, values: Mapping[str, float]) -> bool:
+    """Return True if a free image of the round is not in the plan."""
     picked = {pick["image"] for pick in plan.picks}
     return any(image not in picked and pool.is_free(image) for image in values)
 
@@ -275,7 +281,7 @@ def _used_up(pool: PoolSnapshot, plan: Plan, values: Mapping[str, float]) -> boo
 def _plan_now(
     context: Context, pool: PoolSnapshot, alpha: float | str, model: Model
 ) -> tuple[Model, Plan] | None:
-    """An alpha that refresh does not plan for: possible as soon as its own plan of the model exists."""
+    """Plan an alpha that `refresh` does not plan; None until the model has its regular plan."""
     layout = context.layout()
     if layout is None or not context.state.plans.newest(
         context.active_key(model.fingerprint, context.active_alpha)
@@ -285,7 +291,7 @@ def _plan_now(
 
 
 def reason_of(ranking: Ranking, image: str) -> str:
-    """One sentence in plain words that says why this image."""
+    """Explain the pick of an image in one plain sentence."""
     pick = ranking.pick(image)
     role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
     if ranking.reason:
@@ -307,11 +313,11 @@ def reason_of(ranking: Ranking, image: str) -> str:
         f"The model of round {ranking.facts['round']} is unsure about it "
         f"(entropy {pick['entropy']:.2f} of 1) "
         f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
-        f"{_alpha_words(ranking)} {rank}."
+        f"{_alpha_text(ranking)} {rank}."
     )
 
 
-def _alpha_words(ranking: Ranking) -> str:
-    """alpha, and why when it was not simply configured."""
+def _alpha_text(ranking: Ranking) -> str:
+    """Return alpha as text, with the reason if it is adaptive."""
     why = str(ranking.facts.get("alpha_why") or "")
     return f"{ranking.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

@@ -1,4 +1,4 @@
-"""What a request for the next image may ask besides: resume, release, skip, unskip."""
+"""Verbs of a request for the next image: resume, release, skip, unskip."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from strategies.context import Context
 from strategies.identity import client_of, is_reviewer, plain_text
 
 VERBS = ("release", "skip", "unskip")
-# what a request for the next image may set beside its client; values are checked where they are used
+# parameters of a request for the next image, besides the client; values are checked where they are used
 PARAMETERS = {name: ANYTHING for name in (*VERBS, "resume", "reason")}
 
-AGAIN = {  # said before the reason when an image is given a second time
+AGAIN = {  # prefix of the reason when an image is handed out a second time
     "double click": "The same as a moment ago. ",
     "resumed": "Resumed: your oldest open image. ",
-    "max_open": "You hold {} images, so your oldest open one is given again: label, release or skip one. ",
+    "max_open": "You hold {} images, so you get your oldest open one again: label, release or skip one. ",
 }
 
 
 def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) -> bool:
-    """Do what the request says before it is answered; True when it released or skipped an image.
+    """Apply the request's verbs before it is answered; return True if an image was released or skipped.
 
-    Raises PoolError: 400 for a value that is no image id, 404 for an unknown image, 409 for what cannot
-    be done (somebody else holds the image, it is not skipped, or by somebody else).
+    Raises HTTPException: 400 for a value that is not an image id, 404 for an unknown image, 409 for a verb
+    that does not apply (the image is held by somebody else, not skipped, or skipped by somebody else).
     """
     client, handouts = client_of(request), context.state.handouts
     reason = plain_text(request.get("reason") or "")
@@ -52,16 +52,16 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
 
 def _check_image(store: PoolStore, verb: str, image: Any) -> None:
     if not isinstance(image, str):
-        raise PoolError(400, f"{verb} {image!r}: an image id is expected, as the answer's 'id'")
+        raise HTTPException(400, f"{verb} {image!r}: expected an image id, the 'id' of an answer")
     if not store.has_image(image):
         raise PoolError(404, f"{verb}: there is no image {image!r} in this pool")
 
 
 def asks_to_resume(request: Mapping[str, Any], client: Client) -> bool:
-    """Whether the client wants its oldest open image. Raises PoolError 400 when that cannot be known."""
+    """Return True if the client asks for its oldest open image. Raises HTTPException 400 if invalid."""
     resume = request.get("resume", False)
     if not isinstance(resume, bool):
-        raise PoolError(400, f"resume {resume!r}: true or false")
+        raise HTTPException(400, f"resume {resume!r}: expected true or false")
     if resume and not client.named:
-        raise PoolError(400, "resume needs to know whose images: send a client_id as well")
+        raise HTTPException(400, "resume needs to know the client: send a client_id as well")
     return resume

@@ -1,4 +1,4 @@
-"""Embedding what has no vector yet; a picture is printed on the way, so that it is read once."""
+"""Embedding of new images; 2-D images get their print on the way, so each is read only once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from strategies.snapshot import PoolSnapshot
 
 
 def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list[str]:
-    """Images without an embedding of their present file; failed ones when changed."""
+    """Return the images without an embedding of their present file; failed ones once they change."""
     if context.is_pretrained_here:
-        return []  # comes with `judge`
-    have = context.state.embeddings.fingerprints(context.encoder_key)
+        return []  # embedded by `judge`
+    embedded = context.state.embeddings.fingerprints(context.encoder_key)
     failed = {image: mark for image, (mark, _) in context.state.failures.all().items()}
     return [
         image
         for image, mark in marks(datastore, pool.images).items()
-        if mark != failed.get(image, have.get(image))
+        if mark != failed.get(image, embedded.get(image))
     ]
 
 
 def embed(passes: ImagePass, bundle: Bundle) -> None:
-    """Embed what is missing, with the encoder of the settings."""
+    """Embed new images with the configured encoder."""
     context = passes.context
     todo = to_embed(context, passes.datastore, PoolSnapshot.of(context, passes.datastore))
     if not todo:
@@ -37,8 +37,8 @@ def embed(passes: ImagePass, bundle: Bundle) -> None:
     prints = bundle.get("dimensions") == 2 and settings.duplicates != "off"
     encoder, weights = settings.encoder, settings.encoder_weights or None
     worker = partial(EmbedWorker, encoder, weights, bundle.name, bundle.values, prints)
-    for found in passes.run("embedding", todo, worker):
+    for results in passes.run("embedding", todo, worker):
         if prints:
-            context.state.duplicates.add_prints((f.image, f.mark, f.value.print) for f in found)
-        rows = [(f.image, f.mark, f.value.vector) for f in found]
-        context.state.embeddings.add(found[0].value.key, rows)
+            context.state.duplicates.add_prints((f.image, f.mark, f.value.print) for f in results)
+        rows = [(f.image, f.mark, f.value.vector) for f in results]
+        context.state.embeddings.add(results[0].value.key, rows)

@@ -1,4 +1,4 @@
-"""What a newly published model is followed by: its measurement, the pool's entropies, and active plans."""
+"""Steps after a model is published: validate it, score the pool, plan the round."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from strategies.refresh.validation import to_validate, validate
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
-_ORDERED = 2_000  # images scored farthest-first before the rest follow in sorted order
+_MAX_FARTHEST = 2_000  # images scored farthest-first; the rest follow in sorted order
 
 
 def is_new_model(context: Context) -> bool:
-    """Whether the published model is not the newest that the pool knows."""
+    """Return True if the published model is not yet registered as the pool's newest."""
     published, models = model_fingerprint(context.model_file), context.state.models.all()
     return published is not None and (not models or models[0].fingerprint != published)
 
 
 def follow_model(passes: ImagePass, bundle: Bundle) -> None:
-    """Measure the newest model, score the pool with it, and plan; again when another comes meanwhile."""
+    """Validate the newest model, score the pool with it, and plan; repeat if another is published."""
     context = passes.context
     is_newest = False
     while not is_newest:
@@ -47,7 +47,7 @@ def follow_model(passes: ImagePass, bundle: Bundle) -> None:
 
 
 def _validate(passes: ImagePass, bundle: Bundle) -> None:
-    """Measure the newest model on the held-out images."""
+    """Validate the newest model on the held-out images."""
     context, started = passes.context, time.time()
     todo = to_validate(context, PoolSnapshot.of(context, passes.datastore))
     infer = SegmentationInfer(context.model_file, bundle) if todo else None
@@ -57,16 +57,16 @@ def _validate(passes: ImagePass, bundle: Bundle) -> None:
         assert infer is not None
         try:
             validate(context, infer, passes.datastore, image)
-        except ServerError:  # the DICOM server is down: the next refresh goes on
+        except ServerError:  # the DICOM server is down: the next refresh continues
             raise
-        except (PoolError, LabelError) as error:
-            logger.error("Nothing is measured on %s: %s", image, error)
+        except (HTTPException, LabelError) as error:
+            logger.error("Image %s is not used for validation: %s", image, error)
             model = context.state.models.all()[0].fingerprint
-            context.state.validations.add(model, image, {})  # so that it is not tried for ever
+            context.state.validations.add(model, image, {})  # so that it is not retried for ever
 
 
 def _score(passes: ImagePass, bundle: Bundle) -> bool:
-    """Entropies of what has none; False when another model was published meanwhile, and this one is left."""
+    """Score the unscored images; return False if another model was published, which ends the pass."""
     context = passes.context
     pool, layout = PoolSnapshot.of(context, passes.datastore), context.layout()
     todo = unscored(context, pool)
@@ -75,15 +75,13 @@ def _score(passes: ImagePass, bundle: Bundle) -> bool:
     newest = context.state.models.all()[0]
     model, trained = newest.fingerprint, bundle_of(newest.details)
     check_channels(context.model_file.name, trained.input_shape[1], bundle.input_shape[1])
-    order, worker = (
-        _in_order(context, layout, pool, todo, model),
-        partial(ScoreWorker, str(context.model_file), model),
-    )
-    size = None if bundle.get("dimensions") == 2 else 1  # a volume fills memory
+    order = _scoring_order(context, layout, pool, todo, model)
+    worker = partial(ScoreWorker, str(context.model_file), model)
+    batch_size = None if bundle.get("dimensions") == 2 else 1  # volumes are large
     try:
-        for found in passes.run("scoring", order, worker, size):
-            context.state.scores.add_entropies(model, {f.image: f.value.entropy for f in found})
-            context.state.scores.add_measures(model, {f.image: f.value.measures for f in found})
+        for results in passes.run("scoring", order, worker, batch_size):
+            context.state.scores.add_entropies(model, {f.image: f.value.entropy for f in results})
+            context.state.scores.add_measures(model, {f.image: f.value.measures for f in results})
             if is_new_model(context):
                 return False
             _plan_active(passes, complete=False)
@@ -92,18 +90,20 @@ def _score(passes: ImagePass, bundle: Bundle) -> bool:
     return True
 
 
-def _in_order(context: Context, layout: Layout, pool: PoolSnapshot, todo: list[str], model: str) -> list[str]:
-    """What is scored, farthest-first over the map, so that an early plan already sees all of it."""
-    most = context.settings.max_scored
-    wanted = most - context.state.scores.count(model) if most else len(todo)
+def _scoring_order(
+    context: Context, layout: Layout, pool: PoolSnapshot, todo: list[str], model: str
+) -> list[str]:
+    """Order the images to score farthest-first, so that an early plan already covers the whole map."""
+    limit = context.settings.max_scored
+    count = limit - context.state.scores.count(model) if limit else len(todo)
     rows = selectors.farthest_first(
         layout.points,
-        min(wanted, most or _ORDERED),
+        min(count, limit or _MAX_FARTHEST),
         labelled=rows_of(layout, {*pool.labelled, *context.state.scores.entropies(model)}),
         candidates=rows_of(layout, todo),
     ).picks
     first = [layout.images[row] for row in rows]
-    return (first + sorted(set(todo) - set(first)))[:wanted]
+    return (first + sorted(set(todo) - set(first)))[:count]
 
 
 def _plan_active(passes: ImagePass, complete: bool) -> None:

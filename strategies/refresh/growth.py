@@ -1,7 +1,7 @@
-"""How the map follows the pool: new and changed images are placed on it, until it has grown too far for that.
+"""Growth of the map: place new and changed images on it, until it has grown too much and is computed anew.
 
-What annotators have seen stays where it is in between. Images that left the pool stay on the map; whoever
-reads it asks the pool which ones there are.
+Meanwhile, points that annotators have seen stay where they are. Images that left the pool stay on the map;
+readers check the pool for those that exist.
 """
 
 from __future__ import annotations
@@ -19,53 +19,55 @@ from strategies.snapshot import PoolSnapshot
 logger = logging.getLogger(__name__)
 
 
-def _usable(pool: PoolSnapshot, have: Mapping[str, str]) -> list[str]:
-    """Images of the pool that have an embedding, sorted; held-out ones are on the map too, to be seen."""
-    return sorted(i for i in (*pool.labelled, *pool.unlabelled, *pool.held_out) if i in have)
+def _usable(pool: PoolSnapshot, fingerprints: Mapping[str, str]) -> list[str]:
+    """Return the embedded images, sorted; held-out images are included so that the map shows them."""
+    return sorted(i for i in (*pool.labelled, *pool.unlabelled, *pool.held_out) if i in fingerprints)
 
 
 def unmapped(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Embedded images that are not on the map, or were mapped from an older file; sorted."""
-    have, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
+    """Return the embedded images that are not on the map, or only from an older file; sorted."""
+    fingerprints, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
     mapped = dict(zip(layout.images, layout.marks, strict=True)) if layout else {}
-    return [image for image in _usable(pool, have) if mapped.get(image) != have[image]]
+    return [image for image in _usable(pool, fingerprints) if mapped.get(image) != fingerprints[image]]
 
 
-def _unchanged(layout: Layout, have: Mapping[str, str]) -> list[int]:
-    """Rows that were laid out from the file that their image's embedding is of; new images go among these."""
+def _unchanged(layout: Layout, fingerprints: Mapping[str, str]) -> list[int]:
+    """Return the rows laid out from their image's present file; new images are placed relative to these."""
     return [
-        row for row in np.flatnonzero(layout.laid_out) if have.get(layout.images[row]) == layout.marks[row]
+        row
+        for row in np.flatnonzero(layout.laid_out)
+        if fingerprints.get(layout.images[row]) == layout.marks[row]
     ]
 
 
 def update_map(
     context: Context, pool: PoolSnapshot, new: Sequence[str], step: Callable[[str, int], None]
 ) -> None:
-    """Bring `new` (see `unmapped`) onto the map, or lay it out afresh with all images.
+    """Place `new` images (see `unmapped`) on the map, or lay it out anew with all images.
 
-    :param step: told what is done to how many images, before it is
+    :param step: called with the step's name and number of images before it starts
     """
-    have, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
-    images = _usable(pool, have)
-    known = _unchanged(layout, have) if layout else []
+    fingerprints, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
+    images = _usable(pool, fingerprints)
+    anchors = _unchanged(layout, fingerprints) if layout else []
     reason = "first"
     if layout:
-        placed = len(set(images).difference(layout.images[row] for row in known))
-        reason = _reason(placed, len(known), context.settings.map_growth)
+        placed = len(set(images).difference(layout.images[row] for row in anchors))
+        reason = _rebuild_reason(placed, len(anchors), context.settings.map_growth)
     if layout is None or reason:
         step("laying out the map", len(images))
-        _lay_out(context, {image: have[image] for image in images}, reason)
+        _lay_out(context, {image: fingerprints[image] for image in images}, reason)
     else:
         step("placing new images on the map", len(new))
-        _place(context, layout, known, {image: have[image] for image in new})
+        _place(context, layout, anchors, {image: fingerprints[image] for image in new})
 
 
-def _reason(placed: int, known: int, growth: float) -> str:
-    """Why a map is laid out afresh; empty when it is not."""
-    if placed > growth * known:
-        return f"grown past {growth:g} ({placed} of {known})"
-    if known < MIN_IMAGES:  # cannot carry new ones, and costs nothing
-        return f"{known} images are left of those laid out"
+def _rebuild_reason(placed: int, anchors: int, growth: float) -> str:
+    """Return the reason to lay the map out anew; empty if there is none."""
+    if placed > growth * anchors:
+        return f"grown past {growth:g} ({placed} of {anchors})"
+    if anchors < MIN_IMAGES:  # too few to place new images by, and cheap to lay out
+        return f"{anchors} images are left of those laid out"
     return ""
 
 
@@ -73,15 +75,15 @@ def _lay_out(context: Context, marks: Mapping[str, str], reason: str) -> None:
     settings, features = context.settings, context.state.embeddings.vectors(context.encoder_key, list(marks))
     points = project(features, settings.projection, settings.perplexity, settings.seed)
     context.state.maps.add(context.layout_key, marks, points, reason)
-    logger.info("The map was laid out with %d images: %s", len(marks), reason)
+    logger.info("Laid out the map with %d images: %s", len(marks), reason)
 
 
-def _place(context: Context, layout: Layout, known: Sequence[int], marks: Mapping[str, str]) -> None:
-    settings, images = context.settings, [layout.images[row] for row in known]
+def _place(context: Context, layout: Layout, anchors: Sequence[int], marks: Mapping[str, str]) -> None:
+    settings, images = context.settings, [layout.images[row] for row in anchors]
     features = context.state.embeddings.vectors(context.encoder_key, [*images, *marks])
     points = place(
         features[: len(images)],
-        layout.points[known],
+        layout.points[anchors],
         features[len(images) :],
         settings.projection,
         settings.perplexity,
@@ -89,4 +91,4 @@ def _place(context: Context, layout: Layout, known: Sequence[int], marks: Mappin
     )
     rows = zip(marks, marks.values(), points, strict=True)
     context.state.maps.place(layout.id, rows)
-    logger.info("%d images were placed on the map of %d", len(marks), len(images))
+    logger.info("Placed %d images on the map of %d", len(marks), len(images))

@@ -1,7 +1,7 @@
 """Features and uncertainties of the pool's volumes by the published self-supervised network (CSAL-3D).
 
-One pass over a volume gives both. They are kept under `Context.pretrained_key`: the features as embeddings of
-that encoder, the uncertainties beside the entropies. Selection by entropy never sees these.
+One pass over a volume gives both. They are stored under `Context.pretrained_key`: features as embeddings of
+that encoder, uncertainties beside the entropies. Selection by entropy never uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
-    """Images that the published network has not judged in their present file, with its fingerprint."""
+    """Return the images whose present file the published network has not judged, with its fingerprint."""
     key = context.pretrained_key
     if key is None:
         return {}
@@ -34,11 +34,11 @@ def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
 
 
 def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tuple[int, int]]:
-    """Judge what is missing, one image per transaction; tells images done and all before each.
+    """Judge the remaining images, one per transaction; yield (done, total) before each.
 
-    When another network is published meanwhile it ends, and the next refresh begins with that one.
+    Stops if another network is published; the next refresh starts with that one.
 
-    :param channels: of the images, as the app reads them
+    :param channels: number of channels of the images, as the app reads them
 
     Raises ValueError when the network was trained on images with other channels.
     """
@@ -54,16 +54,16 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
             return
         yield done, len(todo)
         try:
-            found = network.judge(datastore.get_image_uri(image))
+            judged = network.judge(datastore.get_image_uri(image))
         except ImageError as error:
-            logger.error("Image %s is left out: %s", image, error)
+            logger.error("Image %s is skipped: %s", image, error)
             context.state.failures.add(image, mark, str(error))
             continue
-        _keep(context, network.key, image, mark, found)
+        _store(context, network.key, image, mark, judged)
     yield len(todo), len(todo)
 
 
-def _keep(context: Context, key: str, image: str, mark: str, found: Judged) -> None:
-    """The uncertainty comes last: without it an image is judged again."""
-    context.state.embeddings.add(key, [(image, mark, found.features)])
-    context.state.scores.add_entropies(key, {image: found.uncertainty})
+def _store(context: Context, key: str, image: str, mark: str, judged: Judged) -> None:
+    """Store both, the uncertainty last: without it, an image is judged again."""
+    context.state.embeddings.add(key, [(image, mark, judged.features)])
+    context.state.scores.add_entropies(key, {image: judged.uncertainty})

@@ -1,7 +1,7 @@
-"""The one scoring method: it does what is missing, and nothing else.
+"""The one scoring method, `refresh`: bring the pool up to date.
 
-Images -> embeddings -> copies -> map -> cold-start plan -> entropies of a new model -> active plans. Every
-step commits in small batches, so that a killed process repeats at most one batch.
+Images -> embeddings -> duplicates -> map -> cold-start plan -> entropies of a new model -> active plans.
+Every step commits in small batches, so a killed process repeats at most one batch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def missing(context: Context, datastore: PoolStore) -> list[str]:
-    """Steps that have work to do, in order; empty when all is up to date."""
+    """Return the steps with work to do, in order; empty if all is up to date."""
     pool, state = PoolSnapshot.of(context, datastore), context.state
     models, steps = state.models.all(), []
     if to_hold_out(context, pool):
@@ -67,17 +67,17 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
 
 
 def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Images whose foreground is wanted before there is a model."""
+    """Return the images whose foreground share is needed before there is a model."""
     if "foreground_random" not in context.settings.methods or context.state.models.all():
         return []
-    have = context.state.scores.measures(OTSU).get(FOREGROUND, {})
-    return [image for image in pool.unlabelled if image not in have]
+    foreground = context.state.scores.measures(OTSU).get(FOREGROUND, {})
+    return [image for image in pool.unlabelled if image not in foreground]
 
 
 class Refresh(ScoringMethod):
     """Brings the pool's state up to date; resumable, safe to start at any time.
 
-    :param bundle: says what the images are
+    :param bundle: describes the images
     """
 
     def __init__(self, context: Context, bundle: Bundle) -> None:
@@ -85,7 +85,7 @@ class Refresh(ScoringMethod):
         self.context, self.bundle = context, bundle
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
-        """Returns {"steps": what there was to do}. A failure is kept as the pool's error and raised again."""
+        """Run the due steps and return {"steps": names}; a failure becomes the pool's error and is raised."""
         state = self.context.state
         try:
             with state.exclusive("refresh"):
@@ -96,7 +96,7 @@ class Refresh(ScoringMethod):
                 state.progress.set("ready", 0, 0, time.time())
                 return {"steps": steps}
         except Busy:
-            logger.info("Another refresh of this pool is running; nothing to do")
+            logger.info("Another refresh of this pool is running; skipping this one")
             return {"steps": []}
         except Exception as error:
             state.progress.set("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
@@ -107,11 +107,11 @@ class Refresh(ScoringMethod):
         embed(passes, self.bundle)
         if self.context.is_pretrained_here:
             self._judge(passes)
-        self._find_copies(passes)  # before the map and its plans, which leave copies out
-        self._map(passes)
+        self._find_duplicates(passes)  # before the map and its plans, which exclude duplicates
+        self._update_map(passes)
         follow_model(passes, self.bundle)
         self._judge(passes)
-        self._threshold(passes)
+        self._measure_foreground(passes)
         pool = self._pool(passes)
         for name in due_methods(self.context, pool):
             passes.say(f"planning {name}", 0, 1, time.time())
@@ -123,13 +123,13 @@ class Refresh(ScoringMethod):
     def _pool(self, passes: ImagePass) -> PoolSnapshot:
         return PoolSnapshot.of(self.context, passes.datastore)
 
-    def _find_copies(self, passes: ImagePass) -> None:
+    def _find_duplicates(self, passes: ImagePass) -> None:
         print_images(passes, self.bundle)
         started = time.time()
         for done, total in find_copies(self.context, self._pool(passes)):
             passes.say("looking for duplicates", done, total, started)
 
-    def _map(self, passes: ImagePass) -> None:
+    def _update_map(self, passes: ImagePass) -> None:
         pool = self._pool(passes)
         if new := unmapped(self.context, pool):
             update_map(self.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
@@ -138,14 +138,16 @@ class Refresh(ScoringMethod):
             passes.say("planning the cold start", 0, 1, time.time())
             make_cold_plan(self.context, layout, pool)
 
-    def _threshold(self, passes: ImagePass) -> None:
+    def _measure_foreground(self, passes: ImagePass) -> None:
         if todo := to_threshold(self.context, self._pool(passes)):
             worker = partial(ForegroundWorker, self.bundle.name, self.bundle.values)
-            for found in passes.run("measuring foreground", todo, worker):
-                self.context.state.scores.add_measures(OTSU, {f.image: {FOREGROUND: f.value} for f in found})
+            for results in passes.run("measuring foreground", todo, worker):
+                self.context.state.scores.add_measures(
+                    OTSU, {f.image: {FOREGROUND: f.value} for f in results}
+                )
 
     def _judge(self, passes: ImagePass) -> None:
-        """Features and uncertainty by the pretrained network; a model that comes meanwhile does not wait."""
+        """Judge volumes with the pretrained network; a newly published model does not have to wait."""
         started = time.time()
         for done, total in judge(self.context, passes.datastore, self.bundle.input_shape[1]):
             passes.say("judging with the pretrained network", done, total, started)

@@ -1,4 +1,4 @@
-"""How good the newest model is on the held-out images, which it was never trained on."""
+"""Validation of the newest model on the held-out images, which it was never trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXTENSION = ".nii.gz"
 
 
 def to_validate(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Held-out images with a label that the newest model was not measured on yet, sorted."""
+    """Return the labelled held-out images on which the newest model is not yet validated, sorted."""
     models = context.state.models.all()
     if not models or not pool.held_out:
         return []
@@ -31,12 +31,12 @@ def to_validate(context: Context, pool: PoolSnapshot) -> list[str]:
 
 
 def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image: str) -> None:
-    """Predict one image, compare it with its label, and keep the scores; nothing when a newer model came.
+    """Predict one image and store its scores against its label; store nothing if a newer model came.
 
-    Kept beside is the Dice between this prediction and that of the model before, as `agreement`: successive
-    models that say the same have little left to learn (Bloodgood and Vijay-Shanker, CoNLL 2009).
+    Also stores, as `agreement`, the Dice between this prediction and the previous model's: successive models
+    that agree have little left to learn (Bloodgood and Vijay-Shanker, CoNLL 2009).
 
-    Raises PoolError for an image that cannot be read, LabelError for a label that cannot.
+    Raises HTTPException for an unreadable image, LabelError for an unreadable label.
     """
     path, models = store.get_image_uri(image), context.state.models.all()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,10 +50,10 @@ def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image
     labels = bundle_of(models[0].details).get("labels")
     reference = store.get_label_uri(image, DefaultLabelTag.FINAL.value)
     scores = score_files(predicted, reference, path, labels)
-    before = folder / f"{models[1].fingerprint}{_EXTENSION}" if len(models) > 1 else None
-    if before and before.exists():
-        scores["agreement"] = score_files(predicted, before, path, labels)["dice"]
+    previous = folder / f"{models[1].fingerprint}{_EXTENSION}" if len(models) > 1 else None
+    if previous and previous.exists():
+        scores["agreement"] = score_files(predicted, previous, path, labels)["dice"]
     context.state.validations.add(models[0].fingerprint, image, scores)
-    for old in folder.glob(f"*{_EXTENSION}"):
-        if old not in (predicted, before):  # the one before is wanted again when the label changes
-            old.unlink()
+    for other in folder.glob(f"*{_EXTENSION}"):
+        if other not in (predicted, previous):  # the previous one is needed again if the label changes
+            other.unlink()

@@ -1,9 +1,9 @@
-"""What to label next, as mathematics: arrays in, picks out.
+"""Selection methods as pure functions: arrays in, picks out.
 
-One file per method. Nothing here reads a file, knows a server or keeps state: the same input and seed
-give the same picks. Rows are images. Every selector returns a `Selection`: the picks in hand-out order,
-and for each pick the numbers that explain it. The rules are restated in `docs/selection.md`; the method is
-that of Levy et al., "From Cold Start to Active Learning", arXiv 2601.18532.
+One file per method. Nothing here reads files, knows a server or keeps state: the same input and seed give
+the same picks. Rows are images. Every selector returns a `Selection`: the picks in hand-out order, with the
+numbers that explain each pick. `docs/selection.md` restates the rules; the main method is Levy et al.,
+"From Cold Start to Active Learning", arXiv 2601.18532.
 
     >>> import numpy as np
     >>> from strategies.selectors import active, cluster_by_silhouette, cold_start

@@ -1,4 +1,4 @@
-"""Active selection: uncertain, and far from what is labelled."""
+"""Active selection: uncertain images far from the labelled ones."""
 
 from __future__ import annotations
 
@@ -36,37 +36,34 @@ def active(
     candidates: RowNumbers | None = None,
     groups: Groups | None = None,
 ) -> Selection:
-    """Entropy combined with distance on the map.
+    """Select by entropy combined with distance on the map.
 
     Levy et al., arXiv 2601.18532, section 3.2, equations (7)-(10); see `docs/selection.md`.
 
-    The first pick is the candidate with the highest entropy; then, one by one, the candidate with the highest
+    The first pick is the candidate with the highest entropy; each further pick is the one with the highest
     alpha * D + (1 - alpha) * H. H is the entropy, min-max normalised; D is the distance to the nearest
     labelled or picked row, divided by the largest distance between two rows. Both are normalised once per
-    call, over all unlabelled rows and not only the candidates, so that skipping an image changes no score.
-    Before anything is labelled or picked, D is 0. Ties go to the lowest row. A larger budget only adds picks
-    at the end.
+    call over all unlabelled rows, not only the candidates, so skipping an image changes no score. D is 0
+    before anything is labelled or picked. Ties go to the lowest row. A larger budget only appends picks.
 
     Args:
         points: (N, D), the map.
-        entropy: (N,) one value per row; those of labelled rows are ignored and may be NaN.
-        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        entropy: (N,), ignored for labelled rows, where it may be NaN.
+        budget: number of picks, capped at the number of candidates.
         alpha: weight of the distance, in [0, 1].
         labelled: rows that had a label when the round began; never picked.
-        picked: unlabelled rows picked earlier in this round. They count for the normalisation and the
-            distance and for their groups, and with any of them there is no first pick by entropy alone: the
-            greedy goes on.
+        picked: unlabelled rows picked earlier in this round. They count for normalisation, distance and
+            groups; if there are any, no pick is made by entropy alone: the greedy rule continues.
         candidates: rows that may be picked; default all unlabelled rows.
-        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
-            untouched (`availability`).
+        groups: (N,) integers or strings, the group of each row; no group gives a second pick while another
+            has given none (`availability`).
 
     Returns:
         Evidence: `score` at the time of the pick, `entropy` (H), `raw_entropy`, `distance` (D) and `role`
         ("most_uncertain" for the first pick, then "combined").
 
     Raises:
-        ValueError: alpha, points, entropy or groups out of range (see `checks`), row numbers that do not
-            exist.
+        ValueError: invalid alpha, points, entropy, groups or row numbers (see `checks`).
     """
     array = check_points(points)
     weight = check_alpha(alpha)
@@ -96,7 +93,7 @@ def active(
 
 
 def _min_max(raw: FloatArray, pool: IntArray) -> FloatArray:
-    """Equation (7) over the rows of `pool`; elsewhere the values mean nothing."""
+    """Normalise by equation (7) over the rows of `pool`; other values are meaningless."""
     if len(pool) == 0:
         return np.zeros_like(raw)
     low, high = raw[pool].min(), raw[pool].max()
@@ -113,11 +110,11 @@ def _greedy(
     count: int,
     available: Availability,
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """`count` positions in `points` (n, D) in the order taken, their scores and their normalised distances.
+    """Take `count` positions in `points` (n, D), in order, with their scores and normalised distances.
 
-    With `raw` the first is the one with the highest entropy, as it came.
+    With `raw`, the first is the one with the highest raw entropy.
 
-    Only the last pick can bring a row nearer to the set, so each step computes one column of distances.
+    Only the last pick can reduce a row's distance to the set, so each step computes one column of distances.
     """
     picks = np.zeros(count, dtype=np.int64)
     scores, reaches = np.zeros(count), np.zeros(count)

@@ -1,4 +1,4 @@
-"""As many k-means clusters as picks, and the row nearest to each centre."""
+"""One k-means cluster per pick, and the row nearest to each centre."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def alps(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """k-means with k = budget, and the candidate nearest to each cluster's centre.
+    """Run k-means with k = budget and pick the candidate nearest to each cluster's centre.
 
     ALPS, Yuan, Lin and Boyd-Graber, "Cold-start active learning through self-supervised language modeling",
-    EMNLP 2020; here on image features, as CSAL-3D (MICCAI 2025) compares it. See `docs/selection.md`. The
-    centre is the mean of the cluster's unlabelled rows, candidates or not. Largest cluster first, ties to the
-    lowest label, then to the lowest row. With fewer clusters than picks, each gives another in turn.
+    EMNLP 2020; here on image features, as compared in CSAL-3D (MICCAI 2025). See `docs/selection.md`. The
+    centre is the mean of the cluster's unlabelled rows, candidates or not. Largest cluster first; ties go to
+    the lowest label, then to the lowest row. With fewer clusters than picks, clusters take turns.
 
     Args:
         features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
@@ -36,7 +36,7 @@ def alps(
         centre.
 
     Raises:
-        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)

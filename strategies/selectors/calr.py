@@ -1,4 +1,4 @@
-"""Agglomerative clusters, and the row of each with the highest information density."""
+"""Agglomerative clustering, and the row of highest information density in each cluster."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
-MAX_EXACT = 4_000  # rows that are merged pair by pair; their distances take 64 MB
-_TRIES = 10  # radii
+MAX_EXACT = 4_000  # rows merged pairwise; their distances take 64 MB
+_MAX_RADII = 10  # radii tried for Birch
 
 
 def calr(
@@ -36,26 +36,26 @@ def calr(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """Agglomerative clustering to budget clusters, and the candidate of each with the highest density.
+    """Cluster agglomeratively into `budget` clusters and pick the densest candidate of each.
 
     CALR, Jin et al., "Cold-start active learning for image classification", Information Sciences 616, 2022,
-    as CSAL-3D (MICCAI 2025) compares it; see `docs/selection.md`. The information density of a row is its
+    as compared in CSAL-3D (MICCAI 2025); see `docs/selection.md`. The information density of a row is its
     mean cosine similarity to the other unlabelled rows of its cluster, 1 for a lone row; a row of zeros is
-    similar to none. Up to 4,000 rows the clusters are Ward's, above that Birch's, whose few thousand
-    subclusters are merged by Ward. Where Birch finds too few or too many of them (rows that all lie about
-    equally far apart), Ward clusters a seeded sample of 4,000 rows and the others join the nearest mean.
-    Above 4,000 rows there are 4,000 clusters at most. Largest cluster first, ties to the lowest label, then
-    to the lowest row. With fewer clusters than picks, each gives another in turn.
+    similar to none. Up to 4,000 rows, clusters are Ward's; above, Ward merges Birch's few thousand
+    subclusters. If Birch finds too few or too many of those (rows all about equally far apart), Ward clusters
+    a seeded sample of 4,000 rows and the others join the nearest mean. Above 4,000 rows there are at most
+    4,000 clusters. Largest cluster first; ties go to the lowest label, then to the lowest row. With fewer
+    clusters than picks, clusters take turns.
 
     Args:
         features, budget, labelled, candidates, groups, labels: as in `kmeans_to_budget`.
-        seed: of the samples that Birch's threshold is chosen by and that Ward clusters.
+        seed: seed of the samples used to choose Birch's threshold and clustered by Ward.
 
     Returns:
         Evidence: `role` ("densest", or "runner-up"), `cluster`, `cluster_size` and `density`.
 
     Raises:
-        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -76,7 +76,7 @@ def calr(
 
 
 def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
-    """Labels (N,) of at most `k` clusters, numbered by falling size, then by their lowest row."""
+    """Return labels (N,) of at most `k` clusters, numbered by decreasing size, then by lowest row."""
     k = min(k, count_distinct(points, k)) if k < len(points) else len(np.unique(points, axis=0))
     if k < 2:
         return np.zeros(len(points), dtype=np.int64)
@@ -86,7 +86,7 @@ def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
         k = min(k, MAX_EXACT)
         if tree := _birch(points, k, seed):
             return numbered_by_size(_ward(tree.subcluster_centers_, k)[tree.labels_])
-        return numbered_by_size(_by_sample(points, k, seed))
+        return numbered_by_size(_ward_on_sample(points, k, seed))
 
 
 def _ward(points: FloatArray, k: int) -> IntArray:
@@ -94,13 +94,13 @@ def _ward(points: FloatArray, k: int) -> IntArray:
 
 
 def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
-    """A tree with k to `MAX_EXACT` subclusters; None when none of ten radii gives that.
+    """Return a tree with k to `MAX_EXACT` subclusters, or None if none of ten radii gives one.
 
-    In many dimensions all rows may lie about equally far apart: then a hair's breadth of the radius decides
-    between one subcluster and one for each row.
+    In many dimensions all rows may be about equally far apart: then a tiny change of the radius decides
+    between one subcluster and one per row.
     """
-    radius, low, high = _threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
-    for _ in range(_TRIES):
+    radius, low, high = _birch_threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
+    for _ in range(_MAX_RADII):
         tree = Birch(threshold=radius, n_clusters=None).fit(points)
         count = len(tree.subcluster_centers_)
         if k <= count <= MAX_EXACT:
@@ -110,19 +110,19 @@ def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
     return None
 
 
-def _by_sample(points: FloatArray, k: int, seed: int) -> IntArray:
-    """Ward's clusters of `MAX_EXACT` rows drawn at random; every row joins the nearest of their means."""
+def _ward_on_sample(points: FloatArray, k: int, seed: int) -> IntArray:
+    """Cluster `MAX_EXACT` random rows by Ward; every row joins the nearest cluster mean."""
     drawn = np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)
     sample = points[np.sort(drawn)]
-    found = _ward(sample, min(k, count_distinct(sample, k)))
-    means = np.stack([sample[found == label].mean(axis=0) for label in range(found.max() + 1)])
+    labels = _ward(sample, min(k, count_distinct(sample, k)))
+    means = np.stack([sample[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
     return pairwise_distances_argmin(points, means).astype(np.int64)
 
 
-def _threshold(points: FloatArray, most: int, seed: int) -> float:
-    """The smallest of some radii with which a sample of `MAX_EXACT` rows has at most `most` subclusters."""
+def _birch_threshold(points: FloatArray, max_subclusters: int, seed: int) -> float:
+    """Return the smallest tested radius at which `MAX_EXACT` sampled rows form few enough subclusters."""
     sample = points[np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)]
     radius = float(np.sqrt(sample.var(axis=0).sum())) / 64 or 1.0
-    while len(Birch(threshold=radius, n_clusters=None).fit(sample).subcluster_centers_) > most:
+    while len(Birch(threshold=radius, n_clusters=None).fit(sample).subcluster_centers_) > max_subclusters:
         radius *= 1.5
     return radius

@@ -1,4 +1,4 @@
-"""Entropy, stratified by class and blurred by noise."""
+"""Entropy stratified by class, with power noise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 FOREGROUND = 0.66
-_TINY = 1e-300  # log of it is far below every entropy that is not 0
+_TINY = 1e-300  # its log is far below that of any non-zero entropy
 
 
 def clasp_pe(
@@ -34,34 +34,34 @@ def clasp_pe(
     beta: float = 1.0,
     foreground: float = FOREGROUND,
 ) -> Selection:
-    """Part of the picks by the entropy of each foreground class, part by the whole image's, with noise.
+    """Pick partly by the entropy of each foreground class, partly by the whole image's, with noise.
 
     ClaSP PE, Lueth et al., "Finally outshining the random baseline", arXiv 2601.13677 (TMLR 2026); see
-    `docs/selection.md`. There it queries patches, here whole images. Each score s becomes log s + g, with g
-    drawn from a Gumbel distribution of scale 1 / beta: picking the largest then is drawing without
-    replacement with chances in proportion to s^beta (power noising).
+    `docs/selection.md`. The paper queries patches; here, whole images are queried. Each score s becomes log s
+    + g, with g drawn from a Gumbel distribution of scale 1 / beta: picking the largest is then drawing
+    without replacement with probabilities proportional to s^beta (power noising).
 
     Assumed, since only the abstract and the code of an earlier version could be found: 66 % of the picks are
     shared equally among the foreground classes (that code has 66 % and 33 %); a class's score is
-    `class_entropies`. Ours is the order, so that stopping early leaves a stratified set: each pick goes to
-    the stratum furthest below its share, ties to the image entropy, then to the lowest class.
+    `class_entropies`. The order is ours, so that stopping early leaves a stratified set: each pick goes
+    to the stratum furthest below its share, ties to the image entropy, then to the lowest class.
 
     Args:
-        features: (N, D); only their number matters.
+        features: (N, D); only N matters.
         uncertainty: (N,) entropy of the whole image, at least 0.
-        class_entropy: (N, C) entropy of each foreground class, at least 0. Of both, values of labelled rows
-            are ignored and may be NaN.
-        budget, labelled, candidates, groups: as in `random`. A larger budget only adds picks at the end.
-        seed: of the noise.
-        beta: 1 is much noise; inf is none, then ties go to the lowest row. `power_of_round` has a schedule.
-        foreground: share of the picks that goes to the classes, in [0, 1].
+        class_entropy: (N, C) entropy of each foreground class, at least 0. Both are ignored for labelled
+            rows, where they may be NaN.
+        budget, labelled, candidates, groups: as in `random`. A larger budget only appends picks.
+        seed: seed of the noise.
+        beta: 1 means strong noise, inf none (ties go to the lowest row); see `power_of_round` for a schedule.
+        foreground: share of the picks made by class, in [0, 1].
 
     Returns:
         Evidence: `role` ("the image", "class 1", ...), `class` (from 0; -1 for the image's entropy),
         `uncertainty` of the image, `class_entropy` of that class (the image's for -1) and `score`, log s + g.
 
     Raises:
-        ValueError: an argument out of range, or negative entropies (see `checks`).
+        ValueError: an invalid argument or a negative entropy (see `checks`).
     """
     n_rows = len(check_points(features))
     rows = check_rows(n_rows, labelled, candidates, groups)
@@ -77,9 +77,9 @@ def clasp_pe(
     available, given = Availability(rows, np.arange(n_rows)), np.zeros(len(share))
     for step in range(count):
         stratum = int(np.argmax(np.round(share * (step + 1) - given, 9)))
-        at = int(np.argmax(np.where(available.now, noised[:, stratum], -np.inf)))
-        picks[step], strata[step] = at, stratum
-        available.take(at)
+        row = int(np.argmax(np.where(available.now, noised[:, stratum], -np.inf)))
+        picks[step], strata[step] = row, stratum
+        available.take(row)
         given[stratum] += 1
     names = np.array(["the image", *(f"class {c + 1}" for c in range(scores.shape[1] - 1))])
     evidence = {
@@ -93,27 +93,27 @@ def clasp_pe(
 
 
 def power_of_round(number: int, start: float = 1.0, end: float = 100.0, rounds: int = 5) -> float:
-    """beta of round 1, 2, ...: from `start` to `end` in equal steps of its logarithm, then constant.
+    """Return beta of round 1, 2, ...: from `start` to `end` in equal logarithmic steps, then constant.
 
-    The paper has a schedule that decays the noise; its numbers could not be found, so these are ours.
+    The paper decays the noise by a schedule whose numbers could not be found; these are ours.
     """
     if number < 1 or rounds < 2:
-        raise ValueError(f"rounds count from 1 and there are at least 2, not {number} of {rounds}")
+        raise ValueError(f"round must be at least 1 and rounds at least 2, not {number} of {rounds}")
     return float(start * (end / start) ** (min(number - 1, rounds - 1) / (rounds - 1)))
 
 
 def _scores(
     uncertainty: npt.ArrayLike, class_entropy: npt.ArrayLike, unlabelled: npt.NDArray[np.int64], n_rows: int
 ) -> FloatArray:
-    """(N, 1 + C): entropy of the image, then of each class; 0 for labelled rows."""
+    """Return (N, 1 + C): entropy of the image, then of each class; 0 for labelled rows."""
     classes = np.asarray(class_entropy, dtype=np.float64)
     if classes.ndim != 2 or len(classes) != n_rows:
         raise ValueError(f"class_entropy must have shape ({n_rows}, classes), not {classes.shape}")
     columns = [check_entropy(uncertainty, unlabelled, n_rows, "uncertainty")]
     columns += [check_entropy(column, unlabelled, n_rows, "class_entropy") for column in classes.T]
-    found = np.zeros((n_rows, len(columns)))
-    found[unlabelled] = np.stack(columns, axis=1)[unlabelled]
-    if (found < 0).any():
-        row = int(np.flatnonzero((found < 0).any(axis=1))[0])
-        raise ValueError(f"an entropy of row {row} is {found[row].min()}; it must be at least 0")
-    return found
+    scores = np.zeros((n_rows, len(columns)))
+    scores[unlabelled] = np.stack(columns, axis=1)[unlabelled]
+    if (scores < 0).any():
+        row = int(np.flatnonzero((scores < 0).any(axis=1))[0])
+        raise ValueError(f"an entropy of row {row} is {scores[row].min()}; it must be at least 0")
+    return scores

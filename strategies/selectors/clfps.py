@@ -22,17 +22,17 @@ def clfps(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
-    """`farthest_first` on features of length 1.
+    """Run `farthest_first` on features scaled to unit length.
 
     CLFPS, Jin et al., "One-shot active learning for image segmentation via contrastive learning and
-    diversity-based sampling", Knowledge-Based Systems 241, 2022, as CSAL-3D (MICCAI 2025) compares it.
-    Contrastive learning compares directions, so that lengths say nothing. The paper's features come from
-    contrastive training on the pool itself; this is its selection step, for any encoder trained by contrast
-    (DINO, MoCo, SimCLR): with other features it is farthest-first by angle and no more. A row of zeros stays
-    at the origin.
+    diversity-based sampling", Knowledge-Based Systems 241, 2022, as compared in CSAL-3D (MICCAI
+    2025). Contrastive learning compares directions, so lengths carry no information. The paper's features
+    come from contrastive training on the pool itself; this is its selection step, for any encoder trained
+    contrastively (DINO, MoCo, SimCLR): with other features it is merely farthest-first by angle. A row of
+    zeros stays at the origin.
 
-    Arguments and errors are those of `farthest_first`; so is the evidence, with distances between unit
-    vectors and the angle in degrees (`angle`) that belongs to each.
+    Arguments, errors and evidence are those of `farthest_first`, with distances between unit vectors and
+    the corresponding `angle` in degrees.
     """
     chosen = farthest_first(
         unit_rows(check_points(features)),

@@ -1,4 +1,4 @@
-"""Cold start: a first set to label that represents the whole pool."""
+"""Cold start: a first set of images that represents the whole pool."""
 
 from __future__ import annotations
 
@@ -34,40 +34,40 @@ def cold_start(
     candidates: RowNumbers | None = None,
     groups: Groups | None = None,
 ) -> Selection:
-    """Medoids, then farthest points in proportion to cluster size.
+    """Pick medoids, then farthest points in proportion to cluster size.
 
     Levy et al., arXiv 2601.18532, sections 3.1.4 and 3.1.5, equations (2)-(4); see `docs/selection.md`. The
-    medoids come first, by falling cluster size; then, one by one, the row that is farthest from the picks of
-    its own cluster, of all clusters that have not had their share, so that stopping early still leaves a good
-    set. With more clusters than budget, only the medoids of the largest are picked. Ties go to the lowest
-    label, then to the lowest row. Deterministic.
+    medoids come first, by decreasing cluster size; then, one by one, the row farthest from the picks of its
+    own cluster, among clusters that have not had their share, so stopping early still leaves a good set.
+    With more clusters than budget, only the medoids of the largest are picked. Ties go to the lowest label,
+    then to the lowest row. Deterministic.
 
-    With groups a cluster that has no row to give now passes its turn on: its medoid comes as soon as a new
-    turn opens, and once the others have had their share, the farthest row of any cluster is next. Where the
-    medoid itself may not be picked, the row that may with the smallest summed distance to all members is.
+    With groups, a cluster without an available row is passed over: its medoid comes as soon as a new turn
+    opens, and once the others have had their share, the farthest row of any cluster is next. If the medoid
+    itself is unavailable, the available row with the smallest summed distance to all members is picked.
 
     Args:
         points: (N, D), the map.
-        labels: (N,) integers, the cluster of each row; any numbering.
-        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
-        candidates: rows that may be picked; default all. The others take no part at all: clusters, their
-            sizes and their medoids are those of the candidate rows.
-        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
-            untouched (`availability`).
+        labels: (N,) integers, the cluster of each row, in any numbering.
+        budget: number of picks, capped at the number of candidates.
+        candidates: rows that may be picked; default all. Other rows are ignored entirely: clusters, sizes
+            and medoids are those of the candidates.
+        groups: (N,) integers or strings, the group of each row; no group gives a second pick while another
+            has given none (`availability`).
 
     Returns:
-        Evidence: `role` ("medoid" or "farthest"), `cluster` (the label), `distance` to the picks of the
-        same cluster at the time of the pick (0 for medoids), and `score`: the cluster's share of the
-        candidates for a medoid, the distance divided by the diameter of the candidates for a farthest point.
+        Evidence: `role` ("medoid" or "farthest"), `cluster` (the label), `distance` to the earlier picks of
+        the same cluster (0 for medoids), and `score`: for a medoid its cluster's share of the candidates, for
+        a farthest point the distance divided by the diameter of the candidates.
 
     Raises:
-        ValueError: points, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid points, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(points)
     cluster_of = check_labels(labels, len(array))
     rows = check_rows(len(array), (), candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))
-    # by label, then by row: what is found first wins a tie
+    # by label, then by row: the first wins a tie
     order = rows.candidates[np.argsort(cluster_of[rows.candidates], kind="stable")]
     names, number, sizes = np.unique(cluster_of[order], return_inverse=True, return_counts=True)
     extra = allocate(sizes, count - len(names)) if count > len(names) else np.zeros_like(sizes)
@@ -85,10 +85,10 @@ def cold_start(
 def _pick(
     points: FloatArray, sizes: IntArray, extra: IntArray, count: int, available: Availability
 ) -> tuple[IntArray, FloatArray, BoolArray]:
-    """Positions in `points` (n, D) in hand-out order, their distance when picked, and which are medoids.
+    """Return positions in `points` (n, D) in hand-out order, their distances, and which are medoids.
 
-    The clusters lie in `points` one after the other; `sizes` (k,) are their sizes, `extra` (k,) the picks
-    that each gets besides its medoid.
+    Clusters are contiguous in `points`; `sizes` (k,) are their sizes, `extra` (k,) their picks besides the
+    medoid.
     """
     ends = np.cumsum(sizes)
     members = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
@@ -115,6 +115,6 @@ def _pick(
 
 
 def _farthest(nearest: FloatArray, now: BoolArray, has_share: BoolArray) -> int:
-    """The farthest that may be picked now, of a cluster that has not had its share if there is one."""
-    wanted = now & has_share
-    return int(np.argmax(np.where(wanted if wanted.any() else now, nearest, -np.inf)))
+    """Return the farthest available row, of a cluster short of its share if there is one."""
+    preferred = now & has_share
+    return int(np.argmax(np.where(preferred if preferred.any() else now, nearest, -np.inf)))

@@ -1,4 +1,4 @@
-"""Typicality times uncertainty in each cluster, weighed by how the two agree over the pool."""
+"""Typicality times uncertainty in each cluster, weighted by their agreement over the pool."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ def cscs(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """The candidate of each cluster with the highest T^(1 - gamma) U^gamma.
+    """Pick the candidate of each cluster with the highest T^(1 - gamma) U^gamma.
 
     CSCS, "Dataset-aware cold-start active learning for annotation-efficient 3D medical image segmentation",
-    arXiv 2606.20765; see `docs/selection.md`. T and U are the ranks, from 0 to 1 within the cluster and at
-    least 0.01, of typicality (1 / mean distance to the nearest unlabelled rows) and of the uncertainty of
-    reconstruction. gamma = 0.5 + DCR / 4 * a / (1 + a), kept in [0.3, 0.7], with a = budget / sqrt(N) and DCR
-    ("difficulty-coverage ratio") Spearman's correlation of both over the N unlabelled rows. The clusters are
-    those of k-means with k = budget on standardised columns, of unlabelled rows, candidates or not. Largest
-    cluster first, ties to the lowest label, then to the lowest row. With fewer clusters than picks, each
-    gives another in turn.
+    arXiv 2606.20765; see `docs/selection.md`. T and U are the ranks of typicality (1 / mean distance to the
+    nearest unlabelled rows) and of reconstruction uncertainty, scaled to [0, 1] within the cluster, at least
+    0.01. gamma = 0.5 + DCR / 4 * a / (1 + a), clipped to [0.3, 0.7], with a = budget / sqrt(N) and DCR
+    ("difficulty-coverage ratio") Spearman's correlation of both over the N unlabelled rows. Clusters are
+    those of k-means with k = budget on standardised columns of the unlabelled rows, candidates or not.
+    Largest cluster first; ties go to the lowest label, then to the lowest row. With fewer clusters than
+    picks, clusters take turns.
 
-    The formula is that of the code published with the paper. Assumed: 20 neighbours, equal values share their
-    mean rank, and DCR = 0 where one of both is constant.
+    The formula follows the code published with the paper. Assumed: 20 neighbours, tied values share their
+    mean rank, and DCR = 0 if either is constant.
 
     Args:
         features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
-        uncertainty: (N,) one value per row; those of labelled rows are ignored and may be NaN.
+        uncertainty: (N,), ignored for labelled rows, where it may be NaN.
 
     Returns:
         Evidence: `role` ("typical and uncertain", or "runner-up"), `cluster`, `cluster_size`,
         `typicality`, `uncertainty`, `score`, and `gamma` and `dcr`, the same for all.
 
     Raises:
-        ValueError: features, uncertainty, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, uncertainty, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -73,11 +73,13 @@ def cscs(
     gamma = dcr = 0.0
     if count:
         typicality[rows.unlabelled] = 1.0 / np.maximum(mean_nearest(array[rows.unlabelled], NEIGHBOURS), EPS)
-        compared = np.round(typicality / typicality.max(), 12)  # what differs by rounding only is equal
+        compared = np.round(typicality / typicality.max(), 12)  # equal but for rounding
         dcr = spearman(unsure[rows.unlabelled], compared[rows.unlabelled])
         gamma = pacing(dcr, budget, len(rows.unlabelled))
     for members in clusters:
-        score[members] = _rank(compared[members]) ** (1 - gamma) * _rank(unsure[members]) ** gamma
+        score[members] = (
+            _scaled_ranks(compared[members]) ** (1 - gamma) * _scaled_ranks(unsure[members]) ** gamma
+        )
     turns = take_turns(clusters, cluster_of, rows, count, by_score(score))
     evidence = {
         "role": turns.role("typical and uncertain"),
@@ -93,7 +95,7 @@ def cscs(
 
 
 def pacing(dcr: float, budget: int, n_rows: int) -> float:
-    """gamma, the weight of the uncertainty, from the agreement of both signals and the budget."""
+    """Return gamma, the weight of the uncertainty, from the agreement of both signals and the budget."""
     budget = min(budget, n_rows)
     effective = budget / np.sqrt(n_rows)
     return float(np.clip(0.5 + dcr / 4 * effective / (1 + effective), *WEIGHTS))
@@ -105,8 +107,8 @@ def _standardised_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
     return kmeans(np.divide(centred, spread, out=np.zeros_like(points), where=spread > 0), k, seed)
 
 
-def _rank(values: FloatArray) -> FloatArray:
-    """Ranks within a cluster from 0 to 1, but at least 0.01; 1 for a lone row."""
+def _scaled_ranks(values: FloatArray) -> FloatArray:
+    """Return ranks within a cluster scaled to [0, 1], at least 0.01; 1 for a lone row."""
     if len(values) == 1:
         return np.ones(1)
     return np.clip((rankdata(values) - 1) / (len(values) - 1), MIN_RANK, 1.0)

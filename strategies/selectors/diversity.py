@@ -18,7 +18,7 @@ def diversity(
     candidates: RowNumbers | None = None,
     groups: Groups | None = None,
 ) -> Selection:
-    """Farthest-first after the most uncertain candidate: `active` with alpha 1.
+    """Pick the most uncertain candidate, then farthest-first: `active` with alpha 1.
 
     "Pure diversity" of Levy et al., arXiv 2601.18532, section 4.4: equation (10) with alpha = 1.
     Arguments, evidence and errors are those of `active`.

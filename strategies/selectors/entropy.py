@@ -18,7 +18,7 @@ def entropy(
     candidates: RowNumbers | None = None,
     groups: Groups | None = None,
 ) -> Selection:
-    """The candidates with the highest entropy: `active` with alpha 0.
+    """Pick the candidates with the highest entropy: `active` with alpha 0.
 
     "Pure Entropy" of Levy et al., arXiv 2601.18532, section 4.4: equation (10) with alpha = 0.
     Arguments, evidence and errors are those of `active`.

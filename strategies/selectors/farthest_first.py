@@ -33,27 +33,27 @@ def farthest_first(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Always the candidate farthest from everything labelled or picked.
+    """Pick repeatedly the candidate farthest from all labelled and picked rows.
 
-    Without labels it starts at the candidate nearest to the mean of all rows. Ties go to the lowest row. A
-    larger budget only adds picks at the end. After Geifman and El-Yaniv, "Deep Active Learning over the Long
+    Without labels, start at the candidate nearest to the mean of all rows. Ties go to the lowest row. A
+    larger budget only appends picks. After Geifman and El-Yaniv, "Deep Active Learning over the Long
     Tail", reference [9] of Levy et al., arXiv 2601.18532; see `docs/selection.md`.
 
     Args:
         points: (N, D), the map or the features.
-        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        budget: number of picks, capped at the number of candidates.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
-        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
-            untouched (`availability`).
-        seed: unused, the rule is deterministic; here so that all baselines are called alike.
+        groups: (N,) integers or strings, the group of each row; no group gives a second pick while another
+            has given none (`availability`).
+        seed: unused; accepted so that all baselines share one signature.
 
     Returns:
         Evidence: `role` ("farthest", or "central" for a first pick without labels) and `distance` to the
-        nearest labelled or picked row at the time of the pick (0 for the central one).
+        nearest labelled or earlier picked row (0 for the central one).
 
     Raises:
-        ValueError: points, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid points, budget, groups or row numbers (see `checks`).
     """
     array = check_points(points)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -75,7 +75,7 @@ def farthest_first(
 def _from_the_middle(
     points: FloatArray, mean: FloatArray, count: int, available: Availability
 ) -> tuple[IntArray, FloatArray]:
-    """Farthest-first that starts at the row nearest to `mean` (D,), with distance 0; count >= 1."""
+    """Run farthest-first from the row nearest to `mean` (D,), with distance 0; count >= 1."""
     start = first_smallest(distances(points, mean))
     available.take(start)
     nearest = distances(points, points[start])

@@ -1,4 +1,4 @@
-"""Active selection that stays off images in which the model sees nothing."""
+"""Active selection that avoids images in which the model sees nothing."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ def foreground_active(
     seed: int = 0,
     alpha: float = 0.3,
 ) -> Selection:
-    """`active` with entropy times predicted foreground in place of the entropy.
+    """Run `active` with entropy times predicted foreground instead of entropy.
 
-    Ours, for pools like slices of volumes, where many images show no structure: there a young model is most
-    unsure of the empty ones, and entropy picks little else (`docs/why.md`, evidence). How much foreground the
-    model predicts tells them apart even where how sure it is does not.
+    Ours, for pools such as slices of volumes, where many images show no structure: an early model is most
+    unsure of the empty ones, and entropy picks little else (`docs/why.md`, evidence). The predicted amount of
+    foreground separates them even where the model's uncertainty does not.
 
     Args:
         points: (N, D), the map.
         uncertainty: (N,) mean entropy of the image in nats, at least 0.
-        foreground: (N,) share of the image that the same model predicts as any structure, in [0, 1]. Of both,
-            values of labelled rows are ignored and may be NaN.
-        budget, labelled, candidates, groups, alpha: as in `active`. A larger budget only adds picks.
-        seed: without effect; the rule is deterministic.
+        foreground: (N,) share of the image that the same model predicts as any structure, in [0, 1]. Both
+            are ignored for labelled rows, where they may be NaN.
+        budget, labelled, candidates, groups, alpha: as in `active`. A larger budget only appends picks.
+        seed: unused; the rule is deterministic.
 
     Returns:
-        Evidence of `active`, where `entropy` is the normalised product; `raw_entropy` in nats as it came, and
-        `foreground`.
+        Evidence of `active`, where `entropy` is the normalised product and `raw_entropy` the unmodified
+        entropy in nats; and `foreground`.
 
     Raises:
-        ValueError: an argument out of range, or a negative entropy (see `checks`).
+        ValueError: an invalid argument or a negative entropy (see `checks`).
     """
     count = len(check_points(points))
     pool = check_rows(count, labelled, candidates, groups).unlabelled
-    unsure = _between(uncertainty, np.inf, pool, count, "uncertainty")
-    shown = _between(foreground, 1.0, pool, count, "foreground")
+    unsure = _check_range(uncertainty, np.inf, pool, count, "uncertainty")
+    shown = _check_range(foreground, 1.0, pool, count, "foreground")
     chosen = active(points, unsure * shown, budget, alpha, labelled, candidates=candidates, groups=groups)
     own = {"raw_entropy": unsure[chosen.picks], "foreground": shown[chosen.picks]}
     return Selection(chosen.picks, {**chosen.evidence, **own})
 
 
-def _between(values: npt.ArrayLike, most: float, pool: IntArray, count: int, name: str) -> FloatArray:
-    """`check_entropy`, and from 0 to `most` in the pool."""
-    found = check_entropy(values, pool, count, name)
-    wrong = pool[(found[pool] < 0) | (found[pool] > most)]
+def _check_range(values: npt.ArrayLike, upper: float, pool: IntArray, count: int, name: str) -> FloatArray:
+    """Check as `check_entropy`, and that values in the pool lie in [0, upper]."""
+    checked = check_entropy(values, pool, count, name)
+    wrong = pool[(checked[pool] < 0) | (checked[pool] > upper)]
     if len(wrong):
-        raise ValueError(f"{name} of row {wrong[0]} is {found[wrong[0]]}; it must lie in [0, {most:g}]")
-    return found
+        raise ValueError(f"{name} of row {wrong[0]} is {checked[wrong[0]]}; it must lie in [0, {upper:g}]")
+    return checked

@@ -1,4 +1,4 @@
-"""Random picks among the images that show something."""
+"""Random picks among images with foreground."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def foreground_random(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Candidates with foreground uniformly at random; those without only when the others are used up.
+    """Pick candidates with foreground uniformly at random, then those without.
 
     Whole-image form of the foreground-aware random baseline of nnActive, Lueth et al., TMLR 2025; see
-    `docs/selection.md`. When no candidate's foreground is empty, the picks are those of `random`. A larger
-    budget only adds picks at the end.
+    `docs/selection.md`. If every candidate has foreground, the picks are those of `random`. A larger budget
+    only appends picks.
 
     Args:
-        features: (N, D); only their number matters.
-        foreground: (N,) fraction of the image that is foreground, by a model or by a threshold; values of
-            labelled rows are ignored and may be NaN.
-        budget, labelled, candidates, groups: as in `random`; a turn of the groups comes before foreground.
-        seed: of the order, at least 0.
+        features: (N, D); only N matters.
+        foreground: (N,) fraction of the image that is foreground, by a model or a threshold; ignored for
+            labelled rows, where it may be NaN.
+        budget, labelled, candidates, groups: as in `random`; turns of groups take precedence over foreground.
+        seed: seed of the order, at least 0.
 
     Returns:
         Evidence: `role` ("foreground" or "empty") and `foreground`.
 
     Raises:
-        ValueError: foreground, budget, groups, seed or row numbers out of range (see `checks`).
+        ValueError: invalid foreground, budget, groups, seed or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)

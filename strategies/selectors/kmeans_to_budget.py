@@ -1,4 +1,4 @@
-"""As many k-means clusters as picks, and the medoid of each."""
+"""One k-means cluster per pick, and the medoid of each."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def kmeans_to_budget(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """k-means with k = budget, and the medoid of each cluster.
+    """Run k-means with k = budget and pick the medoid of each cluster.
 
     The baseline "k-means (to budget)" of Levy et al., arXiv 2601.18532, section 4.4, after Yuan et al., EMNLP
-    2020; see `docs/selection.md`. The unlabelled rows are clustered, candidates or not; the pick of a cluster
-    is the candidate with the smallest summed distance to all its members. Largest cluster first, ties to the
-    lowest label, then to the lowest row. With fewer clusters than picks, each gives another in turn.
+    2020; see `docs/selection.md`. All unlabelled rows are clustered, candidates or not; a cluster's pick is
+    the candidate with the smallest summed distance to all its members. Largest cluster first; ties go to the
+    lowest label, then to the lowest row. With fewer clusters than picks, clusters take turns.
 
     Args:
         features: (N, D).
-        budget: number of picks; from the number of candidates on, all of them are handed out, in order.
+        budget: number of picks, capped at the number of candidates.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
-        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
-            untouched (`availability`).
-        seed: of k-means.
-        labels: (N,) integers, a clustering one already has, instead of k-means.
+        groups: (N,) integers or strings, the group of each row; no group gives a second pick while another
+            has given none (`availability`).
+        seed: seed of k-means.
+        labels: (N,) integers, an existing clustering to use instead of k-means.
 
     Returns:
         Evidence: `role` ("medoid", or "runner-up"), `cluster`, `cluster_size` and `distance`, the mean
-        distance to the members of the cluster.
+        distance to the cluster's members.
 
     Raises:
-        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)

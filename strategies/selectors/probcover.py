@@ -1,4 +1,4 @@
-"""Cover as much of the pool as possible with balls around the picks."""
+"""Greedy cover of the pool with balls around the picks."""
 
 from __future__ import annotations
 
@@ -40,18 +40,17 @@ def probcover(
     labels: npt.ArrayLike | None = None,
     delta: float | None = None,
 ) -> Selection:
-    """Greedy cover: always the candidate whose ball holds the most rows that no ball holds yet.
+    """Pick repeatedly the candidate whose ball contains the most uncovered rows.
 
     ProbCover, Yehuda et al., "Active learning through a covering lens", NeurIPS 2022; see
-    `docs/selection.md`. Balls are closed. What lies in the balls of labelled rows is covered from the start.
-    Every unlabelled row counts, candidate or not. Ties go to the lowest row, also when all is covered and
-    nothing is gained. A larger budget with the same `delta` only adds picks at the end. Distances are worked
-    out in blocks.
+    `docs/selection.md`. Balls are closed. Rows in the balls of labelled rows are covered from the start.
+    Every unlabelled row counts, candidate or not. Ties go to the lowest row, even once everything is covered.
+    A larger budget with the same `delta` only appends picks. Distances are computed in blocks.
 
     Args:
         features, budget, labelled, candidates, groups: as in `kmeans_to_budget`.
-        seed: of the k-means that `delta` is chosen by.
-        labels: (N,) integers, pseudo-labels to choose `delta` by, instead of k-means with k = budget.
+        seed: seed of the k-means used to choose `delta`.
+        labels: (N,) integers, pseudo-labels for choosing `delta`, instead of k-means with k = budget.
         delta: radius of the balls; default `pure_radius` of the unlabelled rows.
 
     Returns:
@@ -59,7 +58,7 @@ def probcover(
         unlabelled rows covered after it) and `delta`.
 
     Raises:
-        ValueError: features, labels, delta, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, delta, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -75,27 +74,27 @@ def probcover(
         covered |= distances(pool, array[row]) <= delta
     available = Availability(rows, rows.unlabelled)
     open_rows = np.searchsorted(rows.unlabelled, rows.candidates)
-    found = list(_greedy(pool, open_rows, covered, delta, count, available))
-    gains = np.array([gain for _, gain in found], dtype=np.int64)
-    before = int(covered.sum()) - int(gains.sum())  # `covered` is that after the last pick
+    steps = list(_greedy(pool, open_rows, covered, delta, count, available))
+    gains = np.array([gain for _, gain in steps], dtype=np.int64)
+    before = int(covered.sum()) - int(gains.sum())  # `covered` includes all picks by now
     evidence = {
         "role": np.full(count, "cover"),
         "covers": gains,
         "covered": (before + np.cumsum(gains)) / max(1, len(pool)),
         "delta": np.full(count, float(delta)),
     }
-    return Selection(rows.unlabelled[np.array([at for at, _ in found], dtype=np.int64)], evidence)
+    return Selection(rows.unlabelled[np.array([at for at, _ in steps], dtype=np.int64)], evidence)
 
 
 def pure_radius(points: FloatArray, labels: IntArray) -> float:
-    """The largest radius at which at least 95 % of the balls around `points` (n, D) hold one label only.
+    """Return the largest radius at which at least 95 % of the balls around `points` (n, D) are pure.
 
-    Section 3.4 of the paper. A closed ball is pure while its radius is below the distance to the nearest row
-    with another label, so that the largest radius is the last number before one of these distances. With one
-    label only it is the diameter; 0 when even balls without radius are impure.
+    Section 3.4 of the paper. A closed ball is pure, with one label only, while its radius is below the
+    distance to the nearest row with another label, so the largest radius is the last number before one of
+    these distances. With a single label it is the diameter; it is 0 if even balls of radius 0 are impure.
     """
     nearest = np.sort(nearest_other(points, labels))
-    # compared in whole numbers: 5 % of 20 rows is one row, whatever binary fractions make of it
+    # in integers: 5 % of 20 rows is exactly one row, unlike in binary fractions
     impure = (len(points) * round((1 - PURITY) * 100)) // 100
     limit = nearest[impure]
     return float(max(0.0, np.nextafter(limit, 0.0))) if np.isfinite(limit) else diameter(points)
@@ -109,18 +108,18 @@ def _greedy(
     count: int,
     available: Availability,
 ) -> Iterator[tuple[int, int]]:
-    """Positions in `points` in the order taken, and what each newly covers; `covered` is kept up.
+    """Yield positions in `points` in the order taken, and the rows each newly covers; updates `covered`.
 
-    What a row would gain only shrinks, so that an old gain is an upper bound: the best one is worked out anew
-    and taken when no other bound exceeds it. Equal bounds: the lowest row comes up first. Rows whose group
-    has had its turn are put aside until the next turn.
+    A row's gain only shrinks, so an old gain is an upper bound: the best one is recomputed, and taken if no
+    other bound exceeds it. Of equal bounds the lowest row comes first. Rows whose group has had its turn are
+    set aside until the next turn.
     """
     if count == 0:
         return
     bounds = count_within(points[open_rows], points[~covered], delta) if not covered.all() else None
     heap = [(-int(bounds[i]) if bounds is not None else 0, int(row)) for i, row in enumerate(open_rows)]
     heapq.heapify(heap)
-    fresh: dict[int, int] = {}  # row -> picks made when its gain was worked out
+    fresh: dict[int, int] = {}  # row -> number of picks when its gain was computed
     aside: list[tuple[int, int]] = []
     turn = available.turn
     for step in range(count):

@@ -1,4 +1,4 @@
-"""The baseline of baselines: a seeded random order."""
+"""Random baseline: a seeded random order."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def random(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
-    """Candidates uniformly at random, without replacement.
+    """Pick candidates uniformly at random, without replacement.
 
     "Random seeding" of Levy et al., arXiv 2601.18532, section 4.4; see `docs/selection.md`. A larger budget
-    only adds picks at the end.
+    only appends picks.
 
     Args:
-        points: (N, D); only their number matters.
-        budget: number of picks; from the number of candidates on, all of them are handed out.
+        points: (N, D); only N matters.
+        budget: number of picks, capped at the number of candidates.
         labelled: rows that have a label; never picked.
         candidates: rows that may be picked; default all unlabelled rows.
-        groups: (N,) integers or strings, the group of each row; no second pick from one while others are
-            untouched (`availability`).
-        seed: of the order, at least 0.
+        groups: (N,) integers or strings, the group of each row; no group gives a second pick while another
+            has given none (`availability`).
+        seed: seed of the order, at least 0.
 
     Returns:
         Evidence: `role` ("random").
 
     Raises:
-        ValueError: points, budget, groups, seed or row numbers out of range (see `checks`).
+        ValueError: invalid points, budget, groups, seed or row numbers (see `checks`).
     """
     rows = check_rows(len(check_points(points)), labelled, candidates, groups)
     count = min(check_budget(budget), len(rows.candidates))

@@ -1,6 +1,6 @@
-"""Every method by its name: what it is, what it needs, and how it says why it picked an image.
+"""Registry of selection methods: description, inputs, and how each explains its picks.
 
-A new method is one file beside this one, one entry here, and one row in `docs/selection.md`.
+To add a method: one file in this package, one entry here, and one row in `docs/selection.md`.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from strategies.selectors.usl import usl
 
 LEVY = "arXiv 2601.18532"
 CSAL = "CSAL-3D, MICCAI 2025"
-_CENTRAL = "It is nearest to the mean of all images; there is none yet to be far from."
+_CENTRAL_REASON = "It is nearest to the mean of all images; there is none yet to be far from."
 NEEDS = ("features", "unit_features", "map", "uncertainty", "model", "class_entropy", "foreground")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to select.
+    """A selection method.
 
-    :param select: called as select(points, budget, labelled=..., candidates=..., groups=..., seed=...), and
-        with a value per row for each of uncertainty, class_entropy and foreground that it needs, by that name
-    :param needs: of NEEDS. The points are the encoder's features, features of length 1, or the map; without
-        any of these three only their number matters. `uncertainty` is the entropy of the model when it needs
-        a `model`, else that of CSAL-3D's reconstructions.
-    :param cold: selects before there is a model
+    :param select: called as select(points, budget, labelled=..., candidates=..., groups=..., seed=...),
+        plus one value per row for each of uncertainty, class_entropy and foreground that it needs, by name
+    :param needs: names from NEEDS. Points are the encoder's features, unit-length features, or the map;
+        without any of these three, only their number matters. `uncertainty` is the model's entropy if the
+        method needs a `model`, else that of CSAL-3D's reconstructions.
+    :param cold: works before there is a model
     :param text: one line for the client's list
-    :param reason: why an image was picked, with names of the evidence in braces
-    :param deterministic: without `labels=`, the order of the rows decides nothing but ties
+    :param reason: template of the reason for a pick, with names of the evidence in braces
+    :param deterministic: without `labels=`, the order of rows only breaks ties
     """
 
     select: Callable[..., Selection]
@@ -64,12 +64,12 @@ class Method:
     deterministic: bool = False
 
     def explain(self, evidence: Mapping[str, Any]) -> str:
-        """The sentence for one pick; clusters count from 1 for people."""
-        shown = dict(evidence)
-        if "cluster" in shown:
-            shown["cluster"] += 1
-        said = (_CENTRAL if shown.get("role") == "central" else self.reason).format(**shown)
-        return said[:1].upper() + said[1:]
+        """Return the reason for one pick; clusters are numbered from 1 for people."""
+        values = dict(evidence)
+        if "cluster" in values:
+            values["cluster"] += 1
+        sentence = (_CENTRAL_REASON if values.get("role") == "central" else self.reason).format(**values)
+        return sentence[:1].upper() + sentence[1:]
 
     @property
     def values(self) -> list[str]:
@@ -87,7 +87,7 @@ def _cold_start(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """`cold_start` with its clustering; rows that are no candidates take no part."""
+    """Run `cold_start` with its clustering, on the candidates only."""
     array = check_points(points)
     rows = check_rows(len(array), labelled, candidates).candidates
     if labels is None:
@@ -97,9 +97,9 @@ def _cold_start(
 
 
 def _by_entropy(select: Callable[..., Selection]) -> Callable[..., Selection]:
-    def run(points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, **more: Any) -> Selection:
-        more.pop("seed", None)  # the rule is deterministic
-        return select(points, uncertainty, budget, **more)
+    def run(points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, **arguments: Any) -> Selection:
+        arguments.pop("seed", None)  # the rule is deterministic
+        return select(points, uncertainty, budget, **arguments)
 
     return run
 
@@ -112,8 +112,8 @@ def _method(
     reason: str,
     deterministic: bool = False,
 ) -> Method:
-    wanted = frozenset(needs.split())
-    return Method(select, paper, wanted, "model" not in wanted, text, reason, deterministic)
+    inputs = frozenset(needs.split())
+    return Method(select, paper, inputs, "model" not in inputs, text, reason, deterministic)
 
 
 _UNSURE = "The model is unsure about it (entropy {raw_entropy:.3f} nats)"

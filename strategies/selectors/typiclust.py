@@ -1,4 +1,4 @@
-"""The most typical row of each cluster that has no label yet."""
+"""The most typical row of each cluster without labels."""
 
 from __future__ import annotations
 
@@ -32,25 +32,24 @@ def typiclust(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """The most typical candidate of the least covered, then largest clusters.
+    """Pick the most typical candidate of each cluster, least labelled clusters first, then largest.
 
     TypiClust, Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML 2022, section 3.2; see
-    `docs/selection.md`. All rows, labelled ones too, are clustered by k-means into min(labelled + budget,
-    500) clusters; those with the fewest labelled rows come first, then those with the most rows, then the
-    lowest label. Typicality is 1 / (mean distance to the min(20, n_c - 1) nearest members), labelled or not;
-    that of a lone row is 0. Ties go to the lowest row. With fewer clusters than picks, each gives another in
-    turn.
+    `docs/selection.md`. All rows, including labelled ones, are clustered by k-means into min(labelled +
+    budget, 500) clusters; those with the fewest labelled rows come first, then those with the most rows, then
+    the lowest label. Typicality is 1 / (mean distance to the min(20, n_c - 1) nearest members), labelled or
+    not, and 0 for a lone row. Ties go to the lowest row. With fewer clusters than picks, clusters take turns.
 
     Args:
         features, budget, labelled, candidates, groups, seed: as in `kmeans_to_budget`.
-        labels: (N,) integers, a clustering of all rows, labelled ones too, instead of k-means.
+        labels: (N,) integers, a clustering of all rows, labelled ones included, to use instead of k-means.
 
     Returns:
         Evidence: `role` ("most typical", or "runner-up"), `cluster`, `cluster_size`, `typicality` and
         `labelled_in_cluster` before the call.
 
     Raises:
-        ValueError: features, labels, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -62,8 +61,8 @@ def typiclust(
     else:
         cluster_of = np.zeros(len(array), dtype=np.int64)
     clusters = largest_first(cluster_of, np.arange(len(array))) if count else []
-    known = {int(name): int((cluster_of[rows.labelled] == name).sum()) for name in np.unique(cluster_of)}
-    clusters.sort(key=lambda members: known[int(cluster_of[members[0]])])  # stable: the largest stay first
+    n_labelled = {int(name): int((cluster_of[rows.labelled] == name).sum()) for name in np.unique(cluster_of)}
+    clusters.sort(key=lambda members: n_labelled[int(cluster_of[members[0]])])  # stable sort
     reach, typicality = np.zeros(len(array)), np.zeros(len(array))
     for members in clusters:
         reach[members] = mean_nearest(array[members], NEIGHBOURS)
@@ -75,6 +74,6 @@ def typiclust(
         "cluster": turns.cluster,
         "cluster_size": turns.size,
         "typicality": typicality[turns.picks],
-        "labelled_in_cluster": np.array([known[int(name)] for name in turns.cluster], dtype=np.int64),
+        "labelled_in_cluster": np.array([n_labelled[int(name)] for name in turns.cluster], dtype=np.int64),
     }
     return Selection(turns.picks, evidence)

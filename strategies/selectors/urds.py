@@ -1,4 +1,4 @@
-"""Typical rows of each cluster, and the most uncertain of these; and the two halves of it."""
+"""The most uncertain among the typical rows of each cluster; and both halves of this rule."""
 
 from __future__ import annotations
 
@@ -40,35 +40,35 @@ def urds(
     labels: npt.ArrayLike | None = None,
     n_cand: int = CANDIDATES,
 ) -> Selection:
-    """The most uncertain of the `n_cand` most typical candidates of each cluster.
+    """Pick the most uncertain of the `n_cand` most typical candidates of each cluster.
 
     Uncertainty-reinforced diversity sampling of CSAL-3D, Zhu et al., MICCAI 2025, equations (9)-(12); see
-    `docs/selection.md`. The unlabelled rows, candidates or not, are put into budget clusters by multi-kernel
-    k-means (`kernel_kmeans`). Typicality is 1 / mean(1 - cosine similarity) to the other members; that of a
-    lone row is 0, and a row of zeros is similar to none. Largest cluster first, ties to the lowest label,
-    then to the lowest row. With fewer clusters than picks, each gives another in turn.
+    `docs/selection.md`. The unlabelled rows, candidates or not, are clustered into `budget` clusters by
+    multi-kernel k-means (`kernel_kmeans`). Typicality is 1 / mean(1 - cosine similarity) to the other
+    members, and 0 for a lone row; a row of zeros is similar to none. Largest cluster first; ties go to the
+    lowest label, then to the lowest row. With fewer clusters than picks, clusters take turns.
 
     Args:
         features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
-        uncertainty: (N,) one value per row; those of labelled rows are ignored and may be NaN.
-        n_cand: how many typical rows of a cluster the uncertainty decides between, at least 1. The paper's
-            best are 3 for heart and spleen, 5 for brain tumours (20 picks).
+        uncertainty: (N,), ignored for labelled rows, where it may be NaN.
+        n_cand: number of typical rows per cluster among which uncertainty decides, at least 1. The paper's
+            best values are 3 for heart and spleen, 5 for brain tumours (20 picks).
 
     Returns:
         Evidence: `role` ("uncertain and typical", or "runner-up"), `cluster`, `cluster_size`,
         `uncertainty`, `typicality` and `typicality_rank` in the cluster (1 is the most typical).
 
     Raises:
-        ValueError: features, uncertainty, labels, n_cand, budget, groups or row numbers out of range (see
+        ValueError: invalid features, uncertainty, labels, n_cand, budget, groups or row numbers (see
             `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
     unsure = check_entropy(uncertainty, rows.unlabelled, len(array), "uncertainty")
     if operator.index(n_cand) < 1:
-        raise ValueError(f"n_cand must be at least 1, it is {n_cand}")
-    turns, strange = _gated(array, rows, budget, seed, labels, unsure, n_cand)
-    evidence = _evidence(turns, strange) | {
+        raise ValueError(f"n_cand must be at least 1, not {n_cand}")
+    turns, clustered = _pick_typical(array, rows, budget, seed, labels, unsure, n_cand)
+    evidence = _evidence(turns, clustered) | {
         "role": turns.role("uncertain and typical"),
         "uncertainty": unsure[turns.picks],
     }
@@ -85,15 +85,15 @@ def urds_diversity_only(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
 ) -> Selection:
-    """The most typical candidate of each cluster: `urds` with one candidate, so that uncertainty has no say.
+    """Pick the most typical candidate of each cluster: `urds` with n_cand = 1, ignoring uncertainty.
 
-    "Div-only" of CSAL-3D, Table 1. Arguments and errors are those of `urds`; evidence the same without
-    `uncertainty`, with the role "most typical".
+    "Div-only" of CSAL-3D, Table 1. Arguments, errors and evidence are those of `urds`, without
+    `uncertainty` and with the role "most typical".
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
-    turns, strange = _gated(array, rows, budget, seed, labels, np.zeros(len(array)), 1)
-    return Selection(turns.picks, _evidence(turns, strange) | {"role": turns.role("most typical")})
+    turns, clustered = _pick_typical(array, rows, budget, seed, labels, np.zeros(len(array)), 1)
+    return Selection(turns.picks, _evidence(turns, clustered) | {"role": turns.role("most typical")})
 
 
 def urds_uncertainty_only(
@@ -106,10 +106,10 @@ def urds_uncertainty_only(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> Selection:
-    """The candidates with the highest uncertainty, without clusters.
+    """Pick the candidates with the highest uncertainty, without clusters.
 
-    "Unc-only" of CSAL-3D, Table 1. Ties go to the lowest row; a larger budget only adds picks at the end.
-    `seed` is unused, the rule is deterministic; the other arguments and errors are those of `urds`.
+    "Unc-only" of CSAL-3D, Table 1. Ties go to the lowest row; a larger budget only appends picks. `seed` is
+    unused, since the rule is deterministic; the other arguments and errors are those of `urds`.
 
     Returns:
         Evidence: `role` ("most uncertain") and `uncertainty`.
@@ -123,7 +123,7 @@ def urds_uncertainty_only(
     return Selection(picks, {"role": np.full(count, "most uncertain"), "uncertainty": unsure[picks]})
 
 
-def _gated(
+def _pick_typical(
     points: FloatArray,
     rows: Rows,
     budget: int,
@@ -132,32 +132,34 @@ def _gated(
     uncertainty: FloatArray,
     n_cand: int,
 ) -> tuple[Turns, tuple[FloatArray, list[IntArray]]]:
-    """The picks, the mean dissimilarity of each row to its cluster, and the clusters."""
+    """Return the picks, each row's mean dissimilarity to its cluster, and the clusters."""
     count = min(check_budget(budget), len(rows.candidates))
     cluster_of = cluster_rows(points, rows, budget, seed, labels, kernel_kmeans)
     clusters = largest_first(cluster_of, rows.unlabelled) if count else []
-    strange = np.zeros(len(points))
+    dissimilar = np.zeros(len(points))
     for members in clusters:
-        strange[members] = dissimilarity(points[members])
+        dissimilar[members] = dissimilarity(points[members])
 
     def choose(_: IntArray, open_rows: IntArray) -> int:
         gate: list[int] = []
         left = open_rows
         while len(gate) < n_cand and len(left):
-            best = first_largest(-strange[left], scale=1.0)
+            best = first_largest(-dissimilar[left], scale=1.0)
             gate.append(int(left[best]))
             left = np.delete(left, best)
         return max(gate, key=lambda row: (uncertainty[row], -row))
 
-    return take_turns(clusters, cluster_of, rows, count, choose), (strange, clusters)
+    return take_turns(clusters, cluster_of, rows, count, choose), (dissimilar, clusters)
 
 
-def _evidence(turns: Turns, found: tuple[FloatArray, list[IntArray]]) -> dict[str, npt.NDArray[np.generic]]:
-    strange, clusters = found
-    rank = np.zeros(len(strange), dtype=np.int64)
+def _evidence(
+    turns: Turns, clustered: tuple[FloatArray, list[IntArray]]
+) -> dict[str, npt.NDArray[np.generic]]:
+    dissimilar, clusters = clustered
+    rank = np.zeros(len(dissimilar), dtype=np.int64)
     for members in clusters:
-        rank[members[np.argsort(strange[members], kind="stable")]] = np.arange(1, len(members) + 1)
-    typicality = np.where(turns.size > 1, 1.0 / np.maximum(strange[turns.picks], EPS), 0.0)
+        rank[members[np.argsort(dissimilar[members], kind="stable")]] = np.arange(1, len(members) + 1)
+    typicality = np.where(turns.size > 1, 1.0 / np.maximum(dissimilar[turns.picks], EPS), 0.0)
     return {
         "cluster": turns.cluster,
         "cluster_size": turns.size,

@@ -1,4 +1,4 @@
-"""The densest row of each cluster, kept apart from the picks of the others."""
+"""The densest row of each cluster, kept away from the picks of other clusters."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ def usl(
     momentum: float = 0.9,
     iterations: int = 10,
 ) -> Selection:
-    """One row per cluster: dense around it, and not close to the picks of the other clusters.
+    """Pick one row per cluster that is in a dense region and not close to the other clusters' picks.
 
     Unsupervised selective labelling, Wang, Lian and Yu, ECCV 2022, sections 3.1-3.3; see `docs/selection.md`.
-    Utility U(i) = 1 / (mean distance to the nearest unlabelled rows). The picks are worked out `iterations`
-    times: in round t each cluster picks the candidate with the highest U(i) - weight * R(i), and R becomes
+    Utility U(i) = 1 / (mean distance to the nearest unlabelled rows). Picks are computed `iterations` times:
+    in each round, a cluster picks the candidate with the highest U(i) - weight * R(i), and R becomes
     momentum * R + (1 - momentum) * sum over the picks j of the other clusters of 1 / |f_i - f_j|^alpha; R = 0
-    at first. The last round's picks count. Largest cluster first, ties to the lowest label, then to the
-    lowest row. With fewer clusters than picks, each gives another in turn, by the last U - weight * R.
+    at first. The last round's picks count. Largest cluster first; ties go to the lowest label, then to the
+    lowest row. With fewer clusters than picks, clusters take turns, by the last U - weight * R.
 
-    The parameters are those of the paper's CIFAR code, except for the number of neighbours: 400 of 50,000
-    images there. The paper's features have length 1; the balance of U and R depends on their scale, so that
-    the strategy of this name gives unit vectors.
+    Parameters are those of the paper's CIFAR code, except for the number of neighbours (400 of 50,000 images
+    there). The paper's features have unit length; the balance of U and R depends on their scale, so the
+    strategy of this name passes unit vectors.
 
     Args:
         features, budget, labelled, candidates, groups, seed, labels: as in `kmeans_to_budget`.
-        neighbours: nearest rows that the density is measured by, at least 1; at most all others are used.
-        weight, alpha, momentum: of the regularisation, as above; momentum in [0, 1].
-        iterations: how often the picks are worked out, at least 1; with 1 there is no regularisation.
+        neighbours: number of nearest rows that define density, at least 1, capped at all others.
+        weight, alpha, momentum: parameters of the regularisation, as above; momentum in [0, 1].
+        iterations: number of rounds, at least 1; with 1 there is no regularisation.
 
     Returns:
         Evidence: `role` ("dense", or "runner-up"), `cluster`, `cluster_size`, `density` (U),
         `regularisation` (weight * R) and `score`, their difference.
 
     Raises:
-        ValueError: features, labels, parameters, budget, groups or row numbers out of range (see `checks`).
+        ValueError: invalid features, labels, parameters, budget, groups or row numbers (see `checks`).
     """
     array = check_points(features)
     rows = check_rows(len(array), labelled, candidates, groups)
@@ -72,7 +72,9 @@ def usl(
     if operator.index(neighbours) < 1 or operator.index(iterations) < 1:
         raise ValueError(f"neighbours and iterations must be at least 1, not {neighbours} and {iterations}")
     if not (0 <= momentum <= 1 and weight >= 0 and alpha >= 0):
-        raise ValueError(f"0 <= momentum <= 1, weight and alpha >= 0; not {momentum}, {weight} and {alpha}")
+        raise ValueError(
+            f"momentum must lie in [0, 1], weight and alpha be >= 0; not {momentum}, {weight}, {alpha}"
+        )
     cluster_of = cluster_rows(array, rows, budget, seed, labels)
     clusters = largest_first(cluster_of, rows.unlabelled) if count else []
     density = np.zeros(len(array))
@@ -99,7 +101,7 @@ def usl(
 
 
 def _crowding(points: FloatArray, cluster_of: IntArray, picks: IntArray, alpha: float) -> FloatArray:
-    """Sum over the picks of other clusters of 1 / distance^alpha, for each row: (N,)."""
+    """Sum 1 / distance^alpha over the picks of other clusters, for each row: (N,)."""
     total = np.zeros(len(points))
     for pick in picks:
         other = cluster_of != cluster_of[pick]

@@ -1,4 +1,4 @@
-"""What holds for every folder in `apps/`, a new one included: it needs no other test to be an app."""
+"""Contract of all folders in `apps/`: a new app needs no other test."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ TINY: dict[int, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each app says of itself after MONAI Label loaded it on three images; then its bundle trained."""
+    """Load each app with MONAI Label on three images and train its bundle; return what it reports."""
     studies = tmp_path_factory.mktemp("studies")
     for name in APPS:
         draw_images(studies / name, Bundle(name))
@@ -86,7 +86,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def draw_images(folder: Path, bundle: Bundle) -> None:
-    """Three slices or volumes as NIfTI with blocks of all structures, their labels in `masks`."""
+    """Write three slices or volumes as NIfTI with blocks of all structures, and their labels to `masks`."""
     (folder / "masks").mkdir(parents=True)
     dimensions, labels = bundle.get("dimensions"), bundle.get("labels")
     rng = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_labels_survive_as_a_dicom_segmentation(name: str) -> None:
 
 
 def slice_header(size: tuple[int, int]) -> Dataset:
-    """The header of a slice with a position in the body."""
+    """Return the header of a slice at a position in the body."""
     made = Dataset()
     made.SOPClassUID, made.SOPInstanceUID = CTImageStorage, generate_uid()
     made.StudyInstanceUID, made.SeriesInstanceUID, made.FrameOfReferenceUID = (

@@ -84,7 +84,7 @@ def test_monai_verifies_each_bundle(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """{app: folder with studies, labels, and state/model.pt that the server's train task published}."""
+    """Return {app: folder with studies, labels, and state/model.pt as published by the train task}."""
     flat, deep = tmp_path_factory.mktemp("flat"), tmp_path_factory.mktemp("deep")
     generate(flat, count=4, seed=1, size=64)
     rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def serve_training(folder: Path, bundle: Bundle) -> None:
-    """What a server does when all images have a final label."""
+    """Train as a server does when all images have a final label."""
     store = PoolDatastore(str(folder / "studies"), bundle.get("labels"))
     for pair in pairs(str(folder / "studies"), str(folder / "labels")):
         store.save_label(Path(pair["image"]).name.split(".")[0], pair["label"], "final", {})
@@ -115,7 +115,7 @@ def serve_training(folder: Path, bundle: Bundle) -> None:
 
 @pytest.fixture(scope="module")
 def ran(pools: dict[str, Path]) -> dict[str, Path]:
-    """The same, after the bundles trained to bundle.pt and predicted into predictions, without a server."""
+    """Train to bundle.pt and predict into predictions with each bundle, without a server."""
     runs = []
     for name, values in (("cxr_lungs", FLAT), ("volumes", DEEP)):
         folder = pools[name]
@@ -136,7 +136,7 @@ def ran(pools: dict[str, Path]) -> dict[str, Path]:
 
 
 def process(command: list[str], path: list[Path], cwd: Path | None = None) -> str:
-    """Run Python as this process is set up; the end of what it said."""
+    """Run Python with this process's setup; return the end of its output."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     said = subprocess.run(
@@ -171,7 +171,7 @@ def test_bundle_predicts_as_the_server_does(name: str, ran: dict[str, Path]) -> 
 
 
 def test_bundle_measures_dice_at_the_networks_size(ran: dict[str, Path]) -> None:
-    """Worked out here from the label and what the network says, for each class of each radiograph."""
+    """Compare with Dice computed here from label and prediction, for each class of each radiograph."""
     folder, values = ran["cxr_lungs"], []
     predictor = Predictor(folder / "state" / "model.pt")
     read = Compose(Bundle("cxr_lungs", FLAT).new("label_transforms"))

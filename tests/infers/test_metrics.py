@@ -1,4 +1,4 @@
-"""Dice and HD95 against values worked out by hand."""
+"""Dice and HD95 against hand-computed values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_equal_labels() -> None:
 
 
 def test_shifted_square() -> None:
-    """4 x 4 moved by 2: 8 of 16 pixels in common; the outermost columns are 2 pixels apart."""
+    """A 4 x 4 square moved by 2: 8 of 16 pixels overlap; the outermost columns are 2 pixels apart."""
     scores = score_image(box(50, 50, 4, 4), box(50, 52, 4, 4), [1])
     assert scores["dice"] == [pytest.approx(2 * 8 / 32)] and scores["hd95"] == [2.0]
 

@@ -1,4 +1,4 @@
-"""Model files are read as data, and checked before one becomes the pool's model."""
+"""Reading of model files as data, and checks before one becomes the pool's model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_published_model_is_taken(model: Path) -> None:
 
 
 class Runs:
-    """Pickled, it runs a command when it is read by plain pickle."""
+    """Runs a command when unpickled by plain pickle."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -47,7 +47,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     torch.save({"model": Runs(marker), "details": {}}, tmp_path / "a.pt")
     (tmp_path / "b.pt").write_bytes(pickle.dumps(Runs(marker)))
     for name in ("a.pt", "b.pt"):
-        with pytest.raises(ModelError, match="no file of weights"):
+        with pytest.raises(ModelError, match="cannot read it as a file of weights"):
             check_model(tmp_path / name)
     assert not marker.exists()
 
@@ -55,7 +55,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + b"0" * 100, bytes(range(256)) * 10])
 def test_junk_is_no_model(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "junk.pt").write_bytes(content)
-    with pytest.raises(ModelError, match="no file of weights"):
+    with pytest.raises(ModelError, match="cannot read it as a file of weights"):
         read_checkpoint(tmp_path / "junk.pt")
 
 
@@ -70,7 +70,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no bundle": (lambda c: c["details"].pop("bundle"), "bundle"),
     "a path as bundle": (lambda c: c["details"].update(bundle="../../tmp"), "there is no bundle"),
     "an expression": (lambda c: c["details"]["overrides"].update(dropout="$1/0"), "evaluated"),
-    "another key": (lambda c: c["details"]["overrides"].update(optimizer={}), "no key"),
+    "another key": (lambda c: c["details"]["overrides"].update(optimizer={}), "not a key"),
     "a network that cannot be": (
         lambda c: c["details"]["overrides"].update(channels=["x"]),
         "cannot be built",

@@ -1,4 +1,4 @@
-"""A network on ONNX Runtime gives what it gives on PyTorch, and PyTorch stays where it would not."""
+"""A network on ONNX Runtime agrees with PyTorch; PyTorch stays in use where it would not."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Unknown(torch.nn.Module):
 
 
 class OfOneSize(torch.nn.Module):
-    """A network whose export knows only batches as large as the first."""
+    """A network whose export only supports batches as large as the first."""
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.mean((2, 3)).reshape(len(batch), -1)

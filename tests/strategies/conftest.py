@@ -1,4 +1,4 @@
-"""A small pool over a real folder and the real state, in which a test makes things happen."""
+"""A small pool with a real folder and the real state for tests to act on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRATEGIES = "auto,cold_start,active,entropy,diversity,random"
 
 
 class World:
-    """A folder of small images and its pool, in which a test makes things happen."""
+    """A folder of small images and its pool, with helpers that label, train and ask."""
 
     images, points, budget = IMAGES, POINTS, BUDGET
 
@@ -70,7 +70,7 @@ class World:
         make_cold_plan(self.context, layout, self.pool)
 
     def train(self, name: str, plan: bool = True) -> None:
-        """A model of the present labels, with an entropy for each image that has none."""
+        """Register a model of the present labels, with an entropy for each unlabelled image."""
         self.context.state.models.add(name, self.pool.labelled, {})
         if plan:
             values = {image: 0.1 + IMAGES.index(image) / 50 for image in self.pool.unlabelled}

@@ -1,4 +1,4 @@
-"""The stages of a pool, and what `auto` hands out in each."""
+"""Stages of a pool, and the hand-outs of `auto` in each."""
 
 from __future__ import annotations
 
@@ -150,7 +150,9 @@ def test_active_plan_goes_on_when_nothing_was_labelled_yet(
     whole = {image for image in world.images if image not in world.cold}
     seen = [world.ask()["id"] for _ in range(len(whole))]
     assert set(seen) == whole, "no image twice while others of the round were not handed out"
-    with pytest.raises(PoolError, match="in somebody's hands .8 images.*runs out in 3[56]\d\d s") as caught:
+    with pytest.raises(
+        HTTPException, match="leased to annotators .8 images.*expires in 3[56]\d\d s"
+    ) as caught:
         world.ask()
     assert caught.value.status == 409 and world.stage == "active"
 
@@ -162,7 +164,7 @@ def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
     world.label(*[image for image in world.images[1:] if image not in world.cold])
     left = [image for image in world.images if image not in world.pool.labelled]
     world.context.state.plans.get.cache_clear()
-    with world.context.state.ledger._db.engine.begin() as connection:  # as if it had just arrived
+    with world.context.state.scores._db.engine.begin() as connection:  # as if it had just arrived
         connection.exec_driver_sql(f"DELETE FROM entropies WHERE image = '{left[0]}'")
         connection.exec_driver_sql("UPDATE plans SET picks = '[]' WHERE kind = 'active'")
     answer = world.ask()

@@ -1,4 +1,4 @@
-"""What may be said about the pretraining; a wrong value is refused before any work is done."""
+"""Checks of the pretraining settings before any work is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COUNTS = ("crop", "mask_block", "feature_size", "window", "iterations", "batch_
 
 
 def check_pretraining(bundle: Bundle) -> None:
-    """Raises ValueError that names the first value of the bundle's `pretrain_` keys that cannot be meant."""
+    """Raise ValueError naming the first invalid value among the bundle's `pretrain_` keys."""
     for name in _COUNTS:
         value = bundle.get(f"pretrain_{name}")
         if not _is_whole(value) or value < 1:
@@ -28,13 +28,13 @@ def check_pretraining(bundle: Bundle) -> None:
     crop = bundle.get("pretrain_crop")
     if crop % STRIDE:
         raise ValueError(
-            f"pretrain_crop {crop}: must be a multiple of {STRIDE}, which the network halves it by"
+            f"pretrain_crop {crop}: must be a multiple of {STRIDE}, since the network halves it repeatedly"
         )
     draw_mask(crop, bundle.get("pretrain_mask_block"), bundle.get("pretrain_mask_ratio"), torch.Generator())
     parse_losses(bundle.get("pretrain_losses"))
     try:
         bundle.new("pretrain_network")
-    except Exception as error:  # MONAI and torch raise many kinds for values that do not fit together
+    except Exception as error:  # MONAI and torch raise many kinds of errors
         raise ValueError(f"the network of the pretraining cannot be built: {error}") from error
 
 

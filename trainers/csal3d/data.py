@@ -1,4 +1,4 @@
-"""Random crops of a pool's volumes, in an order that any sample can be found again in."""
+"""Random crops of a pool's volumes, in a reproducible order with random access."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.utils.data import DataLoader, Dataset
 from pool.imaging.images import ImageError
 
 logger = logging.getLogger(__name__)
-_ORDER, _CROP, _OBSERVE = range(3)  # what a seed is drawn for
+_ORDER, _CROP, _OBSERVE = range(3)  # purposes of derived seeds
 
 
 def generator(seed: int, iteration: int) -> torch.Generator:
-    """Of the angles and masks of one iteration; the same whatever was drawn before it."""
+    """Return the generator of one iteration's angles and masks, independent of earlier draws."""
     drawn = np.random.SeedSequence([seed, _OBSERVE, iteration]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(drawn) >> 1)
 
 
 class Crops(Dataset):
-    """Sample k is a crop (C, S, S, S) and the row of its image: a function of k and the seed, nothing else.
+    """Random crops: sample k is a crop (C, S, S, S) and the row of its image, determined by k and the seed.
 
-    Each epoch goes through all volumes in another order. Volumes smaller than a crop are padded with 0. One
-    that cannot be read is named once, and the next one in the order takes its place.
+    Each epoch visits all volumes in another order. Volumes smaller than a crop are padded with 0. An
+    unreadable one is logged once, and the next one in the order takes its place.
 
-    :param images: ids, whose order counts
-    :param path_of: where an image's file is
-    :param transforms: from `{"image": path}` to a volume (C, W, H, D) under the same key
+    :param images: ids; their order matters
+    :param path_of: returns the path of an image's file
+    :param transforms: turn `{"image": path}` into a volume (C, W, H, D) under the same key
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Crops(Dataset):
         self._unreadable: set[int] = set()
 
     def __getitem__(self, k: int) -> tuple[torch.Tensor, int]:
-        """Raises RuntimeError when no volume of the pool can be read."""
+        """Return sample k. Raises RuntimeError if no volume of the pool can be read."""
         epoch, place = divmod(k, len(self.images))
         order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.images))
         for row in np.roll(order, -place).tolist():
             if (volume := self._read(row)) is not None:
-                return self._cut(volume, k), row
+                return self._crop(volume, k), row
         raise RuntimeError("no volume of this pool can be read; the log says why")
 
     def _read(self, row: int) -> torch.Tensor | None:
@@ -60,14 +60,14 @@ class Crops(Dataset):
             return None
         try:
             volume = self.transforms({"image": self.path_of(self.images[row])})["image"]
-        except Exception as error:  # MONAI wraps what a transform raises
+        except Exception as error:  # MONAI wraps errors of transforms
             cause = error.__cause__ if isinstance(error.__cause__, ImageError) else error
-            logger.error("Not trained on: %s: %s", self.images[row], cause)
+            logger.error("Image %s is skipped: %s", self.images[row], cause)
             self._unreadable.add(row)
             return None
         return torch.as_tensor(volume.as_tensor() if hasattr(volume, "as_tensor") else volume)
 
-    def _cut(self, volume: torch.Tensor, k: int) -> torch.Tensor:
+    def _crop(self, volume: torch.Tensor, k: int) -> torch.Tensor:
         volume = torch.as_tensor(self._pad(volume))
         room = np.array(volume.shape[1:]) - self.side
         w, h, d = np.random.default_rng([self.seed, _CROP, k]).integers(room + 1)
@@ -76,8 +76,8 @@ class Crops(Dataset):
 
 
 def batches(crops: Crops, size: int, first: int, last: int, workers: int) -> DataLoader:
-    """The batches of iterations `first` to below `last`: crops (B, C, S, S, S) and rows (B,)."""
-    own = torch.Generator().manual_seed(0)  # the loader draws a number, but not from the trainer's generator
+    """Return a loader for iterations `first` to `last` - 1: crops (B, C, S, S, S) and rows (B,)."""
+    own = torch.Generator().manual_seed(0)  # keeps the loader off the global generator
     return DataLoader(
         crops,
         batch_size=size,

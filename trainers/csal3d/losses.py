@@ -1,7 +1,7 @@
-"""The losses of CSAL-3D's pretraining (Zhu et al., section 2, Eq. 1 to 4).
+"""Losses of CSAL-3D's pretraining (Zhu et al., section 2, Eq. 1 to 4).
 
-The norms of Eq. 1 and 3 are means over voxels here, not sums, so that crops of any size weigh the three terms
-alike. All terms fall apart into one part per view; the parts of the three views add up to the paper's sums.
+The norms of Eq. 1 and 3 are means over voxels here, not sums, so the balance of the three terms does not
+depend on the crop size. All terms split into one part per view; the three parts add up to the paper's sums.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ _OBSERVATIONS = len(VIEWS) * ROTATIONS
 
 
 def parse_losses(text: str) -> tuple[str, ...]:
-    """ "inpainting,rotation" -> the terms, in the order of LOSSES. Raises ValueError."""
-    asked = {name.strip() for name in text.split(",")}
-    if not asked <= {*LOSSES} or not asked:
-        raise ValueError(f"losses {text!r}: expected one or more of {', '.join(LOSSES)}, joined by commas")
-    return tuple(name for name in LOSSES if name in asked)
+    """Parse terms such as "inpainting,rotation"; return them in the order of LOSSES. Raises ValueError."""
+    names = {name.strip() for name in text.split(",")}
+    if not names <= {*LOSSES} or not names:
+        raise ValueError(f"losses {text!r}: expected one or more of {', '.join(LOSSES)}, separated by commas")
+    return tuple(name for name in LOSSES if name in names)
 
 
 def inpainting(rebuilt: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """A view's part of Eq. 1: both (3, B, C, S, S, S), as observed."""
+    """Return a view's part of Eq. 1; both (3, B, C, S, S, S), as observed."""
     return functional.mse_loss(rebuilt, whole) * ROTATIONS / _OBSERVATIONS
 
 
 def rotation(logits: torch.Tensor, quarters: torch.Tensor) -> torch.Tensor:
-    """A view's part of Eq. 2: logits (3, B, 4), true quarter turns (3,)."""
+    """Return a view's part of Eq. 2: logits (3, B, 4), true quarter turns (3,)."""
     truth = quarters[:, None].expand(logits.shape[:2])
     return functional.cross_entropy(logits.flatten(0, 1), truth.flatten()) * ROTATIONS / _OBSERVATIONS
 
 
 def consistency(aligned: torch.Tensor) -> torch.Tensor:
-    """A view's part of Eq. 3: reconstructions (3, B, C, S, S, S) turned back; both orders of a pair count."""
+    """Return a view's part of Eq. 3: aligned reconstructions (3, B, C, S, S, S), over ordered pairs."""
     pairs = [(r, s) for r in range(ROTATIONS) for s in range(ROTATIONS) if r != s]
-    apart = torch.stack([functional.l1_loss(aligned[r], aligned[s]) for r, s in pairs])
-    return apart.sum() / (len(VIEWS) * len(pairs))
+    gaps = torch.stack([functional.l1_loss(aligned[r], aligned[s]) for r, s in pairs])
+    return gaps.sum() / (len(VIEWS) * len(pairs))
 
 
 def view_losses(network: Csal3dNetwork, view: View, terms: Collection[str]) -> dict[str, torch.Tensor]:
-    """The parts of one view of the losses in `terms`, scalars; Eq. 4 is the sum over terms and views."""
+    """Return one view's parts of the losses in `terms`; Eq. 4 is the sum over terms and views."""
     rotations, batch = view.masked.shape[:2]
     rebuilt, logits = network(view.masked.flatten(0, 1))
     rebuilt = rebuilt.unflatten(0, (rotations, batch)).float()

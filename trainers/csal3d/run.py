@@ -1,7 +1,7 @@
-"""One pretraining from its first iteration, or the one that a kill interrupted, to its last.
+"""One pretraining run, from the start or from a checkpoint.
 
-What it does in an iteration depends on the seed and the iteration's number only, so that a run that was
-resumed from a checkpoint ends with the same weights, to the last bit, on the same processor and thread count.
+An iteration depends only on the seed and its number, so a run resumed from a checkpoint ends with the same
+weights, to the last bit, on the same processor and thread count.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from trainers.csal3d.data import Crops, batches, generator
 from trainers.csal3d.losses import parse_losses, view_losses
 from trainers.publishing import write_checkpoint
 
-_POINTS = 200  # of the loss curve
+_CURVE_POINTS = 200
 
 
 class Run:
-    """The state of one pretraining: network, optimiser, schedule, and how far it is.
+    """State of a pretraining run: network, optimiser, schedule and iteration.
 
-    :param identity: what makes it this run and no other; a checkpoint of another one is not gone on from
+    :param identity: identifies the run; only a checkpoint with the same identity is resumed
     """
 
     def __init__(self, bundle: Bundle, identity: Mapping[str, Any], device: torch.device) -> None:
@@ -37,14 +37,14 @@ class Run:
         self.scheduler = bundle.new("pretrain_scheduler")(optimizer=self.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.iteration = 0
-        self.seen: set[str] = set()  # images that it was trained on
+        self.seen: set[str] = set()  # ids of images trained on
         self.curve: list[dict[str, float]] = []
         self._sums = dict.fromkeys(self.terms, 0.0)  # since the last point of the curve
 
     # checkpoints --------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint: the old one or the new one is there, whole."""
+        """Write a checkpoint atomically."""
         cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
         content = {
             "identity": self.identity,
@@ -61,7 +61,7 @@ class Run:
         write_checkpoint(path, content)
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Go on from what `save` wrote."""
+        """Resume from a checkpoint of `save`."""
         self.network.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scheduler.load_state_dict(checkpoint["scheduler"])
@@ -76,14 +76,14 @@ class Run:
     # training -----------------------------------------------------------------------------------------
 
     def train(self, crops: Crops, every: int, checkpoint: Path, report: Callable[[], None]) -> None:
-        """All iterations that are left, with a checkpoint after each `every`.
+        """Run the remaining iterations, with a checkpoint every `every` iterations.
 
-        :param report: called at each point of the curve
+        :param report: called at each point of the loss curve
 
-        Raises RuntimeError when it diverges or no volume can be read.
+        Raises RuntimeError if training diverges or no volume can be read.
         """
         size, workers = self.bundle.get("pretrain_batch_size"), self.bundle.get("pretrain_workers")
-        spacing = max(1, self.iterations // _POINTS)
+        spacing = max(1, self.iterations // _CURVE_POINTS)
         self.network.train()
         for batch, rows in batches(crops, size, self.iteration, self.iterations, workers):
             self._step(batch.to(self.device), crops.seed)
@@ -96,7 +96,7 @@ class Run:
                 self.save(checkpoint)
 
     def _step(self, batch: torch.Tensor, seed: int) -> None:
-        """One iteration; the gradients of the views add up, one view is in memory at a time."""
+        """Run one iteration; gradients accumulate over views, with one view in memory at a time."""
         block, ratio = self.bundle.get("pretrain_mask_block"), self.bundle.get("pretrain_mask_ratio")
         self.optimizer.zero_grad()
         for view in observe(batch, block, ratio, generator(seed, self.iteration)):
@@ -115,7 +115,7 @@ class Run:
         self.scheduler.step()
 
     def _add_point(self) -> None:
-        """Mean losses since the last point; Eq. 4 is `total`."""
+        """Add the mean losses since the last point to the curve; `total` is Eq. 4."""
         count = self.iteration - (int(self.curve[-1]["iteration"]) if self.curve else 0)
         means = {name: value / count for name, value in self._sums.items()}
         self.curve.append({"iteration": self.iteration, **means, "total": sum(means.values())})

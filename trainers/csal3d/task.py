@@ -1,8 +1,8 @@
 """MONAI Label's train task for the self-supervised pretraining of CSAL-3D on all volumes of the pool.
 
 Zhu et al., "CSAL-3D: Cold-start Active Learning for 3D Medical Image Segmentation via SSL-driven
-Uncertainty-Reinforced Diversity Sampling", section 2; `docs/selection.md` says what is ours. It needs no
-labels. A run that was stopped or killed goes on from its last checkpoint when it is started again.
+Uncertainty-Reinforced Diversity Sampling", section 2; `docs/selection.md` lists what is ours. It needs no
+labels. A stopped or killed run resumes from its last checkpoint when started again.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 
 class Pretraining(TrainTask):
-    """Pretrains the bundle's self-supervised network and publishes it as one file, whole or not at all.
+    """Pretrains the bundle's self-supervised network and publishes it atomically as one file.
 
-    :param folder: the pool's state folder; the network is published as `pretrained.pt` in it, checkpoint and
-        statistics are in its folder `pretraining`
+    :param folder: the pool's state folder; the network is published there as `pretrained.pt`, checkpoint and
+        statistics are in its subfolder `pretraining`
     """
 
     def __init__(self, folder: Path, bundle: Bundle, seed: int) -> None:
@@ -51,7 +51,7 @@ class Pretraining(TrainTask):
         self._checkpoint, self._stats = self._work / "checkpoint.pt", self._work / "stats.json"
 
     def config(self) -> dict[str, Any]:
-        """What a request may say, with its defaults."""
+        """Return the parameters of a request, with defaults."""
         return {
             "iterations": self.bundle.get("pretrain_iterations"),
             "losses": self.bundle.get("pretrain_losses"),
@@ -60,7 +60,7 @@ class Pretraining(TrainTask):
         }
 
     def parameters(self) -> dict[str, Parameter]:
-        """What a request may set."""
+        """Return the parameters of a request, with types and ranges."""
         return {
             "iterations": Parameter(int, 1, 10_000_000),
             "losses": Parameter(str, pattern="[a-z]+(,[a-z]+)*"),
@@ -69,17 +69,17 @@ class Pretraining(TrainTask):
         }
 
     def stats(self) -> dict[str, Any]:
-        """How far the newest run is: `epoch` of `total_epochs` iterations, and its losses."""
+        """Return the progress of the newest run: `epoch` of `total_epochs` iterations, and its losses."""
         try:
             return json.loads(self._stats.read_text())
         except FileNotFoundError:
             return {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Pretrain and publish; returns the statistics.
+        """Pretrain and publish; return the statistics.
 
-        Raises ValueError for a request that cannot be meant, RuntimeError when another training of this pool
-        runs, there is nothing to train on, or it diverges.
+        Raises ValueError for an invalid request, RuntimeError if another training of this pool is running,
+        there is nothing to train on, or training diverges.
         """
         try:
             with FileLock(self.folder / "training.lock", timeout=0):
@@ -88,7 +88,7 @@ class Pretraining(TrainTask):
             raise RuntimeError("another training of this pool is running; wait for it or stop it") from None
 
     def _run(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        bundle = self._asked(request)
+        bundle = self._requested_bundle(request)
         make_folder(self._work)
         remove_leftovers(self._work)
         images = sorted(datastore.list_images())
@@ -116,33 +116,33 @@ class Pretraining(TrainTask):
         self._publish(run)
         return self.stats()
 
-    def _asked(self, request: Mapping[str, Any]) -> Bundle:
-        """The bundle with what the request says. Raises ValueError."""
+    def _requested_bundle(self, request: Mapping[str, Any]) -> Bundle:
+        """Return the bundle with the request's settings. Raises ValueError."""
         values = {**self.bundle.values, "pretrain_iterations": request["iterations"]}
         bundle = Bundle(self.bundle.name, {**values, "pretrain_losses": request["losses"]})
         check_pretraining(bundle)
         return bundle
 
     def _resume(self, run: Run, images: set[str]) -> list[str] | None:
-        """Go on from the checkpoint of an interrupted run with the same settings; its images, else None.
+        """Resume an interrupted run with the same settings and return its images; else return None.
 
-        Images that came since are left to the next run; when one of its own is gone, it starts afresh.
+        Newer images are left to the next run; if one of the run's images is gone, training starts over.
         """
         if not self._checkpoint.exists():
             return None
         checkpoint = torch.load(self._checkpoint, map_location=run.device, weights_only=True)
-        theirs = dict(checkpoint["identity"])
-        known: list[str] = theirs.pop("images")
-        if theirs != run.identity or not images.issuperset(known):
-            why = "an image of it is gone" if theirs == run.identity else "it had other settings"
-            logger.warning("The interrupted pretraining is not gone on with, %s; starting afresh", why)
+        identity = dict(checkpoint["identity"])
+        run_images: list[str] = identity.pop("images")
+        if identity != run.identity or not images.issuperset(run_images):
+            why = "an image of it is gone" if identity == run.identity else "it had other settings"
+            logger.warning("The interrupted pretraining is not resumed, %s; starting over", why)
             return None
         run.load(checkpoint)
-        logger.info("Going on from iteration %d of %d", run.iteration, run.iterations)
-        return known
+        logger.info("Resuming at iteration %d of %d", run.iteration, run.iterations)
+        return run_images
 
     def _report(self, run: Run, started: float, first: int) -> None:
-        """Statistics that the client sees, and a line in the log."""
+        """Write the statistics that clients see, and log a line."""
         point, spent = run.curve[-1], time.time() - started
         left = spent / (run.iteration - first) * (run.iterations - run.iteration)
         losses = {name: point[name] for name in (*run.terms, "total")}
@@ -160,14 +160,14 @@ class Pretraining(TrainTask):
         logger.info("Pretraining: iteration %d of %d: %s", run.iteration, run.iterations, text)
 
     def _publish(self, run: Run) -> None:
-        """Write `pretrained.pt`: weights and how they came about; the checkpoint is of no use any more.
+        """Write `pretrained.pt` with weights and details of the training; delete the checkpoint.
 
-        Raises RuntimeError when the weights are not finite; an earlier network stays.
+        Raises RuntimeError if the weights are not finite; an earlier network stays.
         """
         weights = run.network.state_dict()
         if not all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point()):
             raise RuntimeError(
-                "the pretraining diverged (weights are not finite); lower pretrain_learning_rate"
+                "the pretraining diverged (its weights are not finite); lower pretrain_learning_rate"
             )
         details = {
             **run.identity,

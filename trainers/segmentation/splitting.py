@@ -1,4 +1,4 @@
-"""Splitting labelled images into those trained on and those validated on."""
+"""Split of labelled images into training and validation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Pairs = list[dict[str, Any]]
 
 
 def split_groups(pairs: Pairs, groups: Sequence[str], share: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Pairs for training and for validation: `share` of the groups (patients), drawn with the seed.
+    """Split pairs into training and validation: `share` of the groups (patients), drawn with the seed.
 
-    :param groups: one of each pair
+    :param groups: group of each pair
 
-    Raises RuntimeError when one of the two would be empty.
+    Raises RuntimeError if either would be empty.
     """
     try:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         train, held_out = next(splitter.split(pairs, groups=groups))
     except ValueError as error:
         raise RuntimeError(
-            f"val_split {share:g} of {len(set(groups))} patients (or images, where they are not grouped) "
-            f"leaves nothing to train on or is no share: {error}; label more, or train with val_split 0"
+            f"val_split {share:g} of {len(set(groups))} patients (images, if not grouped) leaves nothing to "
+            f"train on or is not a valid share: {error}; label more, or train with val_split 0"
         ) from error
     return [pairs[row] for row in train], [pairs[row] for row in held_out]

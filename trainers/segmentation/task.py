@@ -1,6 +1,6 @@
 """MONAI Label's train task for an app's segmentation network, built from its bundle.
 
-From scratch each round with the run's seed (arXiv 2601.18532, section 4.1.2), so that rounds differ only in
+Trains from scratch each round with the run's seed (arXiv 2601.18532, section 4.1.2), so rounds differ only in
 their labels: the same labels, seed, processor and thread count give the same weights.
 """
 
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 
 
 class SegmentationTrain(BasicTrainTask):
-    """Trains the bundle's network on all final labels and publishes it as one file, whole or not at all.
+    """Trains the bundle's network on all final labels and publishes it atomically as one file.
 
-    With `multi_gpu` in the request MONAI Label starts a process (a rank) for each GPU. They average their
-    gradients; each takes its share of the images, and the first one (rank 0) writes.
+    With `multi_gpu` in the request, MONAI Label starts one process (rank) per GPU. They average their
+    gradients; each trains on its share of the images, and only rank 0 writes.
 
-    :param folder: the pool's state folder; the model is published as `model.pt` in it
-    :param held_out: says which images are never trained on, when a training begins
-    :param groups: which images are of one patient; a validation split never cuts one
+    :param folder: the pool's state folder; the model is published there as `model.pt`
+    :param held_out: returns the images never to train on, when a training begins
+    :param groups: groups of images (patients); a validation split never divides one
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class SegmentationTrain(BasicTrainTask):
     ) -> None:
         self.bundle, self.folder, self._held_out = bundle, folder, held_out
         self.groups = groups or Groups()
-        self._group_of: dict[str, str] = {}  # of each image's path
-        self._labelled: list[str] = []  # all final labels when the training began
-        self._items: dict[str, Item] = {}  # what was read of each image's path
+        self._group_of: dict[str, str] = {}  # by image path
+        self._labelled: list[str] = []  # images with a final label when the training began
+        self._items: dict[str, Item] = {}  # loaded data by image path
         self._stats: dict[str, Any] = {}
         super().__init__(
             model_dir=str(folder),
@@ -87,7 +87,7 @@ class SegmentationTrain(BasicTrainTask):
         )
 
     def parameters(self) -> dict[str, Parameter]:
-        """What a request may set; folders, data loaders and tracking are the server's own."""
+        """Return the parameters of a request; folders, data loaders and tracking are fixed by the server."""
         own = ("name", "pretrained", "dataset", "dataloader", "tracking", "tracking_uri")
         fixed = {name: self._config[name] for name in (*own, "tracking_experiment_name")}
         return {
@@ -101,10 +101,10 @@ class SegmentationTrain(BasicTrainTask):
             "val_batch_size": Parameter(int, 1, 1024),
         }
 
-    # what is trained ----------------------------------------------------------------------------------
+    # network and loss ---------------------------------------------------------------------------------
 
     def network(self, context: Context) -> torch.nn.Module:
-        """The bundle's, channels last for pictures: a quarter less work on two threads, none less on one."""
+        """Build the network; channels-last for 2-D: a quarter less work on two threads, none less on one."""
         network: torch.nn.Module = self.bundle.new("network_def")
         pays = context.device.type == "cuda" or torch.get_num_threads() > 1
         if pays and self.bundle.get("dimensions") == 2:
@@ -114,7 +114,7 @@ class SegmentationTrain(BasicTrainTask):
     def _create_network_and_optimizer(
         self, context: Context
     ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-        """The same first weights in all processes; after them each has chances of its own, as for dropout."""
+        """Initialise the same weights in all processes, then seed each differently, e.g. for dropout."""
         if context.multi_gpu and context.device.type == "cpu":
             context.network = self.network(context)
             network, optimizer = DistributedDataParallel(context.network), self.optimizer(context)
@@ -137,10 +137,10 @@ class SegmentationTrain(BasicTrainTask):
         return None
 
     def load_path(self, output_dir: str, pretrained: bool = True) -> None:
-        return None  # never from an earlier round's weights
+        return None  # never start from an earlier round's weights
 
     def train_pre_transforms(self, context: Context) -> list[Any]:
-        """What is done to an image that was read, each time that it is trained on."""
+        """Return the transforms applied to a loaded image each time it is trained on."""
         return self.bundle.new("train_transforms")
 
     def train_post_transforms(self, context: Context) -> Compose:
@@ -150,14 +150,14 @@ class SegmentationTrain(BasicTrainTask):
     def val_inferer(self, context: Context) -> Inferer:
         return self.bundle.new("inferer")
 
-    # how it is fed and watched ------------------------------------------------------------------------
+    # data and handlers --------------------------------------------------------------------------------
 
     def _dataset(
         self, context: Context, datalist: list[dict[str, Any]], is_train: bool, replace_rate: float = 0.25
     ) -> tuple[CacheDataset, list[dict[str, Any]]]:
-        """All images in memory after their transforms up to the first random one (a volume's crops).
+        """Hold all images in memory, transformed up to the first random transform (a volume's crops).
 
-        As `pre_process` read them; another process than the one where it ran reads them again.
+        `pre_process` loaded them; processes other than the one it ran in load them again.
         """
         read = pair_reader(self.bundle)
         items = placed([self._items.get(pair["image"]) or read(pair) for pair in datalist], context.device)
@@ -172,11 +172,11 @@ class SegmentationTrain(BasicTrainTask):
         num_workers: int,
         shuffle: bool = False,
     ) -> DataLoader:
-        """Shuffled by a generator of its own, so that dropout cannot change the order of the images.
+        """Shuffle with a separate generator, so that dropout cannot change the order of images.
 
-        MONAI's loader draws the seed of random transforms from it too. Of several processes each trains on
-        its share of an order that they have in common, the last shares filled up with images of others; for
-        validation all see all images, so that none counts twice.
+        MONAI's loader seeds random transforms from it too. With several processes, each trains on its share
+        of a common order, with short shares filled up from others; for validation each sees all images, so
+        none counts twice.
         """
         generator = torch.Generator().manual_seed(self._seed_of_rank(context))
         if not (context.multi_gpu and shuffle):
@@ -188,7 +188,7 @@ class SegmentationTrain(BasicTrainTask):
         return {"train_loss": Average(output_transform=from_engine(["loss"], first=True))}
 
     def train_handlers(self, context: Context) -> list[Any]:
-        """Loss and Dice once per epoch, in the log and as TensorBoard events."""
+        """Report loss and Dice once per epoch, in the log and as TensorBoard events."""
         quiet: dict[str, Any] = {"iteration_log": False, "output_transform": lambda output: None}
         handlers: list[Any] = []
         if context.local_rank == 0:
@@ -200,9 +200,9 @@ class SegmentationTrain(BasicTrainTask):
         return handlers
 
     def pre_process(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, Any]]:
-        """The labelled images in sorted order; a pair that cannot be read is named and left out.
+        """Return the labelled images in sorted order; log and skip unreadable pairs.
 
-        Raises RuntimeError when nothing is left to train on.
+        Raises RuntimeError if nothing is left to train on.
         """
         read, pairs, held_out = pair_reader(self.bundle), [], set(self._held_out())
         self._items = {}
@@ -214,7 +214,7 @@ class SegmentationTrain(BasicTrainTask):
                 if not request.get("multi_gpu"):
                     self._items[pair["image"]] = item
                 pairs.append({"image": pair["image"], "label": pair["label"]})
-            except Exception as error:  # MONAI wraps what a transform raises
+            except Exception as error:  # MONAI wraps errors of transforms
                 cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
                 logger.error("Not trained on: %s", cause)
         paths = [pair["image"] for pair in pairs]
@@ -229,9 +229,9 @@ class SegmentationTrain(BasicTrainTask):
     def partition_datalist(
         self, context: Context, shuffle: bool = False
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Pairs for training and for validation: `val_split` of the patients, drawn with the run's seed.
+        """Split pairs into training and validation: `val_split` of the patients, drawn with the run's seed.
 
-        Raises RuntimeError when one of the two would be empty.
+        Raises RuntimeError if either would be empty.
         """
         share, request = float(context.request.get("val_split") or 0), context.request
         if share == 0 or request.get("val_ds") or request.get("train_ds"):
@@ -240,13 +240,13 @@ class SegmentationTrain(BasicTrainTask):
         return split_groups(context.datalist, groups, share, int(request["seed"]))
 
     def stats(self) -> dict[str, Any]:
-        """MONAI Label's statistics of the last epoch; NaN, which JSON cannot hold, becomes None."""
+        """Return MONAI Label's statistics of the last epoch; NaN, which JSON cannot hold, becomes None."""
         try:
             text = Path(self._stats_path).read_text()
             self._stats = json.loads(text, parse_constant=lambda name: None)
         except FileNotFoundError:
             self._stats = {}
-        except ValueError:  # the trainer is writing it: what was read before still holds
+        except ValueError:  # the trainer is writing it: keep the previous ones
             logger.debug("%s is being written", self._stats_path)
         return self._stats
 
@@ -255,21 +255,27 @@ class SegmentationTrain(BasicTrainTask):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train and publish.
 
-        Raises RuntimeError when another training of this pool runs, or one of several processes failed.
+        Raises RuntimeError if another training of this pool is running, or one of several processes failed.
         """
         try:
-            with FileLock(self.folder / "training.lock", timeout=0), tempfile.TemporaryDirectory() as meeting:
-                request = {**request, "distributed_url": f"file://{meeting}/ranks"}  # a port may be taken
+            with (
+                FileLock(self.folder / "training.lock", timeout=0),
+                tempfile.TemporaryDirectory() as rendezvous,
+            ):
+                request = {
+                    **request,
+                    "distributed_url": f"file://{rendezvous}/ranks",
+                }  # a port may be taken
                 return super().__call__(request, datastore)
         except Timeout:
             raise RuntimeError("another training of this pool is running; wait for it or stop it") from None
         except ProcessException as error:
             raise RuntimeError(
-                f"one of the training's processes failed, all were ended; the last model stays: {error}"
+                f"one of the training's processes failed, and all were stopped; the last model stays: {error}"
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """For the processes of a training: `pre_process` has run; a database does not travel, nor images."""
+        """Pickle for the training processes without database and images; `pre_process` has already run."""
         return {**self.__dict__, "_held_out": frozenset, "_items": {}}
 
     def train(
@@ -278,11 +284,11 @@ class SegmentationTrain(BasicTrainTask):
         set_determinism(int(request["seed"]))
         self._amp = torch.cuda.is_available() and request["device"] != "cpu"  # half precision
         if request["device"] == "cpu":
-            request = {**request, "distributed_backend": "gloo"}  # unless set it is nccl, for GPUs only
+            request = {**request, "distributed_backend": "gloo"}  # the default, nccl, is for GPUs only
         result = super().train(rank, world_size, request, datalist)
         if request["multi_gpu"]:
-            # threads of gloo outlive its process group, and now and then abort a process while Python ends,
-            # which would make a failure of a training that is done
+            # gloo's threads outlive its process group and sometimes abort the process while Python exits,
+            # which would turn a finished training into a failure
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

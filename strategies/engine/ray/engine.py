@@ -1,4 +1,4 @@
-"""Where a pass over images runs with `engine: ray`: on all nodes of a Ray cluster (`docs/cluster.md`)."""
+"""Engine that runs a pass over images on all nodes of a Ray cluster (`docs/cluster.md`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from strategies.engine.local import Batch
 from strategies.engine.ray.run import Run
 from strategies.engine.workers import Done, Worker
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
-_START = (
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports to Ray's developers
+_HINT = (
     "start it with `ray start --head`, and this machine as one of its nodes, with the same RAY_AUTH_MODE and "
     "token (docs/cluster.md)"
 )
@@ -26,8 +26,8 @@ _START = (
 class RayEngine:
     """Runs workers on a Ray cluster.
 
-    :param address: host:port of the cluster, of which this machine is a node; "": one of this machine alone,
-        for the length of a pass
+    :param address: host:port of the cluster, which this machine is a node of; "": a temporary cluster of
+        this machine alone, for each pass
     :param shared: where the nodes find the images, see `remote.Order`
     """
 
@@ -35,28 +35,30 @@ class RayEngine:
         self._address, self._shared = address, shared
 
     def __call__(self, make_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Done]]:
-        """What workers find, batch by batch, in any order.
+        """Yield the workers' results batch by batch, in any order.
 
-        :param make_worker: a `partial` of a class of workers, none of its arguments by name
+        :param make_worker: a `partial` of a worker class, with positional arguments only
 
-        Raises what making a worker or its `look` raises, and RuntimeError when no node can work.
+        Raises what creating a worker or its `look` raises, and RuntimeError when no node can work.
         """
         if not isinstance(make_worker, partial) or make_worker.keywords:
-            raise TypeError(f"expected a partial of a class of workers, no argument named: {make_worker!r}")
+            raise TypeError(
+                f"expected a partial of a worker class with positional arguments only: {make_worker!r}"
+            )
         self._connect()
         try:
             yield from Run(make_worker, batches, self._shared).results()
         finally:
-            ray.shutdown()  # and with it a cluster of this machine alone
+            ray.shutdown()  # also stops a temporary cluster
 
     def _connect(self) -> None:
-        quiet: dict[str, Any] = {"logging_level": logging.WARNING}
+        options: dict[str, Any] = {"logging_level": logging.WARNING}
         if not self._address:
-            ray.init("local", include_dashboard=False, **quiet)
+            ray.init("local", include_dashboard=False, **options)
             return
         host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself tries for minutes
-            ray.init(self._address, **quiet)
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray retries for minutes
+            ray.init(self._address, **options)
         except (OSError, RuntimeError, RayError) as error:
-            raise RuntimeError(f"--conf ray_address {self._address}: {error}; {_START}") from error
+            raise RuntimeError(f"--conf ray_address {self._address}: {error}; {_HINT}") from error

@@ -1,4 +1,4 @@
-"""How far two models agree on what is uncertain, and the weight of diversity that follows."""
+"""Agreement of two models on uncertain images, and the diversity weight derived from it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy.stats import rankdata
 
 from strategies.selectors.rules.checks import check_alpha, check_entropy
 
-MIN_IMAGES = 10  # images below which a rank correlation says nothing
+MIN_IMAGES = 10  # fewer make a rank correlation meaningless
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Spearman's rank correlation of two (N,) arrays; 0 where one of both is constant or empty."""
+    """Return Spearman's rank correlation of two (N,) arrays; 0 if either is constant or empty."""
     a, b = rankdata(first), rankdata(second)
     if len(a) == 0:
         return 0.0
@@ -22,19 +22,19 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
 
 def adaptive_alpha(now: npt.ArrayLike, before: npt.ArrayLike, prior: float) -> tuple[float, float | None]:
-    """alpha of `active` for a model: 1 - max(0, Spearman correlation with the entropies of the model before).
+    """Return alpha for `active`: 1 - max(0, Spearman correlation with the previous model's entropies).
 
-    Two successive models that order the images alike have learnt what is uncertain, so that entropy can be
-    trusted (alpha near 0); when they do not agree, their entropies are noise, and diversity decides (alpha
-    near 1). Levy et al., arXiv 2601.18532, leave the choice of alpha over the rounds open; the rule is ours.
+    If two successive models rank the images alike, their entropies can be trusted (alpha near 0); if they
+    disagree, the entropies are noise and diversity decides (alpha near 1). Levy et al., arXiv 2601.18532,
+    leave the choice of alpha over the rounds open; the rule is ours.
     See `docs/selection.md`.
 
     Args:
-        now, before: (N,) entropies of the same images by this model and by the one before.
-        prior: alpha where nothing is known: fewer than 10 images in common.
+        now, before: (N,) entropies of the same images by this model and the previous one.
+        prior: alpha to use with fewer than 10 images in common.
 
     Returns:
-        alpha in [0, 1], and the correlation, None where `prior` was taken.
+        alpha in [0, 1], and the correlation, None if `prior` was used.
 
     Raises:
         ValueError: entropies of different length or not finite, or `prior` outside [0, 1].

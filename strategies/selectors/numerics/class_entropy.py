@@ -1,4 +1,4 @@
-"""How unsure a segmentation is of each class of one image."""
+"""Entropy of a segmentation per class of one image."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from strategies.selectors.rules.checks import FloatArray
 
 
 def class_entropies(probabilities: npt.ArrayLike) -> FloatArray:
-    """Predictive entropy weighted by each foreground class, averaged over all pixels or voxels.
+    """Return the predictive entropy weighted by each foreground class, averaged over all pixels or voxels.
 
-    For class c the mean over u of H(u) p_c(u), with H of `mean_entropy`: high where the model is unsure and
-    thinks of this class. The score that ClaSP PE (Lueth et al., arXiv 2601.13677) stratifies by.
+    For class c: the mean over u of H(u) p_c(u), with H as in `mean_entropy`; high where the model is unsure
+    and considers this class. The score that ClaSP PE (Lueth et al., arXiv 2601.13677) stratifies by.
 
     Args:
         probabilities: (C, ...), after softmax, channel 0 the background; or (1, ...), the probability of the

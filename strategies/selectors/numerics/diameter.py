@@ -14,11 +14,11 @@ _CHUNK_VALUES = 1 << 22
 
 
 def diameter(points: npt.ArrayLike) -> float:
-    """The exact largest Euclidean distance between two rows; 0 for fewer than two.
+    """Return the exact largest Euclidean distance between two rows; 0 for fewer than two.
 
     This is D_max of Levy et al., arXiv 2601.18532, equation (9). In two dimensions only vertices of the
-    convex hull can be that far apart; elsewhere, and for points on one line, rows too near the middle are
-    left out first. Memory stays bounded: pairs are compared in chunks.
+    convex hull can be that far apart; otherwise, and for collinear points, rows too near the middle are
+    dropped first. Pairs are compared in chunks to bound memory.
 
     Args:
         points: (N, D).
@@ -33,17 +33,17 @@ def diameter(points: npt.ArrayLike) -> float:
 
 
 def _outer_rows(points: FloatArray) -> FloatArray:
-    """Some of the rows (M, D), among them both ends of the largest distance."""
+    """Return a subset of rows (M, D) that contains both ends of the largest distance."""
     if points.shape[1] == 2 and len(points) > 3:
         try:
             return np.asarray(points[ConvexHull(points).vertices], dtype=np.float64)
         except QhullError:
-            pass  # on one line, or all but identical
+            pass  # collinear or nearly identical
     return _far_from_middle(points)
 
 
 def _far_from_middle(points: FloatArray) -> FloatArray:
-    """The rows that can be an end of the largest distance, each position once.
+    """Return the distinct rows that can be an end of the largest distance.
 
     Let d be the distance of some two rows, m any position and r the largest distance to it. Ends of a
     distance of at least d are at least d - r away from m.

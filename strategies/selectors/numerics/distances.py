@@ -1,4 +1,4 @@
-"""Euclidean distances, always by the same arithmetic, so that ties are ties on every machine."""
+"""Euclidean distances, always by the same arithmetic, so ties are the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from strategies.selectors.rules.checks import FloatArray, IntArray
 
 _FEW_COLUMNS = 8
 _CHUNK_VALUES = 1 << 22
-# Relative difference below which two sums of distances are the same number but for rounding.
+# Relative difference below which two sums of distances count as equal.
 ROUNDING = 1e-12
 
 
 def distances(points: FloatArray, centre: FloatArray) -> FloatArray:
-    """Distance of each row of `points` (N, D) to `centre` (D,): (N,). Memory beside the result: bounded."""
+    """Return the distance (N,) of each row of `points` (N, D) to `centre` (D,), in bounded extra memory."""
     squared = np.zeros(len(points))
     if points.shape[1] < _FEW_COLUMNS:
         for column in range(points.shape[1]):
@@ -29,7 +29,7 @@ def distances(points: FloatArray, centre: FloatArray) -> FloatArray:
 
 
 def nearest_distance(points: FloatArray, others: FloatArray) -> FloatArray:
-    """Distance of each row of `points` (N, D) to the nearest row of `others` (M, D): (N,); inf for M = 0."""
+    """Return the distance (N,) of each of `points` (N, D) to the nearest of `others` (M, D); inf if M = 0."""
     nearest = np.full(len(points), np.inf)
     for other in others:
         np.minimum(nearest, distances(points, other), out=nearest)
@@ -37,30 +37,30 @@ def nearest_distance(points: FloatArray, others: FloatArray) -> FloatArray:
 
 
 def first_smallest(values: FloatArray) -> int:
-    """Index of the smallest of `values` (N >= 1, none negative); the first of those that tie.
+    """Return the index of the smallest of `values` (N >= 1, none negative); the first if several tie.
 
-    Values that differ by rounding only tie: else the machine's arithmetic would decide.
+    Values equal up to rounding tie, so the result does not depend on the machine's arithmetic.
     """
     return int(np.argmax(values <= values.min() * (1 + ROUNDING)))
 
 
 def first_largest(values: FloatArray, scale: float = 0.0) -> int:
-    """Index of the largest of `values` (N >= 1); the first of those that tie but for rounding.
+    """Return the index of the largest of `values` (N >= 1); the first of those tied up to rounding.
 
-    `scale` is the size of the terms that the values were added up from, where these cancel.
+    `scale` is the magnitude of the terms that the values are sums of, where these cancel.
     """
     size = max(scale, float(np.abs(values).max()))
     return int(np.argmax(values >= values.max() - ROUNDING * size))
 
 
 def unit_rows(points: FloatArray) -> FloatArray:
-    """Each row of `points` (N, D) divided by its length; a row of zeros stays as it is."""
+    """Scale each row of `points` (N, D) to unit length; rows of zeros stay as they are."""
     length = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
     return np.divide(points, length, out=np.zeros_like(points), where=length > 0)
 
 
 def dissimilarity(points: FloatArray) -> FloatArray:
-    """Mean of 1 - cosine similarity of each row to the others: (n,); 0 for a lone row. Linear in n."""
+    """Return each row's mean of 1 - cosine similarity to the others (n,); 0 for a lone row. Linear in n."""
     others = len(points) - 1
     if others == 0:
         return np.zeros(1)
@@ -72,16 +72,16 @@ def dissimilarity(points: FloatArray) -> FloatArray:
 def farthest_points(
     points: FloatArray, nearest: FloatArray, count: int, available: Availability
 ) -> tuple[IntArray, FloatArray]:
-    """Greedy farthest-point selection (Levy et al., arXiv 2601.18532, section 3.1.5).
+    """Select farthest points greedily (Levy et al., arXiv 2601.18532, section 3.1.5).
 
-    Repeatedly takes the row that is farthest from its nearest chosen one; the lowest row wins a tie. Only
-    the last pick can make a row nearer, so that one column of distances per pick is enough.
+    Repeatedly take the row farthest from its nearest chosen one; ties go to the lowest row. Only the last
+    pick can reduce a distance, so one column of distances per pick is enough.
 
     Args:
         points: (N, D).
         nearest: (N,) distance of each row to the set chosen so far.
-        count: how many to take, at most the candidates that are left.
-        available: which of them may be taken; it is told of each.
+        count: number of rows to take, at most the number of candidates left.
+        available: rows that may be taken; updated at each pick.
 
     Returns:
         The rows in the order taken (count,), and their distance to the set when they were taken (count,).

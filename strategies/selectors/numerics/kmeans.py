@@ -1,4 +1,4 @@
-"""scikit-learn's k-means, several times as fast on a map."""
+"""scikit-learn's k-means, several times faster on a 2-D map."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from threadpoolctl import ThreadpoolController
 
 from strategies.selectors.rules.checks import FloatArray, IntArray
 
-FEW_POINTS = 500  # below, the fits of a cold start take scikit-learn less time than compiling
-_STEPS, _TOLERANCE = 300, 1e-4  # scikit-learn's defaults
-_LANES, _BLOCK = 8, 512  # numbers of a vector instruction, points whose distances stay in a cache
+FEW_POINTS = 500  # below, scikit-learn is faster than compiling
+_MAX_STEPS, _TOLERANCE = 300, 1e-4  # scikit-learn's defaults
+_LANES, _BLOCK = 8, 512  # numbers per vector instruction, points whose distances fit into a cache
 _Labels = npt.NDArray[np.int32]
 
 
 def kmeans_labels(points: FloatArray, k: int, n_init: int, seed: int) -> IntArray:
-    """Labels (N,) of `KMeans(k, n_init=n_init, random_state=seed)`.
+    """Return the labels (N,) of `KMeans(k, n_init=n_init, random_state=seed)`.
 
-    From 500 points in two columns on it draws the same numbers and takes the same steps (k-means++ with
-    2 + log k trials, Lloyd's algorithm with scikit-learn's tolerance, the start with the smallest sum of
-    squares), so that the labels are the same but where sums tie to the last digit, as those of mirrored
-    points may, or where there are fewer clumps than clusters, each less than a millionth of the map wide.
-    Scikit-learn itself does the others, and those in which a cluster runs empty. On one thread: with several,
-    sums change from run to run.
+    From 500 points in two columns, it draws the same numbers and takes the same steps as scikit-learn
+    (k-means++ with 2 + log k trials, Lloyd's algorithm with the same tolerance, the start with the smallest
+    sum of squares). So labels are the same, except where sums tie to the last digit (e.g. mirrored points) or
+    where there are fewer clumps than clusters, each less than a millionth of the map wide. Scikit-learn
+    handles all other cases, and those in which a cluster runs empty. On one thread: with several, sums vary
+    between runs.
     """
     if len(points) >= FEW_POINTS and points.shape[1] == 2:
-        found = _best_start(points - points.mean(axis=0), k, n_init, seed)
-        if found is not None:
-            return found.astype(np.int64)
+        labels = _best_start(points - points.mean(axis=0), k, n_init, seed)
+        if labels is not None:
+            return labels.astype(np.int64)
     with _threads().limit(limits=1):
         return KMeans(k, n_init=n_init, random_state=seed).fit_predict(points).astype(np.int64)
 
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadpoolController:
-    """Looking for the libraries takes longer than k-means of a small map."""
+    """Return a cached controller: finding the libraries takes longer than k-means on a small map."""
     return ThreadpoolController()
 
 
 def _best_start(points: FloatArray, k: int, n_init: int, seed: int) -> _Labels | None:
-    """Labels (N,) of the best of `n_init` starts; None when a cluster has run empty."""
+    """Return the labels (N,) of the best of `n_init` starts; None if a cluster runs empty."""
     x, y, trials = points[:, 0].copy(), points[:, 1].copy(), 2 + int(np.log(k))
     tolerance = _TOLERANCE * float(points.var(axis=0).mean())
     rng, least = np.random.RandomState(seed), np.inf
@@ -54,22 +54,22 @@ def _best_start(points: FloatArray, k: int, n_init: int, seed: int) -> _Labels |
         if not _lloyd(x, y, centres, labels, tolerance) or not np.bincount(labels, minlength=k).all():
             return None
         scatter = float(((points - centres[labels]) ** 2).sum())
-        # the same clusters in other numbers are better by rounding alone
+        # the same clusters numbered differently could only win by rounding
         if best is None or (scatter < least and not _are_same(labels, best, k)):
             best, least = labels, scatter
     return best
 
 
 def _are_same(labels: _Labels, others: _Labels, k: int) -> bool:
-    """Whether two labellings by k numbers differ in their numbers at most."""
+    """Return True if two labellings by k numbers are the same up to renumbering."""
     return len(np.unique(labels.astype(np.int64) * k + others)) <= k
 
 
-# No fastmath and no cache on disk, as in `silhouette`; loops where NumPy has functions, because those take
-# seconds to compile.
+# No fastmath and no cache on disk, as in `silhouette`; loops instead of NumPy functions, which take seconds
+# to compile.
 @numba.njit(nogil=True, error_model="numpy")
 def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, trials: int) -> FloatArray:
-    """k-means++: each next centre (k, 2) is the best of `trials` points, drawn by their squared distance."""
+    """Draw k-means++ centres (k, 2): each is the best of `trials` points drawn by squared distance."""
     count, centres = len(x), np.empty((k, 2))
     summed, nearest, tried, best = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     for i in range(count):
@@ -78,7 +78,7 @@ def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, tri
         least, chosen = np.inf, 0
         for t in range(trials if number else 1):
             draw = draws[1 + (number - 1) * trials + t] if number else draws[0]
-            at = _first_above(summed, draw * summed[count - 1])
+            at = _search_sorted(summed, draw * summed[count - 1])
             scatter = _fill_nearest(x, y, at, nearest, tried)
             if scatter < least:
                 least, chosen = scatter, at
@@ -93,8 +93,8 @@ def _spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, tri
 
 
 @numba.njit(error_model="numpy")
-def _first_above(summed: FloatArray, value: float) -> int:
-    """The first row of rising numbers that is at least `value`, or the last row."""
+def _search_sorted(summed: FloatArray, value: float) -> int:
+    """Return the first index of increasing numbers with at least `value`, or the last index."""
     low, high = 0, len(summed) - 1
     while low < high:
         middle = (low + high) // 2
@@ -107,7 +107,7 @@ def _first_above(summed: FloatArray, value: float) -> int:
 
 @numba.njit(error_model="numpy")
 def _fill_nearest(x: FloatArray, y: FloatArray, at: int, nearest: FloatArray, tried: FloatArray) -> float:
-    """Squared distances (N,) to the centres so far and the point `at`, into `tried`; their sum."""
+    """Write squared distances (N,) to the centres so far and point `at` into `tried`; return their sum."""
     total, parts = 0.0, np.empty(_LANES)
     for i in range(len(x)):
         across, along = x[i] - x[at], y[i] - y[at]
@@ -126,12 +126,12 @@ def _fill_nearest(x: FloatArray, y: FloatArray, at: int, nearest: FloatArray, tr
 
 @numba.njit(nogil=True, error_model="numpy")
 def _lloyd(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels, tolerance: float) -> bool:
-    """Find the nearest centres, which move until nothing changes; False when a cluster has run empty."""
+    """Run Lloyd's algorithm until nothing changes; return False if a cluster runs empty."""
     k = len(centres)
     before, sums, sizes = np.empty(len(x), np.int32), np.empty((k, 2)), np.empty(k)
     for i in range(len(x)):
         before[i] = -1
-    for _ in range(_STEPS):
+    for _ in range(_MAX_STEPS):
         _fill_labels(x, y, centres, labels)
         for j in range(k):
             sizes[j] = sums[j, 0] = sums[j, 1] = 0.0
@@ -161,18 +161,18 @@ def _lloyd(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels, t
 
 @numba.njit(error_model="numpy")
 def _fill_labels(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels) -> None:
-    """The nearest of `centres` (k, 2) to each of the points; of those that tie, the first."""
+    """Write the nearest of `centres` (k, 2) to each point into `labels`; ties go to the first."""
     least = np.empty(_BLOCK)
     for first in range(0, len(x), _BLOCK):
-        # slices: of other indices numba asks if they are negative
+        # slices, because numba checks plain indices for being negative
         some_x, some_y = x[first : first + _BLOCK], y[first : first + _BLOCK]
-        found = labels[first : first + _BLOCK]
-        for i in range(len(found)):
+        some_labels = labels[first : first + _BLOCK]
+        for i in range(len(some_labels)):
             least[i] = np.inf
         for j in range(len(centres)):
             a, b = 2.0 * centres[j, 0], 2.0 * centres[j, 1]
             square = (a * a + b * b) / 4.0
-            for i in range(len(found)):
+            for i in range(len(some_labels)):
                 reach = square - a * some_x[i] - b * some_y[i]
-                found[i] = j if reach < least[i] else found[i]
+                some_labels[i] = j if reach < least[i] else some_labels[i]
                 least[i] = min(reach, least[i])

@@ -1,4 +1,4 @@
-"""The member in the middle of a cluster."""
+"""Medoid of a cluster."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy.typing as npt
 from strategies.selectors.numerics.distances import distances, first_smallest
 from strategies.selectors.rules.checks import BoolArray, FloatArray, RowNumbers, check_points, row_numbers
 
-# How far rounding can lift a lower bound above the sum that it bounds, relative to that sum.
+# Relative error by which rounding can lift a lower bound above the sum it bounds.
 _SLACK = 1e-9
 _CHUNK_VALUES = 1 << 22
 
 
 def medoid(points: npt.ArrayLike, members: RowNumbers) -> int:
-    """The member with the smallest summed Euclidean distance to all members.
+    """Return the member with the smallest summed Euclidean distance to all members.
 
     Levy et al., arXiv 2601.18532, equation (2); see `docs/selection.md`. Ties go to the lowest row; sums that
-    differ by rounding only (1e-12 of their size) are ties.
+    differ only by rounding (1e-12, relative) tie.
 
     Args:
-        points: (N, D), any number of columns.
+        points: (N, D).
         members: row numbers of the cluster, at least one; repetitions count once.
 
     Returns:
@@ -37,11 +37,11 @@ def medoid(points: npt.ArrayLike, members: RowNumbers) -> int:
 
 
 def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
-    """`medoid` of all rows of `cluster` (n >= 1, D), without checks; of the `allowed` (n,) ones if given.
+    """Return the `medoid` of all rows of `cluster` (n >= 1, D), or the best `allowed` (n,) one; no checks.
 
     The summed distance is convex in the position: S(y) >= S(x) + g(x) (y - x), with g(x) the sum of the unit
-    vectors towards x. So each sum that is computed bounds all others from below, and only rows whose bound
-    does not exceed the best sum need theirs: a few dozen on a 2-D map, in memory linear in n.
+    vectors towards x. So each computed sum bounds all others from below, and only rows whose bound does not
+    exceed the best sum need theirs computed: a few dozen on a 2-D map, in memory linear in n.
     """
     centred = cluster - cluster.mean(axis=0)
     sums = np.full(len(cluster), np.inf)
@@ -51,7 +51,7 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
     while bounds[at] <= sums.min() * (1 + _SLACK):
         reach = distances(cluster, cluster[at])
         sums[at] = reach.sum()
-        np.maximum(bounds, _bounds(centred, at, reach), out=bounds)
+        np.maximum(bounds, _lower_bounds(centred, at, reach), out=bounds)
         same = (reach == 0) & free
         sums[same] = sums[at]
         bounds[same] = np.inf
@@ -61,14 +61,14 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
     return first_smallest(sums)
 
 
-def _bounds(points: FloatArray, at: int, reach: FloatArray) -> FloatArray:
-    """Lower bounds (n,) of all summed distances, given the distances `reach` (n,) of row `at`."""
+def _lower_bounds(points: FloatArray, at: int, reach: FloatArray) -> FloatArray:
+    """Return lower bounds (n,) of all summed distances, given the distances `reach` (n,) of row `at`."""
     weight = np.divide(1.0, reach, out=np.zeros_like(reach), where=reach > 0)
     gradient = np.zeros(points.shape[1])
     step = max(1, _CHUNK_VALUES // points.shape[1])
     for start in range(0, len(points), step):
         part = slice(start, start + step)
-        # differences first: of two rows that are close, the weighted sums would cancel
+        # differences first: weighted sums of close rows would cancel
         gradient += weight[part] @ (points[at] - points[part])
     bounds: FloatArray = reach.sum() + (points @ gradient - points[at] @ gradient)
     return bounds

@@ -1,7 +1,7 @@
 """Distances to near rows, without a matrix of all pairs.
 
-Neighbours are found by scikit-learn; their distances are then worked out by differences, which unlike its
-matrix products lose no digits.
+scikit-learn finds the neighbours; their distances are then computed from differences, which unlike its matrix
+products lose no digits.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from threadpoolctl import threadpool_limits
 
 from strategies.selectors.rules.checks import FloatArray, IntArray
 
-_FEW_COLUMNS = 8  # up to which a tree is faster
+_FEW_COLUMNS = 8  # a tree is faster up to here
 _CHUNK_VALUES = 1 << 22
 
 
 def mean_nearest(points: FloatArray, count: int) -> FloatArray:
-    """Mean distance of each row of `points` (n, D) to its min(count, n - 1) nearest others; 0 for n = 1."""
+    """Return each row's mean distance (n,) to its min(count, n - 1) nearest others; 0 for a lone row."""
     count = min(count, len(points) - 1)
     total = np.zeros(len(points))
     if count < 1:
         return total
-    near = _finder(points, count)
+    near = _neighbour_search(points, count)
     with threadpool_limits(limits=1):
-        found = near.kneighbors(return_distance=False)  # a row is no neighbour of itself
+        neighbours = near.kneighbors(return_distance=False)  # excludes the row itself
     for column in range(count):
-        total += paired(points, points, found[:, column])
+        total += paired(points, points, neighbours[:, column])
     return total / count
 
 
 def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:
-    """Distance of each row of `points` (n, D) to the nearest row with another label; inf without one."""
+    """Return the distance of each of `points` (n, D) to the nearest with another label; inf if none."""
     nearest = np.full(len(points), np.inf)
     for label in np.unique(labels):
         own = labels == label
@@ -40,20 +40,20 @@ def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:
             break
         others = points[~own]
         with threadpool_limits(limits=1):
-            found = _finder(others, 1).kneighbors(points[own], return_distance=False)
-        nearest[own] = paired(points[own], others, found[:, 0])
+            neighbours = _neighbour_search(others, 1).kneighbors(points[own], return_distance=False)
+        nearest[own] = paired(points[own], others, neighbours[:, 0])
     return nearest
 
 
 def count_within(points: FloatArray, others: FloatArray, radius: float) -> IntArray:
-    """At least as many rows of `others` (m, D) as lie within `radius` of each row of `points`: (n,).
+    """Return an upper bound on the number of `others` (m, D) within `radius` of each of `points`: (n,).
 
-    An upper bound: it counts a little beyond the radius, since its arithmetic is not that of `distances`.
+    It counts slightly beyond the radius, since its arithmetic differs from that of `distances`.
     """
     if points.shape[1] <= _FEW_COLUMNS:
         tree = cKDTree(others)
-        found = tree.query_ball_point(points, radius * (1 + 1e-9), return_length=True, workers=1)
-        return np.asarray(found, dtype=np.int64)
+        counted = tree.query_ball_point(points, radius * (1 + 1e-9), return_length=True, workers=1)
+        return np.asarray(counted, dtype=np.int64)
     counts = np.zeros(len(points), dtype=np.int64)
     middle = others.mean(axis=0)
     a, b = points - middle, others - middle
@@ -69,7 +69,7 @@ def count_within(points: FloatArray, others: FloatArray, radius: float) -> IntAr
 
 
 def paired(points: FloatArray, others: FloatArray, index: IntArray) -> FloatArray:
-    """Distance of row i of `points` (n, D) to row index[i] of `others`: (n,), in bounded memory."""
+    """Return the distance (n,) of row i of `points` (n, D) to row index[i] of `others`, in bounded memory."""
     reach = np.zeros(len(points))
     step = max(1, _CHUNK_VALUES // points.shape[1])
     for at in range(0, len(points), step):
@@ -79,6 +79,6 @@ def paired(points: FloatArray, others: FloatArray, index: IntArray) -> FloatArra
     return reach
 
 
-def _finder(points: FloatArray, count: int) -> NearestNeighbors:
-    way = "kd_tree" if points.shape[1] <= _FEW_COLUMNS else "brute"
-    return NearestNeighbors(n_neighbors=count, algorithm=way, n_jobs=1).fit(points)
+def _neighbour_search(points: FloatArray, count: int) -> NearestNeighbors:
+    algorithm = "kd_tree" if points.shape[1] <= _FEW_COLUMNS else "brute"
+    return NearestNeighbors(n_neighbors=count, algorithm=algorithm, n_jobs=1).fit(points)

@@ -1,4 +1,4 @@
-"""The mean silhouette of several labellings of the same points, without a matrix of all pairs."""
+"""Mean silhouettes of several labellings of the same points, without a matrix of all pairs."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
 
 logger = logging.getLogger(__name__)
 
-MAX_EXACT = 30_000  # rows that are all compared with all
-SAMPLE = 10_000  # rows compared with all where there are more, and no grid will do
-TOLERANCE = 1e-3  # of the grid, measured on _CHECKED rows
-_CHECKED = 500
-# rows, rows and columns worked on at once: what fits a processor's cache
+MAX_EXACT = 30_000  # rows up to which all are compared with all
+SAMPLE = 10_000  # rows compared with all in larger pools if the grid cannot be used
+TOLERANCE = 1e-3  # of the grid, measured on _CHECKED_ROWS rows
+_CHECKED_ROWS = 500
+# rows, rows and columns processed together: they fit into a processor's cache
 _LANES, _BLOCK, _COLUMNS = 32, 128, 64
-_PART = 1_024  # rows of one thread's turn
+_THREAD_ROWS = 1_024  # rows per task of a thread
 _Float32Array = npt.NDArray[np.float32]
 
 
 def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list[float]:
-    """Mean silhouette (Rousseeuw 1987; Levy et al., arXiv 2601.18532, equation (1)) of each labelling.
+    """Return the mean silhouette (Rousseeuw 1987; Levy et al., arXiv 2601.18532, equation (1)) per labelling.
 
-    Up to 30,000 rows it is exact but for rounding: distances are float32, of centred points, added up as
-    float64; the mean is right to about 1e-8. Above, in two dimensions, distances are those of a fine grid
-    (`silhouette_grid`), after a look at how far this is off for some 500 rows. Where that is more than 0.001,
-    and in more dimensions, it is the mean over a fixed random sample of 10,000 rows, each compared with all
-    rows; it is the same rows for all labellings. Equal on every number of threads.
+    Exact up to rounding for up to 30,000 rows: distances are float32, of centred points, summed as float64;
+    the mean is accurate to about 1e-8. Above, in two dimensions, distances are those of a fine grid
+    (`silhouette_grid`), whose error is measured on about 500 rows. If it exceeds 0.001, and in more
+    dimensions, the result is the mean over a fixed random sample of 10,000 rows, the same for all labellings,
+    each compared with all rows. The result does not depend on the number of threads.
 
     Args:
         points: (N, D) with N >= 2.
-        labellings: of (N,) labels 0 .. k - 1 each, with k >= 2 and none of them missing.
+        labellings: each (N,), labels 0 .. k - 1 with k >= 2 and none missing.
     """
     if not labellings:
         return []
@@ -46,38 +46,41 @@ def mean_silhouettes(points: FloatArray, labellings: Sequence[IntArray]) -> list
         return exact_silhouettes(points, labels, np.arange(len(points))).tolist()
     rows = np.sort(np.random.default_rng(0).choice(len(points), SAMPLE, replace=False))
     if points.shape[1] == 2:
-        found = silhouettes_on_grid(points, labels)
-        few = rows[:: SAMPLE // _CHECKED]
-        error = np.abs(exact_silhouettes(points, labels, few) - found[:, few].mean(axis=1)).max()
+        silhouettes = silhouettes_on_grid(points, labels)
+        checked = rows[:: SAMPLE // _CHECKED_ROWS]
+        error = np.abs(
+            exact_silhouettes(points, labels, checked) - silhouettes[:, checked].mean(axis=1)
+        ).max()
         logger.info(
-            "silhouettes of %d points on a grid: off by %.1g on %d of them", len(points), error, len(few)
+            "Silhouettes of %d points on a grid: error %.1g on %d of them", len(points), error, len(checked)
         )
         if error <= TOLERANCE:
-            return found.mean(axis=1).tolist()
-    logger.info("silhouettes of %d points: the mean over %d of them, compared with all", len(points), SAMPLE)
+            return silhouettes.mean(axis=1).tolist()
+    logger.info("Silhouettes of %d points: mean over %d of them, compared with all", len(points), SAMPLE)
     return exact_silhouettes(points, labels, rows).tolist()
 
 
 def exact_silhouettes(points: FloatArray, labels: IntArray, rows: IntArray) -> FloatArray:
-    """Mean silhouette (K,) of some `rows` (n,), each compared with all, in each of `labels` (K, N)."""
-    order = np.lexsort(labels)  # rows that no labelling tells apart lie together, and are added up but once
+    """Return the mean silhouette (K,) of `rows` (n,), each compared with all, in each of `labels` (K, N)."""
+    order = np.lexsort(labels)  # rows with the same labels everywhere become contiguous and are summed once
     points, labels = points[order], np.ascontiguousarray(labels[:, order])
     is_last = np.append((labels[:, 1:] != labels[:, :-1]).any(axis=0), True)
-    sizes = np.stack([np.bincount(found, minlength=int(labels.max()) + 1) for found in labels])
+    sizes = np.stack([np.bincount(row, minlength=int(labels.max()) + 1) for row in labels])
     low, high = points.min(axis=0), points.max(axis=0)
     middle, width = (low + high) / 2, float((high - low).max()) or 1.0
     at = np.flatnonzero(np.isin(order, rows))
-    parts = [at[start : start + _PART] for start in range(0, len(at), _PART)]
+    parts = [at[start : start + _THREAD_ROWS] for start in range(0, len(at), _THREAD_ROWS)]
 
     def total(part: IntArray) -> FloatArray:
         return _sum_silhouettes(points, middle, width, labels, is_last, sizes, part)
 
-    with ThreadPoolExecutor(cpu_count()) as threads:  # numba's own break where two callers meet, or fork
+    # numba's own threads fail with concurrent callers or fork
+    with ThreadPoolExecutor(cpu_count()) as threads:
         return np.sum(list(threads.map(total, parts)), axis=0) / len(rows)
 
 
-# No fastmath: every machine adds up in the order that is written here. No cache on disk: it needs a folder
-# that can be written, and compiling takes less than two seconds.
+# No fastmath: every machine sums in the order written here. No cache on disk: it needs a writable folder, and
+# compiling takes less than two seconds.
 @numba.njit(nogil=True, error_model="numpy")
 def _sum_silhouettes(
     points: FloatArray,
@@ -88,13 +91,13 @@ def _sum_silhouettes(
     sizes: IntArray,
     rows: IntArray,
 ) -> FloatArray:
-    """Sum of the silhouettes of `rows` in each labelling (K,), of scaled points (p - middle) / width.
+    """Sum the silhouettes of `rows` in each labelling (K,), of scaled points (p - middle) / width.
 
-    _LANES of the rows are compared with _BLOCK points at a time; the innermost loops run over the former and
-    become vector instructions.
+    _LANES rows are compared with _BLOCK points at a time; the innermost loops run over the rows and become
+    vector instructions.
 
     :param labels: (K, N), :param sizes: (K, k) of their clusters
-    :param is_last: (N,) whether the next point has other labels
+    :param is_last: (N,) True if the next point has other labels
     """
     tries, most = sizes.shape
     even = points.shape[1] + points.shape[1] % 2
@@ -104,10 +107,10 @@ def _sum_silhouettes(
     alike = np.zeros(_LANES, dtype=np.float32)
     total = np.zeros(tries)
     for at in range(0, len(rows), _LANES):
-        some = rows[at : at + _LANES]
-        for lane in range(len(some)):
+        lane_rows = rows[at : at + _LANES]
+        for lane in range(len(lane_rows)):
             for d in range(len(middle)):
-                mine[d, lane] = (points[some[lane], d] - middle[d]) / width
+                mine[d, lane] = (points[lane_rows[lane], d] - middle[d]) / width
         sums = np.zeros((tries, most, _LANES))
         for first in range(0, len(points), _BLOCK):
             block = points[first : first + _BLOCK]
@@ -125,14 +128,14 @@ def _sum_silhouettes(
                             sums[t, label, lane] += alike[lane]
                     alike[:] = 0.0
         for t in range(tries):
-            for lane in range(len(some)):
-                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, some[lane]])
+            for lane in range(len(lane_rows)):
+                total[t] += _silhouette(sums[t, :, lane], sizes[t], labels[t, lane_rows[lane]])
     return total
 
 
 @numba.njit(error_model="numpy")
 def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Array) -> None:
-    """Distances (_BLOCK, _LANES) of points `other` (_BLOCK, D) to points `mine` (D, _LANES), D being even."""
+    """Write the distances of `other` (_BLOCK, D) to `mine` (D, _LANES) into `reach`; D is even."""
     reach[:] = 0.0
     for begin in range(0, len(mine), _COLUMNS):
         end = min(begin + _COLUMNS, len(mine))
@@ -149,7 +152,7 @@ def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Ar
 
 @numba.njit(error_model="numpy")
 def _silhouette(sums: FloatArray, sizes: IntArray, own: int) -> float:
-    """Of one row, from its summed distances to each cluster; 0 for a cluster of one, as Rousseeuw has it."""
+    """Return one row's silhouette from its summed distances per cluster; 0 for a lone row (Rousseeuw)."""
     if sizes[own] == 1:
         return 0.0
     inside, outside = sums[own] / (sizes[own] - 1), np.inf

@@ -1,4 +1,4 @@
-"""Silhouettes on a map of many points, from distances on a grid."""
+"""Approximate silhouettes on a map of many points, from distances on a grid."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _SIDE = 128  # grid points along the longer side of the map
 
 
 def silhouettes_on_grid(points: FloatArray, labellings: IntArray) -> FloatArray:
-    """Silhouette (K, N) of each row of a 2-D map, nearly: what a mean over many rows is made of.
+    """Approximate the silhouette (K, N) of each row of a 2-D map, for means over many rows.
 
-    Each point is shared among the four grid points around it. The summed distances from every grid point to
-    a cluster are then a convolution (by FFT), and those of a row lie between those of its four grid points.
-    Time and memory grow with N and not with its square. Linear interpolation of a convex function lies above
-    it, so the distances are lowered by what it adds to leading order: h^2 / 6 times their Laplacian, for both
-    times that it is done. Means are within 0.001 of the exact ones, mostly 0.0001, where clusters are wide
-    against the grid: not on a map that one outlier has blown up.
+    Each point is shared among the four grid points around it. The summed distances from every grid point to a
+    cluster are then a convolution (by FFT), and those of a row are interpolated from its four grid points.
+    Time and memory are linear in N. Linear interpolation of a convex function lies above it, so distances are
+    lowered by its leading-order error: h^2 / 6 times their Laplacian, for both interpolations. Means are
+    within 0.001 of the exact ones, mostly 0.0001, if clusters are wide compared with the grid: not on a map
+    stretched by one outlier.
 
     Args:
         points: (N, 2), with at least two different values in a column.
         labellings: (K, N), labels 0 .. k - 1 with k >= 2 and none missing in each.
     """
-    share, spectrum = _shares(points), fft.rfft2(_grid_distances())
+    share, spectrum = _grid_weights(points), fft.rfft2(_grid_distances())
     return np.array([_silhouettes(share, spectrum, labels) for labels in labellings])
 
 
@@ -35,7 +35,7 @@ def _silhouettes(
     rows, sizes = np.arange(len(labels)), np.bincount(labels)
     members = sparse.csr_matrix((np.ones(len(rows)), (rows, labels)), (len(rows), len(sizes)))
     mass = (share.T @ members).toarray().T.reshape(-1, _SIDE, _SIDE)
-    double = (2 * _SIDE, 2 * _SIDE)  # so that nothing comes in again from the other side
+    double = (2 * _SIDE, 2 * _SIDE)  # avoids wrap-around
     summed = fft.irfft2(fft.rfft2(mass, double) * spectrum, double)[:, :_SIDE, :_SIDE]
     reach = share @ summed.reshape(len(sizes), -1).T
     own = sizes[labels]
@@ -46,8 +46,8 @@ def _silhouettes(
     return np.asarray(np.where(own == 1, 0.0, (outside - inside) / np.maximum(inside, outside)))
 
 
-def _shares(points: FloatArray) -> sparse.csr_matrix:
-    """Weights (N, 128 * 128), four in a row, of the grid points around each row."""
+def _grid_weights(points: FloatArray) -> sparse.csr_matrix:
+    """Return the weights (N, 128 * 128) of the four grid points around each row."""
     low, high = points.min(axis=0), points.max(axis=0)
     at = (points - low) / ((high - low).max() / (_SIDE - 1))
     corner = np.minimum(at.astype(np.int64), _SIDE - 2)
@@ -62,7 +62,7 @@ def _shares(points: FloatArray) -> sparse.csr_matrix:
 
 
 def _grid_distances() -> FloatArray:
-    """Distances (256, 256) to the grid point (0, 0) of a grid without ends, less what interpolation adds."""
+    """Return distances (256, 256) to grid point (0, 0) of a periodic grid, less the interpolation error."""
     step = np.arange(2 * _SIDE, dtype=np.float64)
     step = np.minimum(step, 2 * _SIDE - step)
     reach = np.hypot(step[:, None], step)

@@ -1,1 +1,1 @@
-"""What selectors share: candidates, budgets, turns, and the result."""
+"""Rules shared by selectors: candidates, budgets, turns, and the result."""

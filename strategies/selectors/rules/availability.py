@@ -1,4 +1,4 @@
-"""Which rows may be picked now, when rows belong to groups that take turns."""
+"""Availability of rows whose groups take turns."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from strategies.selectors.rules.checks import BoolArray, IntArray, Rows
 
 
 class Availability:
-    """The rows that may be picked now; told of every pick.
+    """Rows that may be picked now, updated at every pick.
 
-    No group gives a second pick while another that has candidates left has given none; when each of these has
-    given one, the second turn opens, and so on. See "Groups" in `docs/selection.md`. A pick costs the size of
-    its group, spread over the turns.
+    No group gives a second pick while another with candidates left has given none; once each has given one,
+    the second turn opens, and so on. See "Groups" in `docs/selection.md`. A pick costs time linear in the
+    size of its group, amortised over the turns.
 
     Attributes:
-        now: (n,) whether each row may be picked now. There is one as long as any candidate is left.
-        turn: how many picks a group has given before it gives one now.
+        now: (n,) True for rows that may be picked now; at least one while any candidate is left.
+        turn: number of picks that each available group has given.
     """
 
     def __init__(self, rows: Rows, among: IntArray, picked: IntArray | None = None) -> None:
         """
         Args:
-            rows: who is a candidate, and of which group.
-            among: (n,) row numbers; `now` and `take` speak of positions in it.
-            picked: rows picked before; they count for their groups.
+            rows: candidates and groups.
+            among: (n,) row numbers; `now` and `take` refer to positions in it.
+            picked: rows picked earlier; they count for their groups.
         """
         is_candidate = np.zeros(len(rows.groups), dtype=bool)
         is_candidate[rows.candidates] = True
@@ -42,12 +42,12 @@ class Availability:
         self.turn = int(turns[self._left].min(initial=len(rows.groups)))
         self.now: BoolArray = self._left & (turns == self.turn)
         self._open = np.count_nonzero(np.bincount(self._group[self.now]))
-        self._waiting: dict[int, list[int]] = defaultdict(list)  # turn -> groups that give one in it
+        self._waiting: dict[int, list[int]] = defaultdict(list)  # turn -> groups that become available in it
         for group in np.unique(self._group[self._left & ~self.now]):
             self._waiting[int(given[group])].append(int(group))
 
     def take(self, at: int) -> None:
-        """Row `at`, one that may be picked now, is picked."""
+        """Record the pick of position `at`, which must be available."""
         group = int(self._group[at])
         members = self._members(group)
         self._left[at] = False
@@ -69,12 +69,12 @@ class Availability:
 
 
 def in_turns(order: IntArray, groups: IntArray) -> IntArray:
-    """The rows of `order` as they are picked when always the first that may be picked is: (n,).
+    """Reorder rows (n,) so that groups take turns, always picking the first available row of `order`.
 
-    First the first row of each group, then the second of each, ...; within a turn they keep their order.
+    The first row of each group comes first, then the second of each, ...; a turn keeps the given order.
     """
     group = groups[order]
-    if np.bincount(group).max(initial=0) <= 1:  # nothing to sort, as always without groups
+    if np.bincount(group).max(initial=0) <= 1:  # nothing to do, as always without groups
         return order
     by_group = np.argsort(group, kind="stable")
     turn = np.empty(len(order), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The input checks that all selectors share. Each refuses with a ValueError that names row or value."""
+"""Input checks shared by all selectors; each raises ValueError naming the row or value."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ BoolArray = npt.NDArray[np.bool_]
 RowNumbers = Iterable[int] | npt.NDArray[np.integer[Any]]
 Groups = Sequence[int] | Sequence[str] | npt.NDArray[Any]
 
-# The square of a larger number, summed over rows and columns, may overflow: distances would become inf.
+# Sums of squares of larger numbers may overflow, making distances inf.
 LARGEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Who is who in one call: sorted row numbers, without repetition.
+    """Roles of the rows in one call: sorted, unique row numbers.
 
-    `unlabelled` are all rows that are not labelled (the pool that scores are normalised over);
-    `candidates` are those of them that may be picked. `groups` holds for each of all rows the number of its
-    group, from 0 on.
+    `unlabelled` are all rows without label (the pool over which scores are normalised); `candidates` are
+    those of them that may be picked. `groups` holds the group number of every row, from 0.
     """
 
     labelled: IntArray
@@ -36,7 +35,7 @@ class Rows:
 
 
 def check_points(points: npt.ArrayLike) -> FloatArray:
-    """`points` as a C-ordered float64 array (N, D); an empty list is (0, 2).
+    """Return `points` as a C-ordered float64 array (N, D); an empty list becomes (0, 2).
 
     Raises:
         ValueError: not two-dimensional, without columns, or a row with NaN, inf or a value beyond 1e100.
@@ -46,7 +45,7 @@ def check_points(points: npt.ArrayLike) -> FloatArray:
         return np.zeros((0, array.shape[1] if array.ndim == 2 and array.shape[1] else 2))
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"points must have shape (rows, columns), not {array.shape}")
-    # min and max propagate NaN, and unlike a comparison of the whole array they need no copy of its size
+    # min and max propagate NaN and, unlike comparing the whole array, allocate no copy
     if not (array.min() >= -LARGEST and array.max() <= LARGEST):
         row = next(row for row in range(len(array)) if not _usable(array[row]).all())
         value = array[row][~_usable(array[row])][0]
@@ -57,7 +56,7 @@ def check_points(points: npt.ArrayLike) -> FloatArray:
 def check_entropy(
     entropy: npt.ArrayLike, unlabelled: IntArray, n_rows: int, name: str = "entropy"
 ) -> FloatArray:
-    """`entropy`, or another number per row, as float64 (N,); values of labelled rows are not looked at.
+    """Return `entropy`, or another number per row, as float64 (N,); labelled rows are not checked.
 
     Raises:
         ValueError: not one value per row, or NaN, inf or a value beyond 1e100 in the unlabelled pool.
@@ -72,7 +71,7 @@ def check_entropy(
 
 
 def check_alpha(alpha: float) -> float:
-    """`alpha` as a float in [0, 1]; ValueError otherwise, NaN included."""
+    """Return `alpha` as a float in [0, 1]; raise ValueError otherwise, also for NaN."""
     value = float(alpha)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"alpha must lie in [0, 1], not {value}")
@@ -80,15 +79,15 @@ def check_alpha(alpha: float) -> float:
 
 
 def check_budget(budget: int) -> int:
-    """`budget` as an int of at least 0; ValueError when negative, TypeError when it is no integer."""
+    """Return `budget` as an int >= 0; raise ValueError if negative, TypeError if not an integer."""
     value = operator.index(budget)
     if value < 0:
-        raise ValueError(f"budget must not be negative, it is {value}")
+        raise ValueError(f"budget must not be negative, got {value}")
     return value
 
 
 def check_labels(labels: npt.ArrayLike, n_rows: int) -> IntArray:
-    """`labels` as int64 (N,); ValueError when they are no integers or not one per row."""
+    """Return `labels` as int64 (N,); raise ValueError unless they are integers, one per row."""
     array = np.asarray(labels)
     if array.shape != (n_rows,):
         raise ValueError(f"labels must have one value per row: shape ({n_rows},), not {array.shape}")
@@ -98,7 +97,7 @@ def check_labels(labels: npt.ArrayLike, n_rows: int) -> IntArray:
 
 
 def check_groups(groups: Groups | None, n_rows: int) -> IntArray:
-    """Number of each row's group, from 0 on, as int64 (N,); None makes each row a group of its own.
+    """Return each row's group number, from 0, as int64 (N,); None makes each row its own group.
 
     Raises:
         ValueError: not one id per row, or ids that are neither integers nor strings.
@@ -124,23 +123,22 @@ def check_rows(
     candidates: RowNumbers | None = None,
     groups: Groups | None = None,
 ) -> Rows:
-    """Split rows 0 .. n_rows-1. Labelled rows are never candidates, also when both name them.
+    """Split rows 0 .. n_rows-1 by role. Labelled rows are never candidates, even if named as such.
 
     Raises:
-        ValueError: a row number that is no integer, negative, or not below `n_rows`; groups that
-            `check_groups` refuses.
+        ValueError: a row number that is not an integer or out of range; groups that `check_groups` refuses.
     """
     group_of = check_groups(groups, n_rows)
-    known = row_numbers(labelled, n_rows, "labelled")
-    unlabelled = np.setdiff1d(np.arange(n_rows, dtype=np.int64), known, assume_unique=True)
+    taken = row_numbers(labelled, n_rows, "labelled")
+    unlabelled = np.setdiff1d(np.arange(n_rows, dtype=np.int64), taken, assume_unique=True)
     if candidates is None:
-        return Rows(known, unlabelled, unlabelled, group_of)
-    wanted = row_numbers(candidates, n_rows, "candidates")
-    return Rows(known, unlabelled, np.intersect1d(unlabelled, wanted, assume_unique=True), group_of)
+        return Rows(taken, unlabelled, unlabelled, group_of)
+    allowed = row_numbers(candidates, n_rows, "candidates")
+    return Rows(taken, unlabelled, np.intersect1d(unlabelled, allowed, assume_unique=True), group_of)
 
 
 def row_numbers(rows: RowNumbers, n_rows: int, name: str) -> IntArray:
-    """`rows` sorted and without repetition, as int64; ValueError as in `check_rows`."""
+    """Return `rows` sorted and unique, as int64; raise ValueError as in `check_rows`."""
     array = rows if isinstance(rows, np.ndarray) else np.asarray(list(rows))
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)

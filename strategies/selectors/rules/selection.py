@@ -1,4 +1,4 @@
-"""What every selector returns."""
+"""Result of a selector."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The picks of one call, and why each of them was picked.
+    """Picks of one call, with the evidence for each.
 
     Attributes:
-        picks: (B,) int64, row numbers in hand-out order, without repetition.
-        evidence: name -> (B,) array, one value per pick, e.g. `score`, `distance`, `role`. A selector gives
-            the same names for every budget, so an empty selection has them too.
+        picks: (B,) int64, unique row numbers in hand-out order.
+        evidence: name -> (B,) array, one value per pick, e.g. `score`, `distance`, `role`. A selector returns
+            the same names for every budget, even for an empty selection.
 
     Raises:
-        ValueError: an evidence array has not one value per pick.
+        ValueError: an evidence array does not have one value per pick.
     """
 
     picks: npt.NDArray[np.int64]

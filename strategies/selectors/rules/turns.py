@@ -1,4 +1,4 @@
-"""Picks from clusters: each cluster gives one in turn, the largest first."""
+"""Picks from clusters that take turns, the largest first."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from strategies.selectors.numerics.kmeans import kmeans_labels
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import FloatArray, IntArray, Rows, check_labels
 
-# the cluster's members and those of them that may be picked now, as row numbers: the row to pick
+# (the cluster's members, those available now) -> the row to pick; all as row numbers
 Choice = Callable[[IntArray, IntArray], int]
 Labeller = Callable[[FloatArray, int, int], IntArray]
 
 
 @dataclass(frozen=True, eq=False)
 class Turns:
-    """Picks in hand-out order (B,), the cluster of each, that cluster's size, and how many it gave before."""
+    """Picks in hand-out order (B,), with the cluster of each, its size, and its number of earlier picks."""
 
     picks: IntArray
     cluster: IntArray
@@ -29,15 +29,15 @@ class Turns:
     turn: IntArray
 
     def role(self, first: str) -> npt.NDArray[np.str_]:
-        """`first` for the first pick of a cluster, "runner-up" for its others."""
+        """Return `first` for the first pick of a cluster, "runner-up" for the others."""
         return np.where(self.turn == 0, first, "runner-up")
 
 
 def kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
-    """k-means labels (N,), numbered by falling size, then by their lowest row; seeded, on one thread.
+    """Return k-means labels (N,), numbered by decreasing size, then by lowest row; seeded, on one thread.
 
-    10 starts up to 10,000 points, one above. There are fewer than `k` clusters where there are fewer distinct
-    points; with as many points as clusters wanted, each distinct point is one.
+    10 starts up to 10,000 points, one above. There are fewer than `k` clusters if there are fewer distinct
+    points; with at most `k` points, each distinct point is a cluster.
     """
     if k >= len(points):
         return numbered_by_size(np.unique(points, axis=0, return_inverse=True)[1].reshape(len(points)))
@@ -56,21 +56,21 @@ def cluster_rows(
     labels: npt.ArrayLike | None,
     labeller: Labeller = kmeans,
 ) -> IntArray:
-    """Cluster of each unlabelled row, (N,); -1 for labelled rows.
+    """Return the cluster of each unlabelled row (N,); -1 for labelled rows.
 
-    :param labels: a clustering one already has, whose values for labelled rows are not looked at
-    :param labeller: else makes `budget` clusters of the unlabelled rows, candidates or not
+    :param labels: an existing clustering; ignored for labelled rows
+    :param labeller: without `labels`, makes `budget` clusters of the unlabelled rows, candidates or not
     """
-    found = np.full(len(points), -1, dtype=np.int64)
+    cluster_of = np.full(len(points), -1, dtype=np.int64)
     if labels is not None:
-        found[rows.unlabelled] = check_labels(labels, len(points))[rows.unlabelled]
+        cluster_of[rows.unlabelled] = check_labels(labels, len(points))[rows.unlabelled]
     elif len(rows.candidates) and budget:
-        found[rows.unlabelled] = labeller(points[rows.unlabelled], budget, seed)
-    return found
+        cluster_of[rows.unlabelled] = labeller(points[rows.unlabelled], budget, seed)
+    return cluster_of
 
 
 def largest_first(labels: IntArray, members: IntArray) -> list[IntArray]:
-    """Rows of each cluster among `members`, by falling size, then lowest label."""
+    """Return the rows of each cluster among `members`, by decreasing size, then lowest label."""
     names, inverse, sizes = np.unique(labels[members], return_inverse=True, return_counts=True)
     parts = np.split(members[np.argsort(inverse, kind="stable")], np.cumsum(sizes)[:-1])
     return [parts[at] for at in np.argsort(-sizes, kind="stable")] if len(names) else []
@@ -79,15 +79,15 @@ def largest_first(labels: IntArray, members: IntArray) -> list[IntArray]:
 def take_turns(
     clusters: Sequence[IntArray], labels: IntArray, rows: Rows, count: int, choose: Choice
 ) -> Turns:
-    """One pick from each cluster in the order given, then, while more are wanted, another from each.
+    """Pick one row from each cluster in the given order, then another from each, up to `count` picks.
 
-    `clusters` hold row numbers, and `count` is at most the number of candidates. A cluster without candidates
-    that may be picked now (`availability`) is passed over.
+    `clusters` hold row numbers, and `count` is at most the number of candidates. A cluster without available
+    candidates (`availability`) is passed over.
     """
-    found = list(_turns(clusters, Availability(rows, np.arange(len(labels))), count, choose))
-    picks = np.array([row for row, _, _ in found], dtype=np.int64)
-    sizes = np.array([size for _, size, _ in found], dtype=np.int64)
-    turns = np.array([turn for _, _, turn in found], dtype=np.int64)
+    picked = list(_turns(clusters, Availability(rows, np.arange(len(labels))), count, choose))
+    picks = np.array([row for row, _, _ in picked], dtype=np.int64)
+    sizes = np.array([size for _, size, _ in picked], dtype=np.int64)
+    turns = np.array([turn for _, _, turn in picked], dtype=np.int64)
     return Turns(picks, labels[picks], sizes, turns)
 
 
@@ -107,5 +107,5 @@ def _turns(
 
 
 def by_score(score: FloatArray, scale: float = 0.0) -> Choice:
-    """Choose the row with the highest score; rows that tie but for rounding (`first_largest`): the lowest."""
+    """Choose the row with the highest score, the lowest of those tied up to rounding (`first_largest`)."""
     return lambda members, open_rows: int(open_rows[first_largest(score[open_rows], scale)])

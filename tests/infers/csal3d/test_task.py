@@ -1,4 +1,4 @@
-"""Features and uncertainty: against the equations written out, on volumes of any size."""
+"""Features and uncertainty against the written-out equations, on volumes of any size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUES = {"pretrain_feature_size": 8, "pretrain_window": 2}
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with random weights, as the trainer publishes one."""
+    """Publish a network with random weights, as the trainer does."""
     path = tmp_path_factory.mktemp("state") / "pretrained.pt"
     torch.manual_seed(0)
     network = Bundle("volumes", VALUES).new("pretrain_network")
@@ -43,7 +43,7 @@ def test_windows_step_by_half_their_side_and_end_flush(size: int, places: list[i
 
 
 def test_uncertainty_is_the_variance_of_nine_realigned_reconstructions(judge: Csal3d) -> None:
-    """Eq. 5 and 6 voxel by voxel, without the code's own alignment and variance."""
+    """Eq. 5 and 6 voxel by voxel, without the project's alignment and variance."""
     window = volume(32, 32, 32)
     found = variance(judge.network, window, 4, 0.3, torch.Generator().manual_seed(3))
     rebuilt = []
@@ -82,7 +82,7 @@ def test_overlapping_windows_are_averaged_before_the_volume_is(judge: Csal3d) ->
 
 
 def test_padding_does_not_count(judge: Csal3d) -> None:
-    """A volume that is thinner than the window: the variance of its own voxels alone."""
+    """A volume thinner than the window: variance over its own voxels only."""
     x = volume(32, 32, 20)
     padded = torch.nn.functional.pad(x, (6, 6))
     drawn = torch.Generator().manual_seed(judge._seed_of(0))

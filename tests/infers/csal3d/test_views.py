@@ -14,7 +14,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture
 def crops() -> torch.Tensor:
-    """Two crops of two channels, every voxel another value; none is 0."""
+    """Return two crops of two channels with distinct, non-zero voxels."""
     return torch.arange(1, 2 * 2 * 8**3 + 1, dtype=torch.float32).reshape(2, 2, 8, 8, 8)
 
 

@@ -1,4 +1,4 @@
-"""Each architecture that docs/encoders.md names, in the layout in which its weights are published.
+"""All architectures in docs/encoders.md, in the layout of their published weights.
 
 The models are tiny and random. The reference prepares the image step by step with Pillow and torch, from
 what the published preprocessor_config.json says, and takes the vector from the network's last layer.
@@ -55,7 +55,7 @@ def settings(processor: str, norm: tuple, size: dict, resample: int, crop: int |
 
 
 def pillow(size: int, crop: int | None, resample: Image.Resampling, norm: tuple) -> Callable:
-    """Shorter side to `size`, the centre of `crop`; without `crop` both sides to `size`."""
+    """Resize the shorter side to `size` and crop the centre; without `crop`, resize both sides to `size`."""
 
     def prepare(picture: Image.Image) -> torch.Tensor:
         w, h = picture.size
@@ -72,7 +72,7 @@ def pillow(size: int, crop: int | None, resample: Image.Resampling, norm: tuple)
 
 
 def dinov3(size: int) -> Callable:
-    """As DINOv3's own processor: to [0, 1] first, then resized in floats."""
+    """Prepare as DINOv3's own processor: scale to [0, 1], then resize in floats."""
 
     def prepare(picture: Image.Image) -> torch.Tensor:
         pixels = torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255).permute(2, 0, 1)[None]
@@ -178,7 +178,7 @@ def save(folder: Path, model: torch.nn.Module, prepare: dict) -> str:
 
 
 def pictures() -> list[Image.Image]:
-    """Grey 8-bit pictures, wide and high, with structure at several scales."""
+    """Return wide and tall grey 8-bit images with structure at several scales."""
     rng = np.random.default_rng(1)
     found = []
     for shape in ((90, 131), (150, 77)):
@@ -219,7 +219,7 @@ def test_what_a_torchvision_processor_leaves_out_is_not_guessed(key: str, tmp_pa
 
 
 def test_another_preparation_is_another_key(tmp_path: Path) -> None:
-    """Vectors of two preparations must not meet in one pool."""
+    """Vectors of two preparations must not mix in one pool."""
     row = PUBLISHED["vit"]
     name = save(tmp_path / "vit", row.make(), row.settings)
     before = check_encoder(name)

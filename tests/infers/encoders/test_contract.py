@@ -1,4 +1,4 @@
-"""What every encoder promises, whatever it is made of."""
+"""Contract of all encoders."""
 
 import json
 import pickle
@@ -49,7 +49,7 @@ def vit_without_pooler(folder: Path) -> str:
 
 
 def dinov2_with_dinov3_processor(folder: Path) -> str:
-    """A processor that transformers has for torchvision only."""
+    """Save a model whose processor transformers offers for torchvision only."""
     return save(
         folder,
         Dinov2Model(Dinov2Config(**TINY)),
@@ -70,7 +70,7 @@ def official_keys(state: dict) -> dict:
 
 @pytest.fixture(scope="session")
 def radimagenet_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Random weights in the two published layouts; the port's without the counters, as old files are."""
+    """Save random weights in the two published layouts; the port's lack the counters, like old files."""
     folder = tmp_path_factory.mktemp("radimagenet")
     torch.manual_seed(0)
     port = {k: v for k, v in ResNet50(KERAS).state_dict().items() if not k.endswith("num_batches_tracked")}
@@ -94,7 +94,7 @@ def made(
     tmp_path_factory: pytest.TempPathFactory,
     radimagenet_files: dict[str, Path],
 ) -> tuple[str, str, str | None]:
-    """(kind, name, weights) of one encoder of each kind."""
+    """Return (kind, name, weights) for one encoder of each kind."""
     if request.param in FOLDERS:
         return request.param, FOLDERS[request.param][0](tmp_path_factory.mktemp("model") / "tiny"), None
     if request.param == "descriptor":

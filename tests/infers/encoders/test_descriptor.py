@@ -1,4 +1,4 @@
-"""The weight-free encoder: balanced, smooth, and sensitive to what it should be."""
+"""The weight-free encoder: balanced, smooth, and sensitive to relevant changes."""
 
 import numpy as np
 import pytest

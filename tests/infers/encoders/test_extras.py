@@ -1,4 +1,4 @@
-"""timm and torchxrayvision: equal to models called by hand where they import, refused clearly elsewhere."""
+"""timm and torchxrayvision: equal to direct calls if importable, refused with a clear error otherwise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def xrv() -> ModuleType:
 
 
 def pictures() -> list[np.ndarray]:
-    """Two grey images of other sizes, as the pool gives them; 8-bit values, so that nothing is rounded."""
+    """Return two grey images of different sizes with 8-bit values, so that nothing is rounded."""
     rng = np.random.default_rng(3)
     shapes = ((70, 90), (300, 260))
     return [rng.integers(0, 256, shape).astype(np.uint8).astype(np.float32) / 255 for shape in shapes]
@@ -106,7 +106,7 @@ def test_timm_equals_its_model_called_by_hand(timm: ModuleType, tmp_path: Path, 
 def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Path) -> None:
     good = timm_folder(timm, tmp_path / "good")
     with pytest.raises(
-        FileNotFoundError, match="no folder of a timm model.*config.json and model.safetensors"
+        FileNotFoundError, match="not the folder of a timm model.*config.json and model.safetensors"
     ):
         check_encoder(f"timm:{tmp_path / 'gone'}")
 
@@ -132,12 +132,12 @@ def test_timm_folders_that_do_not_fit_are_refused(timm: ModuleType, tmp_path: Pa
     settings = json.loads((grey / "config.json").read_text())
     settings["pretrained_cfg"]["input_size"][0] = 1
     (grey / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="sees 1 channels; expected one for three"):
+    with pytest.raises(ValueError, match="takes 1 channels; expected one that takes 3"):
         make_encoder(f"timm:{grey}")
 
 
 def xrv_file(xrv: ModuleType, folder: Path, name: str) -> Path:
-    """Random weights in a file as torchxrayvision publishes them: a DenseNet whole, a ResNet's weights."""
+    """Save random weights in torchxrayvision's published formats: a whole DenseNet, a ResNet's weights."""
     torch.manual_seed(0)
     if name == RESNET:
         import torchvision

@@ -1,4 +1,4 @@
-"""BiomedCLIP's published files become a folder that transformers reads, with the same features."""
+"""Conversion of BiomedCLIP's published files to a transformers folder with the same features."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def published() -> dict[str, torch.Tensor]:
-    """A small random ViT by timm's names, and some of the text part."""
+    """Save a small random ViT with timm's names, and part of the text model."""
     torch.manual_seed(0)
     shapes = {
         "cls_token": (1, 1, WIDTH), "pos_embed": (1, 1 + (SIDE // PATCH) ** 2, WIDTH),
@@ -59,7 +59,7 @@ def save(folder: Path, state: dict[str, torch.Tensor], settings: dict = SETTINGS
 
 
 def reference(state: dict[str, torch.Tensor], picture: Image.Image) -> torch.Tensor:
-    """timm's ViT, written down: pre-norm blocks, exact GELU, epsilon 1e-6, the class token after the norm."""
+    """Compute timm's ViT: pre-norm blocks, exact GELU, epsilon 1e-6, the class token after the norm."""
     p = {name.removeprefix("visual.trunk."): value for name, value in state.items()}
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""An encoder that another package brings, installed beside this project."""
+"""An encoder of another package, installed beside this project."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def nothing(weights):
 
 
 def install(target: Path, source: Path, package: str, points: list[str]) -> None:
-    """Build and install a package with one module into the folder `target`, as pip does for anybody."""
+    """Build a package with one module and install it into `target` with pip."""
     module = package.replace("-", "_")
     source.mkdir()
     (source / "setup.py").write_text(SETUP.format(package=package, module=module, points=points))

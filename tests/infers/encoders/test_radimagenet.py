@@ -1,4 +1,4 @@
-"""Both published ResNet-50 give what their own architecture and preprocessing define."""
+"""Both published ResNet-50 match their own architecture and preprocessing."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ STAGES = {1: 3, 2: 4, 3: 6, 4: 3}
 
 
 def spread(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Random normalisation statistics too, so that none of them could be mixed up unnoticed."""
+    """Randomise normalisation statistics too, so that mixing them up is noticed."""
     generator = torch.Generator().manual_seed(1)
     for key, value in state.items():
         if (
@@ -29,7 +29,7 @@ def spread(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def step_by_step(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """The port's forward pass from its description: biases, stride on the first 1x1, epsilon 1.001e-5."""
+    """Run the port's forward pass by its description: biases, stride in the first 1x1, epsilon 1.001e-5."""
 
     def conv(x: torch.Tensor, name: str, stride: int = 1, padding: int = 0) -> torch.Tensor:
         return functional.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], stride, padding)
@@ -56,7 +56,7 @@ def step_by_step(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tenso
 
 
 def as_transformers(state: dict[str, torch.Tensor]) -> ResNetModel:
-    """transformers' ResNet-50 (torchvision's architecture) with the weights of `state`."""
+    """Build transformers' ResNet-50 (torchvision's architecture) with the weights of `state`."""
     parts = {"conv": "convolution", "bn": "normalization"}
     renamed = {
         f"embedder.embedder.{parts[k.split('1.')[0]]}.{k.split('.', 1)[1]}": v
@@ -78,7 +78,7 @@ def as_transformers(state: dict[str, torch.Tensor]) -> ResNetModel:
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    """Of the network's own size, so that no resizing comes between."""
+    """Return an image of the network's input size, so that nothing is resized."""
     return np.random.default_rng(5).random((224, 224), dtype=np.float32)
 
 

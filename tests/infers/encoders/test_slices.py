@@ -1,4 +1,4 @@
-"""Volumes as pictures: which slices an encoder is shown, and what becomes of its features."""
+"""Volumes for 2-D encoders: choice of slices and pooling of features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAS = np.diag([1.0, 1.0, 3.0, 1.0])
 
 
 class Means:
-    """An encoder whose one feature is the mean grey value."""
+    """An encoder with a single feature, the mean grey value."""
 
     key = name = "means"
     dim = 1
@@ -29,7 +29,7 @@ class Means:
 
 
 def body(slices: int = 12) -> np.ndarray:
-    """A bright block in the middle third of the slices, of growing brightness; the rest is dark air."""
+    """Write a volume with a block of growing brightness in the middle third of the slices, and dark air."""
     volume = np.random.default_rng(0).normal(0, 5, (20, 16, slices))
     third = slices // 3
     for z in range(third, 2 * third):
@@ -106,7 +106,7 @@ def test_pool_encoder_fits_the_bundle(tmp_path: Path) -> None:
 
 
 def test_a_volume_with_other_channels_than_the_network_takes_is_refused(tmp_path: Path) -> None:
-    """Else it is handed out, labelled, and left out of the training."""
+    """Otherwise it would be handed out and labelled, but never trained on."""
     path = str(save(tmp_path / "a.nii.gz", np.stack([body(), body()], axis=-1)))
     with pytest.raises(
         ImageError, match="has 2 channels, the app is set to 1; start it with --conf in_channels 2"

@@ -1,4 +1,4 @@
-"""`python -m infers.encoders.weights` against a real web server that does what such servers do, and worse."""
+"""`python -m infers.encoders.weights` against a real web server with typical and worse behaviour."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ URL = f"/{MODEL}/resolve/main/"
 
 
 class Hub(ThreadingHTTPServer):
-    """Files by their path. It answers as the hub does: large ones by a redirect that has their sha256."""
+    """Serves files by path like the hub: large ones by a redirect with their sha256."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -89,7 +89,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A tiny model in the layout of the hub, by file name."""
+    """Return a tiny model in the hub's layout, by file name."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     ViTModel(ViTConfig(**TINY)).save_pretrained(folder)
@@ -110,7 +110,7 @@ def hub(model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hu
 
 
 def run(*words: object) -> tuple[int, str]:
-    """Exit code and everything that it said."""
+    """Run the command; return its exit code and output."""
     app = typer.Typer()
     app.command()(main)
     result = CliRunner().invoke(app, [str(word) for word in words])
@@ -132,7 +132,7 @@ def test_a_model_comes_whole_and_works(hub: Hub, model: dict[str, bytes], tmp_pa
 def test_what_broke_off_goes_on(hub: Hub, model: dict[str, bytes], tmp_path: Path) -> None:
     hub.stop_after = 40_000
     code, said = run(MODEL, "--out", tmp_path)
-    assert code == 1 and "broke off after 32,768 bytes" in said and "run it again, it goes on" in said
+    assert code == 1 and "broke off after 32,768 bytes" in said and "run it again to resume" in said
     assert "By hand: on a machine with internet open" in said and not (tmp_path / "tiny-vit").exists()
     run(MODEL, "--out", tmp_path)
     hub.stop_after = None
@@ -150,7 +150,7 @@ def test_a_server_without_ranges_starts_afresh(hub: Hub, tmp_path: Path) -> None
 
 
 def test_two_halves_are_of_one_file(hub: Hub, model: dict[str, bytes], tmp_path: Path) -> None:
-    """The file was replaced between the two runs, by one that the hub says no sha256 of."""
+    """Between the two runs the file was replaced by one without an announced sha256."""
     hub.stop_after, hub.announce = 40_000, False
     assert run(MODEL, "--out", tmp_path)[0] == 1
     hub.stop_after = None
@@ -189,7 +189,12 @@ def test_another_sha256_is_refused_and_not_kept(
 def test_a_page_instead_of_the_file_is_refused(file: str, hub: Hub, tmp_path: Path) -> None:
     hub.files[URL + file] = b"<html>sign in to the proxy</html>"
     code, said = run(MODEL, "--out", tmp_path)
-    assert code == 1 and "is no such encoder, nothing was kept" in said and file in said and "proxy" in said
+    assert (
+        code == 1
+        and "is not the expected encoder, nothing was kept" in said
+        and file in said
+        and "proxy" in said
+    )
     assert not list(tmp_path.rglob(file))
 
 
@@ -197,7 +202,7 @@ def test_pytorch_weights_where_there_are_no_others(hub: Hub, tmp_path: Path) -> 
     torch.save(ViTModel(ViTConfig(**TINY)).state_dict(), tmp_path / "w")
     del hub.files[URL + "model.safetensors"]
     code, said = run(MODEL, "--out", tmp_path / "out")
-    assert code == 1 and "pytorch_model.bin is not there (404)" in said
+    assert code == 1 and "pytorch_model.bin does not exist (404)" in said
     hub.files[URL + "pytorch_model.bin"] = (tmp_path / "w").read_bytes()
     assert run(MODEL, "--out", tmp_path / "out")[0] == 0
 
@@ -225,11 +230,11 @@ def test_without_internet_it_says_what_to_do_by_hand(
 def test_room_is_looked_for_first_and_a_full_disk_is_named(hub: Hub, tmp_path: Path) -> None:
     hub.length = 10**17
     code, said = run(MODEL, "--out", tmp_path)
-    assert code == 1 and "100,000,000,000,000,000 bytes are to come" in said and "make room" in said
+    assert code == 1 and "100,000,000,000,000,000 bytes are needed" in said and "free some space" in said
     hub.length = None
     (tmp_path / ".tiny-vit.part" / "config.json.part").symlink_to("/dev/full")
     code, said = run(MODEL, "--out", tmp_path)
-    assert code == 1 and "no room left for" in said and "run it again, it goes on" in said
+    assert code == 1 and "disk full while writing" in said and "run it again to resume" in said
 
 
 def test_a_folder_that_was_damaged_since_is_named(hub: Hub, tmp_path: Path) -> None:
@@ -240,12 +245,12 @@ def test_a_folder_that_was_damaged_since_is_named(hub: Hub, tmp_path: Path) -> N
     assert code == 1 and "model.safetensors is damaged or missing; delete" in said
     (tmp_path / "tiny-vit" / "SHA256SUMS").unlink()
     code, said = run(MODEL, "--out", tmp_path)
-    assert code == 1 and "not from this command" in said
+    assert code == 1 and "not made by this command" in said
 
 
 @pytest.mark.parametrize("name", ["radimagenet", "radimagenet-official"])
 def test_radimagenet_is_one_file_with_a_known_sha256(name: str, hub: Hub, tmp_path: Path) -> None:
-    """Random weights in the published layouts: refused for their sha256, and fine when that is given."""
+    """Random weights in the published layouts: refused for their sha256, accepted if it is given."""
     state = ResNet50(KERAS if name == "radimagenet" else TORCHVISION).state_dict()
     if name == "radimagenet-official":
         steps = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}

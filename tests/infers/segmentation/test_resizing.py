@@ -1,4 +1,4 @@
-"""Resizing by matrices gives what MONAI's gives, and leaves alone what it does not do."""
+"""Resizing by matrices equals MONAI's, and leaves other transforms alone."""
 
 from __future__ import annotations
 

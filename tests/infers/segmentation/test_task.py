@@ -1,4 +1,4 @@
-"""Prediction: on the image's own grid, in the format asked for, with errors that say what to do."""
+"""Prediction: on the image's own grid, in the requested format, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 45, 38
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with random weights, published as the trainer does."""
+    """Publish a network with random weights, as the trainer does."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("state") / "model.pt"
     details = {"images": ["a", "b"], "seed": 3, "bundle": BUNDLE.name, "overrides": BUNDLE.values}
@@ -42,7 +42,7 @@ def written_into_the_tests_own_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def make_image(path: Path) -> Path:
-    """A smooth picture (W, H) in the format of the file name."""
+    """Write a smooth image (W, H) in the format of the file name."""
     x, y = np.mgrid[:WIDTH, :HEIGHT]
     pixels = (120 + 80 * np.sin(x / 7) * np.cos(y / 5) + x).astype(np.uint8)
     if path.name.endswith(".nii.gz"):
@@ -61,7 +61,7 @@ def make_image(path: Path) -> Path:
 
 
 def infer(model: Path, image: Path, **more: Any) -> Path:
-    """The written label."""
+    """Run the task; return the written label."""
     request = {"model": "segmentation", "image": str(image), "device": "cpu", **more}
     file, _ = SegmentationInfer(model, BUNDLE)(request)
     return Path(file)
@@ -152,7 +152,7 @@ def test_newly_published_model_is_used_at_once(model: Path, tmp_path: Path) -> N
 
 
 def test_a_model_keeps_the_settings_it_was_trained_with(model: Path, tmp_path: Path) -> None:
-    """A server started again with other widths and another size still predicts with the published model."""
+    """A server restarted with other widths and another size still predicts with the published model."""
     image = make_image(tmp_path / "a.png")
     other = Bundle("cxr_lungs", {"image_size": 64, "channels": [8, 16, 32]})
     read = [

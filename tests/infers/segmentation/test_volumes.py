@@ -1,4 +1,4 @@
-"""Volumes: prediction and training on crops, on the image's own grid, whatever its spacing and size."""
+"""Volumes: prediction and training on crops, on the image's own grid, for any spacing and size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def written_into_the_tests_own_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def write_pair(folder: Path, name: str, shape: tuple[int, ...], channels: int = 0, seed: int = 0) -> Path:
-    """A volume with two bright boxes, and their label beside it; anisotropic, left-posterior-inferior."""
+    """Write an anisotropic left-posterior-inferior volume with two bright boxes, and their label."""
     label = np.zeros(shape, np.uint8)
     w, h, d = shape
     label[w // 5 : w // 2, h // 4 : 3 * h // 4, d // 4 : 3 * d // 4] = 1
@@ -47,7 +47,7 @@ def write_pair(folder: Path, name: str, shape: tuple[int, ...], channels: int = 
 
 
 def publish(folder: Path, **overrides: Any) -> Path:
-    """A network with random weights, published as the trainer does."""
+    """Publish a network with random weights, as the trainer does."""
     torch.manual_seed(3)
     bundle = Bundle("volumes", TINY | overrides)
     details = {"images": ["a"], "seed": 3, "bundle": "volumes", "overrides": bundle.values}
@@ -131,7 +131,7 @@ def test_wrong_requests_say_what_to_do(tmp_path: Path) -> None:
 
 
 class Pairs:
-    """Enough of a datastore for the trainer."""
+    """Minimal datastore for the trainer."""
 
     def __init__(self, images: list[Path]) -> None:
         self.images = images
@@ -149,7 +149,7 @@ def train(folder: Path, images: list[Path], **overrides: Any) -> dict[str, Any]:
 
 
 def test_training_on_crops_is_reproducible_and_learns(tmp_path: Path) -> None:
-    """Volumes of other sizes, one smaller than the window, with anisotropic voxels."""
+    """Volumes of different sizes, one smaller than the window, with anisotropic voxels."""
     shapes = [(20, 18, 11), (12, 12, 6), (30, 24, 14)]
     images = [write_pair(tmp_path / "s", f"v{i}", shape, seed=i) for i, shape in enumerate(shapes)]
     one, two = (train(tmp_path / name, images, epochs=12, learning_rate=0.01) for name in "ab")

@@ -64,7 +64,7 @@ def test_unusable_dataset_json_says_what_it_needs(tmp_path: Path, content: Any, 
     ("name", "value", "says"),
     [
         ("labels", '{"a": 1, "b": 3}', r"values 1, 2"),
-        ("labels", '{"background": 0, "a": 1}', "stands in no list"),
+        ("labels", '{"background": 0, "a": 1}', "is not listed"),
         ("labels", "[1, 2]", "expected dict"),
         ("modality_rule", "pet", "choose one of ct, mr"),
         ("spacing", "[1, 2]", "three numbers"),

@@ -1,4 +1,4 @@
-"""Passes over a pool: what a kill repeats, what cannot be read, and a model that is published meanwhile."""
+"""Passes over a pool: kills, unreadable images, and a model published meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
 
 
 class Lengths(Worker):
-    """Finds the length of each path."""
+    """Computes the length of each path."""
 
     def read(self, path: str) -> int:
         return len(path)

@@ -1,4 +1,4 @@
-"""`engine: ray` on a real cluster of nodes on this machine, whose workers and nodes are killed."""
+"""`engine: ray` on a real cluster on this machine, with workers and nodes being killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BATCHES = [[(image, f"/{image}") for image in IMAGES[n : n + SIZE]] for n in ran
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes, a processor each."""
+    """Start a cluster of two nodes with one processor each."""
     made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     made.add_node(**NODE)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # nodes do not have the tests
@@ -46,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 class Logging(Worker):
-    """Finds each image's name, and writes down which process looked at it."""
+    """Computes each image's name, and logs the process that handled it."""
 
     def __init__(self, log: str) -> None:
         self._log = log
@@ -65,7 +65,7 @@ class Logging(Worker):
 
 
 class Fragile(Logging):
-    """It dies of the image i25."""
+    """Dies on the image i25."""
 
     def _see(self, image: str) -> str:
         found = super()._see(image)
@@ -75,7 +75,7 @@ class Fragile(Logging):
 
 
 def looked(log: Path) -> list[list[str]]:
-    """[image, process] of each look."""
+    """Return [image, process] of each handled image."""
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
@@ -105,7 +105,7 @@ def test_the_same_as_the_local_engine(world: Any, cluster: Cluster, tmp_path: Pa
 
 
 def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._TRIES", 2)  # a worker takes seconds to start
+    monkeypatch.setattr("strategies.engine.ray.run._MAX_LOST", 2)  # a worker takes seconds to start
     log = tmp_path / "log"
     found = [
         each for done in RayEngine(cluster.address)(partial(Fragile, str(log)), BATCHES) for each in done
@@ -121,7 +121,7 @@ def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch
 def test_the_only_worker_is_replaced_when_it_is_lost(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._TRIES", 2)
+    monkeypatch.setattr("strategies.engine.ray.run._MAX_LOST", 2)
     monkeypatch.setattr("strategies.engine.ray.run.slots", lambda: slots()[:1])
     few = BATCHES[5:8]
     found = [
@@ -134,7 +134,7 @@ def test_the_only_worker_is_replaced_when_it_is_lost(
 
 
 class Neighbour:
-    """Other work on the cluster, until there is a file."""
+    """Another job on the cluster that runs until a file exists."""
 
     def __init__(self, until: str) -> None:
         Thread(target=self._leave, args=[until], daemon=True).start()
@@ -148,8 +148,8 @@ class Neighbour:
 def test_workers_that_wait_for_a_processor_say_so(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run._PATIENCE", 0.5)
-    monkeypatch.setattr("strategies.engine.ray.run._LOOK", 0.5)
+    monkeypatch.setattr("strategies.engine.ray.run._SLOW_START_SECONDS", 0.5)
+    monkeypatch.setattr("strategies.engine.ray.run._POLL_SECONDS", 0.5)
     until, log, deadline = tmp_path / "until", str(tmp_path / "log"), time.monotonic() + 120
     ray.init(cluster.address)
     number = len(slots())
@@ -182,7 +182,7 @@ def test_a_lost_node_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
 
     def batches() -> Iterator[list[tuple[str, str]]]:
-        """For as long as it takes, and some after the node is lost."""
+        """Yield batches until the node is lost, and some more afterwards."""
         for n in range(2000):
             given.extend(images := [f"{n}-{k}" for k in range(SIZE)])
             yield [(image, f"/{image}") for image in images]

@@ -1,4 +1,4 @@
-"""What a node does, without a cluster: files that were sent, shared storage, folders that are gone."""
+"""Workers on a node, without a cluster: received files, shared storage, missing folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from strategies.engine.workers import Done, EmbedWorker
 
 @pytest.fixture
 def batch(tmp_path: Path) -> list[tuple[str, str]]:
-    """Four images in `studies`, one of them unreadable."""
+    """Write four images to `studies`, one of them unreadable."""
     (tmp_path / "studies").mkdir()
     chance, paths = np.random.default_rng(1), [tmp_path / "studies" / f"{name}.png" for name in "abcd"]
     for path in paths:
@@ -35,7 +35,7 @@ def batch(tmp_path: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A tiny network as transformers keeps one."""
+    """Save a tiny network in transformers' format."""
     folder = tmp_path / "tiny net"
     ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])).save_pretrained(folder)
     prepare = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}
@@ -86,7 +86,7 @@ def test_a_file_that_came_damaged_is_not_used(model: Path) -> None:
     contents = [content for _, content in read_files(EmbedWorker.files(*worker.args))]
     contents[-1] = contents[-1].copy()
     contents[-1][100] ^= 1
-    with pytest.raises(NodeError, match="came damaged: its sha256 is not"):
+    with pytest.raises(NodeError, match="arrived damaged: its sha256 is not"):
         started(worker, contents=contents)
 
 
@@ -119,7 +119,7 @@ def test_images_come_from_shared_storage(batch: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
-    """An S3 server on this machine, which s3fs finds as it finds any other."""
+    """Start an S3 server on this machine that s3fs finds through its usual settings."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")

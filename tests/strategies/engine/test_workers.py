@@ -1,4 +1,4 @@
-"""Workers find what the slow way finds, image by image, and the engine gives it batch by batch."""
+"""Workers agree with slow, image-by-image references, and the engine yields their results in batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOLID = Bundle("volumes", {"channels": [4, 8], "window": [16, 16, 8]})
 
 
 def publish(folder: Path, bundle: Bundle) -> Path:
-    """A network with random weights."""
+    """Publish a network with random weights."""
     torch.manual_seed(3)
     details = {"bundle": bundle.name, "overrides": bundle.values}
     torch.save({"model": bundle.new("network_def").state_dict(), "details": details}, folder / "model.pt")
@@ -37,7 +37,7 @@ def publish(folder: Path, bundle: Bundle) -> Path:
 
 
 def pictures(folder: Path, count: int = 9) -> list[tuple[str, str]]:
-    """Id and path of pictures of several sizes; the fifth cannot be read."""
+    """Write images of several sizes, the fifth unreadable; return ids and paths."""
     for n in range(count):
         pixels = np.random.default_rng(n).integers(0, 255, (40 + n, 36), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{n}.png")
@@ -50,7 +50,7 @@ def in_batches(images: Sequence[tuple[str, str]], size: int) -> list[Sequence[tu
 
 
 def through_the_engine(make_worker: Any, images: Sequence[tuple[str, str]], size: int = 4) -> dict[str, Done]:
-    """What is found, as another process would find it."""
+    """Run a pickled worker through the engine, as another process would."""
     there = pickle.loads(pickle.dumps(make_worker))
     batches = list(run_batches(there, in_batches(images, size)))
     found = pickle.loads(pickle.dumps(batches))
@@ -135,7 +135,7 @@ def test_prints_and_foregrounds(tmp_path: Path) -> None:
 
 
 class Watched(Worker):
-    """Remembers what was read; calls are in the order of the engine."""
+    """Records its calls in the order of the engine."""
 
     def __init__(self) -> None:
         self.read_paths: list[str] = []

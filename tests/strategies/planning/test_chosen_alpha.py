@@ -1,4 +1,4 @@
-"""A lead chooses alpha while the server runs: this round and the next ones follow it."""
+"""A lead changes alpha while the server runs; the present and later rounds use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods of the registry as strategies, through the real state: what they lack, plan and say."""
+"""Methods of the registry as strategies on the real state: missing inputs, plans and reasons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfp
 
 @pytest.fixture
 def offered(world: Any) -> Any:
-    """The world with every strategy on offer, and embeddings."""
+    """Return the world with all strategies offered, and embeddings."""
     use(world, strategies="auto," + ",".join(METHODS))
     keep_features(world)
     world.prepare()
@@ -58,7 +58,7 @@ def plan_all(world: Any) -> list[str]:
 
 
 def train(world: Any, name: str, seed: int = 0) -> None:
-    """A model with entropies and measures for all unlabelled images."""
+    """Register a model with entropies and measures for all unlabelled images."""
     rng, images = np.random.default_rng(seed), world.pool.unlabelled
     world.context.state.models.add(name, world.pool.labelled, {})
     world.context.state.scores.add_entropies(name, {image: rng.random() for image in images})
@@ -140,7 +140,7 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
     with pytest.raises(PoolError, match=rf"{name} is not planned yet \(judging with .*, 5 of 12\)"):
         offered.ask(name)
     assert name not in due_methods(offered.context, offered.pool)
-    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being worked out"):
+    with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being computed"):
         make_method_plan(offered.context, offered.pool, name)
     offered.context.state.scores.add_entropies(key, values)
     assert name in plan_all(offered)
@@ -238,7 +238,7 @@ def test_auto_goes_on_with_the_method_that_is_set(world: Any) -> None:
 def test_neither_a_click_nor_a_look_reads_the_values_of_all_images(
     offered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are one row per image and class: seconds in a pool of 100,000."""
+    """Values are one row per image and class: seconds in a pool of 100,000."""
     state = offered.context.state
     train(offered, "one")
     offered.context.pretrained_file.write_bytes(b"weights")
@@ -276,7 +276,7 @@ def test_a_network_published_meanwhile_fails_no_refresh(
 
 
 def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> None:
-    """Nothing applies it to the pool meanwhile, so that "in a moment" would be wrong."""
+    """Nothing applies the model to the pool meanwhile, so "in a moment" would be wrong."""
     use(offered, encoder="csal3d", strategies="auto,active,clasp_pe")
     train(offered, "one")
     for name in ("active", "clasp_pe"):
@@ -333,7 +333,7 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     assert weight_of(world.context, one, "adaptive")[0] == 0.3
     weight, why = weight_of(world.context, two, "adaptive")
     assert weight == pytest.approx(12 / (12 * 143)) and "correlate by 0.99" in why
-    assert weight_of(world.context, two, 0.5) == (0.5, "as asked for")
+    assert weight_of(world.context, two, 0.5) == (0.5, "as requested")
     plan = make_active_plan(world.context, layout, two, "adaptive", world.pool)
     assert plan.details["alpha"] == pytest.approx(weight) and plan.details["alpha_why"] == why
     block = world.ask("active")["selection"]

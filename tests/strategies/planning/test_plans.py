@@ -1,4 +1,4 @@
-"""Plans of the cold start and of active rounds, through the real state and the real selectors."""
+"""Plans of the cold start and of active rounds, with real state and selectors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELLED = IMAGES[5:40:7]
 
 
 class Listed:
-    """A datastore that is two lists."""
+    """A datastore made of two lists."""
 
     def __init__(self, images: list[str], labelled: list[str]) -> None:
         self._images, self._labelled = images, sorted(labelled)
@@ -89,7 +89,7 @@ def cold_plan(context: Context, layout: Layout, pool: PoolSnapshot) -> Plan:
 def greedy(
     alpha: float, start: list[str], values: dict[str, float], given: list[str], count: int
 ) -> list[str]:
-    """The active step written out: arXiv 2601.18532, equations (7)-(10). `given` were picked before."""
+    """Compute the active step (arXiv 2601.18532, equations (7)-(10)); `given` were picked before."""
     point = dict(zip(IMAGES, POINTS, strict=True))
     pool = [i for i in IMAGES if i not in start and i in values]
     low, high = min(values[i] for i in pool), max(values[i] for i in pool)

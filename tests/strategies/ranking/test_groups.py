@@ -1,4 +1,4 @@
-"""Plans and orders of a pool whose images belong to patients."""
+"""Plans and rankings of a pool whose images belong to patients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strategies.snapshot import PoolSnapshot
 
 
 def patient(image: str) -> str:
-    """Images i00 to i03 are of one patient, i04 to i07 of the second, i08 to i11 of the third."""
+    """Return the patient of an image: i00 to i03 belong to the first, i04 to i07 to the second, and so on."""
     return f"patient {int(image[1:]) // 4}"
 
 

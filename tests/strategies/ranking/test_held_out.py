@@ -1,4 +1,4 @@
-"""Images that a lead marked: they come next, or are labelled and never trained on."""
+"""Marked images: they come next, or are labelled but never trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume, release, skip and unskip travel in the request for the next image."""
+"""Resume, release, skip and unskip in the request for the next image."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_authenticated_user_counts_whatever_the_request_says(world: Any) -> 
     ("request_", "code", "says"),
     [
         ({"skip": "nobody"}, 404, "no image 'nobody'"),
-        ({"release": 7}, 400, "an image id is expected"),
+        ({"release": 7}, 400, "expected an image id"),
         ({"release": "i00"}, 409, "not in the hands of anonymous"),
         ({"unskip": "i00"}, 409, "not skipped"),
         ({"resume": "yes", "client_id": "ann"}, 400, "true or false"),

@@ -1,4 +1,4 @@
-"""One of several copies is enough: what is handed out, counted and reported, and how copies are found."""
+"""Duplicates: detection, and hand-out, counts and reports with one image per set."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_copies_are_handed_out_when_they_are_only_reported(world: Any, choice: s
 
 @pytest.fixture
 def studies(world: Any, tmp_path: Path) -> Path:
-    """The world's folder; the context has the descriptor, so that refresh runs."""
+    """Return the world's folder; the context uses the descriptor, so that refresh runs."""
     use(world, replace(world.context, fixed_encoder_key=Descriptor.key), projection="pca")
     return tmp_path / "studies"
 

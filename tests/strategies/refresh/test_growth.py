@@ -1,4 +1,4 @@
-"""A pool that grows, shrinks and changes while it is labelled: the real refresh on a real folder."""
+"""A pool that grows, shrinks and changes while being labelled: the real refresh on a real folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUNDLE = Bundle("cxr_lungs")
 
 
 def write(folder: Path, *names: str, like: str | None = None) -> None:
-    """A picture under each name; one `like` another differs from it by a grey level here and there."""
+    """Write an image per name; one `like` another differs from it by a few grey levels."""
     for name in names:
         chance = np.random.default_rng([ord(letter) for letter in name])
         if like:
@@ -40,7 +40,7 @@ def write(folder: Path, *names: str, like: str | None = None) -> None:
 
 
 class Growing:
-    """A world whose folder changes, and whose refresh is run by hand."""
+    """A world with a changing folder whose refresh is run by hand."""
 
     def __init__(self, world: Any, folder: Path) -> None:
         self.world, self.folder = world, folder
@@ -84,7 +84,7 @@ class Growing:
 
 @pytest.fixture
 def pool(world: Any, tmp_path: Path) -> Growing:
-    """Twelve images, embedded, mapped and planned."""
+    """Return a pool of twelve images, embedded, mapped and planned."""
     found = Growing(world, tmp_path / "studies")
     found.refresh()
     return found
@@ -194,13 +194,13 @@ def test_removed_images_leave_the_active_plan(pool: Growing) -> None:
     pool.remove(*picks[:2], world.cold[0])
     left = [world.ask("active", client_id=str(n))["id"] for n in range(len(picks) - 2)]
     assert left == picks[2:], "not one of the removed, in the plan's order"
-    with pytest.raises(PoolError, match="everything left is in somebody's hands"):
+    with pytest.raises(HTTPException, match="all remaining images are leased"):
         world.ask("active", client_id="late")
 
 
 @pytest.mark.parametrize("labelled", [["i00", "i07"], []])
 def test_the_farthest_image_is_one_that_the_pool_has(pool: Growing, labelled: list[str]) -> None:
-    """Also when more than are looked at at a time have left the pool, all of them farther away."""
+    """Even if more images than are ranked at once have left the pool, all of them farther away."""
     context, before = pool.world.context, pool.layout
     marks = dict(zip(before.images, before.marks, strict=True)) | {f"gone{n}": "1" for n in range(100)}
     points = np.vstack([before.points, 1e4 + np.arange(200.0).reshape(100, 2)])
@@ -223,7 +223,7 @@ def test_new_plans_are_made_of_what_the_pool_has(pool: Growing) -> None:
 
 
 def test_a_pool_that_was_planned_while_it_was_copied(world: Any, tmp_path: Path) -> None:
-    """Three files are there when the server starts, thirty when labelling goes on."""
+    """Three files exist when the server starts, thirty when labelling continues."""
     pool = Growing(world, tmp_path / "studies")
     pool.settings(cold_start_budget=8)
     for image in world.images[3:]:
@@ -250,7 +250,7 @@ def test_a_pool_that_was_planned_while_it_was_copied(world: Any, tmp_path: Path)
 
 
 def test_a_map_with_too_few_unchanged_images_is_laid_out_afresh(world: Any, tmp_path: Path) -> None:
-    """One of five is not past the share, but four cannot carry a t-SNE."""
+    """One of five is below the growth limit, but four are too few for t-SNE."""
     pool = Growing(world, tmp_path / "studies")
     pool.settings(map_growth=1.0)
     for image in world.images[5:]:

@@ -1,4 +1,4 @@
-"""The pretrained network in refresh: what it judges, when, and what is said before there is one."""
+"""The pretrained network in refresh: its judgements, their timing, and messages before it exists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pool(volumes: Path, tmp_path: Path) -> Iterator[tuple[Context, PoolDatastore]]:
-    """Six volumes, and a context whose encoder is pretrained on them; nothing is published yet."""
+    """Return six volumes and a context whose encoder is pretrained on them; nothing is published yet."""
     shutil.copytree(volumes, tmp_path / "studies")
     store = PoolDatastore(str(tmp_path / "studies"), {"thing": 1}, read_only=True)
     state = State(tmp_path / "state", migrate=True)
@@ -49,7 +49,7 @@ def pool(volumes: Path, tmp_path: Path) -> Iterator[tuple[Context, PoolDatastore
 
 
 def publish(context: Context, seed: int = 0) -> None:
-    """A network with random weights."""
+    """Publish a network with random weights."""
     torch.manual_seed(seed)
     network = Bundle("volumes", VALUES).new("pretrain_network")
     details = {"bundle": "volumes", "overrides": VALUES, "seed": 42}
@@ -154,7 +154,7 @@ def test_with_another_encoder_the_volumes_are_judged_all_the_same(
 
 
 def test_volumes_with_other_channels_come_back_when_the_app_is_told(tmp_path: Path) -> None:
-    """A server forgets failures when it starts, so that one that is told in_channels can read them."""
+    """A server forgets failures at its start, so restarting it with in_channels makes them readable."""
     (tmp_path / "studies").mkdir()
     for n in range(3):
         volume = np.random.default_rng(n).random((20, 20, 20, 2))

@@ -1,4 +1,4 @@
-"""The map: finite and reproducible for every pool, however small or dull."""
+"""The map: finite and reproducible for every pool, even tiny or constant ones."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_perplexity_changes_the_map_up_to_what_the_pool_allows() -> None:
 
 
 def grouped(count: int, groups: int = 4, size: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features of far groups, and the group of each row; the groups are the same for every seed."""
+    """Draw features of distant groups, with each row's group; the groups do not depend on the seed."""
     chance = np.random.default_rng(seed + 1)
     group = chance.integers(0, groups, count)
     return 3 * features(groups, size)[group] + chance.normal(size=(count, size)), group
 
 
 def nearest(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The known point nearest to each point."""
+    """Return the known point nearest to each point."""
     return np.linalg.norm(points[:, None] - known[None], axis=-1).argmin(axis=1)
 
 
@@ -164,7 +164,7 @@ def test_without_a_projection_new_images_stay_as_they_are() -> None:
 
 
 def test_a_large_map_places_as_a_small_one_does() -> None:
-    """From 10,000 images on openTSNE interpolates the forces; both ways are its own, and agree."""
+    """From 10,000 images openTSNE interpolates the forces; both of its methods agree."""
     known, group = grouped(10_000, size=20)
     points = 30 * features(4, 2)[group] + np.random.default_rng(7).normal(size=(10_000, 2))
     new, its = grouped(20, size=20, seed=4)

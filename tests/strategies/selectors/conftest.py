@@ -1,4 +1,4 @@
-"""The slow references of the compared methods."""
+"""Slow references of the compared methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def methods() -> ModuleType:
-    """Plain-Python methods, written from their rules without the selectors' code."""
+    """Return plain-Python methods, written from their rules without the selectors' code."""
     spec = importlib.util.spec_from_file_location(
         "selectors_reference_methods", Path(__file__).parent / "reference_methods.py"
     )

@@ -1,4 +1,4 @@
-"""Slow references in plain Python: the rules of `docs/selection.md`, word by word, without NumPy.
+"""Slow references in plain Python: a literal implementation of `docs/selection.md` without NumPy.
 
 Everything is recomputed at every step. Cluster sizes and shares are exact fractions.
 """
@@ -37,7 +37,7 @@ def allocate(sizes: Sequence[int], extra: int) -> list[int]:
 
 
 def cold_start(points: Sequence[Point], labels: Sequence[int], budget: int) -> list[tuple[int, str, float]]:
-    """(row, role, distance) of each pick."""
+    """Return (row, role, distance) of each pick."""
     budget = min(budget, len(points))
     clusters = {label: [i for i in range(len(points)) if labels[i] == label] for label in sorted(set(labels))}
     largest_first = sorted(clusters, key=lambda label: (-len(clusters[label]), label))[:budget]
@@ -60,7 +60,7 @@ def cold_start(points: Sequence[Point], labels: Sequence[int], budget: int) -> l
 
 
 def in_turn(rest: Sequence[int], chosen: Sequence[int], groups: Sequence[object] | None) -> list[int]:
-    """Those of the rows left that come from a group with the fewest picks."""
+    """Return the remaining rows of the groups with the fewest picks."""
     if groups is None:
         return list(rest)
     given = {i: sum(groups[j] == groups[i] for j in chosen) for i in rest}
@@ -70,7 +70,7 @@ def in_turn(rest: Sequence[int], chosen: Sequence[int], groups: Sequence[object]
 def cold_start_in_turns(
     points: Sequence[Point], labels: Sequence[int], budget: int, groups: Sequence[object]
 ) -> list[tuple[int, str, float]]:
-    """(row, role, distance) of each pick, with groups."""
+    """Return (row, role, distance) of each pick, with groups."""
     clusters = {label: [i for i in range(len(points)) if labels[i] == label] for label in sorted(set(labels))}
     sizes = [len(rows) for rows in clusters.values()]
     extra = allocate(sizes, budget - len(sizes)) if budget > len(sizes) else [0] * len(sizes)
@@ -107,7 +107,7 @@ def active(
     candidates: Sequence[int] | None = None,
     groups: Sequence[object] | None = None,
 ) -> list[tuple[int, float]]:
-    """(row, score) of each pick."""
+    """Return (row, score) of each pick."""
     pool = [i for i in range(len(points)) if i not in labelled]
     open_rows = [i for i in pool if candidates is None or i in candidates]
     if not open_rows:
@@ -133,7 +133,7 @@ def active(
 def farthest_first(
     points: Sequence[Point], budget: int, labelled: Sequence[int], groups: Sequence[object] | None = None
 ) -> list[int]:
-    """Rows in order; with at least one labelled row."""
+    """Return rows in order; needs at least one labelled row."""
     chosen = list(labelled)
     while len(chosen) < min(budget + len(labelled), len(points)):
         rest = [i for i in range(len(points)) if i not in chosen]

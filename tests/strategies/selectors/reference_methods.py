@@ -1,57 +1,56 @@
-"""Slow references in plain Python for the methods that the cold start is compared with.
+"""Slow references in plain Python for the methods compared with the cold start.
 
 Sources: k-means-to-budget (Yuan et al.), ALPS, CALR, TypiClust (Hacohen et al., ICML 2022), k-center greedy
 (Sener and Savarese, ICLR 2018), ProbCover (Yehuda et al., NeurIPS 2022), USL (Wang, Lian and Yu, ECCV 2022)
-and URDS (CSAL-3D, eqs. 9-12). Written from their rules without the selectors' code. Where these are silent we
-read:
+and URDS (CSAL-3D, eqs. 9-12). Written from their rules without the selectors' code. Where these are silent,
+we assume:
 
 every cluster method
- 1. One value of `labels` per row. Only TypiClust looks at those of labelled rows; elsewhere labelled rows are
-    no members. No other restriction of candidates: every unlabelled row is one.
- 2. Clusters are handed out by falling size (unlabelled members), then lowest label; more clusters than
-    budget: the first ones. Fewer: every cluster gives its best, then every one its second best, and so on.
- 3. The value of a row is found once, from the whole cluster, and not again after a pick.
+ 1. One value of `labels` per row. Only TypiClust uses those of labelled rows; elsewhere labelled rows are not
+    members. Every unlabelled row is a candidate.
+ 2. Clusters come by decreasing size (unlabelled members), then lowest label; with more clusters than budget,
+    only the first ones. With fewer, every cluster gives its best, then its second best, and so on.
+ 3. A row's value is computed once, from the whole cluster, and not again after a pick.
  4. Values within 1e-9 of each other (relative; 1e-12 absolute) are ties: the lowest row. Two members of a
     cluster always tie by distance to the centre, similarity or typicality, whatever the rounding.
- 5. Features are taken as they are (USL publishes with unit vectors). The cosine with a zero vector is 0.
+ 5. Features are used unchanged (published USL uses unit vectors). The cosine with a zero vector is 0.
 kmeans_to_budget, alps
  6. The centre is the mean of the unlabelled members. The second best has the next smallest (summed) distance.
 calr
  7. The mean similarity is to the other members; with the row itself the order is the same.
 typiclust
  8. The clustering is of all rows. Size, n_c and the nearest members count labelled members too; picks do not.
- 9. Clusters are ordered once, and come in turn (as published); picks of this batch change no order. Small
-    clusters are not left out.
+ 9. Clusters are ordered once and take turns (as published); picks of this batch do not change the order.
+    Small clusters are kept.
 farthest_first
-10. Without labels the mean is that of all rows.
+10. Without labels, the mean is over all rows.
 probcover
-11. A pick is the row whose ball holds the most uncovered unlabelled rows. Nothing left to cover: the lowest
-    row.
-12. delta: a ball is pure when all in it have the label of its middle; purity is the share of pure balls
-    (middle and content: unlabelled rows). Candidates are the sorted pairwise distances; between two of them
-    no ball changes, and purity only falls. None reaches 0.95, or there is one row: 0.
+11. A pick is the row whose ball contains the most uncovered unlabelled rows; with nothing left to cover, the
+    lowest row.
+12. delta: a ball is pure if all rows in it have its centre's label; purity is the share of pure balls
+    (centres and contents: unlabelled rows). Candidates are the sorted pairwise distances; between two of them
+    no ball changes, and purity only falls. 0 if none reaches 0.95 or there is only one row.
 urds
 13. Exactly n_cand candidates: ties in typicality go to the lowest row (eq. 11 would let all of them in). A
-    further pick of a cluster is the most uncertain of the first n_cand that are left.
-14. `urds_uncertainty_only` has no clusters: falling uncertainty. Equal uncertainty, compared exactly: the
-    lowest row.
+    further pick of a cluster is the most uncertain of the first n_cand left.
+14. `urds_uncertainty_only` has no clusters: decreasing uncertainty; exact ties go to the lowest row.
 usl
 15. utility = density - weight * reg, with density = 1 / mean distance to the min(neighbours, n - 1) nearest
     unlabelled rows, of any cluster (no logarithm, as published).
 16. reg starts at 0. After each of the rounds, reg = momentum * reg + (1 - momentum) * sum over the picks p of
-    other clusters of 1 / distance(., p) ** alpha. The picks of the last round count; so with 1 round reg
-    plays no part.
+    other clusters of 1 / distance(., p) ** alpha. The picks of the last round count, so with 1 round reg
+    has no effect.
 17. weight 0.5, alpha 0.5, momentum 0.9, 10 rounds. The distance is Euclidean; the published code raises its
     square to alpha, which is alpha = 1 here. neighbours 20 (400 of 50,000 images in the publication). No
     horizon.
-18. Only clusters that are handed out have picks; labelled rows are none. Distances count as 1e-8 at least.
+18. Only clusters within the budget have picks; labelled rows are not picks. Distances are at least 1e-8.
 cscs
-19. Typicality = 1 / mean distance to the 20 nearest unlabelled rows, at most 1e8. Equal values share their
-    mean rank, also for Spearman's correlation, which is 0 where one of both is constant. Typicalities that
-    differ by less than 1e-9 of the largest are equal. A lone row has rank 1.
+19. Typicality = 1 / mean distance to the 20 nearest unlabelled rows, at most 1e8. Ties share their mean
+    rank, also for Spearman's correlation, which is 0 if either is constant. Typicalities that differ by less
+    than 1e-9 of the largest are equal. A lone row has rank 1.
 clasp_pe
-20. Without noise. Step by step the stratum that is furthest below its share gives its best row; the image's
-    own entropy is the first stratum, so that ties go to it, then to the lowest class.
+20. Without noise. At each step the stratum furthest below its share gives its best row; the image's own
+    entropy is the first stratum, so ties go to it, then to the lowest class.
 """
 
 from __future__ import annotations
@@ -78,20 +77,20 @@ def mean(points: Sequence[Point]) -> list[float]:
 
 
 def average(values: Iterable[float]) -> float:
-    """0 for no values."""
+    """Return the mean; 0 without values."""
     listed = list(values)
     return math.fsum(listed) / len(listed) if listed else 0.0
 
 
 def lowest(rows: Iterable[int], cost: Callable[[int], float]) -> int:
-    """The row of the smallest cost; near ties go to the lowest row."""
+    """Return the row of the smallest cost; near ties go to the lowest row."""
     costs = {i: cost(i) for i in rows}
     smallest = min(costs.values())
     return min(i for i in costs if math.isclose(costs[i], smallest, rel_tol=1e-9, abs_tol=1e-12))
 
 
 def ranked(rows: Sequence[int], cost: Callable[[int], float]) -> list[int]:
-    """All rows by rising cost."""
+    """Return all rows by increasing cost."""
     costs = {i: cost(i) for i in rows}
     order: list[int] = []
     while len(order) < len(rows):
@@ -104,14 +103,14 @@ def unlabelled(count: int, labelled: Sequence[int]) -> list[int]:
 
 
 def clusters(labels: Sequence[int], labelled: Sequence[int]) -> list[list[int]]:
-    """Unlabelled members of each cluster, in hand-out order."""
+    """Return the unlabelled members of each cluster, in hand-out order."""
     pool = unlabelled(len(labels), labelled)
     members = {label: [i for i in pool if labels[i] == label] for label in {labels[i] for i in pool}}
     return [members[label] for label in sorted(members, key=lambda label: (-len(members[label]), label))]
 
 
 def in_turn(queues: Sequence[Sequence[int]], budget: int) -> list[int]:
-    """The first of every queue, then the second of every queue, and so on: at most `budget` rows."""
+    """Take the first of every queue, then the second, and so on, up to `budget` rows."""
     turns = range(max(map(len, queues), default=0))
     return [queue[turn] for turn in turns for queue in queues if turn < len(queue)][:budget]
 
@@ -138,12 +137,12 @@ def alps(
 
 
 def unlikeness(points: Sequence[Point], row: int, members: Sequence[int]) -> float:
-    """Mean of 1 - cosine to the other members. CALR's density is 1 minus it, URDS's typicality 1 over it."""
+    """Return the mean of 1 - cosine to the other members: 1 - CALR's density, or 1 / URDS's typicality."""
     return average(1 - cosine(points[row], points[j]) for j in members if j != row)
 
 
 def by_unlikeness(points: Sequence[Point], labels: Sequence[int], labelled: Sequence[int]) -> list[list[int]]:
-    """Each cluster's members, the most alike first."""
+    """Sort each cluster's members by dissimilarity, lowest first."""
     queues = []
     for members in clusters(labels, labelled):
         costs = {i: unlikeness(points, i, members) for i in members}
@@ -160,7 +159,7 @@ def calr(
 def typiclust(
     points: Sequence[Point], labels: Sequence[int], budget: int, labelled: Sequence[int] = ()
 ) -> list[int]:
-    """`labels` of labelled rows count here."""
+    """Run TypiClust; `labels` of labelled rows count here."""
     everyone = {label: [i for i in range(len(points)) if labels[i] == label] for label in sorted(set(labels))}
     known = {label: sum(i in labelled for i in members) for label, members in everyone.items()}
     queues = []
@@ -202,7 +201,7 @@ def probcover(points: Sequence[Point], budget: int, delta: float, labelled: Sequ
 
 
 def probcover_delta(points: Sequence[Point], labels: Sequence[int], labelled: Sequence[int] = ()) -> float:
-    """The largest pairwise distance at which at least 0.95 of the closed balls are pure."""
+    """Return the largest pairwise distance at which at least 0.95 of the closed balls are pure."""
     pool = unlabelled(len(points), labelled)
     best = 0.0
     for delta in sorted({distance(points[i], points[j]) for i in pool for j in pool if i < j}):
@@ -287,7 +286,7 @@ def clfps(points: Sequence[Point], budget: int, labelled: Sequence[int] = ()) ->
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """1 for the smallest; equal values share their mean rank."""
+    """Rank values from 1 for the smallest; ties share their mean rank."""
     return [
         1 + sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
         for value in values

@@ -1,4 +1,4 @@
-"""The clusters of calr in a pool too large to merge pair by pair."""
+"""Clusters of calr in a pool too large to merge pairwise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_EXACT", 200)
 
 
-@pytest.mark.parametrize("tries", [0, module._TRIES])
+@pytest.mark.parametrize("tries", [0, module._MAX_RADII])
 def test_rows_that_are_about_equally_far_apart(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
-    """Twice the radius is one subcluster, half of it one for each row: a search by factors never ends."""
-    monkeypatch.setattr(module, "_TRIES", tries)
+    """Twice the radius gives one subcluster, half of it one per row: a search by factors never ends."""
+    monkeypatch.setattr(module, "_MAX_RADII", tries)
     points = np.random.default_rng(0).normal(size=(400, 256))
     assert (module._birch(points, 12, 0) is None) == (tries == 0)
     assert sorted(set(module.agglomerate(points, 12, 0).tolist())) == list(range(12))
@@ -39,4 +39,4 @@ def test_blobs_are_found_by_birch_and_by_the_sample() -> None:
     wanted = [0] * 150 + [1] * 100 + [2] * 50
     assert module._birch(points, 3, 0) is not None
     assert module.agglomerate(points, 3, 0).tolist() == wanted
-    assert module.numbered_by_size(module._by_sample(points, 3, 0)).tolist() == wanted
+    assert module.numbered_by_size(module._ward_on_sample(points, 3, 0)).tolist() == wanted

@@ -1,4 +1,4 @@
-"""What every registered method must do, whatever its rule."""
+"""Contract of all registered methods, whatever their rule."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEMORY = 250 * 2**20  # bytes; all pairs of 100,000 rows would be 80 GB
 
 
 def values_for(name: str, count: int) -> dict[str, np.ndarray]:
-    """What a method needs besides points, one number per row, made from the row's number."""
+    """Return a method's inputs besides points, one number per row, derived from the row's number."""
     rows = np.arange(count)
     made = {
         "uncertainty": 1 + np.cos(rows * 1.7),
@@ -86,7 +86,7 @@ def test_picks_are_open_rows_without_repetition(
 
 
 def check_evidence(name: str, chosen: Selection) -> None:
-    """One finite value per pick and name, as many as the reason wants, and words for each pick."""
+    """Check for one finite value per pick and name, all that the reason needs, and a text for each pick."""
     assert "role" in chosen.evidence
     assert set(chosen.evidence) == set(run(name, spread(3), 0).evidence), "the same names for every budget"
     for values in chosen.evidence.values():
@@ -107,7 +107,7 @@ def test_same_call_same_picks_and_input_untouched(name: str) -> None:
 
 
 def picks_of_all() -> dict[str, list[int]]:
-    """Picks of all methods with their own clusters; what another process is compared with."""
+    """Return the picks of all methods with their own clusters, to compare with another process."""
     return {
         name: run(name, spread(40, 5), 6, labelled=[1, 2], seed=3).picks.tolist() for name in sorted(METHODS)
     }
@@ -185,7 +185,7 @@ def test_skipped_rows_are_not_picked_but_stay_in_the_pool(name: str) -> None:
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_row_order_does_not_matter_without_ties(name: str, seed: int) -> None:
-    """The same rows in another order, with the clustering given where the method makes one."""
+    """The same rows in another order, with a given clustering if the method uses one."""
     rng = np.random.default_rng(seed)
     points, order = rng.normal(size=(25, 3)), rng.permutation(25)
     # of 13, 7 and 5 rows, 11, 6 and 5 of them unlabelled: no two are equally large
@@ -225,7 +225,7 @@ def test_unusable_point_names_its_row(name: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": -1}, "budget must not be negative, it is -1"),
+        ({"budget": -1}, "budget must not be negative, got -1"),
         ({"points": np.zeros(4)}, "points must have shape"),
         ({"points": np.zeros((4, 0))}, "points must have shape"),
         ({"points": np.zeros((2, 2, 2))}, "points must have shape"),

@@ -1,4 +1,4 @@
-"""Groups: no method gives a second pick of one while another is untouched."""
+"""Groups: no method gives a second pick from one while another has given none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(name: str, points: np.ndarray, budget: int, **more: Any) -> Selection:
 
 
 def check_turns(picks: list[int], groups: list[Any], candidates: set[int], before: list[int]) -> None:
-    """Each pick is from a group that had as few as any with candidates left; `before` came earlier."""
+    """Check that picks come from groups with the fewest so far, among those with candidates left."""
     given = [groups[row] for row in before]
     left = set(candidates)
     for row in picks:

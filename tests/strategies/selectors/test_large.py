@@ -1,4 +1,4 @@
-"""A pool of 100,000 images: no matrix of all pairs anywhere."""
+"""A pool of 100,000 images, without any matrix of all pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOUND = 200 * 2**20  # bytes; a column of distances is 0.8 MB, all pairs would b
 
 @pytest.fixture
 def points() -> Iterator[np.ndarray]:
-    """A map of COUNT points; memory is measured while it is in use."""
+    """Return a map of COUNT points; memory is measured while it is in use."""
     array = np.random.default_rng(1).normal(size=(COUNT, 2))
     tracemalloc.start()
     yield array

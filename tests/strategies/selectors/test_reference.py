@@ -1,4 +1,4 @@
-"""Every selector with a given clustering against the slow reference, on random cases, also full of ties."""
+"""All selectors, given a clustering, against the slow reference on random cases with many ties."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Case = dict[str, Any]
 
 
 def cases(kind: str) -> Iterator[Case]:
-    """Random small pools: points, a clustering, uncertainties, labelled rows, a budget."""
+    """Draw small pools: points, a clustering, uncertainties, labelled rows, a budget."""
     rng = np.random.default_rng(sum(map(ord, kind)))
     for _ in range(CASES):
         count, columns = int(rng.integers(1, 18)), int(rng.choice([1, 2, 3, 9]))
@@ -40,7 +40,7 @@ def cases(kind: str) -> Iterator[Case]:
 
 
 def clustered(name: str, *more: str) -> Callable[[ModuleType, Case], tuple[list[int], list[int]]]:
-    """Both answers of a method that takes labels, and the arguments `more`."""
+    """Return the picks of a method and of its reference, with the arguments `more`."""
 
     def both(methods: ModuleType, case: Case) -> tuple[list[int], list[int]]:
         extra = {key: case[key] for key in more}
@@ -135,7 +135,7 @@ def test_picks_agree_where_only_rounding_breaks_ties(methods: ModuleType, name: 
 
 @pytest.mark.parametrize("kind", ["normal", "grid", "lines"])
 def test_radius_is_the_largest_with_pure_balls(methods: ModuleType, kind: str) -> None:
-    """The reference knows distances between unlabelled rows only; up to the next of them no ball changes."""
+    """The reference only tries distances between unlabelled rows; up to the next of them no ball changes."""
     for case in cases(kind):
         points, budget, labelled, labels = (case[k] for k in ("points", "budget", "labelled", "labels"))
         chosen = selectors.probcover(points, budget, labelled=labelled, labels=labels)
@@ -153,7 +153,7 @@ def test_radius_is_the_largest_with_pure_balls(methods: ModuleType, kind: str) -
 
 
 def test_noise_draws_in_proportion_to_a_power_of_the_entropy() -> None:
-    """First picks of 4,000 seeds, against the chances that power noising stands for: s^beta / sum s^beta."""
+    """First picks of 4,000 seeds against the probabilities of power noising: s^beta / sum s^beta."""
     entropy = np.array([0.1, 0.2, 0.4, 0.3])
     firsts = [
         selectors.clasp_pe(

@@ -1,4 +1,4 @@
-"""The references themselves, on cases that are computed by hand."""
+"""Tests of the references themselves, on hand-computed cases."""
 
 from __future__ import annotations
 

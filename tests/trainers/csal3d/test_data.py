@@ -1,4 +1,4 @@
-"""Crops: which, from where, and the same ones whoever reads them."""
+"""Crops: choice, position and reproducibility."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPES = {"large": (40, 36, 33), "thin": (40, 32, 10), "exact": (32, 32, 32)}
 
 
 def read(data: dict[str, str]) -> dict[str, torch.Tensor]:
-    """A volume whose voxels are numbered from 1."""
+    """Return a volume whose voxels are numbered from 1."""
     shape = SHAPES[Path(data["image"]).stem]
     return {"image": torch.arange(1, 1 + np.prod(shape), dtype=torch.float32).reshape(1, *shape)}
 

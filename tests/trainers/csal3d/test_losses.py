@@ -1,4 +1,4 @@
-"""Eq. 1 to 4 on tensors that are small enough to do by hand."""
+"""Eq. 1 to 4 on tensors small enough to compute by hand."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SMALL = {"pretrain_feature_size": 8, "pretrain_window": 2, "pretrain_learning_ra
 
 
 def test_all_three_losses_fall_on_real_volumes(real_data: Path, tmp_path: Path) -> None:
-    """Of the hippocampus set. That the angle is told better than by chance takes a longer run, which is in
+    """Train on the hippocampus set. Predicting angles better than chance takes a longer run, which is in
     `benchmarks/results/csal3d`."""
     studies = real_data / "hippocampus" / "images"
     if not studies.is_dir():

@@ -1,4 +1,4 @@
-"""Pretraining: what it says of itself, that it is refused, killed and gone on with to the last bit."""
+"""Pretraining: statistics, refusals, and resuming after kills, exact to the last bit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REQUEST = {"device": "cpu"}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolDatastore]:
-    """Three volumes, and `c`, which is damaged."""
+    """Return three volumes, and `c`, which is damaged."""
     folder = tmp_path_factory.mktemp("studies")
     for n, name in enumerate("abd"):
         write_volume(folder / f"{name}.nii.gz", n)
@@ -58,7 +58,7 @@ def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, store: PoolDatastore) -> dict[str, Any]:
-    """One pretraining that nothing interrupted."""
+    """Run one uninterrupted pretraining."""
     folder = tmp_path_factory.mktemp("first")
     found = pretrain(folder, store)
     return found | {"folder": folder}
@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     torch.rand(7)  # what happened before does not matter
     with caplog.at_level(logging.INFO, logger="trainers.csal3d.task"):
         resumed = pretrain(tmp_path, store)
-    assert any(r.getMessage().startswith("Going on from iteration") for r in caplog.records)
+    assert any(r.getMessage().startswith("Resuming at iteration") for r in caplog.records)
     assert same(published, resumed)
     assert resumed["details"] == published["details"], "the loss curve and what was seen, too"
 
@@ -140,7 +140,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_gone_on_with(
 
 
 def run(folder: Path, store: PoolDatastore, request: dict[str, Any], stop_at: int) -> None:
-    """A run that is interrupted after an iteration, when it tells of it."""
+    """Run a pretraining that is interrupted when it reports an iteration."""
 
     class Stopped(Exception):
         pass

@@ -1,4 +1,4 @@
-"""Training in several processes, as MONAI Label starts them for several GPUs; here two, on the processor."""
+"""Training in several processes, as MONAI Label starts them for several GPUs; here two, on the CPU."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TWO = {"device": "cpu", "multi_gpu": True, "gpus": "0,1", "train_batch_size": 1}
 
 
 class Watched(SegmentationTrain):
-    """Each process leaves what it has at the end."""
+    """Trainer whose processes save their final state."""
 
     def finalize(self, context: Context) -> None:
         super().finalize(context)
@@ -58,7 +58,7 @@ class Watched(SegmentationTrain):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> PoolDatastore:
-    """Two labelled images."""
+    """Return a store with two labelled images."""
     folder = tmp_path_factory.mktemp("studies")
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -83,7 +83,7 @@ def train(task: type[SegmentationTrain], folder: Path, request: dict[str, Any], 
 def test_two_processes_are_one_with_both_images(
     store: PoolDatastore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One step with an image in each process equals one with both images in a batch."""
+    """One step with an image per process equals one with both images in a batch."""
     two = train(Watched, tmp_path / "two", TWO, store)
     assert capfd.readouterr().err.count("Published ") == 1
     ranks = [torch.load(tmp_path / "two" / f"rank{n}.pt", weights_only=True) for n in (0, 1)]

@@ -1,4 +1,4 @@
-"""Training: reproducible, from scratch, on what is usable, published whole."""
+"""Training: reproducible, from scratch, on usable images, published atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST = {"max_epochs": 2, "device": "cpu"}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolDatastore]:
-    """Five images with structure; all but `e` have a final label, that of `d` is damaged afterwards."""
+    """Return a store of five images; all but `e` have a final label, that of `d` is damaged afterwards."""
     folder = tmp_path_factory.mktemp("studies")
     rng = np.random.default_rng(0)
     for name in "abcde":
@@ -53,7 +53,7 @@ def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, store: PoolDatastore) -> dict[str, Any]:
-    """One training with the seed 42."""
+    """Train once with seed 42."""
     return train(tmp_path_factory.mktemp("first"), store)
 
 

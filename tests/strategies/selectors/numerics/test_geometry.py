@@ -1,4 +1,4 @@
-"""medoid, allocate, diameter, mean_entropy: the parts of the selectors."""
+"""medoid, allocate, diameter, mean_entropy: building blocks of the selectors."""
 
 from __future__ import annotations
 

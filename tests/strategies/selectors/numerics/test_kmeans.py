@@ -1,4 +1,4 @@
-"""k-means gives scikit-learn's labels."""
+"""k-means returns scikit-learn's labels."""
 
 from __future__ import annotations
 
