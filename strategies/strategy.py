@@ -41,7 +41,7 @@ class Select(Strategy):
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
         """Return the next image and the reason, or {} when all are done.
 
-        Raises HTTPException 400, 404, 409 or 503.
+        Raises PoolError 400, 404, 409 or 503.
         """
         client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
         resume = asks_to_resume(request, client)
@@ -57,7 +57,7 @@ class Select(Strategy):
         try:
             if pool.has_free() or pool.validation_open:
                 ranking = self.ranking(self.context, pool, request)
-        except HTTPException as error:  # no new image, but the client may still resume one it holds
+        except PoolError as error:  # no new image, but the client may still resume one it holds
             refused = error
         handout = self.context.state.handouts.give(
             client,
@@ -76,7 +76,7 @@ class Select(Strategy):
         return self._answer(handout) if handout else self._answer_exhausted(datastore)
 
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
-        """Return the answers to the next requests, best first, without leasing. Raises HTTPException."""
+        """Return the answers to the next requests, best first, without leasing. Raises PoolError."""
         pool = PoolSnapshot.of(self.context, store)
         if not pool.has_free() and not pool.validation_open:
             return []
@@ -86,10 +86,10 @@ class Select(Strategy):
         ]
 
     def _ensure_local(self, handout: Handout, store: PoolStore) -> None:
-        """Fetch the image's file; release the hand-out if that fails. Raises HTTPException."""
+        """Fetch the image's file; release the hand-out if that fails. Raises PoolError."""
         try:
             store.get_image_uri(handout.image)
-        except HTTPException:
+        except PoolError:
             if handout.again is None:
                 self.context.state.handouts.release(handout.image, Client(handout.client))
             raise
@@ -180,7 +180,7 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
                 picks.setdefault(image, {"image": image, **block_of(context, ranking, image)})
             if len(picks) >= count:
                 break
-    except HTTPException:  # of a later ranking
+    except PoolError:  # of a later ranking
         if not picks:
             raise
     return list(picks.values())[:count]
@@ -190,7 +190,7 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """Return the images that `auto` will hand out next, as far as known now."""
     try:
         return [pick["image"] for pick in next_picks(context, store, count)]
-    except HTTPException:  # no plan yet
+    except PoolError:  # no plan yet
         return []
 
 
@@ -199,7 +199,7 @@ def _active(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) ->
         return rank.active_ranking(context, pool, context.active_alpha)
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-        raise HTTPException(400, f"alpha {alpha!r}: expected 0 (entropy only) to 1 (diversity only)")
+        raise PoolError(400, f"alpha {alpha!r}: expected 0 (entropy only) to 1 (diversity only)")
     return rank.active_ranking(context, pool, float(alpha))
 
 

@@ -173,7 +173,7 @@ class SegmentationInfer(BasicInferTask):
         return bool(self.get_path())
 
     def __call__(self, request: dict[str, Any], callbacks: dict[Any, Any] | None = None) -> Any:
-        """Predict a label. Raises HTTPException: 409 without a trained model, 422 for an unreadable image."""
+        """Predict a label. Raises PoolError: 409 without a trained model, 422 for an unreadable image."""
         if not self.is_valid():
             raise PoolError(
                 409,

@@ -73,7 +73,7 @@ def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
 
 
 def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """Rank at random while the pool is being prepared. Raises HTTPException 503 if preparation failed."""
+    """Rank at random while the pool is being prepared. Raises PoolError 503 if preparation failed."""
     progress = progress_of(context) or {
         "step": "starting",
         "done": 0,
@@ -199,7 +199,7 @@ def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
     """Rank by the newest plan of a method of the registry, then farthest-first.
 
-    Raises HTTPException 409 when the method lacks a model or uncertainties, or these are incomplete.
+    Raises PoolError 409 when the method lacks a model or uncertainties, or these are incomplete.
     """
     stage, planned = stage_of(context, pool), newest_plan(context, name)
     if planned is None:
@@ -208,7 +208,7 @@ def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
         except NotReadyError as error:
             raise PoolError(409, str(error)) from error
         if METHODS[name].values:
-            raise HTTPException(409, f"{name} is not planned yet{_progress_hint(context)}")
+            raise PoolError(409, f"{name} is not planned yet{_progress_hint(context)}")
         return provisional_ranking(context, pool)
     model, plan = planned
     facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
@@ -223,7 +223,7 @@ def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
 
 
 def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> Ranking:
-    """Rank by the active plan of the newest planned model. Raises HTTPException 409 before the first."""
+    """Rank by the active plan of the newest planned model. Raises PoolError 409 before the first."""
     models = context.state.models.all()
     if not models:
         raise PoolError(
@@ -239,9 +239,7 @@ def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> 
     ):
         planned = _plan_now(context, pool, alpha, models[0]) or planned
     if planned is None:
-        raise HTTPException(
-            409, f"the newest model is still being applied to the pool{_progress_hint(context)}"
-        )
+        raise PoolError(409, f"the newest model is still being applied to the pool{_progress_hint(context)}")
     model, plan = planned
     facts = {
         "round": model.round,

@@ -26,7 +26,7 @@ AGAIN = {  # prefix of the reason when an image is handed out a second time
 def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) -> bool:
     """Apply the request's verbs before it is answered; return True if an image was released or skipped.
 
-    Raises HTTPException: 400 for a value that is not an image id, 404 for an unknown image, 409 for a verb
+    Raises PoolError: 400 for a value that is not an image id, 404 for an unknown image, 409 for a verb
     that does not apply (the image is held by somebody else, not skipped, or skipped by somebody else).
     """
     client, handouts = client_of(request), context.state.handouts
@@ -52,16 +52,16 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
 
 def _check_image(store: PoolStore, verb: str, image: Any) -> None:
     if not isinstance(image, str):
-        raise HTTPException(400, f"{verb} {image!r}: expected an image id, the 'id' of an answer")
+        raise PoolError(400, f"{verb} {image!r}: expected an image id, the 'id' of an answer")
     if not store.has_image(image):
         raise PoolError(404, f"{verb}: there is no image {image!r} in this pool")
 
 
 def asks_to_resume(request: Mapping[str, Any], client: Client) -> bool:
-    """Return True if the client asks for its oldest open image. Raises HTTPException 400 if invalid."""
+    """Return True if the client asks for its oldest open image. Raises PoolError 400 if invalid."""
     resume = request.get("resume", False)
     if not isinstance(resume, bool):
-        raise HTTPException(400, f"resume {resume!r}: expected true or false")
+        raise PoolError(400, f"resume {resume!r}: expected true or false")
     if resume and not client.named:
-        raise HTTPException(400, "resume needs to know the client: send a client_id as well")
+        raise PoolError(400, "resume needs to know the client: send a client_id as well")
     return resume

@@ -59,7 +59,7 @@ def _validate(passes: ImagePass, bundle: Bundle) -> None:
             validate(context, infer, passes.datastore, image)
         except ServerError:  # the DICOM server is down: the next refresh continues
             raise
-        except (HTTPException, LabelError) as error:
+        except (PoolError, LabelError) as error:
             logger.error("Image %s is not used for validation: %s", image, error)
             model = context.state.models.all()[0].fingerprint
             context.state.validations.add(model, image, {})  # so that it is not retried for ever

@@ -36,7 +36,7 @@ def validate(context: Context, infer: SegmentationInfer, store: PoolStore, image
     Also stores, as `agreement`, the Dice between this prediction and the previous model's: successive models
     that agree have little left to learn (Bloodgood and Vijay-Shanker, CoNLL 2009).
 
-    Raises HTTPException for an unreadable image, LabelError for an unreadable label.
+    Raises PoolError for an unreadable image, LabelError for an unreadable label.
     """
     path, models = store.get_image_uri(image), context.state.models.all()
     device = "cuda" if torch.cuda.is_available() else "cpu"

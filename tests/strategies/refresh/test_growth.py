@@ -194,7 +194,7 @@ def test_removed_images_leave_the_active_plan(pool: Growing) -> None:
     pool.remove(*picks[:2], world.cold[0])
     left = [world.ask("active", client_id=str(n))["id"] for n in range(len(picks) - 2)]
     assert left == picks[2:], "not one of the removed, in the plan's order"
-    with pytest.raises(HTTPException, match="all remaining images are leased"):
+    with pytest.raises(PoolError, match="all remaining images are leased"):
         world.ask("active", client_id="late")
 
 
