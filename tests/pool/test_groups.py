@@ -43,7 +43,7 @@ def test_without_any_group_there_are_no_rows() -> None:
     [
         ("patients.csv", "0 groups instead of one"),
         (r"^(a)(b)", "2 groups instead of one"),
-        ("^(a", "no regular expression"),
+        ("^(a", "nor a regular expression"),
     ],
 )
 def test_what_is_neither_stops_the_start_and_says_what_to_give(text: str, said: str) -> None:
