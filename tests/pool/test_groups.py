@@ -77,7 +77,7 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_names_that_do_not_fit_the_pool_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_groups(table(tmp_path, "image,group\na,ann\nold,ann\nolder,bob\n")).check(["a", "b", "c"])
     assert "2 of 3 images are not in the pool (old, older)" in caplog.text
-    assert "2 of the pool's 3 images are in no group" in caplog.text
+    assert "2 of the pool's 3 images have no group" in caplog.text
 
 
 def test_groups_travel_to_other_processes() -> None:

@@ -57,7 +57,7 @@ def test_a_lone_server_refuses_another_and_several_refuse_a_lone_one(
         (lambda url: url.set(password="wrong-secret"), "authentication failed"),
         (lambda url: url.set(database="none"), '"none" does not exist'),
         (lambda url: url.set(port=1), "Can't create a connection"),
-        (lambda url: url.set(drivername="mysql"), "no PostgreSQL database"),
+        (lambda url: url.set(drivername="mysql"), "not a PostgreSQL database"),
         (lambda url: url.set(drivername="postgresql+asyncpg"), "driver 'asyncpg' is not installed"),
         (lambda url: url.set(drivername="postgresql+nothing"), "Can't load plugin"),
     ],

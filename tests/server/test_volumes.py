@@ -114,7 +114,7 @@ def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
     write_task(tmp_path / "task", 1)
     (tmp_path / "task" / "dataset.json").write_text("{}")
     server = Server("volumes", tmp_path / "task" / "imagesTr", TINY, tmp_path / "server.log")
-    with pytest.raises(RuntimeError, match="no dataset.json of the Medical Segmentation Decathlon"):
+    with pytest.raises(RuntimeError, match="not a dataset.json of the Medical Segmentation Decathlon"):
         server.wait()
     server.stop()
 

@@ -361,9 +361,9 @@ def test_a_database_that_stops_is_named_without_its_password_and_taken_up_again(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mysql://me:secret@host/db", "no PostgreSQL database"),
-        ("postgresql://me:secret@host", "no PostgreSQL database"),
-        ("me:secret@host", "no database URL"),
+        ("mysql://me:secret@host/db", "not a PostgreSQL database"),
+        ("postgresql://me:secret@host", "not a PostgreSQL database"),
+        ("me:secret@host", "not a database URL"),
     ],
 )
 def test_a_url_of_something_else_is_refused_without_its_password(tmp_path: Path, url: str, says: str) -> None:

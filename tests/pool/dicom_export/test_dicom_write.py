@@ -239,7 +239,7 @@ def test_a_spacing_that_is_not_known_is_left_out_and_dx_needs_one(tmp_path: Path
     picture(tmp_path / "x.png", "grey")
     (made,) = describe(tmp_path / "x.png", Given("CR"), "p").images()
     assert "PixelSpacing" not in made and "ImagerPixelSpacing" not in made
-    with pytest.raises(ImageError, match="DX needs the spacing"):
+    with pytest.raises(ImageError, match="DX needs the pixel spacing"):
         list(describe(tmp_path / "x.png", Given("DX"), "p").images())
 
 
