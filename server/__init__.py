@@ -1,4 +1,4 @@
-"""What every app shares as a server: the app, configuration, background refresh, routes."""
+"""The server that all apps share: the app class, configuration, background refresh and routes."""
 
 from pool.aliases import alias
 

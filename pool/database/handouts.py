@@ -165,7 +165,7 @@ class Handouts:
             connection.execute(*entries("skip", to_skip, facts))
 
     def unskip(self, image: str, client: Client, own: bool = False) -> None:
-        """Undo a skip. Raises HandoutError when the image is not skipped or, with `own`, not by this client."""
+        """Undo a skip. Raises HandoutError if the image is not skipped or, with `own`, not by this client."""
         if not self.unskip_all([image], client, own):
             raise HandoutError(f"{image} is not skipped")
 

@@ -123,18 +123,18 @@ def promoted(issuer: Issuer) -> str:
 
 
 REFUSED: dict[str, tuple[Tokens, str]] = {
-    "garbage": (lambda i: "no-token", "no token"),
-    "empty": (lambda i: "", "no token"),
-    "three dots": (lambda i: "a.b.c", "no token"),
+    "garbage": (lambda i: "no-token", "not a readable token"),
+    "empty": (lambda i: "", "not a readable token"),
+    "three dots": (lambda i: "a.b.c", "not a readable token"),
     "unsigned": (lambda i: resigned(i, None, "none", {"kid": "RS256"}), "'none'"),
     "public key as secret": (with_public_key_as_secret, "'HS256'"),
     "no kid": (lambda i: resigned(i, i.keys["RS256"][1], "RS256", {}), "kid"),
-    "unknown kid": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "other"}), "none of those"),
+    "unknown kid": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "other"}), "not one of"),
     "another key": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "RS256"}), "signature"),
     "changed": (promoted, "signature"),
     "the key's other algorithm": (
         lambda i: resigned(i, i.keys["RS256"][1], "RS512", {"kid": "RS256"}),
-        "another algorithm",
+        "a different algorithm",
     ),
     "other issuer": (lambda i: i.token(iss="https://evil.example.org"), "issuer"),
     "no issuer": (lambda i: i.token(iss=None), "'iss'"),
@@ -305,9 +305,9 @@ def test_an_open_server_warns_once_and_one_with_authentication_does_not(
     (tmp_path / "studies").mkdir()
     server = start(tmp_path / "studies", tmp_path / "state", host="0.0.0.0")
     log = server.log.read_text()
-    assert log.count("Everybody on the network can read the images") == 1
+    assert log.count("Anyone on the network can read the images") == 1
     assert "listens on 0.0.0.0 without authentication" in log and "--host 127.0.0.1" in log
-    assert "Everybody on the network" not in site.server.log.read_text()
+    assert "Anyone on the network" not in site.server.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -284,4 +284,4 @@ def test_another_ohif_is_served_unchanged_with_a_warning(
     shutil.copy(ohif.SHIPPED / "app-config.js", tmp_path)
     monkeypatch.setattr(ohif, "SHIPPED", tmp_path)
     assert list(ohif.scripts()) == ["app-config.js"]
-    assert "OHIF is not that of monailabel 0.8.5" in caplog.text
+    assert "OHIF is not the version of monailabel 0.8.5" in caplog.text

@@ -29,7 +29,7 @@ def without_password(url: str) -> str:
 def test_a_lone_server_refuses_another_and_several_refuse_a_lone_one(
     tmp_path: Path, postgresql: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_PATIENCE", 0.3)
+    monkeypatch.setattr(opening, "_LOCK_TIMEOUT", 0.3)
     url = postgresql.new_database()
 
     def start(several: bool) -> tuple[State, Callable[[], None]]:

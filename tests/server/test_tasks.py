@@ -84,7 +84,7 @@ def test_a_child_that_cannot_start_or_reads_nothing_stops_no_queue(
 
 
 def test_old_tasks_are_forgotten(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "_KEPT_TASKS", 2)
+    monkeypatch.setattr(tasks_module, "_MAX_ENDED", 2)
     ids = []
     for _ in range(5):
         ids.append(tasks.start("scoring", {})["id"])

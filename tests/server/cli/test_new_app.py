@@ -88,11 +88,11 @@ def test_many_structures_are_counted_not_listed() -> None:
     [
         ("cxr_lungs", "exists; choose another name"),
         ("checks", "checks.py exists"),
-        ("My-App", "small letters, digits and _"),
-        ("1st", "a letter first"),
-        ("class", "a letter first"),
-        ("../x", "small letters"),
-        ("", "small letters"),
+        ("My-App", "lower-case letters, digits and _"),
+        ("1st", "starting with a letter"),
+        ("class", "starting with a letter"),
+        ("../x", "lower-case letters"),
+        ("", "lower-case letters"),
     ],
 )
 def test_bad_names_are_refused(name: str, message: str) -> None:
@@ -103,14 +103,14 @@ def test_bad_names_are_refused(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names with commas between them"),
-        ("liver,,spleen", "names with commas"),
-        ("liver,$x", "names with commas"),
-        ('li"ver', "names with commas"),
+        ("", "separate names by commas"),
+        ("liver,,spleen", "separate names by commas"),
+        ("liver,$x", "separate names by commas"),
+        ('li"ver', "separate names by commas"),
         ("liver,Liver ", "names a structure twice"),
         ("left lung,left_lung", "names a structure twice"),
-        ("background,liver", "background is 0"),
-        (",".join(f"s{n}" for n in range(256)), "room for 255"),
+        ("background,liver", "leave out background"),
+        (",".join(f"s{n}" for n in range(256)), "at most 255"),
     ],
 )
 def test_bad_labels_are_refused(text: str, message: str) -> None:
