@@ -117,7 +117,7 @@ class Sessions:
         if len(sizes) >= MAX_SESSIONS or sum(sizes) + size > MAX_BYTES:
             raise HTTPException(
                 429,
-                f"{len(sizes)} sessions are open, of at most {MAX_SESSIONS} and {size_text(MAX_BYTES)}: "
+                f"{len(sizes)} sessions are open, with {MAX_SESSIONS} and {size_text(MAX_BYTES)} at most: "
                 "end one (DELETE /session/{id}), or try again later",
             )
 

@@ -1,4 +1,4 @@
-"""Which images are of one patient: tables, patterns, and what is refused."""
+"""Groups of images: tables, patterns, and refused settings."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_names_that_do_not_fit_the_pool_are_counted(tmp_path: Path, caplog: pyte
 
 
 def test_groups_travel_to_other_processes() -> None:
-    """A training on several GPUs sends its task to each."""
+    """Groups can be pickled: a training on several GPUs sends its task to each."""
     again = pickle.loads(pickle.dumps(read_groups(r"^(p\d)_")))
     assert again.rows(["p1_a", "p1_b"]) == ["group:p1", "group:p1"]

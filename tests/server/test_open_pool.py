@@ -1,4 +1,4 @@
-"""A pool in PostgreSQL: who may open it beside whom, and a real server that loses it and finds it again."""
+"""A pool in PostgreSQL: which servers may share it, and a real server that loses and regains it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool's database: what is kept, handed out and migrated, also between processes."""
+"""The pool's database: storage, hand-outs and migration, also across processes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_readers_do_not_wait_for_a_writer(state: State, database: str) -> None:
 
 
 def write_at_once(state: State, database: str) -> None:
-    """Begin to write as any other process would, but do not wait for the one that writes now."""
+    """Begin a write like any other process, but without waiting for the present writer."""
     if database:
         with connect(state.folder, database).connect() as other:
             other.execute(sa.select(schema.clock).with_for_update(nowait=True))
@@ -306,7 +306,7 @@ def test_a_lock_ends_with_its_process(state: State, database: str) -> None:
 
 
 def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path, database: str) -> None:
-    """Each opens the new database, writes what others write too, and registers a model of its own."""
+    """Each process opens the new database, writes the same rows as the others, and adds its own model."""
     script = (
         "import sys; from pathlib import Path; import numpy as np; "
         "from pool.database.state import State\n"

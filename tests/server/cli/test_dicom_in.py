@@ -1,4 +1,4 @@
-"""A folder onto a real DICOM server: what arrives, a second run, bad files, an outage, and our app on it."""
+"""Upload of a folder to a real DICOM server: contents, second run, bad files, outage, and our app on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rows_of(record: Path) -> list[dict[str, str]]:
 
 
 def images_on(orthanc: Orthanc, series: str) -> list[Dataset]:
-    """All images of a series as the server gives them, by their numbers."""
+    """Return all images of a series from the server, by their numbers."""
     wanted = {"Level": "Instance", "Query": {"SeriesInstanceUID": series}}
     found = requests.post(f"{orthanc.rest}/tools/find", json=wanted, timeout=30).json()
     files = [requests.get(f"{orthanc.rest}/instances/{i}/file", timeout=30).content for i in found]
@@ -57,7 +57,7 @@ def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    """Two volumes of 20 and 3 slices."""
+    """Write two volumes of 20 and 3 slices."""
     folder = tmp_path / "volumes"
     folder.mkdir()
     for name, depth, seed in (("sub-1_T1w", 20, 1), ("sub-2_T1w", 3, 2)):

@@ -1,4 +1,4 @@
-"""The lead's command line, before a server runs and beside one."""
+"""The lead's command line, before the first start of a server and beside a running one."""
 
 from __future__ import annotations
 

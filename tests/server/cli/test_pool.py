@@ -39,7 +39,7 @@ ANN, BOB = Client("ann"), Client("bob")
 
 
 class MadePool:
-    """A studies folder of eight images with three labels, and its state with some of everything."""
+    """A studies folder of eight images with three labels, and a state with rows in every table."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.studies, self.folder, self.url = folder / "xrays", folder / "state", url
@@ -88,7 +88,7 @@ def give(state: State, client: Client) -> Handout:
 
 
 def facts(state: State) -> dict[str, Any]:
-    """All that is known of a pool."""
+    """Return everything stored of a pool."""
     layout = state.maps.newest("k")
     assert layout is not None
     return {
@@ -106,14 +106,14 @@ def facts(state: State) -> dict[str, Any]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files but locks and the database, with their content."""
+    """Return all files but locks and the database, with their content."""
     found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock" and p.name != ".lock")
     named = ((str(path.relative_to(folder)), path) for path in found)
     return {name: path.read_bytes() for name, path in named if not name.startswith("pool.db")}
 
 
 def run(*arguments: object) -> str:
-    """What a command says. Fails when it does."""
+    """Run a command and return its output. Fails when the command does."""
     done = CliRunner().invoke(app, [str(a) for a in arguments])
     assert done.exit_code == 0, done.output
     return done.output
@@ -141,7 +141,7 @@ def local(tmp_path: Path) -> Iterator[MadePool]:
 
 @pytest.fixture(params=["to sqlite", "to postgresql"])
 def elsewhere(request: pytest.FixtureRequest) -> str:
-    """Database of a new pool."""
+    """Return the database URL of a new pool."""
     if request.param == "to sqlite":
         return ""
     cluster: Cluster = request.getfixturevalue("postgresql")
@@ -399,7 +399,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_a_model_that_must_not_be_used_is_left_out_and_labels_come_back(tmp_path: Path) -> None:
-    """Its words about its network would be evaluated."""
+    """A model whose network definition would be evaluated is left out."""
     made, marker = MadePool(tmp_path / "made", ""), tmp_path / "marker"
     checkpoint = torch.load(made.folder / "model.pt", weights_only=True)
     checkpoint["details"]["overrides"]["dropout"] = f"$open({str(marker)!r}, 'w')"

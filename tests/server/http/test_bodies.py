@@ -1,4 +1,4 @@
-"""Bodies of requests: what is too large, too slow, too deep or no JSON."""
+"""Request bodies that are too large, too slow, too deep or not JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.http.bodies import MAX_DEPTH, Body, read_json, read_object, replayed
 
 
 def feed(*pieces: bytes, pause: float = 0.0) -> Callable[[], Awaitable[Message]]:
-    """A server's receive that gives these pieces, each after a pause; then nothing comes any more."""
+    """Make a `receive` that returns these pieces, each after a pause, and then nothing."""
     left = list(pieces)
 
     async def receive() -> Message:

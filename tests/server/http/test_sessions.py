@@ -1,4 +1,4 @@
-"""Sessions: private, bounded, and gone with their time and their server."""
+"""Sessions: private, bounded, and removed when they expire or their server ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of the pages without a server: files that have gone, and whose turn it is."""
+"""Pictures of the pages without a server: missing files, and the queue."""
 
 from __future__ import annotations
 
