@@ -50,7 +50,7 @@ def back_up(
     """Write a backup to `out`, a .tar file or a folder, all or nothing; return the facts in its manifest.
 
     The database is copied before the labels, so a label saved meanwhile may be in the backup while its
-    hand-out is still open; opening the pool closes that hand-out.
+    hand-out is still open; the server notices this when it opens the pool.
 
     :param studies: the studies folder; None for a DICOMweb store, which keeps images and labels itself
     """

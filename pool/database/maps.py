@@ -67,8 +67,12 @@ class Maps:
             i: (mark, point, True) for i, mark, point in zip(row.images, row.marks, points, strict=True)
         }
         late = sa.select(placed).where(placed.c.layout == layout_id, placed.c.id <= (newest or 0))
-        for new in self._db.read(late.order_by(placed.c.id)):
-            latest[new.image] = (new.mark, np.frombuffer(new.point, dtype=np.float64), False)
+        for placement in self._db.read(late.order_by(placed.c.id)):
+            latest[placement.image] = (
+                placement.mark,
+                np.frombuffer(placement.point, dtype=np.float64),
+                False,
+            )
         images = sorted(latest)
         marks, rows, laid_out = zip(*(latest[i] for i in images), strict=True)
         return Layout(layout_id, images, list(marks), np.stack(rows), np.array(laid_out, dtype=bool))

@@ -30,9 +30,9 @@ class Trainings:
     def end(self, outcome: str, training: int | None = None) -> None:
         """Close a training, or all open ones; `outcome` says how it ended."""
         table = schema.trainings
-        which = table.c.running if training is None else table.c.id == training
+        chosen = table.c.running if training is None else table.c.id == training
         self._db.write(
-            sa.update(table).where(which).values(running=False, outcome=outcome),
+            sa.update(table).where(chosen).values(running=False, outcome=outcome),
             entry("training_ended", None, {"outcome": outcome}),
         )
 

@@ -69,7 +69,7 @@ def refuse_detached(path: str | os.PathLike[str]) -> None:
 
 
 def reader_for(path: str | os.PathLike[str]) -> ImageReader:
-    """The MONAI reader for a file name or a DICOM folder.
+    """Return the MONAI reader for a file name or a DICOM folder.
 
     Each reader is bound to its one format: ITK and Pillow would otherwise choose by content, and some formats
     (HDF5, EPS) read other files of this machine or run programs. Raises ImageError.

@@ -39,12 +39,12 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
     except Exception as error:  # each library has several kinds for a damaged file
         raise LabelError(f"{sent}: cannot be read ({error}); save it again") from error
     values = {} if "Segment0_Name" in header else _value_mapping(segments, labels, file_values)
-    if all(old == new for old, new in values.items()):
+    if all(file_value == app_value for file_value, app_value in values.items()):
         yield sent
         return
     out = np.zeros(voxels.shape, np.uint8)
-    for old, new in values.items():
-        out[voxels == old] = new
+    for file_value, app_value in values.items():
+        out[voxels == file_value] = app_value
     with tempfile.TemporaryDirectory() as folder:
         copy = str(Path(folder) / f"label{'.nrrd' if image is None else '.nii.gz'}")
         if image is None:
@@ -95,4 +95,4 @@ def _value_mapping(
     for name in fitting[0].values():
         if same_name(name) not in app_values:
             raise LabelError(f"segment {name!r} is not one of {', '.join(labels)}; rename or remove it")
-    return {old: app_values[same_name(name)] for old, name in fitting[0].items()}
+    return {file_value: app_values[same_name(name)] for file_value, name in fitting[0].items()}

@@ -47,7 +47,7 @@ def _has(role: str) -> bool:
         return True
     name = _name_of(role)
     if name == "*":  # MONAI Label's wildcard for any of its roles
-        return any(_name_of(other) in user().roles for other in (READER, ANNOTATOR, REVIEWER, ADMIN))
+        return any(_name_of(any_role) in user().roles for any_role in (READER, ANNOTATOR, REVIEWER, ADMIN))
     return name in user().roles
 
 

@@ -15,10 +15,8 @@ from starlette.types import Message, Receive
 from server.http.table import MiB, size_text
 
 MAX_VALUES = 100_000
-_VALUE_MARKS: dict[type, Any] = {
-    str: (",", "[", "{"),
-    bytes: (b",", b"[", b"{"),
-}  # each value has at most one of these before it
+# each value has at most one of these before it
+_VALUE_MARKS: dict[type, Any] = {str: (",", "[", "{"), bytes: (b",", b"[", b"{")}
 MAX_DEPTH = 32  # of nested objects and arrays
 _MAX_IDLE = 30.0  # seconds between two pieces of a body
 _GRACE, _MIN_RATE = 60.0, 16 * 2**10  # seconds for any body, and the bytes per second required after that

@@ -98,8 +98,8 @@ def _add_images(router: APIRouter) -> None:
 
     @router.put("/image/info", summary="Add to the information stored with an image")
     def note(image: str, info: Params = "{}") -> None:
-        about = {**read_object(info, "info"), "user": access.user().username}
-        app_instance().datastore().update_image_info(image, about)
+        details = {**read_object(info, "info"), "user": access.user().username}
+        app_instance().datastore().update_image_info(image, details)
 
 
 def _add_labels(router: APIRouter) -> None:
@@ -107,9 +107,9 @@ def _add_labels(router: APIRouter) -> None:
     async def save(
         image: str, label: UploadFile, params: Params = "{}", tag: str = DefaultLabelTag.FINAL.value
     ) -> dict[str, Any]:
-        about = _with_author(read_object(params, "params"))
+        details = _with_author(read_object(params, "params"))
         return await to_thread.run_sync(
-            _save, image, label, tag or DefaultLabelTag.FINAL.value, about, limiter=_SAVING
+            _save, image, label, tag or DefaultLabelTag.FINAL.value, details, limiter=_SAVING
         )
 
     @router.delete("/label", summary="Remove a label; a final one is kept as a version")
@@ -133,8 +133,8 @@ def _add_labels(router: APIRouter) -> None:
         return dict(app_instance().datastore().get_label_info(label, tag))
 
     def note(label: str, tag: str, text: str) -> None:
-        about = {**read_object(text, "info"), "user": access.user().username}
-        app_instance().datastore().update_label_info(label, tag, about)
+        details = {**read_object(text, "info"), "user": access.user().username}
+        app_instance().datastore().update_label_info(label, tag, details)
 
     @router.put("/label/info", summary="Add to the information stored with a label")
     def note_info(label: str, tag: str, info: Params = "{}") -> None:
@@ -145,20 +145,20 @@ def _add_labels(router: APIRouter) -> None:
         note(label, tag, params)
 
 
-def _with_author(about: dict[str, Any]) -> dict[str, Any]:
+def _with_author(details: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of a label; a signed-in user is always recorded as its author."""
     if (name := current_user.get()) is None:
-        return about
-    return {key: value for key, value in about.items() if key not in ("by", "client")} | {
+        return details
+    return {key: value for key, value in details.items() if key not in ("by", "client")} | {
         "user": name,
         "client_id": name,
     }
 
 
-def _save(image: str, label: UploadFile, tag: str, about: dict[str, Any]) -> dict[str, Any]:
+def _save(image: str, label: UploadFile, tag: str, details: dict[str, Any]) -> dict[str, Any]:
     app = app_instance()
     with received(label, "label") as path:
-        label_id = app.datastore().save_label(image, str(path), tag, about)
+        label_id = app.datastore().save_label(image, str(path), tag, details)
     return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
 
 

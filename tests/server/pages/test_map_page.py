@@ -64,7 +64,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Four images labelled in cold start, a model, two labelled actively, one each handed out, held out, broken."""
+    """Four images labelled in cold start, a model, two labelled actively, one each of the other states."""
     folder = tmp_path_factory.mktemp("map")
     shutil.copytree(phantoms / "studies", folder / "studies")
     shutil.copytree(phantoms / "labels", folder / "labels")
