@@ -43,8 +43,8 @@ class Given:
     :param modality: CR or DX for radiographs, MR or CT for volumes
     :param spacing: pixel size of a picture in mm, in both directions; None when unknown
     :param body_part: as DICOM names it, such as CHEST; "" when unknown
-    :param seed: secret part of the patient hash: the same seed gives the same identifiers, and without it
-        nobody can derive them from file names
+    :param seed: secret part of all hashes: the same seed gives the same identifiers, and without it nobody
+        can derive them from file names
     """
 
     modality: str

@@ -1,8 +1,7 @@
 """Conversion of files to DICOM series, for teams whose images are not on a DICOM server yet.
 
 A picture or one-slice NIfTI file becomes a radiograph, a NIfTI volume one image per slice. Whole numbers are
-stored exactly, other values within half a step, their range having 65,535 steps. Text burnt into the pixels
-stays.
+stored exactly, other values to within half of 1/65,535 of their range. Text burnt into the pixels stays.
 """
 
 from __future__ import annotations

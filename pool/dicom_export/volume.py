@@ -91,10 +91,6 @@ def _add_scan_attributes(image: Dataset, modality: str, distance: float) -> None
         return
     image.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
     image.ScanningSequence, image.SequenceVariant, image.ScanOptions = "RM", "NONE", ""
-    image.MRAcquisitionType, image.EchoTime, image.RepetitionTime, image.EchoTrainLength = (
-        "",
-        None,
-        None,
-        None,
-    )
+    image.MRAcquisitionType, image.EchoTrainLength = "", None
+    image.EchoTime, image.RepetitionTime = None, None
     image.SpacingBetweenSlices = mm(distance)

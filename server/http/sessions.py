@@ -183,10 +183,10 @@ def routes() -> APIRouter:
     router = APIRouter(prefix="/session", tags=["Session"])
 
     def sessions() -> Sessions:
-        open_now: Sessions | None = app_instance().sessions()
-        if open_now is None:
+        current: Sessions | None = app_instance().sessions()
+        if current is None:
             raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
-        return open_now
+        return current
 
     @router.put("/", summary="Upload a temporary image; several files form one image")
     def create(

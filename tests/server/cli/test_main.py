@@ -56,7 +56,7 @@ def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> No
     assert lead("plan", "--strategy", "random").splitlines()
     lead("unmark", wanted)
     assert "broken: " in lead("status") and json.loads(lead("status", "--json"))["failed"] == 1
-    assert lead("retry") == "Images that are tried again: 1\n"
+    assert lead("retry") == "Images to be tried again: 1\n"
     assert json.loads(lead("status", "--json"))["failed"] == 0
     lead("prepare")
     assert json.loads(lead("status", "--json"))["failed"] == 1, "tried, and still no image"

@@ -373,7 +373,7 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     local.studies.rename(moved)
     for _ in _holds(old / "server.lock"):
         assert "a server is running on this pool" in refused(*move)
-    assert "All 8 embedded images have kept their times: none is embedded again." in run(*move)
+    assert "All 8 embedded images kept their times: none will be embedded again." in run(*move)
     new = state_folder(str(tmp_path / "app"), str(moved), "")
     assert not old.exists() and facts(State(new)) == before
     said = refused(*move)
@@ -382,7 +382,7 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     os.utime(moved / "i3.png")
     moved.rename(local.studies)
     said = run("move", "--state", states, "--from", moved, "--to", local.studies)
-    assert "1 of 8 embedded images have other times" in said.replace("\n", " ")
+    assert "1 of 8 embedded images changed their time" in said.replace("\n", " ")
 
 
 def test_every_command_explains_itself() -> None:
