@@ -56,7 +56,7 @@ def test_what_is_too_large_by_its_own_words_is_refused_at_once() -> None:
 
 def test_a_body_that_stops_or_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_MAX_IDLE", 0.2)
-    with pytest.raises(HTTPException, match="did not come: 0 bytes") as refused:
+    with pytest.raises(HTTPException, match="did not arrive: 0 bytes") as refused:
         content(10, b"a", b"b", pause=5)
     assert refused.value.status_code == 408
     monkeypatch.setattr(bodies, "_GRACE", 0.5)
