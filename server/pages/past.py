@@ -17,7 +17,7 @@ from strategies.snapshot import PoolSnapshot
 _MAX_NEAREST = 4  # images shown beside a pick
 _BY_HAND = {  # hand-outs that no method chose
     "marked": "Images that a lead marked to come next",
-    "validation": "Images that are labelled but never trained on, to measure models by",
+    "validation": "Images that are labelled but never trained on, for measuring models",
 }
 _NOT_COMPARED = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at other images
 _NOT_NUMBERS = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}

@@ -202,17 +202,17 @@ def advise(rounds: Sequence[Round], batch: int) -> Advice:
         )
     # the first model with the newest number of labels: later ones of the same labels gain nothing and agree
     newest = next(row for row in measured if row.labels == measured[-1].labels)
-    last_gain = newest.gain.high if newest.gain and newest.gain.high is not None else None
+    gain_limit = newest.gain.high if newest.gain and newest.gain.high is not None else None
     agreement = newest.agreement.mean if newest.agreement else None
     facts = (
         f"{batch} more labels are expected to bring {gain:.4f} Dice (a - b / sqrt(labels)); the last round "
-        f"brought at most {_number_text(last_gain)} (upper end of the 95 % interval), and the last two "
+        f"brought at most {_number_text(gain_limit)} (upper end of the 95 % interval), and the last two "
         f"models agree to {_number_text(agreement)} Dice."
     )
-    is_little = (
-        last_gain is not None and agreement is not None and gain < SMALL_GAIN and last_gain < SMALL_CHANGE
+    gains_are_small = (
+        gain_limit is not None and agreement is not None and gain < SMALL_GAIN and gain_limit < SMALL_CHANGE
     )
-    if is_little and agreement is not None and agreement >= ALIKE:
+    if gains_are_small and agreement is not None and agreement >= ALIKE:
         return Advice("stop", f"More labels would bring little: {facts}", gain)
     return Advice("go on", f"More labels are worth it: {facts}", gain)
 
