@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a power cut or a full disk leaves the old one or the new one, whole."""
+"""Atomic file writes: a kill, a power cut or a full disk leaves the old file or the new one, intact."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(-.*)?|\.part-.*")  # .part-: of fo
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what came into a folder, or left it, last through a power cut."""
+    """Sync a folder, so that files added to it or removed from it stay so after a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
-    except OSError as error:  # some network and FUSE file systems have no such call
+    except OSError as error:  # not supported on some network and FUSE file systems
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -30,7 +30,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder that is there to stay."""
+    """Create a folder, with its parents, and sync it to disk."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
@@ -38,7 +38,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new hidden file, on the disk when the block ends well, removed when it does not."""
+    """Open a new hidden file; sync it when the block succeeds, remove it when the block raises."""
     path = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         with open(path, "xb") as file:
@@ -51,7 +51,7 @@ def _temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Replace a file whole."""
+    """Write `data` to `target`, replacing any file there."""
     with _temporary(target.parent) as (path, file):
         file.write(data)
     move_into_place(path, target)
@@ -103,14 +103,14 @@ def sync_file(file: Path) -> None:
 
 
 def new_copy(source: Path, folder: Path) -> Path:
-    """A hidden copy in `folder`, to be moved into place later."""
+    """Make a hidden copy in `folder`, to be moved into place later."""
     with _temporary(folder) as (path, file), open(source, "rb") as original:
         shutil.copyfileobj(original, file)
     return path
 
 
 def move_into_place(path: Path, target: Path) -> None:
-    """Rename within a folder; the new name lasts."""
+    """Rename a file within its folder and sync the folder."""
     try:
         os.replace(path, target)
     except BaseException:
@@ -120,7 +120,7 @@ def move_into_place(path: Path, target: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system has no hard links."""
+    """Hard-link a file, or copy it where the file system has no hard links. Raises FileExistsError."""
     try:
         os.link(source, target)
     except FileExistsError:
@@ -130,21 +130,17 @@ def link_or_copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def remove_leftovers(*folders: Path, recursive: bool = False) -> None:
-    """Remove the hidden files and folders of a killed process; nobody else may be writing here."""
-    for folder in filter(Path.is_dir, folders):
-        for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
-            if _TEMPORARY.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def cannot_write(what: str, error: OSError) -> PoolError:
-    """Return the error to raise when a file could not be written."""
-    return PoolError(507, f"{what}: the server could not write it ({error}); {advice(error)}")
+def remove_leftovers(*folders: Path) -> None:
+    """Remove temporary files left by a killed process. No other process may be writing to these folders."""
+    for folder in filter(os.path.isdir, folders):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _TEMPORARY.fullmatch(entry.name):
+                    os.unlink(entry.path)
 
 
 def advice(error: OSError) -> str:
-    """What to do about a file that could not be written."""
+    """Return what to do about a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "make room on the server's disk, then save again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

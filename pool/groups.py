@@ -1,4 +1,4 @@
-"""Which images belong together, mostly to one patient: a table, a pattern on the id, or DICOM's PatientID."""
+"""Groups of images, usually one per patient: from a table, a pattern on the id, or DICOM's PatientID."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLE = (
 
 @dataclass(frozen=True)
 class Groups:
-    """The group of each image. With neither names nor a pattern it is the store that knows, if it does.
+    """Assigns a group to each image. Without names or a pattern, the store is asked, if it knows patients.
 
     :param names: {image: group}
     """
@@ -29,16 +29,16 @@ class Groups:
     pattern: re.Pattern[str] | None = None
 
     def rows(self, images: Sequence[str], store: PoolStore | None = None) -> list[str] | None:
-        """The group of each image; None when no two images can share one, for nothing is grouped.
+        """Return the group of each image, or None when nothing is grouped.
 
-        An image without a group is one of its own.
+        An image without a group forms a group of its own.
         """
         if not (self.names or self.pattern or isinstance(store, KnowsPatients)):
-            return None  # of every click: without a look at each image
-        found = [self._group_of(image, store) for image in images]
-        if not any(found):
+            return None  # runs on every click: do not look at each image
+        groups = [self._group_of(image, store) for image in images]
+        if not any(groups):
             return None
-        return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, found, strict=True)]
+        return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, groups, strict=True)]
 
     def _group_of(self, image: str, store: PoolStore | None) -> str | None:
         if self.names:
@@ -49,7 +49,7 @@ class Groups:
         return store.patient_of(image) if isinstance(store, KnowsPatients) else None
 
     def check(self, images: Sequence[str]) -> None:
-        """Warn of names that the pool does not have and of images that are in no group."""
+        """Warn about names that are not in the pool and images that are in no group."""
         if unknown := sorted(self.names.keys() - set(images)):
             logger.warning(
                 "groups: %d of %d images are not in the pool (%s)",
@@ -62,7 +62,7 @@ class Groups:
         alone = [i for i in images if not (self.names.get(i) or (self.pattern and self.pattern.search(i)))]
         if alone:
             logger.warning(
-                "groups: %d of the pool's %d images are in no group, so each is one of its own (%s)",
+                "groups: %d of the pool's %d images have no group; each counts as its own group (%s)",
                 len(alone),
                 len(images),
                 ", ".join(alone[:5]),
@@ -70,7 +70,7 @@ class Groups:
 
 
 def read_groups(text: str) -> Groups:
-    """The setting `groups`: "" for none, an existing file, or a pattern. Raises ValueError."""
+    """Parse the setting `groups`: "" for none, an existing file, or a pattern. Raises ValueError."""
     if not text:
         return Groups()
     if Path(text).expanduser().is_file():
@@ -78,18 +78,18 @@ def read_groups(text: str) -> Groups:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise ValueError(f"is no file, and no regular expression ({error}); give {_EXAMPLE}") from None
+        raise ValueError(f"is neither a file nor a regular expression ({error}); give {_EXAMPLE}") from None
     if pattern.groups != 1:
         raise ValueError(
-            f"is no file, and a regular expression with {pattern.groups} groups instead of one; "
+            f"is not a file, and as a regular expression it has {pattern.groups} groups instead of one; "
             f"give {_EXAMPLE}"
         )
     return Groups(pattern=pattern)
 
 
 def _read_table(file: Path) -> dict[str, str]:
-    """{image: group} of a CSV file; file names count as ids. Raises ValueError that names the line."""
-    found: dict[str, str] = {}
+    """Read {image: group} from a CSV file; file names count as ids. Raises ValueError naming the line."""
+    groups: dict[str, str] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             table = csv.DictReader(stream)
@@ -100,13 +100,13 @@ def _read_table(file: Path) -> dict[str, str]:
                 image = image_id(image) if image.lower().endswith(EXTENSIONS) else image
                 if not image:
                     raise ValueError(f"line {table.line_num} names no image")
-                if found.setdefault(image, group) != group:
+                if groups.setdefault(image, group) != group:
                     raise ValueError(
-                        f"line {table.line_num} puts {image} into {group!r}, an earlier one into "
-                        f"{found[image]!r}; an image has one group"
+                        f"line {table.line_num} puts {image} into {group!r}, but an earlier line into "
+                        f"{groups[image]!r}; give each image one group"
                     )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot be read ({error}); save it as CSV in UTF-8") from error
-    if not any(found.values()):
+    if not any(groups.values()):
         raise ValueError("has no row with a group; write one per image below the line image,group")
-    return found
+    return groups

@@ -1,4 +1,4 @@
-"""The server that every app shares: the app, configuration, background refresh, routes."""
+"""The server that all apps share: the app class, configuration, background refresh and routes."""
 
 from pool.aliases import install
 

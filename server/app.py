@@ -1,10 +1,10 @@
-"""What every app shares: a mixin before MONAILabelApp.
+"""The mixin that all apps share, to be placed before MONAILabelApp.
 
     class CxrLungs(Shell, MONAILabelApp): ...
 
-It reads the configuration, opens the pool's state, keeps it up to date in the background, and turns mistakes
-in requests into errors that say what to do. MONAI Label builds the app in the server and again in every child
-process; only the server starts background work and writes the datastore.
+It reads the configuration, opens the pool's state, keeps it up to date in the background, and turns bad
+requests into errors that say what to do. MONAI Label builds the app in the server and again in every child
+process; only the server starts background work and writes to the datastore.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ from trainers.csal3d.task import Pretraining
 from trainers.segmentation.task import SegmentationTrain
 
 logger = logging.getLogger(__name__)
-_AHEAD = 8  # series fetched before they are handed out
-_MAX_SETS = 1_000  # of copies that the status names
-_NOTED = ("model", "bundle_path")  # in the requests of trainings that were noted, beside parameters
+_PREFETCH_SERIES = 8  # series downloaded before they are handed out
+_MAX_SETS = 1_000  # duplicate sets listed in the status
+_NOT_PARAMETERS = ("model", "bundle_path")  # keys of a recorded training request that are not parameters
 
 
 def state_folder(app_dir: str, studies: str, configured: str) -> Path:
-    """Where a pool's state lives: the configured folder, else one per studies in the app's folder."""
+    """Return the folder of a pool's state: the configured one, else one per studies in the app's folder."""
     if configured:
         return Path(configured).expanduser().resolve()
     studies = studies.rstrip("/")
@@ -68,11 +68,11 @@ def state_folder(app_dir: str, studies: str, configured: str) -> Path:
 
 
 def lock_folder(folder: Path) -> FileLock:
-    """Held as long as this server lives, so that no second one works on the pool. Raises ConfigError."""
+    """Lock a pool's state for the life of this server, against a second one. Raises ConfigError."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "server.lock", is_singleton=True)
     try:
-        lock.acquire(timeout=10)  # a server that was just killed may need a moment to let go
+        lock.acquire(timeout=10)  # a server that was just killed may take a moment to let go
     except Timeout:
         raise config.ConfigError(
             f"another server works on this pool (it holds {lock.lock_file}); stop it, or name another "
@@ -82,7 +82,7 @@ def lock_folder(folder: Path) -> FileLock:
 
 
 class Shell:
-    """The parts of a MONAI Label app that do not differ between apps.
+    """The parts of a MONAI Label app that are the same in all apps.
 
     :param bundle: name of the app's folder in `bundle_configs`
     """
@@ -106,8 +106,8 @@ class Shell:
         is_remote = studies.startswith(("http://", "https://"))
         if is_remote and settings.shared_studies:
             raise config.ConfigError(
-                "--conf shared_studies is for a folder of studies; of a DICOMweb server the nodes read the "
-                "cache, which must be at one path on all of them (docs/cluster.md)"
+                "--conf shared_studies is for a folder of studies; with a DICOMweb server the nodes read its "
+                "cache, which must be at the same path on all of them (docs/cluster.md)"
             )
         several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:
@@ -117,7 +117,7 @@ class Shell:
         self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
         self.tasks = Tasks()
         self._background: Background | None = None
-        self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels the ledger misses
+        self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -140,7 +140,7 @@ class Shell:
     # parts of the app ---------------------------------------------------------------------------------
 
     def init_datastore(self) -> Datastore:
-        """A checked local folder, or a DICOMweb server for a URL. Raises ConfigError."""
+        """Open a checked local folder, or a DICOMweb server for a URL. Raises ConfigError."""
         return open_datastore(
             self.studies.strip(),  # type: ignore[attr-defined]
             self.bundle,
@@ -174,7 +174,7 @@ class Shell:
     # background ---------------------------------------------------------------------------------------
 
     def on_init_complete(self) -> None:
-        """The server is up: add routes, watch the pool, go on with a training that a kill interrupted."""
+        """Start the server's work: add routes, watch the pool, resume a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
         install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
@@ -182,69 +182,71 @@ class Shell:
             close_at_stop(sessions)
         self._background = Background(
             self.state,
-            self._missing,
+            self._pending_steps,
             self._count_labelled,
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
         )
         if (interrupted := self.state.trainings.newest_open()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
-            self._train_again(*interrupted)
-        self.state.failures.forget()  # tried again: settings may be others, a series has no date of change
+            self._resume_training(*interrupted)
+        self.state.failures.forget()  # retry: settings may have changed, and series have no modification time
         self._background.start()
         self.wake()
 
-    def _missing(self) -> list[str]:
+    def _pending_steps(self) -> list[str]:
         while self._unwritten:
-            self._note_label(*self._unwritten[0])
+            self._record_label(*self._unwritten[0])
             self._unwritten.popleft()
         store = self.datastore()
         store.take_over_changes()
         steps = missing(self.context, store)
         if isinstance(store, DicomWebPool):  # a click must not wait for a download
-            store.prefetch(upcoming(self.context, store, _AHEAD))
+            store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
         return steps
 
-    def _train_again(self, number: int, request: dict[str, Any]) -> None:
-        """Start a training that a kill interrupted; its record is closed when that is not possible."""
-        logger.warning("The server stopped during a training; it is started again: %s", request)
+    def _resume_training(self, number: int, request: dict[str, Any]) -> None:
+        """Restart a training that a kill interrupted, or close its record when that is not possible."""
+        logger.warning("The server stopped during a training; starting it again: %s", request)
         try:
             model = known("model", request.get("model"), self._trainers)  # type: ignore[attr-defined]
-            asked = {name: value for name, value in request.items() if name not in _NOTED}
-            asked = checked(asked, model.parameters(), "the training")
+            parameters = {name: value for name, value in request.items() if name not in _NOT_PARAMETERS}
+            parameters = checked(parameters, model.parameters(), "the training")
             self.check_trainable(request["model"])
         except PoolError as error:
             logger.error("The training cannot be started again: %s", error.text)
             self.state.trainings.end("LOST", number)
             return
-        self.tasks.start("train", {**asked, "model": request["model"]})
+        self.tasks.start("train", {**parameters, "model": request["model"]})
 
     def wake(self) -> None:
-        """Something changed in the pool; outside the server nothing happens."""
+        """Look for background work now, as the pool has changed; does nothing outside the server."""
         if self._background:
             self._background.wake()
 
     def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
-        """MONAI Label asks for all scoring methods at every click; here the background decides."""
+        """Do nothing: MONAI Label requests all scoring methods at every click, but `Background` decides."""
         return {}
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
-        """A label was kept: a final one ends the image's lease, whoever saved it."""
-        who = plain_text(current_user.get() or info.get("client_id") or "anonymous")
-        note = (image, tag, who, dict(info))
+        """Record a saved label; a final one ends the image's lease, whoever saved it."""
+        client = plain_text(current_user.get() or info.get("client_id") or "anonymous")
+        note = (image, tag, client, dict(info))
         try:
-            self._note_label(*note)
-        except SQLAlchemyError:  # the label is kept, which is what counts
-            logger.exception("The ledger will have the label of %s when it can be written again", image)
+            self._record_label(*note)
+        except SQLAlchemyError:  # the label itself is saved, which is what counts
+            logger.exception(
+                "The label of %s is saved; the ledger gets it when it can be written again", image
+            )
             self._unwritten.append(note)
         self.wake()
 
-    def _note_label(self, image: str, tag: str, who: str, info: dict[str, Any]) -> None:
+    def _record_label(self, image: str, tag: str, client: str, info: dict[str, Any]) -> None:
         if tag == DefaultLabelTag.FINAL:
             self.state.validations.forget(image)
-            self.state.handouts.labelled(image, who, info)
+            self.state.handouts.labelled(image, client, info)
         else:
-            self.state.ledger.add("label", image, {"tag": tag, "client": who})
+            self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
     # requests -----------------------------------------------------------------------------------------
 
@@ -252,25 +254,25 @@ class Shell:
         return self._datastore  # type: ignore[attr-defined]
 
     def _count_labelled(self) -> int:
-        """Final labels that models are trained on."""
+        """Count the final labels that models are trained on, so without the held-out ones."""
         store = self.datastore()
         return store.count_labelled() - sum(map(store.is_labelled, self.context.held_out()))
 
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
-        """Where selection stands; with `failures`, each image that cannot be read and why, and the copies."""
+        """Return the status of selection; with `failures`, also the unreadable images and the duplicates."""
         with self.database_errors():
             pool = PoolSnapshot.of(self.context, self.datastore())
-            said = status(self.context, pool)
+            answer = status(self.context, pool)
             if failures:
-                said |= {
+                answer |= {
                     "failures": pool.failed,
                     "duplicates": duplicate_sets(self.context, pool)[:_MAX_SETS],
                 }
-            return said
+            return answer
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:
-        """A database that cannot be used becomes an answer that says what to do. Raises PoolError 503."""
+        """Turn database errors in the block into an answer that says what to do. Raises HTTPException 503."""
         try:
             yield
         except SQLAlchemyError as error:
@@ -278,12 +280,12 @@ class Shell:
 
     def info(self) -> dict[str, Any]:
         labels: dict[str, int] = self.bundle.get("labels")
-        own = {
-            "labels": sorted(labels, key=labels.__getitem__),  # OHIF wants a list; models have the values
+        extra = {
+            "labels": sorted(labels, key=labels.__getitem__),  # OHIF needs a list; the values are in `models`
             "selection": self.selection_status(),
             "metric": self.bundle.get("metric"),
         }
-        return super().info() | own  # type: ignore[misc]
+        return super().info() | extra  # type: ignore[misc]
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
@@ -292,15 +294,15 @@ class Shell:
             return super().next_sample(request)  # type: ignore[misc]
 
     def training_stats(self) -> dict[str, Any]:
-        """MONAI Label's statistics of the newest training; {} before the first."""
+        """Return MONAI Label's statistics of the newest training; {} before the first."""
         return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
 
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
-        """What a strategy would hand out next, as answers; nothing is leased. Raises PoolError."""
+        """Return the answers a strategy would give next, without leasing. Raises HTTPException."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
         known("strategy", strategy, strategies)
         with self.database_errors():
-            if strategy == "auto":  # several orders, one after the other
+            if strategy == "auto":  # joins several rankings
                 return [
                     {"id": pick["image"], "selection": pick}
                     for pick in next_picks(self.context, self.datastore(), count)
@@ -310,30 +312,30 @@ class Shell:
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Predict a label; MONAI Label's batch inference calls this too.
 
-        `image` is an id of the pool, or a Path that the server made itself, of an upload or a session. A text
-        is never taken for a path.
+        `image` is an image id of the pool, or a Path that the server itself made for an upload or a session.
+        A string is never taken for a path.
         """
         task = known("model", request.get("model"), self._infers)  # type: ignore[attr-defined]
         image, store = request.get("image"), self.datastore()
-        own = isinstance(image, Path)
-        if not own and not (isinstance(image, str) and store.has_image(image)):
-            raise PoolError(404, f"there is no image {image!r} in this pool")
-        path = str(image) if own else store.get_image_uri(str(image))
-        file, said = task({**request, "image": path, "description": task.description})
+        is_file = isinstance(image, Path)
+        if not is_file and not (isinstance(image, str) and store.has_image(image)):
+            raise HTTPException(404, f"there is no image {image!r} in this pool")
+        path = str(image) if is_file else store.get_image_uri(str(image))
+        file, params = task({**request, "image": path, "description": task.description})
         label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
-        if request.get("save_label") and not own:
+        if request.get("save_label") and not is_file:
             label = self._datastore.save_label(  # type: ignore[attr-defined]
-                str(image), file, tag, {"model": request["model"], "params": said}
+                str(image), file, tag, {"model": request["model"], "params": params}
             )
-        return {"label": label, "tag": tag, "file": file, "params": said}
+        return {"label": label, "tag": tag, "file": file, "params": params}
 
     def check_trainable(self, model: str) -> None:
-        """Raises PoolError 409 for a training of nothing."""
+        """Raise HTTPException 409 when there is nothing to train on."""
         with self.database_errors():
-            nothing = model != "pretraining" and not self._count_labelled()
-        if nothing:
-            raise PoolError(409, "nothing is labelled yet: save at least one final label, then train")
+            is_empty = model != "pretraining" and not self._count_labelled()
+        if is_empty:
+            raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
-        """The server's own sessions; MONAI Label's have one folder for all servers of a user."""
+        """Open the server's own sessions; MONAI Label's share one folder among all servers of a user."""
         return open_sessions(self.state.folder) if self.in_server else None

@@ -1,7 +1,7 @@
-"""Keeps the pool up to date from the server process: starts `refresh` when, and only when, it has work.
+"""Background work of the server process: starts `refresh` whenever, and only when, it has work to do.
 
-Refreshes run one after the other in child processes. Nothing is ever requested over HTTP: a request to
-itself fails or deadlocks (the server's endpoints are synchronous inside its event loop).
+Refreshes run one after the other in child processes. Nothing is requested over HTTP: a server that calls
+itself fails or deadlocks (its endpoints are synchronous inside the event loop).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from server.open_pool import trains_now
 from server.tasks import Tasks
 
 logger = logging.getLogger(__name__)
-_TICK = 1.0  # seconds between looks at the cheap signs: a training that ended, a new model file
-_AGAIN = 2.0  # seconds until the next look while refresh runs: what came meanwhile may be more work
-_SAFETY = 30.0  # seconds between looks at everything, and before a refresh that failed is tried again
-_REST = 20.0  # a look at everything is followed by this many times its duration without one
-_SERVER = "SCAN_SELECTION_SERVER_PID"  # tells a child process whose child it is
+_TICK = 1.0  # seconds between cheap checks: has a training ended, is there a new model file
+_CHECK_WHILE_BUSY = 2.0  # seconds between full checks while refresh runs, as more work may arrive
+_CHECK_WHEN_IDLE = 30.0  # seconds between full checks, and before failed work is tried again
+_REST_FACTOR = 20.0  # after a full check, wait at least this many times its duration
+_SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # environment variable that tells a child its server
 
 
 class Background(threading.Thread):
-    """A thread that starts `refresh` when `missing` names work.
+    """Thread that starts `refresh` when `missing` names work.
 
-    :param missing: names the steps that have work to do
-    :param labelled: number of final labels
+    :param missing: returns the names of the steps that have work to do
+    :param labelled: returns the number of final labels
     :param tasks: starts trainings and refreshes
-    :param training_due: whether a training should start by itself, given the final labels that the last one
-        started from (None before the first)
+    :param training_due: whether a training should start automatically, given the number of final labels the
+        last one started from (None before the first)
     """
 
     def __init__(
@@ -47,39 +47,39 @@ class Background(threading.Thread):
         self._tasks = tasks
         self._state, self._missing = state, missing
         self._labelled, self._training_due = labelled, training_due
-        self._trained: int | None = None  # final labels when a training was last started by itself
+        self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
-        self._next_look = self._refreshed = self._rested = 0.0
-        self._paused: dict[str, float] = {}  # work that failed, and when it is tried again
+        self._next_check = self._last_refresh = self._rest_until = 0.0
+        self._paused: dict[str, float] = {}  # failed work, and when to try it again
         self._published: list[str | None] = []  # fingerprints of the models
-        os.environ[_SERVER] = str(os.getpid())  # child processes inherit it
-        self._training: tuple[str, int] | None = None  # the task's id, its number in the journal
+        os.environ[_SERVER_PID] = str(os.getpid())  # inherited by child processes
+        self._training: tuple[str, int] | None = None  # task id, and number of the recorded training
         self._expected: int | None = None
 
     def wake(self) -> None:
-        """Something changed: look now."""
+        """Check for work now, as something has changed."""
         self._wake.set()
 
     def expect(self, training: int) -> None:
-        """The next training is the one recorded under this number: a kill interrupted it."""
+        """Count the next training as the recorded one of this number, which a kill interrupted."""
         self._expected = training
 
     def run(self) -> None:
         while True:
             if self._wake.wait(_TICK):
-                self._next_look = 0.0
+                self._next_check = 0.0
             self._wake.clear()
-            for work in (self._watch_training, self._train, self._watch_model, self._look):
+            for work in (self._watch_training, self._train_if_due, self._watch_model, self._refresh):
                 if time.monotonic() < self._paused.get(work.__name__, 0.0):
                     continue
                 try:
                     work()
-                except Exception:  # the thread must outlive a full disk or a database that is down
-                    logger.exception("Background work failed; trying again in %g s", _SAFETY)
-                    self._paused[work.__name__] = time.monotonic() + _SAFETY
+                except Exception:  # the thread must survive a full disk or a database that is down
+                    logger.exception("Background work failed; trying again in %g s", _CHECK_WHEN_IDLE)
+                    self._paused[work.__name__] = time.monotonic() + _CHECK_WHEN_IDLE
 
     def _watch_training(self) -> None:
-        """Keep the record of the training that runs, so that a killed server starts it again."""
+        """Record the running training, so that it is restarted if the server is killed."""
         trainings = {task["id"]: task for task in self._tasks.all("train")}
         if self._training and (status := trainings[self._training[0]]["status"]) != "RUNNING":
             self._state.trainings.end(status, self._training[1])
@@ -91,15 +91,15 @@ class Background(threading.Thread):
                 number = self._state.trainings.start(current["request"], self._labelled())
             self._training = (current["id"], number)
 
-    def _train(self) -> None:
-        """Start a training by itself when one is due and none runs; one that is due meanwhile comes after."""
+    def _train_if_due(self) -> None:
+        """Start a training when one is due and none is running; one due meanwhile follows later."""
         if self._tasks.busy("train"):
             return
-        last = self._state.trainings.labels_of_last()
-        known = [count for count in (last, self._trained) if count is not None]
-        if self._training_due(max(known, default=None)) and not trains_now(self._state.folder):
+        last_labels = self._state.trainings.labels_of_last()
+        label_counts = [count for count in (last_labels, self._trained) if count is not None]
+        if self._training_due(max(label_counts, default=None)) and not trains_now(self._state.folder):
             labelled = self._labelled()
-            logger.info("Training by itself, from %d labels", labelled)
+            logger.info("Starting a training automatically, from %d labels", labelled)
             self._tasks.start("train", {"model": "segmentation"})
             self._trained = labelled
 
@@ -107,40 +107,40 @@ class Background(threading.Thread):
         files = (self._state.folder / name for name in ("model.pt", "pretrained.pt"))
         published = [model_fingerprint(file) for file in files]
         if published != self._published:
-            self._published, self._next_look = published, 0.0
+            self._published, self._next_check = published, 0.0
 
-    def _look(self) -> None:
-        """Start refresh when it has work and none runs; one that failed is left alone for a while."""
-        now, last = time.monotonic(), (self._tasks.all("scoring") or [{"status": "NONE"}])[-1]
-        if now < max(self._next_look, self._rested):
+    def _refresh(self) -> None:
+        """Start refresh when it has work and none is running; pause for a while after a failure."""
+        now, newest_task = time.monotonic(), (self._tasks.all("scoring") or [{"status": "NONE"}])[-1]
+        if now < max(self._next_check, self._rest_until):
             return
-        self._next_look = now + _SAFETY
+        self._next_check = now + _CHECK_WHEN_IDLE
         if self._tasks.busy("scoring"):
-            self._next_look = now + _AGAIN
-        elif last["status"] == "ERROR" and now - self._refreshed < _SAFETY:
-            self._next_look = self._refreshed + _SAFETY
-        elif steps := self._look_through():
+            self._next_check = now + _CHECK_WHILE_BUSY
+        elif newest_task["status"] == "ERROR" and now - self._last_refresh < _CHECK_WHEN_IDLE:
+            self._next_check = self._last_refresh + _CHECK_WHEN_IDLE
+        elif steps := self._timed_missing():
             logger.info("Background work: %s", ", ".join(steps))
-            self._refreshed, self._next_look = now, now + _AGAIN
+            self._last_refresh, self._next_check = now, now + _CHECK_WHILE_BUSY
             self._tasks.start("scoring", {"method": "refresh"})
 
-    def _look_through(self) -> list[str]:
-        """What is missing. In a large pool finding out takes a while, so that it is done less often there."""
+    def _timed_missing(self) -> list[str]:
+        """Return the steps with work to do; a slow check, as in a large pool, postpones the next one."""
         started = time.monotonic()
         steps = self._missing()
         ended = time.monotonic()
-        self._rested = ended + _REST * (ended - started)
+        self._rest_until = ended + _REST_FACTOR * (ended - started)
         return steps
 
 
 def end_with_parent() -> None:
-    """End this child process within a second of its server's death; its work resumes with the next server.
+    """Exit this child process within a second of its server's death; the next server resumes its work.
 
-    A process that no server started, such as a command of `server.cli.main`, is nobody's child.
+    Does nothing in a process that no server started, such as a command of `server.cli.main`.
     """
-    if _SERVER not in os.environ:
+    if _SERVER_PID not in os.environ:
         return
-    server = int(os.environ[_SERVER])
+    server = int(os.environ[_SERVER_PID])
 
     def watch() -> None:
         while os.getppid() == server:

@@ -1,7 +1,6 @@
 """A child process of the server: `python -m server.child train|scoring|batch_infer`, the request on stdin.
 
-Nothing of a request is in the command line, where every user of the machine could read it, or in the
-environment.
+Nothing of a request goes into the environment or the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ _FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)
 
 
 def main() -> None:
-    """Build the app that the environment names and run one task."""
+    """Build the app named by the environment and run one task."""
     logging.basicConfig(level=logging.INFO, format=_FORMAT)
     kind, request = sys.argv[1], json.load(sys.stdin)
     if kind not in KINDS:
-        raise SystemExit(f"{kind!r}: one of {', '.join(KINDS)}")
-    gpus = request.pop("gpus", "all")  # checked by the server: indices of GPUs that exist
+        raise SystemExit(f"{kind!r}: choose one of {', '.join(KINDS)}")
+    gpus = request.pop("gpus", "all")  # the server has checked that these GPUs exist
     if gpus != "all":
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # before torch is imported
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # must be set before torch is imported
     from monailabel.interfaces.utils.app import app_instance
 
     result = getattr(app_instance(), kind)({**request, "gpus": "all"} if kind != "scoring" else request)

@@ -1,4 +1,4 @@
-"""`--conf KEY VALUE` pairs become typed settings; a wrong one stops the start with the list of all."""
+"""Typed settings from `--conf KEY VALUE` pairs; an invalid one stops the start and lists all keys."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
 
 class ConfigError(ValueError):
-    """A configuration key or value that does not exist; the text lists what does."""
+    """An invalid configuration key or value; the text lists the valid ones."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a server was started with."""
+    """The configuration that a server was started with."""
 
     settings: Settings
-    overrides: dict[str, Any]  # of the bundle's training and network
+    overrides: dict[str, Any]  # keys of the bundle, for training and network
 
 
 def describe(bundle: Bundle) -> str:
-    """All keys with type, default, range and help, one per line."""
+    """Return all keys with type, default, range and help, one per line."""
     lines = []
     for item in fields(Settings):
         meta = item.metadata
@@ -57,19 +57,19 @@ def describe(bundle: Bundle) -> str:
 
 
 def _convert(name: str, text: Any, default: Any) -> Any:
-    """A value of the default's type. Raises ConfigError."""
-    wanted = type(default)
+    """Convert a value to the type of the default. Raises ConfigError."""
+    expected = type(default)
     try:
-        value = text if wanted is str or not isinstance(text, str) else yaml.safe_load(text)
+        value = text if expected is str or not isinstance(text, str) else yaml.safe_load(text)
     except yaml.YAMLError:
-        value = None  # of no type that is wanted
-    if wanted is float and isinstance(value, str):
-        with contextlib.suppress(ValueError):  # YAML takes "1e-3" for a word
+        value = None  # never of the expected type
+    if expected is float and isinstance(value, str):
+        with contextlib.suppress(ValueError):  # YAML reads "1e-3" as a string
             value = float(value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
-        raise ConfigError(f"--conf {name} {text}: expected {wanted.__name__}, for example {default!r}")
+    if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):
+        raise ConfigError(f"--conf {name} {text}: expected {expected.__name__}, for example {default!r}")
     return value
 
 
@@ -88,25 +88,25 @@ def _setting(item: Any, text: Any) -> Any:
 
 
 def _check_pretraining(encoder: str | None, bundle: Bundle) -> None:
-    """Raises ValueError for a pretraining that cannot be meant, or that this app does not have."""
+    """Raise ValueError for a pretraining that makes no sense or that this app does not have."""
     if bundle.pretrains:
         check_pretraining(bundle)
     elif encoder == CSAL3D:
-        raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; the app for volumes has")
+        raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; use the app for volumes")
 
 
 def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
-    """Settings and bundle overrides from `--conf` pairs, before them the app's own defaults.
+    """Parse `--conf` pairs, on top of the app's own defaults, into settings and bundle overrides.
 
     Raises ConfigError, which lists every key.
     """
-    known = {item.name: item for item in fields(Settings)}
+    items = {item.name: item for item in fields(Settings)}
     settings: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     try:
         for name, text in {**bundle.selection, **conf}.items():
-            if name in known:
-                settings[name] = _setting(known[name], text)
+            if name in items:
+                settings[name] = _setting(items[name], text)
             elif name in bundle.overrides:
                 overrides[name] = _convert(name, text, bundle.get(name))
             elif name not in _IGNORED:
@@ -115,7 +115,7 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
         _check_pretraining(settings.get("encoder"), Bundle(bundle.name, overrides))
         check_engine(Settings(**settings))
     except ValueError as error:
-        raise ConfigError(f"{error}\nKeys that exist:\n{describe(bundle)}") from None
+        raise ConfigError(f"{error}\nValid keys:\n{describe(bundle)}") from None
     return Config(Settings(**settings), overrides)
 
 

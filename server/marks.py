@@ -1,4 +1,4 @@
-"""What a lead decides over HTTP: images that come next, are skipped or held out, and alpha."""
+"""Decisions of a lead over HTTP: images that come next, are skipped or held out, and alpha."""
 
 from __future__ import annotations
 
@@ -22,36 +22,41 @@ class MarkRequest(BaseModel):
 
     kind: Literal["next", "held_out", "skip", "none"] = Field(
         description="next: auto hands them out before anything else; held_out: labelled, never trained on; "
-        "skip: handed out to nobody; none: takes all of this back"
+        "skip: not handed out; none: undoes all of this"
     )
     images: list[str] = Field(
         min_length=1, max_length=20_000, description="image ids; next keeps their order"
     )
     reason: str = Field("", max_length=2_000)
-    client: str = Field("lead", description="who decides, where authentication is off")
+    client: str = Field("lead", description="who decides; used where authentication is off")
 
 
 class AlphaRequest(BaseModel):
     """Body of `POST /selection/alpha`."""
 
-    alpha: float | None = Field(ge=0, le=1, description="weight of diversity from now on; null: the setting")
-    client: str = Field("lead", description="who decides, where authentication is off")
+    alpha: float | None = Field(
+        ge=0, le=1, description="weight of diversity from now on; null restores the setting"
+    )
+    client: str = Field("lead", description="who decides; used where authentication is off")
 
 
 def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> dict[str, Any]:
-    """Plan the present round with it, so that nobody waits, then keep it for this round and the next ones."""
-    wanted = context.settings.active_alpha if request.alpha is None else request.alpha
-    found, layout = context.active_plan(context.active_alpha), context.layout()
-    if found and layout:
-        make_active_plan(context, layout, found[0], wanted, PoolSnapshot.of(context, store))
+    """Plan the present round with the new alpha, so that nobody waits, then store it for later rounds."""
+    alpha = context.settings.active_alpha if request.alpha is None else request.alpha
+    model_and_plan, layout = context.active_plan(context.active_alpha), context.layout()
+    if model_and_plan and layout:
+        make_active_plan(context, layout, model_and_plan[0], alpha, PoolSnapshot.of(context, store))
     client = plain_text(current_user.get() or request.client or "lead")
     context.state.marks.choose_alpha(request.alpha, client)
-    return {"alpha": wanted}
+    return {"alpha": alpha}
 
 
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
-    """Do it for all images, or for none. Raises PoolError 404 for an unknown image, 409 for one that
-    cannot be skipped since somebody works on it."""
+    """Apply a mark to all images, or to none.
+
+    Raises HTTPException 404 for an unknown image, 409 for one that cannot be skipped
+    because somebody holds it.
+    """
     images = list(dict.fromkeys(request.images))
     if unknown := [image for image in images if not store.has_image(image)]:
         raise PoolError(404, f"there is no image {unknown[0]!r} in this pool ({len(unknown)} are unknown)")

@@ -1,8 +1,8 @@
-"""OHIF as MONAI Label ships it, with what stands in an annotator's way put right while it is served.
+"""OHIF as MONAI Label ships it, with its bugs for annotators fixed while it is served.
 
-Shipped, its panel asks for the strategy `random` whatever its menu says, nothing saves a label, radiographs
-are not segmented, its pages ask Google for fonts, files in folders are answered with the start page, and
-searches for studies reach the DICOM server without their words (docs/how-to.md, OHIF).
+As shipped, its panel requests the strategy `random` whatever the menu says, labels cannot be saved,
+radiographs are not segmented, its pages load fonts from Google, files in folders are answered with the start
+page, and searches for studies reach the DICOM server without their search terms (docs/how-to.md, OHIF).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pool.dicomweb.client import open_session
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
-_OURS = Path(__file__).with_name("ohif_config.js")
-_CORRECTIONS = {  # of the scripts of monailabel 0.8.5
-    # MONAI Label's panel: the strategy that it starts with, and what its menu does
+_OWN_CONFIG = Path(__file__).with_name("ohif_config.js")
+_CORRECTIONS = {  # to the scripts of monailabel 0.8.5
+    # MONAI Label's panel: the initial strategy, and the effect of its menu
     "3933.bundle.92d0a0e9bc7e6861b7c9.js": (
         ("strategy: 'random',", "strategy: Object.keys(props.info.data.strategies)[0],"),
         (
@@ -35,7 +35,7 @@ _CORRECTIONS = {  # of the scripts of monailabel 0.8.5
             "onChange: event => this.setState({ strategy: event.target.value }),",
         ),
     ),
-    # its mode: what studies the list offers it for
+    # its mode: the studies for which the list offers it
     "2068.bundle.83ad900b6ad2110750da.js": (
         (
             "modalitiesArray.includes('CT') || modalitiesArray.includes('MR')",
@@ -43,97 +43,103 @@ _CORRECTIONS = {  # of the scripts of monailabel 0.8.5
         ),
     ),
 }
-_THREADS = 16  # that may wait for the DICOM server at once; the other requests have threads of their own
-# the browser itself refuses whatever is not this server's
+_MAX_THREADS = 16  # waiting for the DICOM server at once; other requests have their own threads
+# the browser itself refuses everything from elsewhere
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "frame-ancestors 'self'"
 }
 _DOTS = (".", "..")
-_SENT_ON = ("content-type", "accept")  # of a caller's headers, when something is stored
-_SENT_BACK = ("content-type", "content-encoding", "etag", "last-modified")
+_FORWARDED = ("content-type", "accept")  # request headers passed on when something is stored
+_RETURNED = ("content-type", "content-encoding", "etag", "last-modified")
 
 
 def scripts() -> dict[str, str]:
-    """The scripts that differ from the shipped ones; with a warning, none for another OHIF than expected."""
-    changed = {"app-config.js": (SHIPPED / "app-config.js").read_text("utf-8") + _OURS.read_text("utf-8")}
+    """Return the corrected scripts; warn, and leave out a script that is not the expected version."""
+    result = {
+        "app-config.js": (SHIPPED / "app-config.js").read_text("utf-8") + _OWN_CONFIG.read_text("utf-8")
+    }
     for name, corrections in _CORRECTIONS.items():
         text = (SHIPPED / name).read_text("utf-8") if (SHIPPED / name).exists() else ""
-        if any(text.count(old) != 1 for old, _ in corrections):
-            logger.warning("OHIF is not that of monailabel 0.8.5: its panel may ask for random images only")
+        if any(text.count(shipped) != 1 for shipped, _ in corrections):
+            logger.warning(
+                "OHIF is not the version of monailabel 0.8.5: its panel may request random images only"
+            )
             continue
-        for old, new in corrections:
-            text = text.replace(old, new)
-        changed[name] = text
-    return changed
+        for shipped, corrected in corrections:
+            text = text.replace(shipped, corrected)
+        result[name] = text
+    return result
 
 
 def routes() -> APIRouter:
-    """`/ohif/...`, and `/proxy/dicom/...`, its way to the DICOM server."""
-    found = APIRouter(include_in_schema=False)
-    changed = scripts()
+    """Make the routes of `/ohif/...` and of `/proxy/dicom/...`, its access to the DICOM server."""
+    router = APIRouter(include_in_schema=False)
+    corrected = scripts()
     files = {str(file.relative_to(SHIPPED)): file for file in SHIPPED.rglob("*") if file.is_file()}
-    limiter = CapacityLimiter(_THREADS)
+    limiter = CapacityLimiter(_MAX_THREADS)
 
-    @found.get("/ohif/{path:path}")
+    @router.get("/ohif/{path:path}")
     def ohif(path: str) -> Response:
-        if path in changed:
-            return Response(changed[path], media_type="text/javascript", headers=_HEADERS)
-        file = files.get(path, SHIPPED / "index.html")  # which reads the rest of the address itself
+        if path in corrected:
+            return Response(corrected[path], media_type="text/javascript", headers=_HEADERS)
+        file = files.get(path, SHIPPED / "index.html")  # which evaluates the rest of the address itself
         return FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
 
-    @found.get("/proxy/dicom/{path:path}")
+    @router.get("/proxy/dicom/{path:path}")
     async def read(path: str, request: Request) -> Response:
         return await to_thread.run_sync(_forward, request, path, b"", limiter=limiter)
 
-    @found.post("/proxy/dicom/{path:path}")
+    @router.post("/proxy/dicom/{path:path}")
     async def store(path: str, request: Request) -> Response:
         content = await request.body()
         return await to_thread.run_sync(_forward, request, path, content, limiter=limiter)
 
-    return found
+    return router
 
 
 def _forward(request: Request, path: str, content: bytes) -> Response:
-    """The DICOM server's answer, asked with this server's password.
+    """Forward a request to the DICOM server, with this server's password, and return its answer.
 
-    Nothing of the caller's headers reaches it but the type of what is sent, and of its answer's headers only
-    those that describe the content come back. Its DICOMweb address is never left: its other services are not
-    for everybody who may see images. Raises HTTPException 404, 409, 502, 503.
+    Of the caller's headers only the content type and accept are passed on, of the answer's headers only those
+    that describe the content. Requests cannot leave the DICOMweb address: the DICOM server's other services
+    are not for everyone who may see images. Raises HTTPException 404, 409, 502, 503.
     """
     url = settings.MONAI_LABEL_STUDIES.rstrip("/")
     if not url.startswith(("http://", "https://")):
-        raise HTTPException(409, "OHIF shows images of a DICOM server, and this pool is a folder")
+        raise HTTPException(409, "OHIF shows images of a DICOM server, but this pool is a folder")
     if not all(re.fullmatch(r"[A-Za-z0-9._~,=-]*", part) and part not in _DOTS for part in path.split("/")):
-        raise HTTPException(404, f"{path!r} is no DICOMweb address")
-    words = f"?{request.url.query}" if request.url.query else ""
-    headers = {name: request.headers[name] for name in _SENT_ON if content and name in request.headers}
+        raise HTTPException(404, f"{path!r} is not a DICOMweb address")
+    query = f"?{request.url.query}" if request.url.query else ""
+    headers = {name: request.headers[name] for name in _FORWARDED if content and name in request.headers}
     try:
         with open_session(url) as session:
-            address = f"{url}/{_address(path)}{words}"
+            address = f"{url}/{_service_path(path)}{query}"
             answer = session.request(
                 request.method, address, headers=headers, data=content, stream=True, allow_redirects=False
             )
-            body = answer.raw.read()  # as it was sent, with its encoding
+            body = answer.raw.read()  # raw, still encoded
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
     if answer.is_redirect or not 200 <= answer.status_code < 600:
-        raise HTTPException(502, f"the DICOM server {url} answers {answer.status_code}, which is no answer")
-    back = {name: answer.headers[name] for name in _SENT_BACK if name in answer.headers}
-    return Response(body, answer.status_code, back)
+        raise HTTPException(
+            502, f"the DICOM server {url} answers with status {answer.status_code}, which cannot be passed on"
+        )
+    returned = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
+    return Response(body, answer.status_code, returned)
 
 
-def _address(path: str) -> str:
-    """The path below the DICOMweb address, with the prefixes of MONAI Label's settings."""
+def _service_path(path: str) -> str:
+    """Return the path below the DICOMweb address, with the prefixes of MONAI Label's settings."""
     prefixes = {
         "wado": settings.MONAI_LABEL_WADO_PREFIX,
         "qido": settings.MONAI_LABEL_QIDO_PREFIX,
         "stow": settings.MONAI_LABEL_STOW_PREFIX,
     }
-    service, _, rest = path.partition("/")
+    service, _, subpath = path.partition("/")
     if service not in prefixes:
         return path
-    if service == "qido" and rest.endswith("metadata"):  # some versions of OHIF ask there
+    if service == "qido" and subpath.endswith("metadata"):  # some versions of OHIF use the wrong service
         service = "wado"
     prefix = prefixes[service]
-    return f"{prefix}/{rest}" if prefix else rest
+    return f"{prefix}/{subpath}" if prefix else subpath

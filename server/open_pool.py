@@ -1,4 +1,4 @@
-"""Opening a pool: its state, alone or beside other servers of the same pool, and its images and labels."""
+"""Opening a pool: its state, exclusive or shared with other servers, and its images and labels."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ from pool.groups import Groups, read_groups
 from server.config import ConfigError
 
 logger = logging.getLogger(__name__)
-_PATIENCE = 10.0  # seconds: a server that was just killed may need a moment to let go
+_LOCK_TIMEOUT = 10.0  # seconds: a server that was just killed may take a moment to let go
 
 
 def open_state(folder: Path, url: str, in_server: bool, several: bool) -> tuple[State, ExitStack]:
-    """The pool's state, and what a server holds as long as it lives so that no other one works on the pool.
+    """Open the pool's state; also return the locks that a server holds for life against other servers.
 
-    :param url: of a PostgreSQL database, "" for SQLite in the folder
-    :param several: the servers of a DICOMweb store, which hold the database together
+    :param url: URL of a PostgreSQL database, "" for SQLite in the folder
+    :param several: several servers of one DICOMweb store may share the database
 
-    Raises ConfigError for a database that cannot be used or that another server holds.
+    Raises ConfigError for a database that cannot be used or is held by another server.
     """
-    held = ExitStack()
+    locks = ExitStack()
     try:
         state = State(folder, migrate=in_server, url=url)
         if in_server and url:
-            held.enter_context(state.exclusive("server", timeout=_PATIENCE, shared=several))
+            locks.enter_context(state.exclusive("server", timeout=_LOCK_TIMEOUT, shared=several))
     except Busy as error:
         raise ConfigError(f"{error}; stop that server, or give each pool a database of its own") from None
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--conf database: its driver {error.name!r} is not installed") from None
+        raise ConfigError(
+            f"--conf database: its driver {error.name!r} is not installed; install it with pip"
+        ) from None
     except SQLAlchemyError as error:
         if not url:
             raise
         raise ConfigError(
-            f"--conf database: {reason_of(error)}; check the URL and PGPASSWORD, and that it runs"
+            f"--conf database: {reason_of(error)}; check the URL, PGPASSWORD and that the server is up"
         ) from None
     except ValueError as error:
         raise ConfigError(f"--conf database: {error}") from None
-    return state, held
+    return state, locks
 
 
 def open_groups(text: str) -> Groups:
-    """What the setting `groups` says. Raises ConfigError."""
+    """Read the groups given by the setting `groups`. Raises ConfigError."""
     try:
         return read_groups(text)
     except ValueError as error:
@@ -64,7 +66,7 @@ def open_groups(text: str) -> Groups:
 
 
 def trains_now(folder: Path) -> bool:
-    """Whether a training of this pool runs, on whatever server."""
+    """Return whether a training of this pool is running, on any server."""
     lock = FileLock(folder / "training.lock")
     try:
         with lock.acquire(timeout=0):
@@ -82,17 +84,17 @@ def open_datastore(
     saved: Callable[[str, str, dict[str, Any]], None],
     read_only: bool,
 ) -> Datastore:
-    """A checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
+    """Open a checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
 
-    :param modality: instead of the bundle's own, separated by commas
-    :param read_only: True in the children
+    :param modality: replaces the bundle's modalities, comma-separated
+    :param read_only: True in child processes
 
     Raises ConfigError.
     """
     try:
         if not studies.startswith(("http://", "https://")):
             return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved)
-        pool = _dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
+        pool = _open_dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
     except InUse as error:
         raise ConfigError(str(error)) from None
     except ServerError as error:
@@ -102,7 +104,7 @@ def open_datastore(
     return pool
 
 
-def _dicomweb(
+def _open_dicomweb(
     url: str,
     bundle: Bundle,
     modality: str,
@@ -111,9 +113,9 @@ def _dicomweb(
     saved: Callable[[str, str, dict[str, Any]], None],
     read_only: bool,
 ) -> DicomWebPool:
-    """The pool of a DICOMweb server; its files are kept with the state, or where MONAI Label is told."""
+    """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says."""
     if kind := settings.MONAI_LABEL_DATASTORE:
-        raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported")
+        raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported; unset it")
     names = (modality or ",".join(bundle.get("modalities"))).upper().split(",")
     cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or folder / "dicom"
     return DicomWebPool(

@@ -1,7 +1,7 @@
-"""Tasks of the server that run in child processes: trainings, refreshes, batch inference.
+"""Tasks that the server runs in child processes: trainings, refreshes, batch inference.
 
-MONAI Label's own start merges a request into the child's environment and command line, so that a client could
-name a folder of Python files there. Here a request reaches its child by stdin, after it was checked.
+MONAI Label itself merges a request into the child's environment and command line, where a client could
+name a folder of Python files. Here the request is checked first and reaches its child by stdin.
 """
 
 from __future__ import annotations
@@ -22,68 +22,71 @@ from typing import Any
 import psutil
 
 logger = logging.getLogger(__name__)
-_KEPT_LINES = 20  # of a child's output, shown as the task's details
-_KEPT_TASKS = 100  # of each kind that ended
+_MAX_LINES = 20  # of a child's output, shown as the task's details
+_MAX_ENDED = 100  # ended tasks kept of each kind
 _WAITING, _RUNNING = "SUBMITTED", "RUNNING"
 
 
 class Tasks:
-    """One queue per kind (`server.child.KINDS`), one child at a time in each; safe from any thread.
+    """Task queues, one per kind (`server.child.KINDS`), each with one child at a time; thread-safe.
 
-    A task is a dict as MONAI Label's clients know it: id, status (SUBMITTED, RUNNING, DONE, ERROR, STOPPED),
-    request, start_ts, end_ts, details (the last lines of its output).
+    A task is a dict as MONAI Label's clients expect it: id, status (SUBMITTED, RUNNING, DONE, ERROR,
+    STOPPED), request, start_ts, end_ts, details (the last lines of its output).
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tasks: dict[str, list[dict[str, Any]]] = {}
         self._queues: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
-        self._children: dict[str, subprocess.Popen[str]] = {}  # by the id of their tasks
+        self._children: dict[str, subprocess.Popen[str]] = {}  # by task id
 
     def start(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a task into its queue; the task."""
+        """Queue a task, and return it."""
         task = {"id": str(uuid.uuid4()), "status": _WAITING, "request": dict(request), "start_ts": _now()}
         with self._lock:
             tasks = self._tasks.setdefault(kind, [])
-            ended = [one for one in tasks if one["status"] not in (_WAITING, _RUNNING)]
-            tasks[:] = [one for one in tasks if one not in ended[:-_KEPT_TASKS]] + [task]
+            ended = [other for other in tasks if other["status"] not in (_WAITING, _RUNNING)]
+            tasks[:] = [other for other in tasks if other not in ended[:-_MAX_ENDED]] + [task]
             if kind not in self._queues:
                 self._queues[kind] = queue.SimpleQueue()
-                threading.Thread(target=self._work, args=(kind,), name=kind, daemon=True).start()
+                threading.Thread(target=self._run_queue, args=(kind,), name=kind, daemon=True).start()
             self._queues[kind].put(task)
         return task
 
     def all(self, kind: str) -> list[dict[str, Any]]:
-        """Every task of a kind since the server started, oldest first."""
+        """Return the tasks of a kind since the server started, oldest first."""
         with self._lock:
             return [dict(task, details=list(task.get("details", ()))) for task in self._tasks.get(kind, ())]
 
     def running(self, kind: str) -> dict[str, Any] | None:
-        """The task of a kind that runs now."""
+        """Return the running task of a kind, or None."""
         return next((task for task in self.all(kind) if task["status"] == _RUNNING), None)
 
     def busy(self, kind: str) -> bool:
-        """True when a task of this kind runs or waits for its turn."""
+        """Return whether a task of this kind is running or queued."""
         return any(task["status"] in (_WAITING, _RUNNING) for task in self.all(kind))
 
     def stop(self, kind: str) -> dict[str, Any] | None:
-        """End the task that runs, and its processes; the task, or None when none runs."""
+        """Stop the running task and its processes; return the task, or None when none is running."""
         with self._lock:
-            task = next((one for one in self._tasks.get(kind, ()) if one["status"] == _RUNNING), None)
+            task = next(
+                (candidate for candidate in self._tasks.get(kind, ()) if candidate["status"] == _RUNNING),
+                None,
+            )
             child = self._children.get(task["id"]) if task else None
             if task is None or child is None:
                 return None
             task |= {"status": "STOPPED", "end_ts": _now()}
         logger.info("Stopping %s %s", kind, task["id"])
         _kill_tree(child.pid)
-        return next(one for one in self.all(kind) if one["id"] == task["id"])
+        return next(candidate for candidate in self.all(kind) if candidate["id"] == task["id"])
 
-    def _work(self, kind: str) -> None:
+    def _run_queue(self, kind: str) -> None:
         while True:
             task = self._queues[kind].get()
             try:
                 self._run(kind, task)
-            except Exception as error:  # the queue must outlive a machine that has no memory for a process
+            except Exception as error:  # the queue must survive a machine without memory for another process
                 logger.exception("The task %s %s failed", kind, task["id"])
                 self._end(task, "ERROR", str(error))
 
@@ -102,7 +105,7 @@ class Tasks:
         )
         with self._lock:
             self._children[task["id"]] = child
-            task |= {"status": _RUNNING, "details": deque(maxlen=_KEPT_LINES)}
+            task |= {"status": _RUNNING, "details": deque(maxlen=_MAX_LINES)}
         assert child.stdin is not None and child.stdout is not None
         try:
             child.stdin.write(json.dumps(task["request"]))
@@ -127,7 +130,7 @@ class Tasks:
 
 
 def _environment() -> dict[str, str]:
-    """The server's own; an empty entry of PYTHONPATH, which MONAI Label adds, means the current folder."""
+    """Drop empty entries of PYTHONPATH, as MONAI Label adds: they would mean the current folder."""
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, entries))}
 
@@ -135,8 +138,8 @@ def _environment() -> dict[str, str]:
 def _kill_tree(pid: int) -> None:
     try:
         process = psutil.Process(pid)
-        for one in [*process.children(recursive=True), process]:
-            one.kill()
+        for member in [*process.children(recursive=True), process]:
+            member.kill()
     except psutil.NoSuchProcess:
         return
 

@@ -1,8 +1,8 @@
-"""Tokens of an OpenID Connect server: where its public keys are, and whether a token is good.
+"""Validation of tokens from an OpenID Connect server, with its public keys.
 
-The server is found by OpenID Connect Discovery 1.0 (`<realm>/.well-known/openid-configuration`), its keys are
-a JSON Web Key Set (RFC 7517). Only signatures with a private key are accepted, as RFC 8725 advises: a public
-key can never pass for a shared secret, and an unsigned token is nothing.
+The server's addresses come from OpenID Connect Discovery 1.0 (`<realm>/.well-known/openid-configuration`),
+its keys are a JSON Web Key Set (RFC 7517). Only asymmetric signatures are accepted, as RFC 8725 advises: a
+public key can never pass for a shared secret, and unsigned tokens are refused.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from monailabel.endpoints.user.auth import User
 
 logger = logging.getLogger(__name__)
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
-PAUSE = 10.0  # seconds between two fetches that unknown keys or a failing server ask for
-_KEEP = 300.0  # seconds that keys are used before they are fetched again
-_LEEWAY = 30.0  # seconds that the clocks of the two servers may differ
+PAUSE = 10.0  # minimum seconds between two fetches caused by unknown keys or a failing server
+_KEY_LIFETIME = 300.0  # seconds until keys are fetched again
+_LEEWAY = 30.0  # seconds by which the clocks of the two servers may differ
 
 
 class SignInServerDown(Exception):
-    """Discovery or the keys cannot be fetched, or are not what the standard says."""
+    """Raised when discovery or the keys cannot be fetched or do not follow the standard."""
 
 
 class SignInServer(jwt.PyJWKClient):
-    """An OpenID Connect server: its name, addresses and public keys, fetched when a token needs them.
+    """An OpenID Connect server: its name, addresses and public keys, fetched on demand.
 
-    A token with an unknown key makes it fetch again, so that new keys are found; at most every `PAUSE`
-    seconds, so that nobody can make it ask without end.
+    A token with an unknown key causes another fetch, so that new keys are found, but at most every `PAUSE`
+    seconds, so that nobody can cause requests without end.
 
-    :param realm: the address that `/.well-known/openid-configuration` is added to
-    :param timeout: seconds for one request
+    :param realm: address to which `/.well-known/openid-configuration` is appended
+    :param timeout: seconds per request
     """
 
     def __init__(self, realm: str, timeout: float) -> None:
         self.realm = realm.rstrip("/")
         self.discovery: dict[str, Any] = {}
-        self._not_before = 0.0  # monotonic seconds; set by a fetch that failed
+        self._not_before = 0.0  # monotonic seconds; set by a failed fetch
         super().__init__(
             f"{self.realm}/.well-known/openid-configuration",
-            lifespan=_KEEP,
+            lifespan=_KEY_LIFETIME,
             timeout=timeout,
             cooldown_duration=PAUSE,
         )
 
     def fetch_data(self) -> Any:
-        """Discovery, then the keys that it names. Raises SignInServerDown."""
+        """Run discovery, then fetch the keys it names. Raises SignInServerDown."""
         if time.monotonic() < self._not_before:
             raise SignInServerDown(f"{self.realm} failed less than {PAUSE:.0f} seconds ago")
         try:
             self.discovery = self._discover()
             self.uri = self.discovery["jwks_uri"]
             return super().fetch_data()
-        except (OSError, ValueError, jwt.PyJWTError) as error:  # OSError: all of requests' errors, too
+        except (OSError, ValueError, jwt.PyJWTError) as error:  # OSError includes all errors of requests
             self._not_before = time.monotonic() + PAUSE
             logger.warning("The sign-in server %s cannot be used: %s", self.realm, error)
             raise SignInServerDown(str(error)) from error
@@ -65,16 +65,16 @@ class SignInServer(jwt.PyJWKClient):
     def _discover(self) -> dict[str, Any]:
         answer = requests.get(f"{self.realm}/.well-known/openid-configuration", timeout=self.timeout)
         answer.raise_for_status()
-        found = answer.json()
+        config = answer.json()
         for name in ("issuer", "jwks_uri"):
-            if not isinstance(found, dict) or not isinstance(found.get(name), str):
+            if not isinstance(config, dict) or not isinstance(config.get(name), str):
                 raise ValueError(f"its openid-configuration has no {name}")
-        if not found["jwks_uri"].startswith(("http://", "https://")):
-            raise ValueError(f"its jwks_uri {found['jwks_uri']!r} is no web address")
-        return dict(found)
+        if not config["jwks_uri"].startswith(("http://", "https://")):
+            raise ValueError(f"its jwks_uri {config['jwks_uri']!r} is not a web address")
+        return dict(config)
 
     def find(self, kid: str) -> jwt.PyJWK | None:
-        """The key of this name; None when the server has none. Raises SignInServerDown."""
+        """Return the key with this id, or None. Raises SignInServerDown."""
         try:
             return self.match_kid(self.get_signing_keys(), kid) or self.get_signing_key(kid)
         except jwt.PyJWKClientError:
@@ -82,7 +82,7 @@ class SignInServer(jwt.PyJWKClient):
 
 
 def down(server: SignInServer) -> HTTPException:
-    """503: nobody can be checked, which is not the client's fault."""
+    """Return the error for a sign-in server that is down (503): no token can be checked."""
     return HTTPException(
         503,
         f"the sign-in server {server.realm} does not answer as it should, so no token can be checked; "
@@ -92,16 +92,16 @@ def down(server: SignInServer) -> HTTPException:
 
 
 def refused(why: str) -> HTTPException:
-    """401 in plain words."""
+    """Return the error for a refused token (401)."""
     return HTTPException(401, why, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def check(token: str, server: SignInServer) -> User:
-    """The user that a token stands for. Blocks while keys are fetched. Raises HTTPException 401, 503."""
+    """Return the user of a token. Blocks while keys are fetched. Raises HTTPException 401, 503."""
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError:
-        raise refused("this is no token (JWT) that can be read; sign in again") from None
+        raise refused("this is not a readable token (JWT); sign in again") from None
     if header.get("alg") not in ALGORITHMS:
         raise refused(f"the token is signed with {header.get('alg')!r}; accepted are {', '.join(ALGORITHMS)}")
     if not header.get("kid"):
@@ -111,7 +111,7 @@ def check(token: str, server: SignInServer) -> User:
     except SignInServerDown:
         raise down(server) from None
     if key is None:
-        raise refused(f"the token's key is none of those of the sign-in server {server.realm}")
+        raise refused(f"the token's key is not one of the sign-in server {server.realm}")
     try:
         claims = jwt.decode(
             token,
@@ -128,7 +128,7 @@ def check(token: str, server: SignInServer) -> User:
 
 
 def _reason(error: jwt.PyJWTError, server: SignInServer) -> str:
-    """Why a token is not good, for the person who sent it."""
+    """Explain why a token is refused, for the person who sent it."""
     match error:
         case jwt.ExpiredSignatureError():
             return "the token has expired: sign in again"
@@ -144,14 +144,14 @@ def _reason(error: jwt.PyJWTError, server: SignInServer) -> str:
         case jwt.MissingRequiredClaimError():
             return f"the token has no {error.claim!r}"
         case jwt.InvalidAlgorithmError():
-            return "the token is signed with another algorithm than its key is for"
+            return "the token is signed with a different algorithm than its key is for"
         case jwt.InvalidSignatureError():
             return "the token's signature is wrong: it was changed, or another key signed it"
-    return f"the token is not good: {error}"
+    return f"the token is not valid: {error}"
 
 
 def _user(claims: dict[str, Any]) -> User:
-    """Name, mail and roles from the claims that MONAI Label's settings name. Raises HTTPException 401."""
+    """Read name, mail and roles from the claims named in MONAI Label's settings. Raises HTTPException 401."""
     username = claims.get(settings.MONAI_LABEL_AUTH_TOKEN_USERNAME)
     if not isinstance(username, str) or not username:
         raise refused(
@@ -167,10 +167,10 @@ def _user(claims: dict[str, Any]) -> User:
 
 
 def _roles(claims: dict[str, Any]) -> list[str]:
-    """The roles at MONAI_LABEL_AUTH_TOKEN_ROLES, where '#' goes one level down; none is []."""
-    found: Any = claims
+    """Return the roles at MONAI_LABEL_AUTH_TOKEN_ROLES, where '#' descends one level; [] if missing."""
+    value: Any = claims
     for name in settings.MONAI_LABEL_AUTH_TOKEN_ROLES.split("#"):
-        found = found.get(name) if isinstance(found, dict) else None
-    if isinstance(found, str):
-        return [found]
-    return [role for role in found if isinstance(role, str)] if isinstance(found, list) else []
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        return [value]
+    return [role for role in value if isinstance(role, str)] if isinstance(value, list) else []

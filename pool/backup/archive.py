@@ -14,15 +14,15 @@ from typing import Any, BinaryIO, cast
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-Progress = Callable[[int], object]  # told how many bytes were done
+Progress = Callable[[int], object]  # called with the number of bytes just processed
 
 
 class BackupError(RuntimeError):
-    """A backup or restore that cannot be done; the text says why and what to do."""
+    """A backup or restore that failed; the text says why and what to do."""
 
 
 class _Hashing(io.RawIOBase):
-    """A file that is read once: hashed and counted on the way."""
+    """A file wrapper that hashes and counts what is read."""
 
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file, self._progress, self.sha256 = file, progress, hashlib.sha256()
@@ -35,7 +35,7 @@ class _Hashing(io.RawIOBase):
 
 
 class Writer:
-    """Adds files to a new backup. Nothing of it is complete before `close`.
+    """Writes files to a new backup, which is incomplete until `close`.
 
     :param path: a tar file when its name ends in .tar, else a folder
     """
@@ -46,13 +46,13 @@ class Writer:
         self.files: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, source: Path) -> None:
-        """A file as it is when it is opened: those of a pool are replaced whole, or grow at their end."""
+        """Add a file as it is when opened: a pool's files are either replaced whole or appended to."""
         with open(source, "rb") as file:
             stat = os.fstat(file.fileno())
             reader = _Hashing(file, self._progress)
             self._write(name, reader, stat.st_size, int(stat.st_mtime))
-        about = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": reader.sha256.hexdigest()}
-        self.files[name] = about
+        entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": reader.sha256.hexdigest()}
+        self.files[name] = entry
 
     def _write(self, name: str, content: io.RawIOBase | io.BytesIO, size: int, mtime: int) -> None:
         if self._tar:
@@ -66,7 +66,7 @@ class Writer:
             shutil.copyfileobj(cast(BinaryIO, content), file)
 
     def close(self, facts: dict[str, Any]) -> None:
-        """Write the manifest, which comes last: what was cut off has none."""
+        """Write the manifest last, so that a truncated backup has none."""
         manifest = {"format": FORMAT, **facts, "files": self.files}
         text = json.dumps(manifest, indent=1).encode()
         self._write(MANIFEST, io.BytesIO(text), len(text), 0)
@@ -75,11 +75,11 @@ class Writer:
 
 
 class Reader:
-    """A backup that is looked into. Raises BackupError for what is none, or is damaged."""
+    """Reads a backup. Raises BackupError when the path is not a backup or is damaged."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise BackupError(f"{path}: there is no such backup")
+            raise BackupError(f"{path}: no such backup; check the path")
         self._path, self._members = path, dict[str, tarfile.TarInfo]()
         try:
             if path.is_file():
@@ -91,14 +91,16 @@ class Reader:
             version = self.manifest["format"]
         except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
             raise BackupError(
-                f"{path} is no backup of a pool, or is damaged ({type(error).__name__}: {error}); "
+                f"{path} is not a backup of a pool, or is damaged ({type(error).__name__}: {error}); "
                 "take another copy"
             ) from error
         if version != FORMAT:
-            raise BackupError(f"{path} has format {version}, this version reads {FORMAT}: use the newer one")
+            raise BackupError(
+                f"{path} has format {version}, but this version reads {FORMAT}: use the newer version"
+            )
 
     def open(self, name: str) -> BinaryIO:
-        """A file of the backup. Raises KeyError or OSError when it is not there."""
+        """Open a file of the backup. Raises KeyError or OSError when it is missing."""
         if self._path.is_dir():
             return open(self._path / name, "rb")
         file = self._tar.extractfile(self._members[name])
@@ -106,13 +108,13 @@ class Reader:
         return cast(BinaryIO, file)
 
     def check(self, progress: Progress) -> None:
-        """Every file is there and has its sha256. Raises BackupError that names the first that has not."""
-        for name, about in self.files.items():
+        """Verify the presence and sha256 of every file. Raises BackupError naming the first that fails."""
+        for name, entry in self.files.items():
             path = PurePosixPath(name)
-            plain = str(path) == name and len(path.parts) > 1 and ".." not in path.parts
-            if not plain or path.parts[0] not in ("state", "studies"):
+            is_plain = str(path) == name and len(path.parts) > 1 and ".." not in path.parts
+            if not is_plain or path.parts[0] not in ("state", "studies"):
                 raise BackupError(
-                    f"{self._path}: {name!r} has no place in a pool; this backup is not to be trusted"
+                    f"{self._path}: {name!r} does not belong in a pool; do not trust this backup"
                 )
             try:
                 self._copy(name, None, progress)
@@ -122,11 +124,11 @@ class Reader:
                 ) from error
             except ValueError:
                 raise BackupError(
-                    f"{self._path}: {name} is damaged, its sha256 is not {about['sha256']}; take another copy"
+                    f"{self._path}: {name} is damaged, its sha256 is not {entry['sha256']}; take another copy"
                 ) from None
 
     def extract(self, name: str, target: Path, progress: Progress) -> None:
-        """Write a file with its time. Raises ValueError when it changed since it was checked."""
+        """Extract a file, keeping its modification time. Raises ValueError when it changed since `check`."""
         target.parent.mkdir(parents=True, exist_ok=True)
         self._copy(name, target, progress)
         time = self.files[name]["mtime_ns"]

@@ -1,7 +1,8 @@
-"""Backing up a pool while its server runs; `pool.backup.restore` puts it back.
+"""Backing up a pool while its server runs; `pool.backup.restore` restores it.
 
-A backup has `state/pool.db`, the database as one SQLite file wherever it came from; the other files of the
-state folder, such as `state/model.pt`; and of a studies folder the datastore's files, labels and versions.
+A backup holds `state/pool.db` (the database as one SQLite file, even if it came from PostgreSQL), the other
+files of the state folder, such as `state/model.pt`, and from a studies folder the datastore's index, labels
+and versions.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from pool.backup.tables import copy_tables, snapshot
 from pool.database import schema
 from pool.database.connect import connect
 
-_DATASTORE = ("datastore_v2.journal", "datastore_v2.json")  # in the order that they are read in
-_LABELS = ("labels", "versions")  # folders below the studies
+_DATASTORE = ("datastore_v2.journal", "datastore_v2.json")  # in reading order
+_LABELS = ("labels", "versions")  # subfolders of the studies folder
 
 
 def state_files(state: Path) -> list[Path]:
-    """Files of a state folder beside its database: the model, and what else is kept there."""
+    """Return the files of a state folder other than its database, such as the model."""
     if not state.is_dir():
         return []
-    ours = (path for path in sorted(state.iterdir()) if path.is_file() and not path.name.startswith("."))
-    return [path for path in ours if not path.name.startswith("pool.db") and path.suffix != ".lock"]
+    files = (path for path in sorted(state.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return [path for path in files if not path.name.startswith("pool.db") and path.suffix != ".lock"]
 
 
 def studies_files(studies: Path, images: bool) -> list[Path]:
-    """Of a studies folder the datastore's JSON and journal, labels and versions; with `images` everything."""
-    found = (path for path in sorted(studies.rglob("*")) if path.is_file() and path.suffix != ".lock")
-    parts = ((path, path.relative_to(studies).parts) for path in found)
+    """Return the datastore's JSON and journal, labels and versions; with `images`, every file."""
+    files = (path for path in sorted(studies.rglob("*")) if path.is_file() and path.suffix != ".lock")
+    relative = ((path, path.relative_to(studies).parts) for path in files)
     return [
         path
-        for path, names in parts
+        for path, names in relative
         if not any(name.startswith(".") for name in names)
         and (images or names[0] in (_LABELS if len(names) > 1 else _DATASTORE))
     ]
@@ -46,23 +47,23 @@ def studies_files(studies: Path, images: bool) -> list[Path]:
 def back_up(
     studies: Path | None, state: Path, url: str, out: Path, images: bool, progress: Progress
 ) -> dict[str, Any]:
-    """Write a backup to `out`, a .tar file or a folder, whole or not at all; returns its manifest's facts.
+    """Write a backup to `out`, a .tar file or a folder, all or nothing; return the facts in its manifest.
 
-    The database comes first and the labels after it: what is saved meanwhile may be in the backup as a label
-    whose hand-out is still open, and is noticed as such when the pool is opened.
+    The database is copied before the labels, so a label saved meanwhile may be in the backup while its
+    hand-out is still open; the server notices this when it opens the pool.
 
     :param studies: the studies folder; None for a DICOMweb store, which keeps images and labels itself
     """
     if out.exists():
-        raise BackupError(f"{out} is there already; name another file, nothing is overwritten")
+        raise BackupError(f"{out} already exists; name another file, nothing is overwritten")
     if studies and not studies.is_dir():
-        raise BackupError(f"{studies}: there is no such studies folder")
+        raise BackupError(f"{studies}: no such studies folder; check the path")
     if not out.parent.is_dir():
-        raise BackupError(f"{out.parent}: there is no such folder to write to")
+        raise BackupError(f"{out.parent}: no such folder; create it or name another")
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-        database, whole = Path(temporary) / "pool.db", Path(temporary) / "backup"
+        database, unfinished = Path(temporary) / "pool.db", Path(temporary) / "backup"
         rows = _portable(state, url, database)
-        writer = Writer(whole, out.suffix == ".tar", progress)
+        writer = Writer(unfinished, out.suffix == ".tar", progress)
         writer.add("state/pool.db", database)
         for path in state_files(state):
             writer.add(f"state/{path.name}", path)
@@ -80,26 +81,26 @@ def back_up(
             },
         }
         writer.close(facts)
-        os.rename(whole, out)
+        os.rename(unfinished, out)
     return facts | {"files": writer.files}
 
 
 def _add_studies(writer: Writer, studies: Path, images: bool) -> None:
-    """Files of the studies folder, until no new one has come meanwhile."""
-    done: set[Path] = set()
-    while todo := [path for path in studies_files(studies, images) if path not in done]:
-        for path in todo:
-            done.add(path)
+    """Add the files of the studies folder, until no new ones have appeared in the meantime."""
+    added: set[Path] = set()
+    while new := [path for path in studies_files(studies, images) if path not in added]:
+        for path in new:
+            added.add(path)
             try:
                 writer.add(f"studies/{path.relative_to(studies).as_posix()}", path)
-            except FileNotFoundError:  # replaced or removed a moment ago
+            except FileNotFoundError:  # replaced or removed since it was listed
                 continue
 
 
 def _portable(state: Path, url: str, file: Path) -> dict[str, int]:
-    """The pool's database as one SQLite file; returns the number of rows of each table."""
+    """Copy the pool's database to one SQLite file; return the number of rows of each table."""
     if not url and not (state / "pool.db").is_file():
-        raise BackupError(f"{state} has no pool.db: name the pool's state folder, as the server's log does")
+        raise BackupError(f"{state} has no pool.db: name the pool's state folder; the server's log shows it")
     source, target = connect(state / "pool.db", url), connect(file)
     try:
         schema.migrate(target)
@@ -107,8 +108,8 @@ def _portable(state: Path, url: str, file: Path) -> dict[str, int]:
             revision = schema.revision(before)
             if revision != schema.newest_revision():
                 raise BackupError(
-                    f"the database is of revision {revision}, this version has {schema.newest_revision()}: "
-                    "start its server once, which brings it up to date, or use the server's own version"
+                    f"the database has revision {revision}, this version needs {schema.newest_revision()}: "
+                    "start the server once to upgrade it, or use the version the server runs"
                 )
             with target.begin() as after:
                 return copy_tables(before, after)

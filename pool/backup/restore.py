@@ -1,4 +1,4 @@
-"""Restoring a backup of a pool, into SQLite or PostgreSQL wherever it came from."""
+"""Restoring a backup of a pool into SQLite or PostgreSQL, whichever it came from."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def restore(
 ) -> str:
     """Put a checked backup into an empty state, and its labels into a studies folder that has none.
 
-    :param check_model: raises ValueError for a `model.pt` that must not be used; it is left out then, since
-        labels are what counts, and the text that is returned says why
+    :param check_model: raises ValueError for a `model.pt` that must not be used; the model is then left out,
+        because the labels are what counts, and the returned text says why
 
-    Raises BackupError when a target is not empty or a server works on it. What fails on the way is undone.
+    Raises BackupError when a target is not empty or in use by a server. A failed restore is undone.
     """
-    mine = {name: about for name, about in backup.files.items() if name.startswith("studies/")}
-    if mine and studies is None:
+    from_studies = {name: entry for name, entry in backup.files.items() if name.startswith("studies/")}
+    if from_studies and studies is None:
         raise BackupError("this backup has labels of a studies folder; restore it to a folder, not to a URL")
     left_out = ""
     with ExitStack() as undo:
@@ -45,16 +45,16 @@ def restore(
             if folder and not folder.exists():
                 folder.mkdir(parents=True)
                 undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        with _alone(state, studies, url) as database:
+        with _exclusive_target(state, studies, url) as database:
             _check_empty(state, studies, backup.manifest["images"], database)
             for prefix, folder in (("studies/", studies), ("state/", state)):
                 if folder:
-                    left_out += _put(backup, prefix, folder, undo, progress, database, check_model)
+                    left_out += _restore_files(backup, prefix, folder, undo, progress, database, check_model)
             undo.pop_all()
     return left_out
 
 
-def _put(
+def _restore_files(
     backup: Reader,
     prefix: str,
     folder: Path,
@@ -63,7 +63,10 @@ def _put(
     database: Database | None,
     check_model: Callable[[Path], None],
 ) -> str:
-    """Files under a prefix: all beside their places first, then each into its own. Says what is left out."""
+    """Extract all files under a prefix next to their destination, then rename each into place.
+
+    Return a note of what was left out, or "".
+    """
     left_out = ""
     names = [name.removeprefix(prefix) for name in backup.files if name.startswith(prefix)]
     with tempfile.TemporaryDirectory(prefix=".restore.", dir=folder) as temporary:
@@ -76,7 +79,7 @@ def _put(
                 names.remove("model.pt")
                 left_out = f"model.pt is left out: {error}"
         if prefix == "state/":
-            _open_database(Path(temporary) / "pool.db", database, undo)
+            _restore_database(Path(temporary) / "pool.db", database, undo)
         for name in names:
             if name == "pool.db" and database:
                 continue
@@ -93,8 +96,8 @@ def _make_folder(folder: Path, undo: ExitStack) -> None:
         undo.callback(folder.rmdir)
 
 
-def _open_database(file: Path, database: Database | None, undo: ExitStack) -> None:
-    """Bring the backup's database up to date, and into PostgreSQL when it goes there."""
+def _restore_database(file: Path, database: Database | None, undo: ExitStack) -> None:
+    """Upgrade the backup's database, and copy it into PostgreSQL if that is the target."""
     source = connect(file)
     try:
         schema.migrate(source)
@@ -104,7 +107,9 @@ def _open_database(file: Path, database: Database | None, undo: ExitStack) -> No
             with snapshot(source) as before, database.begin() as after:
                 copy_tables(before, after)
     except alembic.util.CommandError as error:
-        raise BackupError(f"this backup is of a newer version ({error}); restore it with that one") from error
+        raise BackupError(
+            f"this backup comes from a newer version ({error}); restore it with that version"
+        ) from error
     finally:
         source.dispose()
 
@@ -116,41 +121,44 @@ def _drop_all(engine: sa.Engine) -> None:
 
 
 @contextmanager
-def _alone(state: Path, studies: Path | None, url: str) -> Iterator[Database | None]:
-    """While no server works on the target; gives its PostgreSQL database. Raises BackupError."""
+def _exclusive_target(state: Path, studies: Path | None, url: str) -> Iterator[Database | None]:
+    """Hold the target's locks, so that no server uses it; yield its PostgreSQL database, if it has one.
+
+    Raises BackupError when a server is running on it.
+    """
     database = Database(state, url=url) if url else None
     files = [state / "server.lock", *([studies / ".server.lock"] if studies else [])]
-    there = {file for file in files if file.exists()}
+    existing = {file for file in files if file.exists()}
     try:
-        with ExitStack() as held:
+        with ExitStack() as locks:
             for file in files:
-                held.enter_context(FileLock(file).acquire(timeout=0))
-                if file not in there:
-                    held.callback(file.unlink, missing_ok=True)
+                locks.enter_context(FileLock(file).acquire(timeout=0))
+                if file not in existing:
+                    locks.callback(file.unlink, missing_ok=True)
             if database:
-                held.enter_context(database.exclusive("server"))
+                locks.enter_context(database.exclusive("server"))
             yield database
     except Timeout as error:
         raise BackupError(
-            f"a server works on this pool (it holds {error.lock_file}); stop it first"
+            f"a server is running on this pool (it holds {error.lock_file}); stop it first"
         ) from None
     except Busy as error:
-        raise BackupError(f"a server works on this pool ({error}); stop it first") from None
+        raise BackupError(f"a server is running on this pool ({error}); stop it first") from None
     finally:
         if database:
             database.engine.dispose()
 
 
 def _check_empty(state: Path, studies: Path | None, images: bool, database: Database | None) -> None:
-    held = [
+    existing = [
         *state_files(state),
         *state.glob("pool.db*"),
         *(studies_files(studies, images) if studies else []),
     ]
-    if held:
+    if existing:
         raise BackupError(
-            f"{held[0]} is there already ({len(held)} such files): restore to a new state folder and to a "
-            "studies folder without labels; nothing is overwritten"
+            f"{existing[0]} already exists ({len(existing)} such files): restore to a new state folder and "
+            "to a studies folder without labels; nothing is overwritten"
         )
     if database and sa.inspect(database.engine).get_table_names():
-        raise BackupError(f"the database {database} has tables already: create an empty one and name that")
+        raise BackupError(f"the database {database} already has tables: create an empty one and name that")

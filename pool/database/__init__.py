@@ -1,1 +1,1 @@
-"""The pool's state in SQLite or PostgreSQL: plans, hand-outs, ledger, models and features."""
+"""The state of a pool in SQLite or PostgreSQL: plans, hand-outs, ledger, models and embeddings."""

@@ -1,4 +1,4 @@
-"""The pool's time, which leases are measured with."""
+"""The pool's clock, against which leases are measured."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from pool.database import schema
 
 
 class Clock:
-    """Seconds that never run backwards: the wall's when the process starts, the monotonic clock's from then
-    on, and never before what the pool's database has seen. A wall clock that jumps, in either direction,
-    changes no lease while the server runs; one that was set back while it was down cannot shorten any.
+    """A clock in seconds that never runs backwards.
+
+    It starts at wall time, continues with the monotonic clock, and is never behind the time stored in the
+    pool's database. So a jump of the wall clock, in either direction, changes no lease while the server runs,
+    and setting it back while the server is down cannot shorten one.
     """
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
     def now(self, seen: float = 0.0) -> float:
-        """The time now, at least `seen`; it goes on from there."""
+        """Return the current time, at least `seen`, and continue from there."""
         now = max(seen, self._offset + time.monotonic())
         self._offset = now - time.monotonic()
         return now
 
     def tick(self, connection: sa.Connection) -> float:
-        """The time of a transaction that hands out."""
+        """Return the time for a transaction on leases, and store it in the database."""
         table = schema.clock
         now = self.now(connection.scalar(sa.select(table.c.now).with_for_update()) or 0.0)
         connection.execute(sa.update(table).values(now=now))

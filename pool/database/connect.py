@@ -11,60 +11,63 @@ from typing import Any
 import sqlalchemy as sa
 
 
-def _begin(connection: sa.Connection) -> None:
-    """Writers take the lock at once, so that what they read stays true; readers never wait."""
+def _begin_transaction(connection: sa.Connection) -> None:
+    """Begin a transaction: writers lock at once, so that what they read stays valid; readers never wait."""
     reads = connection.get_execution_options().get("reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _finite(value: Any) -> Any:
-    """The same value with None for NaN and infinities, which JSON does not have."""
+def _without_nan(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not have, with None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(_finite(value), allow_nan=False)
+    return json.dumps(_without_nan(value), allow_nan=False)
 
 
 def connect(file: Path, url: str = "") -> sa.Engine:
-    """An engine on the pool's SQLite file, or on PostgreSQL when there is a URL.
+    """Create an engine for the pool's SQLite file, or for PostgreSQL when a URL is given.
 
-    Option `reads=True` marks a transaction that only reads. Raises ValueError for another kind of database.
+    The option `reads=True` marks a read-only transaction. Raises ValueError for another kind of database.
     """
-    return _postgresql(url) if url else _sqlite(file)
+    return _postgresql_engine(url) if url else _sqlite_engine(file)
 
 
 def postgresql_url(text: str) -> sa.URL:
-    """A checked URL with driver and password: pg8000 unless it names another driver; a password that it
-    leaves out comes from PGPASSWORD, as for PostgreSQL's own programs.
+    """Check a database URL, and add the driver and password it lacks.
 
-    Raises ValueError, whose text has no password.
+    The default driver is pg8000; a missing password is taken from PGPASSWORD, as PostgreSQL's own programs
+    do. Raises ValueError, whose text never contains the password.
     """
     form = "postgresql://user@host/database"
     try:
         url = sa.make_url(text)
     except sa.exc.ArgumentError:
-        raise ValueError(f"this is no database URL; its form is {form}") from None
+        raise ValueError(f"this is not a database URL; write {form}") from None
     if url.get_backend_name() != "postgresql" or not url.database:
-        raise ValueError(f"{url.render_as_string()} is no PostgreSQL database; a URL has the form {form}")
+        raise ValueError(f"{url.render_as_string()} is not a PostgreSQL database; write {form}")
     if "password" in url.query:
-        raise ValueError(f"the password stands before the @ of a database URL, or in PGPASSWORD; {form}")
+        raise ValueError(f"put the password before the @ of the database URL, or in PGPASSWORD; write {form}")
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+pg8000")
     return url if url.password else url.set(password=os.environ.get("PGPASSWORD"))
 
 
-def _postgresql(text: str) -> sa.Engine:
-    """Connections that broke are made anew. A server that hangs or lost its network blocks no other for long:
-    waiting for a lock and an idle open transaction both end after a while, with an error."""
+def _postgresql_engine(text: str) -> sa.Engine:
+    """Create a PostgreSQL engine that replaces broken connections.
+
+    A server that hangs or loses its network cannot block the others for long: lock waits and idle
+    transactions time out with an error.
+    """
     url = postgresql_url(text)
-    slow = {"timeout": 40} if url.get_driver_name() == "pg8000" else {"connect_timeout": 10}  # seconds
+    timeouts = {"timeout": 40} if url.get_driver_name() == "pg8000" else {"connect_timeout": 10}  # seconds
     engine = sa.create_engine(
-        url, pool_pre_ping=True, connect_args=slow, hide_parameters=True, json_serializer=_to_json
+        url, pool_pre_ping=True, connect_args=timeouts, hide_parameters=True, json_serializer=_to_json
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -78,7 +81,7 @@ def _postgresql(text: str) -> sa.Engine:
     return engine
 
 
-def _sqlite(file: Path) -> sa.Engine:
+def _sqlite_engine(file: Path) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30}, json_serializer=_to_json)
 
     @sa.event.listens_for(engine, "connect")
@@ -87,5 +90,5 @@ def _sqlite(file: Path) -> sa.Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "begin", _begin_transaction)
     return engine

@@ -1,4 +1,4 @@
-"""Prints of a pool's images, and which image is a copy of which; each method is one transaction."""
+"""Prints of a pool's images and the duplicates among them; each method is one transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Sets = Mapping[str, tuple[str, ...]]
 class Duplicate:
     """An image that is a copy of another.
 
-    :param distance: bits in which their hashes differ
+    :param distance: number of differing bits of their hashes
     :param exact: whether all pixels are equal
     """
 
@@ -32,22 +32,22 @@ class Duplicate:
 
 
 class Duplicates:
-    """What is known of the copies in one pool."""
+    """Prints and duplicates of one pool."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._sets = lru_cache(maxsize=2)(self._read_sets)
 
     def printed(self) -> dict[str, str]:
-        """Images with a print: {image: fingerprint of the file it was made from}."""
+        """Return the images that have a print: {image: fingerprint of the file it was made from}."""
         table = schema.prints
         rows = self._db.read(sa.select(table.c.image, table.c.fingerprint))
         return {row.image: row.fingerprint for row in rows}
 
     def add_prints(self, rows: Iterable[tuple[str, str, Print]]) -> None:
-        """Keep (image, fingerprint, print) rows, to be compared.
+        """Store (image, fingerprint, print) rows, to be compared later.
 
-        What was a copy of an older file is compared again.
+        Images that were copies of a file now replaced are compared again.
         """
         prints, copies = schema.prints, schema.copies
         values = [
@@ -65,13 +65,13 @@ class Duplicates:
             )
 
     def uncompared(self) -> list[str]:
-        """Images whose print was not compared with the others yet, sorted."""
+        """Return the images whose print is not compared with the others yet, sorted."""
         table = schema.prints
         query = sa.select(table.c.image).where(table.c.compared.is_(False)).order_by(table.c.image)
         return [row.image for row in self._db.read(query)]
 
     def originals(self) -> dict[str, Print]:
-        """Prints of the images that were compared and are no copies, in the order of their ids."""
+        """Return the prints of compared images that are not copies, ordered by id."""
         table = schema.prints
         query = sa.select(table).where(
             table.c.compared.is_(True), table.c.image.not_in(sa.select(schema.copies.c.image))
@@ -79,19 +79,25 @@ class Duplicates:
         return {r.image: Print(r.pixels, r.hash) for r in self._db.read(query.order_by(table.c.image))}
 
     def prints(self, images: Sequence[str]) -> dict[str, Print]:
-        """Of some images, in their order."""
+        """Return the prints of these images, in their order."""
         table = schema.prints
         rows = {r.image: r for r in self._db.read(sa.select(table).where(table.c.image.in_(images)))}
         return {image: Print(rows[image].pixels, rows[image].hash) for image in images}
 
     def add(
-        self, compared: Sequence[str], found: Iterable[Duplicate], groups: Mapping[str, str] | None = None
+        self,
+        compared: Sequence[str],
+        duplicates: Iterable[Duplicate],
+        groups: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep which of the compared images are copies; the ledger has them, with groups that differ."""
+        """Record the duplicates among the compared images, and log each in the ledger.
+
+        Where copy and original are in different groups, the entry names both.
+        """
         prints, groups = schema.prints, groups or {}
         with self._db.begin() as connection:
             connection.execute(sa.update(prints).where(prints.c.image.in_(compared)).values(compared=True))
-            for copy in found:
+            for copy in duplicates:
                 connection.execute(
                     sa.insert(schema.copies).values(
                         image=copy.image, original=copy.original, distance=copy.distance, exact=copy.exact
@@ -102,29 +108,29 @@ class Duplicates:
                     "exact": copy.exact,
                     "differing_bits": copy.distance,
                 }
-                both = [groups.get(copy.original), groups.get(copy.image)]
-                if both[0] != both[1]:
-                    details["groups"] = both
+                both_groups = [groups.get(copy.original), groups.get(copy.image)]
+                if both_groups[0] != both_groups[1]:
+                    details["groups"] = both_groups
                 connection.execute(entry("duplicate", copy.image, details))
 
     def sets(self) -> Sets:
-        """Images that are copies of each other, sorted, under each of their ids; the same until they change.
+        """Return {image: sorted images of its duplicate set}; the same object until duplicates change.
 
-        Some may have left the pool.
+        Some of the images may have left the pool.
         """
         table = schema.copies
         version = [sa.func.max(table.c.id), sa.func.count(table.c.id)]
         return self._sets(*self._db.read(sa.select(*version))[0])
 
     def _read_sets(self, newest: int | None, count: int) -> Sets:
-        """As they were at that number of copies, the last of which was `newest`."""
-        found: dict[str, list[str]] = defaultdict(list)
+        """Read the duplicate sets; the arguments are the cache key: newest id and number of copies."""
+        copies_of: dict[str, list[str]] = defaultdict(list)
         for row in self._db.read(sa.select(schema.copies.c.image, schema.copies.c.original)):
-            found[row.original].append(row.image)
-        whole = [tuple(sorted([original, *copies])) for original, copies in found.items()]
-        return {image: images for images in whole for image in images}
+            copies_of[row.original].append(row.image)
+        sets = [tuple(sorted([original, *copies])) for original, copies in copies_of.items()]
+        return {image: images for images in sets for image in images}
 
 
 def with_copies(images: frozenset[str], copies: Sets) -> frozenset[str]:
-    """The images and all copies of them."""
+    """Return the images together with all their copies."""
     return images.union(*(copies.get(image, ()) for image in images))

@@ -1,4 +1,4 @@
-"""Feature vectors of images, and the images that could not be read."""
+"""Embeddings of images, and the images that could not be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pool.database import schema
 from pool.database.database import Database, entry
 
-MAX_ROWS = 1_000  # of one statement, and read at once
+MAX_ROWS = 1_000  # per statement, and read at once
 
 
 class Failures:
@@ -20,7 +20,7 @@ class Failures:
         self._db = database
 
     def all(self) -> dict[str, tuple[str, str]]:
-        """Images that could not be read: {image: (fingerprint, reason)}."""
+        """Return the images that could not be read: {image: (fingerprint, reason)}."""
         return {row.image: (row.fingerprint, row.reason) for row in self._db.read(sa.select(schema.failures))}
 
     def add(self, image: str, fingerprint: str, reason: str) -> None:
@@ -32,24 +32,24 @@ class Failures:
         )
 
     def forget(self) -> None:
-        """Have every image that could not be read tried again."""
+        """Forget all failures, so that these images are tried again."""
         self._db.write(sa.delete(schema.failures))
 
 
 class Embeddings:
-    """Feature vectors by encoder and image."""
+    """Embeddings by encoder and image."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def fingerprints(self, encoder: str) -> dict[str, str]:
-        """Images with an embedding of this encoder: {image: fingerprint of the file it was made from}."""
+        """Return the images this encoder has embedded: {image: fingerprint of the file it was made from}."""
         table = schema.embeddings
         rows = self._db.read(sa.select(table.c.image, table.c.fingerprint).where(table.c.encoder == encoder))
         return {row.image: row.fingerprint for row in rows}
 
     def add(self, encoder: str, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
-        """Keep (image, fingerprint, vector) rows; what an older file of an image had goes."""
+        """Store (image, fingerprint, vector) rows, and drop what was computed from an image's older file."""
         table = schema.embeddings
         rows = list(rows)
         images = [image for image, _, _ in rows]
@@ -72,17 +72,17 @@ class Embeddings:
         )
 
     def vectors(self, encoder: str, images: Sequence[str]) -> np.ndarray:
-        """Embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without.
+        """Return embeddings (N, D) float64 in the order of `images`. Raises KeyError for one without.
 
-        Read in parts: a large pool's are gigabytes, which are in memory once.
+        They are read in batches: in a large pool they take gigabytes, which must not be in memory twice.
         """
         table, vectors = schema.embeddings, np.empty((0, 0))
         columns = sa.select(table.c.image, table.c.vector).where(table.c.encoder == encoder)
-        for at in range(0, len(images), MAX_ROWS):
-            part = images[at : at + MAX_ROWS]
-            rows = {row.image: row.vector for row in self._db.read(columns.where(table.c.image.in_(part)))}
-            block = np.stack([np.frombuffer(rows[image], dtype=np.float32) for image in part])
-            if at == 0:
+        for start in range(0, len(images), MAX_ROWS):
+            batch = images[start : start + MAX_ROWS]
+            rows = {row.image: row.vector for row in self._db.read(columns.where(table.c.image.in_(batch)))}
+            block = np.stack([np.frombuffer(rows[image], dtype=np.float32) for image in batch])
+            if start == 0:
                 vectors = np.empty((len(images), block.shape[1]))
-            vectors[at : at + len(part)] = block
+            vectors[start : start + len(batch)] = block
         return vectors

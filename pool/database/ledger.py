@@ -12,7 +12,7 @@ from pool.database.database import Database, entry
 
 
 class Ledger:
-    """Append to the ledger, and read it."""
+    """Appends to the ledger, and reads it."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -22,39 +22,39 @@ class Ledger:
         self._db.write(entry(event, image, details or {}))
 
     def entries(self) -> list[dict[str, Any]]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         rows = self._db.read(sa.select(schema.ledger).order_by(schema.ledger.c.id))
         return [dict(row._mapping) for row in rows]
 
     def newest_id(self) -> int:
-        """The id of the newest entry, 0 without any: a new one tells that something happened."""
+        """Return the id of the newest entry, 0 if there is none; it changes whenever something happens."""
         return int(self._db.read(sa.select(sa.func.max(schema.ledger.c.id)))[0][0] or 0)
 
     def image_history(self, image: str) -> list[dict[str, Any]]:
-        """The entries on one image, oldest first: id, created, event, details."""
+        """Return the entries of one image, oldest first: id, created, event, details."""
         table = schema.ledger.c
         query = sa.select(table.id, table.created, table.event, table.details).where(table.image == image)
         return [dict(row._mapping) for row in self._db.read(query.order_by(table.id))]
 
     def labels(self) -> list[tuple[str, str, float]]:
-        """Every final label that was kept: image, whose it is, and when; oldest first."""
+        """Return (image, client, time) of every final label, oldest first."""
         table = schema.ledger.c
         details = [table.details[name].as_string().label(name) for name in ("client", "tag")]
         query = sa.select(table.image, table.created, *details).where(table.event == "label")
-        rows = self._db.read(query.order_by(table.id))  # with a tag it is no final one
+        rows = self._db.read(query.order_by(table.id))  # a label with a tag is not final
         return [(row.image, row.client or "anonymous", row.created) for row in rows if row.tag is None]
 
     def given_before(self, entry: int) -> list[str]:
-        """Images labelled, or handed out and not given back, before an entry; sorted."""
+        """Return the images labelled, or handed out and not given back, before an entry; sorted."""
         table = schema.ledger.c
         kinds = ("handout", "handout_ended", "label")
         query = sa.select(table.image, table.event, table.details["outcome"].as_string().label("outcome"))
-        labelled, held = set[str](), set[str]()
+        labelled, leased = set[str](), set[str]()
         for row in self._db.read(query.where(table.id < entry, table.event.in_(kinds)).order_by(table.id)):
             if row.event == "handout":
-                held.add(row.image)
+                leased.add(row.image)
             else:
-                held.discard(row.image)
+                leased.discard(row.image)
             if row.event == "label" or row.outcome == "labelled":
                 labelled.add(row.image)
-        return sorted(labelled | held)
+        return sorted(labelled | leased)

@@ -1,4 +1,4 @@
-"""Maps of the pool: where each image lies, and what was placed on a map later."""
+"""Maps of the pool: the position of each image, including images placed on a map later."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Layout:
 
     @cached_property
     def fitted(self) -> int:
-        """How many images were laid out together; the others were placed among them."""
+        """The number of images laid out together; the others were placed among them later."""
         return int(self.laid_out.sum())
 
 
 class Maps:
-    """Maps by their key (encoder, projection, seed); the newest counts."""
+    """Maps by key (encoder, projection, seed); the newest one counts."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._read = lru_cache(maxsize=4)(self._read_layout)  # a map changes only by what is placed on it
+        self._read = lru_cache(maxsize=4)(self._read_layout)  # only placing images changes a map
 
     def newest(self, key: str) -> Layout | None:
-        """The newest map for an encoder, projection and seed, with all that was placed on it."""
+        """Return the newest map for an encoder, projection and seed, including images placed later."""
         return self._find(schema.layouts.c.key == key)
 
     def get(self, layout_id: int) -> Layout:
-        """One map, with all that was placed on it. Raises KeyError for an unknown one."""
+        """Return one map, including images placed later. Raises KeyError for an unknown id."""
         layout = self._find(schema.layouts.c.id == layout_id)
         if layout is None:
             raise KeyError(layout_id)
@@ -59,7 +59,7 @@ class Maps:
         return self._read(*rows[0]) if rows else None
 
     def _read_layout(self, layout_id: int, newest: int | None) -> Layout:
-        """A map as it was when `newest` was the last row placed on it."""
+        """Read a map as it was when `newest` was the last row placed on it."""
         base, placed = schema.layouts, schema.placed
         row = self._db.read(sa.select(base).where(base.c.id == layout_id))[0]
         points = np.frombuffer(row.points, dtype=np.float64).reshape(len(row.images), -1)
@@ -67,14 +67,18 @@ class Maps:
             i: (mark, point, True) for i, mark, point in zip(row.images, row.marks, points, strict=True)
         }
         late = sa.select(placed).where(placed.c.layout == layout_id, placed.c.id <= (newest or 0))
-        for new in self._db.read(late.order_by(placed.c.id)):
-            latest[new.image] = (new.mark, np.frombuffer(new.point, dtype=np.float64), False)
+        for placement in self._db.read(late.order_by(placed.c.id)):
+            latest[placement.image] = (
+                placement.mark,
+                np.frombuffer(placement.point, dtype=np.float64),
+                False,
+            )
         images = sorted(latest)
         marks, rows, laid_out = zip(*(latest[i] for i in images), strict=True)
         return Layout(layout_id, images, list(marks), np.stack(rows), np.array(laid_out, dtype=bool))
 
     def add(self, key: str, marks: Mapping[str, str], points: np.ndarray, reason: str = "first") -> None:
-        """Keep a map; `marks` is {image: fingerprint} in row order, `reason` why it was laid out."""
+        """Store a map; `marks` is {image: fingerprint} in row order, `reason` why it was laid out."""
         images = list(marks)
         self._db.write(
             sa.insert(schema.layouts).values(
@@ -88,11 +92,11 @@ class Maps:
         )
 
     def place(self, layout_id: int, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
-        """Put (image, fingerprint, point) rows on a map; an image that it has moves to its new point."""
+        """Place (image, fingerprint, point) rows on a map; an image already on it moves to its new point."""
         values = [
             {"layout": layout_id, "image": i, "mark": mark, "point": np.asarray(p, np.float64).tobytes()}
             for i, mark, p in rows
         ]
         with self._db.begin() as connection:
-            connection.execute(sa.insert(schema.placed), values)  # row by row: they may be thousands
+            connection.execute(sa.insert(schema.placed), values)  # row by row: there may be thousands
             connection.execute(entry("placed", None, {"layout": layout_id, "images": len(values)}))

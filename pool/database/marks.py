@@ -1,4 +1,4 @@
-"""What a lead decided while the server runs: which images come next or are never trained on, and alpha."""
+"""Decisions of a lead while the server runs: images that come next or are held out, and alpha."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Marks:
         self._db = database
 
     def all(self) -> list[Mark]:
-        """All marks, in the order in which they were set."""
+        """Return all marks, in the order in which they were set."""
         table = schema.marks
         rows = self._db.read(sa.select(table).order_by(table.c.id))
         return [Mark(row.image, row.kind, row.client, row.reason) for row in rows]
 
     def held_out(self) -> frozenset[str]:
-        """Images that are labelled but never trained on."""
+        """Return the held-out images: labelled, but never trained on."""
         table = schema.marks
         rows = self._db.read(sa.select(table.c.image).where(table.c.kind == HELD_OUT))
         return frozenset(row.image for row in rows)
 
     def put(self, kind: str, images: Sequence[str], client: str, reason: str = "") -> None:
-        """Mark images, in this order; a mark takes the place of an earlier one."""
+        """Mark images, in this order; a mark replaces an earlier one."""
         if not images:
             return
         facts = {"kind": kind, "client": client, "reason": reason}
@@ -54,22 +54,22 @@ class Marks:
             connection.execute(*entries("mark", images, facts))
 
     def remove(self, images: Sequence[str], client: str) -> int:
-        """Take marks back; the number of images that had one."""
+        """Remove marks, and return the number of images that had one."""
         with self._db.begin() as connection:
             marked = set(connection.scalars(sa.select(schema.marks.c.image)))
-            found = [image for image in images if image in marked]
-            if found:
-                _delete(connection, found)
-                connection.execute(*entries("unmark", found, {"client": client}))
-        return len(found)
+            to_remove = [image for image in images if image in marked]
+            if to_remove:
+                _delete(connection, to_remove)
+                connection.execute(*entries("unmark", to_remove, {"client": client}))
+        return len(to_remove)
 
     def chosen_alpha(self) -> float | None:
-        """What a lead chose instead of the setting; None when nothing was chosen."""
+        """Return the alpha that a lead chose, or None when the setting applies."""
         rows = self._db.read(sa.select(schema.choices.c.value).where(schema.choices.c.name == "alpha"))
         return float(rows[0].value) if rows else None
 
     def choose_alpha(self, alpha: float | None, client: str) -> None:
-        """Weigh diversity so from now on; None goes back to the setting."""
+        """Set the weight of diversity from now on; None restores the setting."""
         table = schema.choices
         with self._db.begin() as connection:
             connection.execute(sa.delete(table).where(table.c.name == "alpha"))
@@ -80,5 +80,5 @@ class Marks:
 
 
 def _delete(connection: sa.Connection, images: Sequence[str]) -> None:
-    gone = sa.delete(schema.marks).where(schema.marks.c.image == sa.bindparam("gone"))
-    connection.execute(gone, [{"gone": image} for image in images])
+    delete = sa.delete(schema.marks).where(schema.marks.c.image == sa.bindparam("removed"))
+    connection.execute(delete, [{"removed": image} for image in images])

@@ -1,4 +1,4 @@
-"""Published models, and how good each is on the held-out images."""
+"""Published models, and their scores on the held-out images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pool.database.database import Database, entry
 
 @dataclass(frozen=True)
 class Model:
-    """A published model: sha256 of its file, its round, the images it was trained on, and when it came."""
+    """A published model: sha256 of its file, its round, its training images, and when it was added."""
 
     fingerprint: str
     round: int
@@ -30,10 +30,10 @@ class Models:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._model = lru_cache(maxsize=64)(self._read_model)  # a model changes only by its round
+        self._model = lru_cache(maxsize=64)(self._read_model)  # only the round of a model can change
 
     def all(self) -> list[Model]:
-        """Published models, newest first."""
+        """Return the published models, newest first."""
         table = schema.models
         rows = self._db.read(sa.select(table.c.fingerprint, table.c.round).order_by(table.c.round.desc()))
         return [self._model(row.fingerprint, row.round) for row in rows]
@@ -43,7 +43,7 @@ class Models:
         return Model(fingerprint, number, row.labelled, row.details, row.created)
 
     def add(self, fingerprint: str, labelled: Sequence[str], details: Mapping[str, Any]) -> None:
-        """Keep a new model as the next round; one that is known becomes the newest again."""
+        """Add a model as the next round; a model already known becomes the newest again."""
         table = schema.models
         with self._db.begin() as connection:
             newest = connection.scalar(sa.select(sa.func.max(table.c.round))) or 0
@@ -67,19 +67,19 @@ class Models:
 
 
 class Validations:
-    """How good models are on held-out images: numbers per class, as `infers.metrics.score_image`."""
+    """Scores of models on held-out images: numbers per class, as from `infers.metrics.score_image`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def of(self, model: str) -> dict[str, dict[str, list[float]]]:
-        """How good a model is on each held-out image: numbers per class, as `infers.metrics.score_image`."""
+        """Return a model's scores on each held-out image: numbers per class, as in `score_image`."""
         table = schema.validations
         rows = self._db.read(sa.select(table).where(table.c.model == model).order_by(table.c.image))
         return {row.image: row.scores for row in rows}
 
     def count(self, model: str) -> int:
-        """Number of images that this model has been measured on."""
+        """Return the number of images that this model has been measured on."""
         table = schema.validations
         return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
 
@@ -91,5 +91,5 @@ class Validations:
         )
 
     def forget(self, image: str) -> None:
-        """An image has another label: what models were measured by has changed."""
+        """Drop all scores on an image, because its label has changed."""
         self._db.write(sa.delete(schema.validations).where(schema.validations.c.image == image))

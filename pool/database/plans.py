@@ -1,4 +1,4 @@
-"""Plans: the ordered picks of a round, kept for good."""
+"""Plans: the ordered picks of a round, stored for good."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Plan:
 
 
 class Plans:
-    """Plans by their key; the newest counts."""
+    """Plans by key; the newest one counts."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self.get = lru_cache(maxsize=16)(self._read)  # a plan never changes once written
 
     def newest(self, key: str) -> Plan | None:
-        """The newest plan under a key, or None."""
+        """Return the newest plan under a key, or None."""
         table = schema.plans
         rows = self._db.read(sa.select(sa.func.max(table.c.id)).where(table.c.key == key))
         return self.get(rows[0][0]) if rows[0][0] is not None else None
 
     def newest_before(self, key: str, moment: float) -> int | None:
-        """The id of the plan that was the newest under a key at a moment (`time.time`), or None."""
+        """Return the id of the newest plan under a key at a moment (`time.time`), or None."""
         table = schema.plans.c
         query = sa.select(sa.func.max(table.id)).where(table.key == key, table.created <= moment)
         return self._db.read(query)[0][0]
@@ -51,7 +51,7 @@ class Plans:
         return Plan(row.id, row.key, row.kind, row.layout, row.model, row.scored, row.picks, row.details)
 
     def add(self, plan: Plan) -> Plan:
-        """Keep a plan and write it to the ledger with all its evidence; returns it with its id."""
+        """Store a plan, with its evidence also in the ledger; return it with its id."""
         values = {
             "key": plan.key,
             "kind": plan.kind,
@@ -62,7 +62,7 @@ class Plans:
             "details": plan.details,
         }
         with self._db.begin() as connection:
-            done = connection.execute(sa.insert(schema.plans).values(created=time.time(), **values))
+            inserted = connection.execute(sa.insert(schema.plans).values(created=time.time(), **values))
             connection.execute(entry("plan", None, values))
-        assert done.inserted_primary_key is not None
-        return self.get(done.inserted_primary_key[0])
+        assert inserted.inserted_primary_key is not None
+        return self.get(inserted.inserted_primary_key[0])

@@ -1,8 +1,8 @@
-"""Tables of the pool's database, and bringing it up to date.
+"""Tables of the pool's database, and their migration.
 
 One database per pool: SQLite (WAL) in the pool's state folder, or PostgreSQL by URL. Revisions live in
-`pool/database/migrations`; a new database is created whole and stamped with the newest, an older one is
-migrated when the server opens it.
+`pool/database/migrations`; a new database is created in full and stamped with the newest revision, an older
+one is migrated when the server opens it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ layouts = Table(  # one map of the pool: row i of `points` is image i of `images
     Column("points", LargeBinary, nullable=False),  # float64
     Column("created", Float, nullable=False),
 )
-placed = Table(  # images that were put on a map after it was laid out; an image's newest row counts
+placed = Table(  # images placed on a map after it was laid out; an image's newest row counts
     "placed",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
@@ -67,32 +67,32 @@ entropies = Table(
     Column("image", String, primary_key=True),
     Column("value", Float, nullable=False),  # mean over pixels, nats
 )
-measures = Table(  # other numbers of an image: foreground, entropies of classes
+measures = Table(  # other scores of an image: foreground, entropies of classes
     "measures",
     metadata,
-    Column("source", String, primary_key=True),  # the model, or the rule that needs none
+    Column("source", String, primary_key=True),  # the model, or the rule that needs no model
     Column("kind", String, primary_key=True),
     Column("image", String, primary_key=True),
     Column("value", Float, nullable=False),
 )
-prints = Table(  # by which copies of an image are recognised
+prints = Table(  # for finding duplicates
     "prints",
     metadata,
     Column("image", String, primary_key=True),
     Column("fingerprint", String, nullable=False),
-    Column("pixels", String, nullable=False),  # sha256 of what was decoded
+    Column("pixels", String, nullable=False),  # sha256 of the decoded values
     Column("hash", LargeBinary, nullable=False),  # perceptual
-    Column("compared", Boolean, nullable=False, index=True),  # with all that were there before
+    Column("compared", Boolean, nullable=False, index=True),  # with all earlier images
 )
 copies = Table(
     "copies",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("image", String, nullable=False, unique=True),
-    Column("original", String, nullable=False, index=True),  # is no copy itself
-    Column("distance", Integer, nullable=False),  # bits of the hash that differ
+    Column("original", String, nullable=False, index=True),  # not a copy itself
+    Column("distance", Integer, nullable=False),  # differing bits of the hash
     Column("exact", Boolean, nullable=False),
-    sqlite_autoincrement=True,  # no number comes twice, so that the newest tells of changes
+    sqlite_autoincrement=True,  # ids are never reused, so that the newest one reveals changes
 )
 plans = Table(
     "plans",
@@ -102,25 +102,25 @@ plans = Table(
     Column("kind", String, nullable=False),  # active, or the method's name
     Column("layout", Integer, nullable=False),
     Column("model", String),
-    Column("scored", Integer, nullable=False),  # rows with an entropy when it was made
+    Column("scored", Integer, nullable=False),  # images with an entropy when the plan was made
     Column("picks", JSON, nullable=False),  # [{image, evidence...}] in hand-out order
     Column("details", JSON, nullable=False),  # seed, versions, clusters, silhouettes
     Column("created", Float, nullable=False),
 )
-handouts = Table(  # an open one (ended is null) is a lease
+handouts = Table(  # an open hand-out (ended is null) is a lease
     "handouts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("image", String, nullable=False, index=True),
-    Column("list", String, nullable=False, index=True),  # the plan or order that it came from
+    Column("list", String, nullable=False, index=True),  # the plan or ranking it came from
     Column("client", String, nullable=False),
-    Column("created", Float, nullable=False),  # this and the next two on the pool's clock
+    Column("created", Float, nullable=False),  # this and the next two are on the pool's clock
     Column("expires", Float, nullable=False),
     Column("ended", Float),
     Column("outcome", String),  # labelled, released, skipped, expired, closed (labelled or removed unnoticed)
-    Column("selection", JSON, nullable=False),  # what the answer said, so that it can be said again
+    Column("selection", JSON, nullable=False),  # details in the answer, so that it can be repeated
 )
-# two people never hold one image: the database itself refuses the second lease
+# two people never hold the same image: the database refuses a second lease
 sa.Index(
     "one_open_handout",
     handouts.c.image,
@@ -136,7 +136,7 @@ skips = Table(
     Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
 )
-marks = Table(  # what a lead decided about single images
+marks = Table(  # a lead's decisions on single images
     "marks",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),  # the order
@@ -154,7 +154,7 @@ choices = Table(  # settings that a lead changed while the server runs
     Column("client", String, nullable=False),
     Column("created", Float, nullable=False),
 )
-validations = Table(  # how good a model is on one held-out image
+validations = Table(  # scores of a model on one held-out image
     "validations",
     metadata,
     Column("model", String, primary_key=True),
@@ -186,7 +186,7 @@ trainings = Table(
     Column("outcome", String),
     Column("created", Float, nullable=False),
 )
-progress = Table(  # one row: what refresh is doing
+progress = Table(  # one row: the state of the running refresh
     "progress",
     metadata,
     Column("id", Integer, primary_key=True),
@@ -199,39 +199,39 @@ progress = Table(  # one row: what refresh is doing
 )
 
 
-def _migrations() -> alembic.config.Config:
+def _alembic_config() -> alembic.config.Config:
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
 
 
-def _alembic(engine: sa.Engine) -> alembic.config.Config:
-    config = _migrations()
+def _config_with_engine(engine: sa.Engine) -> alembic.config.Config:
+    config = _alembic_config()
     config.attributes["engine"] = engine
     return config
 
 
 def newest_revision() -> str:
-    """What this version's databases are stamped with."""
-    return str(ScriptDirectory.from_config(_migrations()).get_current_head())
+    """Return the schema revision of this version."""
+    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
 
 
 def revision(connection: sa.Connection) -> str | None:
-    """What a database is stamped with; None when it is not a pool's."""
+    """Return the schema revision of a database, or None when it is not a pool's."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Create the tables of a new database, or bring an older one to the newest revision."""
-    tables = sa.inspect(engine)
-    if not tables.has_table("alembic_version"):  # new, or its first server was killed before the stamp
-        first = tables.has_table("ledger") and not tables.has_table("skips")
-        if not first:
+    """Create the tables of a new database, or upgrade an older one to the newest revision."""
+    inspector = sa.inspect(engine)
+    if not inspector.has_table("alembic_version"):  # new, or its first server was killed before the stamp
+        is_first_revision = inspector.has_table("ledger") and not inspector.has_table("skips")
+        if not is_first_revision:
             metadata.create_all(engine)
-        alembic.command.stamp(_alembic(engine), "0001" if first else "head")
-    alembic.command.upgrade(_alembic(engine), "head")
+        alembic.command.stamp(_config_with_engine(engine), "0001" if is_first_revision else "head")
+    alembic.command.upgrade(_config_with_engine(engine), "head")
     with engine.begin() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(clock)) == 0:
             connection.execute(sa.insert(clock).values(id=1, now=0.0))

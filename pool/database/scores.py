@@ -1,4 +1,4 @@
-"""Numbers of images by a model or a rule: entropies, foreground, entropies of classes."""
+"""Scores of images by a model or a rule: entropies, foreground, entropies of classes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pool.database.embeddings import MAX_ROWS
 
 
 class Scores:
-    """Scores of images; those of an image whose file changed go with its embedding."""
+    """Scores of images; when an image's file changes, they are deleted with its embedding."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def count(self, model: str) -> int:
-        """Number of images that this model has scored."""
+        """Return the number of images that this model has scored."""
         table = schema.entropies
         return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
 
     def entropies(self, model: str) -> dict[str, float]:
-        """Mean entropy of each image that this model has scored, in nats."""
+        """Return the mean entropy, in nats, of each image that this model has scored."""
         table = schema.entropies
         rows = self._db.read(sa.select(table.c.image, table.c.value).where(table.c.model == model))
         return {row.image: row.value for row in rows}
@@ -37,9 +37,9 @@ class Scores:
         )
 
     def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
-        """Other numbers of images by their kind, {kind: {image: value}}, as one model or rule says.
+        """Return other scores of one model or rule: {kind: {image: value}}.
 
-        :param kind: the only one that is wanted
+        :param kind: return only this kind
         """
         table = schema.measures
         query = sa.select(table).where(table.c.source == source)
@@ -49,7 +49,7 @@ class Scores:
         return measures
 
     def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
-        """Keep {image: {kind: value}}."""
+        """Store {image: {kind: value}}."""
         table = schema.measures
         rows = [
             {"source": source, "kind": kind, "image": image, "value": value}
@@ -58,8 +58,8 @@ class Scores:
         ]
         names = list(values)
         with self._db.begin() as connection:
-            for at in range(0, len(names), MAX_ROWS):  # a statement has room for some thousand values
-                part = names[at : at + MAX_ROWS]
-                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(part)))
+            for start in range(0, len(names), MAX_ROWS):  # a statement takes only some thousand values
+                batch = names[start : start + MAX_ROWS]
+                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(batch)))
             if rows:
                 connection.execute(sa.insert(table), rows)

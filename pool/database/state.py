@@ -1,7 +1,7 @@
 """The state of one pool: its database and the folder that also holds its models.
 
-The datastore is the only truth about images and labels; what is computed can be rebuilt from them. Every
-public method is one transaction, safe between the server and its child processes.
+The datastore is the only source of truth for images and labels; everything computed can be rebuilt from them.
+Every public method is one transaction, safe between the server and its child processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pool.database.trainings import Progress, Trainings
 
 
 class State:
-    """One pool's computed state, in `folder`; each attribute reads and writes its own tables."""
+    """The computed state of one pool, in `folder`; each attribute owns its tables."""
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         database = Database(folder, migrate, url)

@@ -1,4 +1,4 @@
-"""Trainings that were started, and how far the refresh is."""
+"""Trainings and their outcomes, and the progress of the refresh."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from pool.database.database import Database, entry
 
 
 class Trainings:
-    """Trainings with the request they were started by."""
+    """Trainings, with the request that started each."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def start(self, request: Mapping[str, Any], labelled: int = 0) -> int:
-        """Open a training, and say under which number; `labelled` is the final labels that it starts from."""
+        """Record the start of a training from `labelled` final labels; return its number."""
         values = {"request": dict(request), "labelled": labelled, "running": True, "created": time.time()}
         with self._db.begin() as connection:
-            done = connection.execute(sa.insert(schema.trainings).values(values))
+            inserted = connection.execute(sa.insert(schema.trainings).values(values))
             connection.execute(entry("training", None, {"request": dict(request), "labelled": labelled}))
-        assert done.inserted_primary_key is not None
-        return int(done.inserted_primary_key[0])
+        assert inserted.inserted_primary_key is not None
+        return int(inserted.inserted_primary_key[0])
 
     def end(self, outcome: str, training: int | None = None) -> None:
-        """Close a training, or all that are open; `outcome` says how it ended."""
+        """Close a training, or all open ones; `outcome` says how it ended."""
         table = schema.trainings
-        which = table.c.running if training is None else table.c.id == training
+        chosen = table.c.running if training is None else table.c.id == training
         self._db.write(
-            sa.update(table).where(which).values(running=False, outcome=outcome),
+            sa.update(table).where(chosen).values(running=False, outcome=outcome),
             entry("training_ended", None, {"outcome": outcome}),
         )
 
     def labels_of_last(self, model: str = "segmentation") -> int | None:
-        """Number of final labels that the newest training of `model` that did not fail started from."""
+        """Return the number of final labels the newest training of `model` that did not fail started from."""
         table = schema.trainings
         query = sa.select(table.c.labelled).where(
             sa.func.coalesce(table.c.outcome, "") != "ERROR",
@@ -47,7 +47,7 @@ class Trainings:
         return rows[0].labelled if rows else None
 
     def newest_open(self) -> tuple[int, dict[str, Any]] | None:
-        """Number and request of the newest training that was started and has not ended, or None."""
+        """Return the number and request of the newest training that has not ended, or None."""
         table = schema.trainings
         rows = self._db.read(
             sa.select(table.c.id, table.c.request).where(table.c.running).order_by(table.c.id)
@@ -56,13 +56,13 @@ class Trainings:
 
 
 class Progress:
-    """How far the refresh is; one row."""
+    """Progress of the refresh, in one row."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def get(self) -> dict[str, Any] | None:
-        """What refresh is doing: step, done, total, started, updated, error; None before its first run."""
+        """Return the step, done, total, started, updated and error of refresh; None before its first run."""
         rows = self._db.read(sa.select(schema.progress))
         return dict(rows[0]._mapping) if rows else None
 

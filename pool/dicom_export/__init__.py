@@ -1,1 +1,1 @@
-"""Picture and NIfTI files as DICOM series, for a team without a DICOM server."""
+"""Conversion of picture and NIfTI files to DICOM series, for teams whose images are plain files."""

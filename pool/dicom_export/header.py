@@ -1,8 +1,8 @@
-"""The header of a new DICOM image, and how its pixels are kept.
+"""Headers of new DICOM images, and how pixel values are stored.
 
-Nothing of the file that it is made from goes into the header but pixels, spacing and position. Identifiers
-are hashes: of the file's bytes for study, series and images, so that the same file always becomes the same
-DICOM images and a changed one others; of what tells the patient for the patient.
+Only pixels, spacing and position are taken from the source file. Identifiers are hashes: study, series and
+image UIDs of the file's bytes, so that the same file always gives the same DICOM images and a changed file
+gives different ones; the patient's of the text that identifies the patient.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ CLASSES = {
     "MR": MRImageStorage,
     "CT": CTImageStorage,
 }
-_MAX_VALUE = 65_535  # of 16 bits without a sign
+_MAX_VALUE = 65_535  # of unsigned 16-bit pixels
 
 
 @dataclass(frozen=True)
 class Given:
-    """What is said about all files of a folder.
+    """Facts that hold for all files of a folder.
 
     :param modality: CR or DX for radiographs, MR or CT for volumes
-    :param spacing: mm of a pixel of a picture, both ways; None when it is not known
-    :param body_part: as DICOM names it, such as CHEST; "" for unknown
-    :param seed: the same seed gives the same identifiers; without it nobody can tell them from file names
+    :param spacing: pixel size of a picture in mm, in both directions; None when unknown
+    :param body_part: as DICOM names it, such as CHEST; "" when unknown
+    :param seed: secret part of all hashes: the same seed gives the same identifiers, and without it nobody
+        can derive them from file names
     """
 
     modality: str
@@ -54,6 +55,8 @@ class Given:
 
 @dataclass(frozen=True)
 class Ids:
+    """Identifiers of one file's DICOM images: the patient's, and UIDs hashed from `sources`."""
+
     patient: str
     sources: list[str]
 
@@ -78,20 +81,20 @@ class Ids:
 
 @dataclass(frozen=True)
 class Stored:
-    """How values are kept: value = stored * slope + intercept, stored without a sign in 8 or 16 bits."""
+    """Pixel storage: value = stored * slope + intercept, stored as unsigned 8 or 16 bits."""
 
     slope: float
     intercept: float
     bits: int
 
     def pixels(self, values: np.ndarray) -> np.ndarray:
-        """(W, H) values as stored, (H, W)."""
+        """Return (W, H) values as stored pixels, (H, W)."""
         stored = np.rint((values.T.astype(np.float64) - self.intercept) / self.slope)
         return np.clip(stored, 0, _MAX_VALUE).astype("<u1" if self.bits == 8 else "<u2")
 
 
 def storage_of(values: np.ndarray, path: Path) -> Stored:
-    """How to keep values: whole numbers as they are, moved where some are negative; others on 65,536 steps.
+    """Choose the storage of values: whole numbers exactly (shifted if negative), others in 65,536 steps.
 
     Raises ImageError for values that are not finite.
     """
@@ -105,59 +108,59 @@ def storage_of(values: np.ndarray, path: Path) -> Stored:
         return Stored(1.0, 0.0, 16)
     if whole and high - low <= _MAX_VALUE:
         return Stored(1.0, low, 16)
-    # what the header can say: decimal strings have 16 characters; upwards, so that the highest value fits
+    # decimal strings in the header have 16 characters; rounded up, so that the highest value fits
     slope = float(format_number_as_ds((high - low) / _MAX_VALUE * (1 + 1e-9))) or 1.0
     return Stored(slope, float(format_number_as_ds(low)), 16)
 
 
 def new_image(ids: Ids, given: Given, number: int, pixels: np.ndarray, stored: Stored) -> FileDataset:
-    """What all kinds share: patient, study, series, pixels (H, W)."""
+    """Make an image with what all modalities share: patient, study, series, pixels (H, W)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CLASSES[given.modality]
     meta.MediaStorageSOPInstanceUID = UID(ids.image(number))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.FileMetaInformationGroupLength = 0  # counted when it is written
+    meta.FileMetaInformationGroupLength = 0  # filled in on writing
     validate_file_meta(meta)
-    made = FileDataset(
+    image = FileDataset(
         "", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False, is_little_endian=True
     )
-    made.SpecificCharacterSet = "ISO_IR 192"
-    made.SOPClassUID, made.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    made.PatientID, made.PatientName = ids.patient, ids.patient
-    made.PatientIdentityRemoved = "YES"
-    made.DeidentificationMethod = "header made anew, identifiers are hashes, pixels unchanged"
-    made.StudyInstanceUID, made.SeriesInstanceUID = ids.study, ids.series
-    made.Modality, made.BodyPartExamined = given.modality, given.body_part
-    made.SeriesNumber, made.InstanceNumber = 1, number
+    image.SpecificCharacterSet = "ISO_IR 192"
+    image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    image.PatientID, image.PatientName = ids.patient, ids.patient
+    image.PatientIdentityRemoved = "YES"
+    image.DeidentificationMethod = "header made anew, identifiers are hashes, pixels unchanged"
+    image.StudyInstanceUID, image.SeriesInstanceUID = ids.study, ids.series
+    image.Modality, image.BodyPartExamined = given.modality, given.body_part
+    image.SeriesNumber, image.InstanceNumber = 1, number
     for keyword in (
         "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
         "ReferringPhysicianName", "Manufacturer", "AcquisitionNumber", "PatientOrientation",
     ):  # fmt: skip
-        setattr(made, keyword, "")  # must be there, may be empty
-    made.ImageType = ["DERIVED", "PRIMARY"]
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
-    made.Rows, made.Columns = pixels.shape
-    made.BitsAllocated = made.BitsStored = stored.bits
-    made.HighBit = stored.bits - 1
-    if given.modality != "MR" or (stored.slope, stored.intercept) != (1, 0):  # MR has none by itself
-        made.RescaleIntercept, made.RescaleSlope = ds(stored.intercept), ds(stored.slope)
-        made.RescaleType = "HU" if given.modality == "CT" else "US"
+        setattr(image, keyword, "")  # required, may be empty
+    image.ImageType = ["DERIVED", "PRIMARY"]
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+    image.Rows, image.Columns = pixels.shape
+    image.BitsAllocated = image.BitsStored = stored.bits
+    image.HighBit = stored.bits - 1
+    if given.modality != "MR" or (stored.slope, stored.intercept) != (1, 0):  # optional in MR
+        image.RescaleIntercept, image.RescaleSlope = ds(stored.intercept), ds(stored.slope)
+        image.RescaleType = "HU" if given.modality == "CT" else "US"
     data = pixels.tobytes()
-    made.PixelData = data + b"\0" * (len(data) % 2)
-    made["PixelData"].VR = "OB" if stored.bits == 8 else "OW"
-    return made
+    image.PixelData = data + b"\0" * (len(data) % 2)
+    image["PixelData"].VR = "OB" if stored.bits == 8 else "OW"
+    return image
 
 
-def set_window(made: Dataset, low: float, high: float) -> None:
-    """What viewers show first, in rescaled values."""
-    made.WindowCenter, made.WindowWidth = ds((low + high) / 2), ds(max(high - low, 1e-6))
+def set_window(image: Dataset, low: float, high: float) -> None:
+    """Set the window that viewers show first, in rescaled values."""
+    image.WindowCenter, image.WindowWidth = ds((low + high) / 2), ds(max(high - low, 1e-6))
 
 
 def mm(value: float) -> str:
-    """A spacing as a decimal string, without the noise of NIfTI's single precision."""
+    """Format a spacing as a decimal string, without the noise of NIfTI's single precision."""
     return ds(float(f"{value:.7g}"))
 
 
 def ds(value: float) -> str:
-    """A decimal string of 16 characters at most."""
+    """Format a decimal string of at most 16 characters."""
     return str(format_number_as_ds(float(value)))

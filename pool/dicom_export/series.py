@@ -1,8 +1,7 @@
-"""Files as DICOM series, for a team whose images are not on a DICOM server yet.
+"""Conversion of files to DICOM series, for teams whose images are not on a DICOM server yet.
 
-A picture or a NIfTI file of one slice becomes a radiograph, a NIfTI volume one image per slice. Pixels keep
-their values: whole numbers exactly, others within half a step of their range's 65,535. Text that is burnt
-into the pixels stays.
+A picture or one-slice NIfTI file becomes a radiograph, a NIfTI volume one image per slice. Whole numbers are
+stored exactly, other values to within half of 1/65,535 of their range. Text burnt into the pixels stays.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ __all__ = ["CLASSES", "PICTURES", "VOLUMES", "Given", "Series", "describe"]
 class Series:
     """One file as a DICOM series.
 
-    :param count: how many images it has
-    :param images: makes them, in the order of their numbers; raises ImageError
+    :param count: number of images
+    :param images: generates them in order of their numbers; raises ImageError
     """
 
     ids: Ids
@@ -36,9 +35,9 @@ class Series:
 
 
 def describe(path: Path, given: Given, patient: str) -> Series:
-    """What a file becomes; its pixels are not read yet.
+    """Describe the series a file becomes, without reading its pixels yet.
 
-    :param patient: what tells the patient, such as a part of the file's name; only its hash is used
+    :param patient: text that identifies the patient, such as part of the file's name; only its hash is used
     Raises ImageError that names the file and says what to do.
     """
     sources = [given.seed, given.modality, str(given.spacing), given.body_part, _digest(path)]

@@ -1,4 +1,4 @@
-"""A NIfTI volume as MR or CT: one image per slice with its position, orientation and spacing."""
+"""Conversion of a NIfTI volume to MR or CT: one image per slice, with position, orientation and spacing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydicom.dataset import Dataset
 from pool.dicom_export.header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
 from pool.imaging.images import ImageError
 
-_STRAIGHT = 1e-3  # cosine between two axes that counts as a right angle
+_MAX_COSINE = 1e-3  # between two axes that count as perpendicular
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's axes are right-anterior-superior, DICOM's the opposite
 
 
 def open_volume(path: Path) -> nibabel.Nifti1Image:
-    """A NIfTI file, without its voxels. Raises ImageError."""
+    """Open a NIfTI file without reading its voxels. Raises ImageError."""
     if not path.name.lower().endswith(VOLUMES):
         raise ImageError(f"{path}: a picture has no position in the body; send it as CR or DX")
     try:
@@ -27,7 +27,7 @@ def open_volume(path: Path) -> nibabel.Nifti1Image:
 
 
 def shape_of(volume: nibabel.Nifti1Image, path: Path) -> tuple[int, int, int]:
-    """(W, H, D). Raises ImageError for channels or a series in time."""
+    """Return (W, H, D). Raises ImageError for several channels or a time series."""
     shape = tuple(int(size) for size in volume.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -37,7 +37,7 @@ def shape_of(volume: nibabel.Nifti1Image, path: Path) -> tuple[int, int, int]:
 
 
 def _geometry(volume: nibabel.Nifti1Image, path: Path) -> np.ndarray:
-    """The affine (4, 4) into DICOM's axes, mm. Raises ImageError when the file has none, or a sheared one."""
+    """Return the affine (4, 4) into DICOM's axes, in mm. Raises ImageError when it is missing or sheared."""
     header = volume.header
     if not int(header["sform_code"]) and not int(header["qform_code"]):
         raise ImageError(
@@ -49,16 +49,18 @@ def _geometry(volume: nibabel.Nifti1Image, path: Path) -> np.ndarray:
     axes = volume.affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(volume.affine).all() or (lengths < 1e-6).any():
-        raise ImageError(f"{path}: its affine is no geometry; repair its header")
+        raise ImageError(f"{path}: its affine is not a valid geometry; repair its header")
     cosines = (axes / lengths).T @ (axes / lengths) - np.eye(3)
-    if np.abs(cosines).max() > _STRAIGHT:
+    if np.abs(cosines).max() > _MAX_COSINE:
         raise ImageError(f"{path}: its axes are not at right angles; resample it to a straight grid first")
     return np.asarray(_TO_LPS @ volume.affine)
 
 
 def slices(path: Path, volume: nibabel.Nifti1Image, given: Given, ids: Ids) -> Iterator[Dataset]:
-    """A volume as one image per slice: rows along its second axis, columns along its first (DICOM PS3.3,
-    C.7.6.2.1.1)."""
+    """Yield one image per slice: rows along the volume's second axis, columns along its first.
+
+    DICOM PS3.3, C.7.6.2.1.1.
+    """
     affine, shape = _geometry(volume, path), shape_of(volume, path)
     try:
         values = np.asanyarray(volume.dataobj).reshape(shape)
@@ -71,23 +73,24 @@ def slices(path: Path, volume: nibabel.Nifti1Image, given: Given, ids: Ids) -> I
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     along, down = affine[:3, 0] / lengths[0], affine[:3, 1] / lengths[1]
     for k in range(shape[2]):
-        made = new_image(ids, given, k + 1, stored.pixels(values[:, :, k]), stored)
-        set_window(made, low, high)
-        made.FrameOfReferenceUID, made.PositionReferenceIndicator = ids.frame, ""
-        made.ImageOrientationPatient = [ds(value) for value in (*along, *down)]
-        made.ImagePositionPatient = [ds(value) for value in affine[:3, 3] + k * affine[:3, 2]]
-        made.PixelSpacing = [mm(lengths[1]), mm(lengths[0])]
-        made.SliceThickness, made.PatientPosition = mm(lengths[2]), ""
-        _scanner(made, given.modality, lengths[2])
-        yield made
+        image = new_image(ids, given, k + 1, stored.pixels(values[:, :, k]), stored)
+        set_window(image, low, high)
+        image.FrameOfReferenceUID, image.PositionReferenceIndicator = ids.frame, ""
+        image.ImageOrientationPatient = [ds(value) for value in (*along, *down)]
+        image.ImagePositionPatient = [ds(value) for value in affine[:3, 3] + k * affine[:3, 2]]
+        image.PixelSpacing = [mm(lengths[1]), mm(lengths[0])]
+        image.SliceThickness, image.PatientPosition = mm(lengths[2]), ""
+        _add_scan_attributes(image, given.modality, lengths[2])
+        yield image
 
 
-def _scanner(made: Dataset, modality: str, distance: float) -> None:
-    """What MR and CT must say of the scan; a NIfTI file does not know it."""
+def _add_scan_attributes(image: Dataset, modality: str, distance: float) -> None:
+    """Add the scan attributes that MR and CT require, which a NIfTI file does not have."""
     if modality == "CT":
-        made.ImageType, made.KVP = ["DERIVED", "PRIMARY", "AXIAL"], None
+        image.ImageType, image.KVP = ["DERIVED", "PRIMARY", "AXIAL"], None
         return
-    made.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
-    made.ScanningSequence, made.SequenceVariant, made.ScanOptions = "RM", "NONE", ""
-    made.MRAcquisitionType, made.EchoTime, made.RepetitionTime, made.EchoTrainLength = "", None, None, None
-    made.SpacingBetweenSlices = mm(distance)
+    image.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
+    image.ScanningSequence, image.SequenceVariant, image.ScanOptions = "RM", "NONE", ""
+    image.MRAcquisitionType, image.EchoTrainLength = "", None
+    image.EchoTime, image.RepetitionTime = None, None
+    image.SpacingBetweenSlices = mm(distance)

@@ -1,7 +1,7 @@
-"""The dataset.json of a Medical Segmentation Decathlon task: labels, channels and modality of its volumes.
+"""Reading the dataset.json of a Medical Segmentation Decathlon task: labels, channels and modality.
 
 Antonelli et al., "The Medical Segmentation Decathlon", Nature Communications 13, 2022. A task folder holds
-`imagesTr`, `labelsTr` and `dataset.json`; `imagesTr` is what the server is given as studies.
+`imagesTr`, `labelsTr` and `dataset.json`; the server takes `imagesTr` as its studies folder.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class DatasetError(ValueError):
 
 
 def task_settings(studies: str, named: str = "") -> dict[str, Any]:
-    """The bundle keys labels, in_channels and modality_rule that a task's dataset.json says.
+    """Return the bundle keys labels, in_channels and modality_rule given by a task's dataset.json.
 
     :param studies: the studies folder; a dataset.json in the folder above it is used
     :param named: path of another dataset.json; "" for the one beside the studies
 
-    Empty when there is none. Raises DatasetError.
+    Returns {} when there is no such file. Raises DatasetError.
     """
     if named:
         path = Path(named).expanduser()
@@ -37,7 +37,7 @@ def task_settings(studies: str, named: str = "") -> dict[str, Any]:
         modalities = [str(name) for _, name in sorted(content["modality"].items(), key=lambda m: int(m[0]))]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise DatasetError(
-            f"{path}: is no dataset.json of the Medical Segmentation Decathlon ({type(error).__name__}: "
+            f"{path}: is not a dataset.json of the Medical Segmentation Decathlon ({type(error).__name__}: "
             f'{error}); it needs "labels": {{"0": "background", "1": ...}} and "modality": {{"0": "CT"}}'
         ) from error
     return {
@@ -48,7 +48,7 @@ def task_settings(studies: str, named: str = "") -> dict[str, Any]:
 
 
 def _rule(modalities: list[str], path: Path) -> str:
-    """ct or mr: a Decathlon task has CT alone, or sequences of MR."""
+    """Return "ct" or "mr": a Decathlon task has either CT alone or MR sequences."""
     are_ct = [name.upper() == "CT" for name in modalities]
     if any(are_ct) != all(are_ct) or not are_ct:
         raise DatasetError(

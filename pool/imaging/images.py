@@ -1,4 +1,4 @@
-"""Reading one image of the pool as a 2-D grey picture, whatever the file is.
+"""Reading one image of the pool as a 2-D grey picture, from any supported format.
 
 Grey, RGB or RGBA PNG/JPEG/TIFF with 8 or 16 bits, NIfTI and NRRD with one slice, DICOM (a file or the
 folder of a one-slice series). Arrays are (W, H), first index to the right, as MONAI's readers give them.
@@ -25,7 +25,7 @@ from PIL import Image
 P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
-MIN_SIDE = 16  # pixels; below this nothing can be segmented
+MIN_SIDE = 16  # pixels; smaller images cannot be segmented
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
@@ -37,20 +37,20 @@ class ImageError(ValueError):
 
 
 def image_id(path: str) -> str:
-    """The datastore's id of an image file: its name without the extension."""
+    """Return the datastore's id of an image file: its name without the extension."""
     name = Path(path).name
     ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), Path(name).suffix)
     return name[: len(name) - len(ext)]
 
 
 def image_fingerprint(path: str | os.PathLike[str]) -> str:
-    """What changes when the file changes: size and time of modification. Raises FileNotFoundError."""
+    """Return size and modification time, which change with the file. Raises FileNotFoundError."""
     stat = os.stat(path)
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def refuse_detached(path: str | os.PathLike[str]) -> None:
-    """Refuse a NRRD that names another file for its voxels: an upload could name any file of this machine.
+    """Refuse a NRRD whose voxels are in another file: an upload could name any file of this machine.
 
     Raises ValueError.
     """
@@ -64,15 +64,15 @@ def refuse_detached(path: str | os.PathLike[str]) -> None:
                 if re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE):
                     raise ValueError("its voxels are in another file: save header and voxels as one")
                 skip = re.match(rb"\s*(?:line|byte) ?skip\s*:\s*(\S*)", part, re.IGNORECASE)
-                if skip and skip[1] not in (b"0", b"-1"):  # a reader would count for hours
+                if skip and skip[1] not in (b"0", b"-1"):  # a reader could skip for hours
                     raise ValueError("it skips lines or bytes before its voxels: save it without that")
 
 
 def reader_for(path: str | os.PathLike[str]) -> ImageReader:
-    """The MONAI reader for a file name or a DICOM folder.
+    """Return the MONAI reader for a file name or a DICOM folder.
 
-    Each reads its one format, whatever the content is: ITK and Pillow would choose by content, and some
-    formats (HDF5, EPS) read other files of this machine or run programs. Raises ImageError.
+    Each reader is bound to its one format: ITK and Pillow would otherwise choose by content, and some formats
+    (HDF5, EPS) read other files of this machine or run programs. Raises ImageError.
     """
     name = Path(path).name.lower()
     if name.endswith(".nrrd") and not os.path.isdir(path):
@@ -83,11 +83,11 @@ def reader_for(path: str | os.PathLike[str]) -> ImageReader:
         return NibabelReader()
     if Path(name).suffix in _PICTURES:
         return PILReader(formats=_FORMATS)
-    raise ImageError(f"{path}: not an image this app reads; it takes {', '.join(EXTENSIONS)}")
+    raise ImageError(f"{path}: not an image this app reads; use one of {', '.join(EXTENSIONS)}")
 
 
 def reason_of(error: Exception) -> str:
-    """The line of a library's error that says what is wrong; ITK's begin with a path of its build."""
+    """Return the line of a library's error that says what is wrong; ITK's start with a path of its build."""
     lines = [line.strip() for line in str(error).splitlines()]
     useful = [line for line in lines if line and not re.fullmatch(r"/\S+:\d+:", line)]
     shown = re.sub(r"^(ITK ERROR|itk::ERROR): \w+\(0x\w+\): ", "", useful[0]) if useful else ""
@@ -99,7 +99,7 @@ def _unreadable(path: StrPath, error: Exception) -> ImageError:
 
 
 def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The file's own array, (W, H), (W, H, D), or (W, H, D, C) with colours, and its affine (4, 4).
+    """Read a file's own array, (W, H), (W, H, D), or (W, H, D, C) with colours, and its affine (4, 4).
 
     Raises ImageError.
     """
@@ -110,16 +110,16 @@ def read_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         if os.path.isfile(path):
             refuse_detached(path)
         array, meta = reader.get_data(reader.read(os.fspath(path)))
-    except Exception as error:  # each reader has errors of its own; all mean the same to a user
+    except Exception as error:  # each reader has its own errors; to a user they all mean the same
         raise _unreadable(path, error) from error
     array = np.asarray(array)
     if array.ndim == 3 and meta.get("original_channel_dim") == -1:
-        array = array[:, :, None]  # colours are a fourth axis, so that three slices are not taken for them
+        array = array[:, :, None]  # colours go to a fourth axis, so that three slices are not taken for RGB
     return array, np.asarray(to_affine_nd(3, np.asarray(meta.get("affine", np.eye(4)), dtype=float)))
 
 
 def names_its_file(read: Callable[Concatenate[StrPath, P], T]) -> Callable[Concatenate[StrPath, P], T]:
-    """Decorate a reader: whatever a strange file raises in it becomes an ImageError that names the file."""
+    """Decorate a reader: whatever a malformed file makes it raise becomes an ImageError naming the file."""
 
     @wraps(read)
     def guarded(path: StrPath, /, *args: P.args, **more: P.kwargs) -> T:
@@ -127,14 +127,14 @@ def names_its_file(read: Callable[Concatenate[StrPath, P], T]) -> Callable[Conca
             return read(path, *args, **more)
         except ImageError:
             raise
-        except Exception as error:  # of header fields, types and shapes, each of its own kind
+        except Exception as error:  # header fields, types and shapes each raise their own kind
             raise _unreadable(path, error) from error
 
     return guarded
 
 
 def to_grey(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    """One (W, H) plane of what `read_array` gives: a picture or a one-slice volume. Raises ImageError."""
+    """Reduce what `read_array` returns, a picture or one-slice volume, to (W, H). Raises ImageError."""
     if array.ndim == 4 and array.shape[-1] in (2, 3, 4):
         colour = array[..., :3] if array.shape[-1] > 2 else array[..., :1]
         weights = _GREY if colour.shape[-1] == 3 else np.ones(1)
@@ -150,16 +150,16 @@ def to_grey(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
 
 @names_its_file
 def read_image(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """A grey image (W, H) float32 in its own intensities, and its affine (4, 4).
+    """Read a grey image (W, H) float32 in its own intensities, and its affine (4, 4).
 
-    Raises ImageError that names the file: unreadable, empty, smaller than 16 pixels, not finite, or all
-    pixels equal.
+    Raises ImageError naming the file: unreadable, empty, smaller than 16 pixels, not finite, or all pixels
+    equal.
     """
     array, affine = read_array(path)
     grey = to_grey(array, path).astype(np.float32)
     if min(grey.shape) < MIN_SIDE:
         raise ImageError(
-            f"{path}: is {grey.shape[0]} x {grey.shape[1]} pixels, the least is {MIN_SIDE}; "
+            f"{path}: is {grey.shape[0]} x {grey.shape[1]} pixels, the minimum is {MIN_SIDE}; "
             "replace or remove it"
         )
     if not np.isfinite(grey).all():
@@ -170,7 +170,7 @@ def read_image(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unit_range(path: str | os.PathLike[str]) -> np.ndarray:
-    """The image as (H, W) float32 in [0, 1], what the encoders take.
+    """Read the image as (H, W) float32 in [0, 1], the input of the encoders.
 
     8-bit files are divided by 255; everything else (16-bit, NIfTI, DICOM) has no fixed range and is
     windowed between its 0.5 and 99.5 percentiles. Raises ImageError.
@@ -186,7 +186,7 @@ def unit_range(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _has_eight_bits(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is a picture with 8 bits per channel; its header says so, whatever its values are."""
+    """Return whether the file is a picture with 8 bits per channel, according to its header."""
     if Path(path).suffix.lower() not in _PICTURES:
         return False
     with Image.open(path, formats=_FORMATS) as picture:
@@ -194,7 +194,7 @@ def _has_eight_bits(path: str | os.PathLike[str]) -> bool:
 
 
 class ReadImaged(MapTransform):
-    """MONAI transform: a path becomes a MetaTensor (1, W, H) with its affine and `filename_or_obj`."""
+    """MONAI transform: read a path as a MetaTensor (1, W, H) with its affine and `filename_or_obj`."""
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)

@@ -1,4 +1,4 @@
-"""What every datastore asks of a label before it looks into the file."""
+"""Checks that every datastore makes on a label before reading the file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pool.imaging.labels import EXTENSIONS, LabelError
 
 
 def check_tag(tag: str) -> str:
-    """A tag as text, which may name a folder. Raises PoolError 400."""
+    """Return a tag as text that can safely name a folder. Raises HTTPException 400."""
     text = str(getattr(tag, "value", tag))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise PoolError(400, f"tag {text[:80]!r}: use letters, digits, _ and - only, 64 at most")
+        raise HTTPException(400, f"tag {text[:80]!r}: use only letters, digits, _ and -, 64 at most")
     return text
 
 
-def unknown_image(image: str) -> PoolError:
-    """What to answer when there is no such image."""
-    return PoolError(
+def unknown_image(image: str) -> HTTPException:
+    """Return the error for an image that is not in the pool (404)."""
+    return HTTPException(
         404, f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore"
     )
 
@@ -37,13 +37,15 @@ def plain_info(info: object) -> dict[str, Any]:
 
 
 def may_be_empty(info: Mapping[str, Any]) -> bool:
-    """Whether the annotator said that nothing is to be seen."""
+    """Return whether the annotator marked the label as empty on purpose."""
     return str(info.get("empty", False)).lower() == "true"
 
 
 def label_extension(file: str) -> str:
-    """The extension to keep a label under. Raises LabelError for a file that is no label."""
+    """Return the extension to store a label with. Raises LabelError for a file that is not a label."""
     ext = next((e for e in EXTENSIONS if file.lower().endswith(e)), None)
     if ext is None:
-        raise LabelError(f"a label file ends in {', '.join(EXTENSIONS)}, not as {Path(file).name!r}")
+        raise LabelError(
+            f"a label file ends in {', '.join(EXTENSIONS)}; save {Path(file).name!r} as one of these"
+        )
     return ext

@@ -1,8 +1,8 @@
-"""Labels whose voxels do not have the app's values: 3D Slicer saves the k-th of its segments as k.
+"""Converting labels that do not use the app's values: 3D Slicer saves its k-th segment as k.
 
-With the file it sends the parameter `label_info`, a list of {"name": ..., "idx": place in its list}. Segments
-that are not saved (`background`, scribbles) count in `idx`, but not in the voxels (its onSaveLabel,
-and vtkSlicerSegmentationsModuleLogic, ExportSegmentsToLabelmapNode).
+With the file Slicer sends the parameter `label_info`, a list of {"name": ..., "idx": place in its list}.
+Segments that are not saved (`background`, scribbles) count in `idx` but not in the voxels (see its
+onSaveLabel, and vtkSlicerSegmentationsModuleLogic, ExportSegmentsToLabelmapNode).
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from pool.imaging.labels import LabelError, same_name
 
 @contextmanager
 def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) -> Iterator[str]:
-    """The path of the label with the app's values: the file itself, or a copy for as long as the block lasts.
+    """Yield the path of the label with the app's values: the file itself, or a copy that lasts for the block.
 
-    :param info: what was sent with the label
+    :param info: parameters sent with the label
     :param labels: {name: value} of the app
-    Raises LabelError when the names are none of the app's, or do not say which value is which.
+    Raises LabelError when a name is not one of the app's, or the names do not tell which value is which.
     """
-    named, name = _names(info), sent.lower()
-    if not named or not name.endswith((".nii", ".nii.gz", ".nrrd")):
+    segments, name = _segment_names(info), sent.lower()
+    if not segments or not name.endswith((".nii", ".nii.gz", ".nrrd")):
         yield sent
         return
     try:
-        voxels, header, image = _voxels(sent)
-        present = np.unique(voxels).astype(np.float64)
+        voxels, header, image = _read_voxels(sent)
+        file_values = np.unique(voxels).astype(np.float64)
     except Exception as error:  # each library has several kinds for a damaged file
         raise LabelError(f"{sent}: cannot be read ({error}); save it again") from error
-    values = {} if "Segment0_Name" in header else _mapping(named, labels, present)
-    if all(old == new for old, new in values.items()):
+    values = {} if "Segment0_Name" in header else _value_mapping(segments, labels, file_values)
+    if all(file_value == app_value for file_value, app_value in values.items()):
         yield sent
         return
     out = np.zeros(voxels.shape, np.uint8)
-    for old, new in values.items():
-        out[voxels == old] = new
+    for file_value, app_value in values.items():
+        out[voxels == file_value] = app_value
     with tempfile.TemporaryDirectory() as folder:
         copy = str(Path(folder) / f"label{'.nrrd' if image is None else '.nii.gz'}")
         if image is None:
@@ -54,7 +54,7 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
         yield copy
 
 
-def _voxels(path: str) -> tuple[np.ndarray, Mapping[str, Any], nibabel.nifti1.Nifti1Image | None]:
+def _read_voxels(path: str) -> tuple[np.ndarray, Mapping[str, Any], nibabel.nifti1.Nifti1Image | None]:
     if path.lower().endswith(".nrrd"):
         refuse_detached(path)
         return *nrrd.read(path), None
@@ -62,8 +62,8 @@ def _voxels(path: str) -> tuple[np.ndarray, Mapping[str, Any], nibabel.nifti1.Ni
     return np.asarray(image.dataobj), {}, image
 
 
-def _names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Place and name of each segment; nothing when the client does not say it as Slicer does."""
+def _segment_names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the place and name of each segment, or [] when the client does not list them as Slicer does."""
     listed = info.get("label_info")
     try:
         return [(int(item["idx"]), str(item["name"])) for item in listed or []]
@@ -71,15 +71,19 @@ def _names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
         return []
 
 
-def _mapping(named: list[tuple[int, str]], labels: Mapping[str, int], present: np.ndarray) -> dict[int, int]:
-    """{value in the file: value of the app}; nothing when the names are of others. Raises LabelError."""
-    if not np.isfinite(present).all() or (present % 1).any():
-        return {}  # refused by name, when the label is checked
-    found = {int(value) for value in present if value}
-    readings = [dict(named)]
-    if sorted(named) == named:  # as Slicer lists them
-        readings.append({k: name for k, (_, name) in enumerate(named, start=1)})
-    fitting = [{value: names[value] for value in found} for names in readings if found <= names.keys()]
+def _value_mapping(
+    segments: list[tuple[int, str]], labels: Mapping[str, int], file_values: np.ndarray
+) -> dict[int, int]:
+    """Return {value in the file: value of the app}, or {} when the names do not fit. Raises LabelError."""
+    if not np.isfinite(file_values).all() or (file_values % 1).any():
+        return {}  # check_label refuses these with a clear message
+    file_labels = {int(value) for value in file_values if value}
+    readings = [dict(segments)]
+    if sorted(segments) == segments:  # in the order in which Slicer lists them
+        readings.append({k: name for k, (_, name) in enumerate(segments, start=1)})
+    fitting = [
+        {value: names[value] for value in file_labels} for names in readings if file_labels <= names.keys()
+    ]
     if not fitting:
         return {}
     if fitting[0] != fitting[-1]:
@@ -87,8 +91,8 @@ def _mapping(named: list[tuple[int, str]], labels: Mapping[str, int], present: n
             "label_info does not say which value is which segment; save as .seg.nrrd, or remove the segments "
             "before the app's own"
         )
-    known = {same_name(name): value for name, value in labels.items()}
+    app_values = {same_name(name): value for name, value in labels.items()}
     for name in fitting[0].values():
-        if same_name(name) not in known:
+        if same_name(name) not in app_values:
             raise LabelError(f"segment {name!r} is not one of {', '.join(labels)}; rename or remove it")
-    return {old: known[same_name(name)] for old, name in fitting[0].items()}
+    return {file_value: app_values[same_name(name)] for file_value, name in fitting[0].items()}

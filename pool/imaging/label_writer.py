@@ -14,7 +14,7 @@ from PIL import Image
 
 from pool.imaging.labels import EXTENSIONS, LabelError
 
-# of structures that the app names no colour for, by their place
+# colours of structures to which the app gives none, by their position
 _PALETTE = (
     [128, 174, 128],
     [216, 101, 79],
@@ -28,14 +28,14 @@ _PALETTE = (
 
 
 def color_of(name: str, place: int, colors: Mapping[str, list[int]]) -> list[int]:
-    """Red, green and blue of a structure: what the app says, or one by its place among the structures."""
+    """Return the RGB colour of a structure: the app's, or one chosen by its position."""
     return colors.get(name) or _PALETTE[place % len(_PALETTE)]
 
 
 def _nrrd_header(
     affine: np.ndarray, labels: Mapping[str, int], colors: Mapping[str, list[int]]
 ) -> dict[str, Any]:
-    """Header of a one-layer segmentation NRRD, as 3D Slicer writes it (left-posterior-superior)."""
+    """Make the header of a one-layer segmentation NRRD, as 3D Slicer writes it (left-posterior-superior)."""
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     header: dict[str, Any] = {
         "space": "left-posterior-superior",
@@ -62,7 +62,7 @@ def write_label(
     labels: Mapping[str, int],
     colors: Mapping[str, list[int]],
 ) -> None:
-    """Write a (W, H) or (W, H, D) label as the format that the file name asks for.
+    """Write a (W, H) or (W, H, D) label in the format given by the file name.
 
     NRRD carries segment names and colours; PNG has pixel values only; NIfTI and NRRD carry `affine`. Raises
     LabelError for any other format, and for a volume as PNG.

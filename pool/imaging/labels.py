@@ -1,8 +1,8 @@
-"""Label files, read with checks.
+"""Reading and checking label files.
 
 A label is a uint8 array on its image's grid, (W, H), or (W, H, D) for a volume; its values are those of the
 app's `labels` ({"right lung": 1, ...}), 0 is background. Files are PNG (2-D only), NIfTI or NRRD; a
-`.seg.nrrd` of 3D Slicer or OHIF with named segments is mapped by the names, whatever values it uses.
+`.seg.nrrd` of 3D Slicer or OHIF with named segments is mapped by name, whatever values it uses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pool.imaging.images import ImageError, read_array, read_image, reason_of, r
 from pool.imaging.volumes import nrrd_affine, volume_grid
 
 EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
-_GEOMETRY = (".nii", ".nii.gz", ".dcm")  # formats that say where in the body a pixel lies
+_GEOMETRY = (".nii", ".nii.gz", ".dcm")  # formats that give the position in the body
 
 
 class LabelError(ValueError):
@@ -31,12 +31,12 @@ class LabelError(ValueError):
 
 
 def same_name(name: str) -> str:
-    """Segment names are compared without case, spaces, underscores and hyphens."""
+    """Normalise a segment name for comparison: without case, spaces, underscores and hyphens."""
     return re.sub(r"[\s_\-]+", "", name).lower()
 
 
 def _map_segments(data: np.ndarray, header: Mapping[str, Any], labels: Mapping[str, int]) -> np.ndarray:
-    """Values of a segmentation NRRD by segment name: (W, H, D) or (layers, W, H, D) -> (W, H, D)."""
+    """Map a segmentation NRRD to the app's values by name: (W, H, D) or (layers, W, H, D) -> (W, H, D)."""
     layers = data if data.ndim == 4 else data[None]
     values = {same_name(name): value for name, value in labels.items()}
     out, unnamed = np.zeros(layers.shape[1:], dtype=np.uint8), layers != 0
@@ -52,15 +52,15 @@ def _map_segments(data: np.ndarray, header: Mapping[str, Any], labels: Mapping[s
         out[mask] = values[same_name(name)]
         unnamed[layer] &= ~mask
     if unnamed.any():
-        found = np.unique(layers[unnamed]).tolist()
-        raise LabelError(f"the values {found[:5]} belong to no named segment; name or remove them")
+        extra_values = np.unique(layers[unnamed]).tolist()
+        raise LabelError(f"the values {extra_values[:5]} belong to no named segment; name or remove them")
     return out
 
 
 def _read(
     path: str | os.PathLike[str], labels: Mapping[str, int], volume: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The file's array with the app's values, and its affine. Raises LabelError, ImageError."""
+    """Read the file's array with the app's values, and its affine. Raises LabelError, ImageError."""
     shaped = _to_volume if volume else to_grey
     if str(path).lower().endswith(".nrrd"):
         try:
@@ -76,7 +76,7 @@ def _read(
 
 
 def _to_volume(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    """(W, H, D) of what a label file holds. Raises LabelError."""
+    """Reduce a label file's array to (W, H, D). Raises LabelError."""
     volume = (
         array.reshape(array.shape[:3]) if array.ndim > 3 and array.size == np.prod(array.shape[:3]) else array
     )
@@ -91,7 +91,7 @@ def _to_volume(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
 def _to_grid(
     label: np.ndarray, affine: np.ndarray, path: str | os.PathLike[str], image: str | os.PathLike[str]
 ) -> np.ndarray:
-    """The label on its image's grid: as it is, or resampled where both files carry geometry."""
+    """Bring the label to its image's grid: unchanged, or resampled where both files carry geometry."""
     shape, target = grid_of(image)
     geometry = _has_geometry(path) and _has_geometry(image)
     if label.shape == shape and (not geometry or np.allclose(affine, target, atol=1e-3)):
@@ -100,7 +100,7 @@ def _to_grid(
         return whole
     if not geometry:
         raise LabelError(
-            f"the label is {_by(label.shape)}, its image {_by(shape)}; draw it on the image's own grid"
+            f"the label is {_size(label.shape)}, its image {_size(shape)}; draw it on the image's own grid"
         )
     flat = label.ndim == 2
     source = torch.from_numpy(label.astype(np.float32))[None]
@@ -116,13 +116,13 @@ def _to_grid(
 
 
 def _uncropped(label: np.ndarray, path: str | os.PathLike[str], shape: tuple[int, ...]) -> np.ndarray | None:
-    """A label that 3D Slicer cropped to its segments, on the whole image; None when it does not say where."""
+    """Pad a label that 3D Slicer cropped to its segments; None when its header gives no offset."""
     if not str(path).lower().endswith(".nrrd"):
         return None
-    said = str(nrrd.read_header(os.fspath(path)).get("Segmentation_ReferenceImageExtentOffset", ""))
-    if not re.fullmatch(r"\d+ \d+ \d+", said):
+    offset = str(nrrd.read_header(os.fspath(path)).get("Segmentation_ReferenceImageExtentOffset", ""))
+    if not re.fullmatch(r"\d+ \d+ \d+", offset):
         return None
-    start = [int(n) for n in said.split()][: label.ndim]
+    start = [int(n) for n in offset.split()][: label.ndim]
     out = np.zeros(shape, label.dtype)
     part = out[tuple(slice(n, n + size) for n, size in zip(start, label.shape, strict=True))]
     if part.shape != label.shape:
@@ -132,30 +132,30 @@ def _uncropped(label: np.ndarray, path: str | os.PathLike[str], shape: tuple[int
 
 
 def _has_geometry(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says where in the body it lies; a NRRD may leave it out."""
+    """Return whether a file gives its position in the body, which a NRRD may omit."""
     if str(path).lower().endswith(".nrrd"):
         return bool(nrrd.read_header(os.fspath(path)).keys() & {"space directions", "spacings"})
     return str(path).lower().endswith(_GEOMETRY) or os.path.isdir(path)
 
 
 def grid_of(image: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of an image, of a volume by its header alone. Raises ImageError."""
+    """Return shape and affine of an image; of a volume only the header is read. Raises ImageError."""
     if volume := volume_grid(image):
         return volume
     grey, affine = read_image(image)
     return grey.shape, affine
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) + (" pixels" if len(shape) == 2 else " voxels")
 
 
 def read_label(
     path: str | os.PathLike[str], labels: Mapping[str, int], image: str | os.PathLike[str]
 ) -> np.ndarray:
-    """A label file as (W, H) or (W, H, D) uint8 on the grid of `image`, values as in `labels`.
+    """Read a label file as (W, H) or (W, H, D) uint8 on the grid of `image`, values as in `labels`.
 
-    Raises LabelError: unreadable, another grid, or values and segments that the app does not know.
+    Raises LabelError: unreadable, on another grid, or with values or segments that the app does not have.
     """
     try:
         array, affine = _read(path, labels, volume=volume_grid(image) is not None)
@@ -164,13 +164,13 @@ def read_label(
         raise LabelError(str(error)) from error
     except LabelError:
         raise
-    except Exception as error:  # of header fields, types and shapes, each of its own kind
+    except Exception as error:  # header fields, types and shapes each raise their own kind
         raise LabelError(f"{path}: cannot be read ({reason_of(error)}); save it again") from error
     unknown = array[~np.isin(array, [0, *labels.values()])]
     if unknown.size:
-        known = ", ".join(f"{value} {name}" for name, value in labels.items())
-        found = np.unique(unknown)[:5].tolist()
-        raise LabelError(f"the label has the values {found}, but this app knows 0 background, {known}")
+        allowed = ", ".join(f"{value} {name}" for name, value in labels.items())
+        values = np.unique(unknown)[:5].tolist()
+        raise LabelError(f"the label has the values {values}, but this app knows 0 background, {allowed}")
     return array.astype(np.uint8)
 
 
@@ -180,19 +180,19 @@ def check_label(
     image: str | os.PathLike[str],
     allow_empty: bool = False,
 ) -> np.ndarray:
-    """`read_label`, refusing what training could not use. Raises LabelError."""
+    """Read a label, and refuse an empty one unless `allow_empty`. Raises LabelError."""
     array = read_label(path, labels, image)
     if not array.any() and not allow_empty:
         raise LabelError(
-            "the label is empty; if nothing is to be seen, save it with the parameter 'empty': true"
+            "the label is empty; if there is nothing to label, save it with the parameter 'empty': true"
         )
     return array
 
 
 class ReadLabeld(MapTransform):
-    """MONAI transform: a path becomes a MetaTensor (1, W, H[, D]) on the grid of the dictionary's image.
+    """MONAI transform: read a path as a MetaTensor (1, W, H[, D]) on the grid of the dictionary's image.
 
-    A volume's has the image's affine.
+    The label of a volume gets the image's affine.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Images and labels of two plain folders, for work without a server."""
+"""Pairs of images and labels from two plain folders, for work without a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pool.imaging.labels import EXTENSIONS as LABEL_EXTENSIONS
 
 
 def find(images: str) -> list[dict[str, str]]:
-    """[{"image": path}] of a folder, sorted. Raises ValueError when it has none."""
+    """List a folder's images as [{"image": path}], sorted. Raises ValueError when it has none."""
     folder = _folder(images, "images")
     files = [path for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS)]
     if not files:
@@ -18,9 +18,9 @@ def find(images: str) -> list[dict[str, str]]:
 
 
 def pairs(images: str, masks: str) -> list[dict[str, str]]:
-    """[{"image": path, "label": path}] of the images that have a label of their name, sorted by image.
+    """Pair images with labels of the same name: [{"image": path, "label": path}], sorted by image.
 
-    Raises ValueError when there is none, or when one has several.
+    Raises ValueError when there are no pairs, or when an image has several labels.
     """
     labels: dict[str, str] = {}
     for path in sorted(_folder(masks, "masks").iterdir()):
@@ -29,17 +29,17 @@ def pairs(images: str, masks: str) -> list[dict[str, str]]:
             if name in labels:
                 raise ValueError(f"{labels[name]} and {path} are labels of one image; remove one of them")
             labels[name] = str(path)
-    found = [
+    matches = [
         {**image, "label": labels[image_id(image["image"])]}
         for image in find(images)
         if image_id(image["image"]) in labels
     ]
-    if not found:
+    if not matches:
         raise ValueError(f"--masks {masks}: has no label with the name of an image in {images}")
-    return found
+    return matches
 
 
 def _folder(path: str, option: str) -> Path:
     if not path or not Path(path).is_dir():
-        raise ValueError(f"--{option} {path}: no such folder; name one")
+        raise ValueError(f"--{option} {path}: no such folder; check the path")
     return Path(path)

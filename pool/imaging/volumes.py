@@ -22,7 +22,7 @@ from monai.transforms import MapTransform
 
 from pool.imaging.images import ImageError, names_its_file, read_array, refuse_detached
 
-MIN_SIDE = 4  # voxels; thinner is no volume
+MIN_SIDE = 4  # voxels; anything thinner is not a volume
 MODALITIES = ("ct", "mr")
 _HOUNSFIELD = (-1024.0, 1024.0)
 _PERCENTILES = (1, 99)
@@ -30,11 +30,11 @@ _PERCENTILES = (1, 99)
 
 @names_its_file
 def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (C, W, H, D) float32 in its own intensities, and its affine (4, 4).
+    """Read a volume (C, W, H, D) float32 in its own intensities, and its affine (4, 4).
 
-    :param channels: how many it must have, if that matters
+    :param channels: required number of channels, if any
 
-    Raises ImageError that names the file: unreadable, empty, 2-D or thinner than 4 voxels, another number of
+    Raises ImageError naming the file: unreadable, empty, 2-D or thinner than 4 voxels, wrong number of
     channels, not finite, all voxels equal, or without a usable affine.
     """
     array, affine = _read_nrrd(path) if _is_nrrd(path) else read_array(path)
@@ -52,7 +52,7 @@ def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tu
 
 
 def _channels_first(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    """What `read_array` gives as (C, W, H, D). Raises ImageError."""
+    """Rearrange what `read_array` returns to (C, W, H, D). Raises ImageError."""
     if array.ndim == 5 and array.shape[3] == 1:  # NIfTI keeps channels on a fifth axis, time on the fourth
         array = array[:, :, :, 0]
     if array.ndim == 3:
@@ -66,7 +66,7 @@ def _channels_first(array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarr
 
 
 def checked_affine(affine: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    """The affine itself. Raises ImageError when it does not say where in the body each voxel lies."""
+    """Return the affine unchanged. Raises ImageError when it is not finite or singular."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ImageError(
             f"{path}: its header gives no voxel size or orientation (the affine is singular); "
@@ -80,17 +80,17 @@ def _is_nrrd(path: str | os.PathLike[str]) -> bool:
 
 
 def _read_nrrd(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """As `read_array`, with channels last. ITK's Python reader knows few kinds of them."""
+    """Read a NRRD like `read_array`, channels last. ITK's Python reader supports only a few kinds."""
     try:
         refuse_detached(path)
         array, header = nrrd.read(os.fspath(path))
     except Exception as error:  # pynrrd raises many kinds for a damaged file
         raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
-    return np.moveaxis(array, _no_space(header), -1) if array.ndim == 4 else array, nrrd_affine(header)
+    return np.moveaxis(array, _channel_axis(header), -1) if array.ndim == 4 else array, nrrd_affine(header)
 
 
-def _no_space(header: Mapping[str, Any]) -> int:
-    """The axis of a 4-D NRRD that is none of the three in space: 3D Slicer writes it first."""
+def _channel_axis(header: Mapping[str, Any]) -> int:
+    """Return the axis of a 4-D NRRD that is not spatial; 3D Slicer writes it first."""
     directions = header.get("space directions")
     if directions is None:
         return 0
@@ -98,7 +98,7 @@ def _no_space(header: Mapping[str, Any]) -> int:
 
 
 def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
-    """The affine (4, 4) of a NRRD's three axes in space; one that names no space is taken as ITK does."""
+    """Return the affine (4, 4) of a NRRD's three spatial axes; a missing space is read as ITK does."""
     affine, directions = np.eye(4), header.get("space directions")
     if directions is not None:
         rows = [d for d in directions if d is not None and np.isfinite(np.asarray(d, dtype=float)).all()]
@@ -115,13 +115,13 @@ def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
 
 @names_its_file
 def volume_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Shape (W, H, D) and affine of a volume, or None for a 2-D image.
+    """Return shape (W, H, D) and affine of a volume, or None for a 2-D image.
 
-    Of NIfTI and NRRD only the header is read. Raises ImageError.
+    Only the header of NIfTI and NRRD files is read. Raises ImageError.
     """
     try:
         shape, affine = _header(path)
-    except Exception as error:  # each library has several kinds for a damaged file
+    except Exception as error:  # each library raises several kinds for a damaged file
         raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
     if len(shape) < 3 or min(shape[:3]) < MIN_SIDE:
         return None
@@ -129,15 +129,15 @@ def volume_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarr
 
 
 def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape, with channels last, and affine of a file; () for a picture."""
+    """Read the shape (channels last; () for a picture) and affine of a file."""
     if _is_nrrd(path):
         header = nrrd.read_header(os.fspath(path))
         shape = [int(n) for n in header["sizes"]]
         if len(shape) == 4:
-            shape.append(shape.pop(_no_space(header)))
+            shape.append(shape.pop(_channel_axis(header)))
         return tuple(shape), nrrd_affine(header) if len(shape) > 2 else np.eye(4)
     if str(path).lower().endswith((".nii", ".nii.gz")):
-        image = correct_nifti_header_if_necessary(nibabel.nifti1.load(os.fspath(path)))  # as MONAI's reader
+        image = correct_nifti_header_if_necessary(nibabel.nifti1.load(os.fspath(path)))  # like MONAI's reader
         return tuple(image.shape), np.asarray(image.affine, dtype=float)
     if os.path.isdir(path):
         array, affine = read_array(path)
@@ -146,10 +146,10 @@ def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
 
 
 def to_unit_range(volume: np.ndarray, modality: str) -> np.ndarray:
-    """Intensities (C, ...) as float32 in [0, 1] (CSAL-3D, "Experimental Details").
+    """Scale intensities (C, ...) to float32 in [0, 1] (CSAL-3D, "Experimental Details").
 
-    "ct": [-1024, 1024] HU, clipped. "mr": each channel as z-score, clipped between its 1st and 99th
-    percentile, rescaled; where these are equal, its minimum and maximum are taken. A constant channel
+    "ct": [-1024, 1024] HU, clipped. "mr": z-score per channel, clipped to its 1st and 99th percentiles
+    and rescaled; where these are equal, minimum and maximum are used. A constant channel
     becomes 0. Raises ValueError for another modality.
     """
     if modality not in MODALITIES:
@@ -171,9 +171,9 @@ def _scale_mr(channel: np.ndarray) -> np.ndarray:
 
 
 class ReadVolumed(MapTransform):
-    """MONAI transform: a path becomes a MetaTensor (C, W, H, D) with its affine and `filename_or_obj`.
+    """MONAI transform: read a path as a MetaTensor (C, W, H, D) with its affine and `filename_or_obj`.
 
-    :param channels: what the network takes; a file with another number is an ImageError
+    :param channels: number of channels of the network; a file with another number raises ImageError
     """
 
     def __init__(self, keys: KeysCollection, channels: int = 1, allow_missing_keys: bool = False) -> None:
@@ -200,7 +200,7 @@ class ReadVolumed(MapTransform):
 
 
 class ToUnitRanged(MapTransform):
-    """MONAI transform: `to_unit_range` of a tensor (C, ...), whose meta data stays.
+    """MONAI transform: apply `to_unit_range` to a tensor (C, ...), keeping its metadata.
 
     :param modality: "ct" or "mr"
     """

@@ -1,4 +1,4 @@
-"""The command `scan-selection`: what a lead does without a browser."""
+"""The command `scan-selection`, for a lead without a browser."""
 
 from server.cli.main import app
 

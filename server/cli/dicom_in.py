@@ -1,4 +1,4 @@
-"""A folder of pictures or NIfTI files onto a DICOMweb server: `python -m server.dicom_in`."""
+"""Upload of a folder of pictures or NIfTI files to a DICOMweb server: `python -m server.dicom_in`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pool.dicom_export.series import PICTURES, VOLUMES, Given, Series, describe
 from pool.dicomweb.client import DicomServer, ServerError
 from pool.imaging.images import ImageError, image_id
 
-_AT_ONCE = 16  # images per request
+_BATCH_IMAGES = 16  # images per request
 _COLUMNS = ("file", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "images")
 
 
 class Modality(str, Enum):
-    """What the files are."""
+    """Modality of the files."""
 
     CR = "CR"
     DX = "DX"
@@ -30,7 +30,7 @@ class Modality(str, Enum):
 
 
 class Record:
-    """A CSV file that says which file became which series: what is written once is not written again."""
+    """A CSV file of the series made from each file, without repeated rows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,19 +53,19 @@ class Record:
 
 
 def send(series: Series, server: DicomServer) -> int:
-    """Upload the images of a series that the server has not yet; how many these were.
+    """Upload the images of a series that the server lacks, and return their number.
 
-    Raises ImageError for a file that cannot be used, ServerError when the server is down or refuses.
+    Raises ImageError for a file that cannot be used, ServerError when the server is down or refuses them.
     """
-    wanted = {series.ids.image(number) for number in range(1, series.count + 1)}
-    missing = wanted - server.instances(series.ids.study, series.ids.series)
+    uids = {series.ids.image(number) for number in range(1, series.count + 1)}
+    missing = uids - server.instances(series.ids.study, series.ids.series)
     if not missing:
         return 0
     batch: list[Dataset] = []
     for image in series.images():
         if image.SOPInstanceUID in missing:
             batch.append(image)
-        if len(batch) == _AT_ONCE:
+        if len(batch) == _BATCH_IMAGES:
             server.store(*batch)
             batch = []
     if batch:
@@ -74,17 +74,19 @@ def send(series: Series, server: DicomServer) -> int:
 
 
 def patient_of(name: str, pattern: str) -> str:
-    """What tells the patient: the pattern's first group (or all that it matches) in a file's name without
-    the extension. Raises ImageError when that is nothing."""
-    found = re.search(pattern, name)
-    told = found and (found.group(1) if found.groups() else found.group())
-    if not told:
-        raise ImageError(f"{name}: --patient {pattern!r} finds no patient in it; every file needs one")
-    return told
+    """Return the text that identifies the patient in a file's name without its extension.
+
+    It is the pattern's first group, or without a group the whole match. Raises ImageError when it is empty.
+    """
+    match = re.search(pattern, name)
+    patient = match and (match.group(1) if match.groups() else match.group())
+    if not patient:
+        raise ImageError(f"{name}: --patient {pattern!r} finds no patient in this name; every file needs one")
+    return patient
 
 
 def find_files(source: Path) -> list[Path]:
-    """Pictures and NIfTI files of a folder, sorted. Raises typer.BadParameter when there are none."""
+    """List the pictures and NIfTI files of a folder, sorted. Raises typer.BadParameter when it has none."""
     files = sorted(
         path
         for path in source.iterdir()
@@ -104,58 +106,59 @@ def main(
     to: Annotated[str, typer.Option(help="URL of the DICOMweb server; it often ends in /dicom-web")],
     modality: Annotated[Modality, typer.Option(help="Radiographs are CR or DX, NIfTI volumes MR or CT")],
     spacing: Annotated[
-        float | None, typer.Option(help="mm of a pixel of the pictures; leave it out when unknown", min=1e-6)
+        float | None, typer.Option(help="Pixel size of pictures in mm; leave it out when unknown", min=1e-6)
     ] = None,
     patient: Annotated[
-        str, typer.Option(help="Regular expression: the part of a file's name that tells the patient")
+        str, typer.Option(help="Regular expression for the part of a file's name that identifies the patient")
     ] = ".+",
     body_part: Annotated[str, typer.Option(help="As DICOM names it, such as CHEST")] = "",
     seed: Annotated[
-        str, typer.Option(help="A secret word: without it nobody can compute the identifiers from file names")
+        str,
+        typer.Option(help="A secret word, without which nobody can compute the identifiers from file names"),
     ] = "",
     record: Annotated[
-        Path, typer.Option(help="CSV file that gets a row for each file: its patient and series")
+        Path, typer.Option(help="CSV file that receives the patient and series of each file")
     ] = Path("dicom-in.csv"),
 ) -> None:
     """Make DICOM images from files and store them on a DICOMweb server, without patients' names.
 
-    Run again, it sends what is missing: the same file always has the same identifiers. User and password come
-    from MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD.
+    A second run sends only what is missing, as a file always gets the same identifiers. User and password
+    come from MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD.
     """
-    given = Given(modality.value, spacing, body_part.upper(), seed)
-    files, said = find_files(source), Record(record)
+    facts = Given(modality.value, spacing, body_part.upper(), seed)
+    files, series_record = find_files(source), Record(record)
     try:
         re.compile(patient)
         server = DicomServer(to.rstrip("/"))
         server.check()
-        failed, sent = _send_all(files, given, patient, server, said)
+        failed, sent = _send_all(files, facts, patient, server, series_record)
     except re.error as error:
         raise typer.BadParameter(f"{patient!r}: {error}", param_hint="--patient") from error
     except ServerError as error:
-        typer.echo(f"{error}; then run this again, it goes on from here", err=True)
+        typer.echo(f"{error}; then run this again: it resumes here", err=True)
         raise typer.Exit(1) from error
     for reason in failed:
         typer.echo(f"left out: {reason}", err=True)
-    there = len(files) - len(failed)
-    typer.echo(f"{there} of {len(files)} files are on {to}, {sent} images were sent now")
-    typer.echo(f"{record} says which file is which series")
+    count = len(files) - len(failed)
+    typer.echo(f"{count} of {len(files)} files are on {to}; {sent} images were sent in this run")
+    typer.echo(f"{record} lists the series of each file")
     raise typer.Exit(1 if failed else 0)
 
 
 def _send_all(
     files: list[Path], given: Given, patient: str, server: DicomServer, record: Record
 ) -> tuple[list[str], int]:
-    """The reasons of the files that could not be used, and how many images were sent."""
+    """Send all files; return the reasons of those that failed, and the number of images sent."""
     failed: list[str] = []
-    seen: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     sent = 0
     bar = tqdm(files, desc=f"to {server.url}", unit="file", disable=None)
     for path in bar:
         bar.set_postfix(images=sent)
         try:
             series = describe(path, given, patient_of(image_id(path.name), patient))
-            if (other := seen.setdefault(series.ids.series, path.name)) != path.name:
-                raise ImageError(f"{path}: is the same file as {other}")
+            if (first := file_of.setdefault(series.ids.series, path.name)) != path.name:
+                raise ImageError(f"{path}: is the same file as {first}")
             sent += send(series, server)
         except ImageError as error:
             failed.append(str(error))

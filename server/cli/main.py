@@ -1,7 +1,7 @@
-"""What a lead does without a browser: `scan-selection status | prepare | plan | skip | report | ...`.
+"""Commands for a lead without a browser: `scan-selection status | prepare | plan | skip | report | ...`.
 
-Every command opens the pool as a child process of the server does: safe beside a running server, and before
-the first one.
+Every command opens the pool like a child process of the server, so it is safe while a server runs, and also
+before the first start.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from pool.errors import PoolError
 from server.cli import pool as pool_commands
 
 app = typer.Typer(
-    help="Look at a pool and steer it, without a browser; safe beside a running server.", no_args_is_help=True
+    help="Inspect and steer a pool without a browser; safe while a server is running.", no_args_is_help=True
 )
 app.add_typer(pool_commands.app, name="pool")
 
 App = Annotated[Path, typer.Option("--app", help="Folder of the app, such as apps/cxr_lungs.")]
-Studies = Annotated[str, typer.Option(help="The studies folder, or the DICOMweb URL, as the server's.")]
+Studies = Annotated[str, typer.Option(help="The studies folder or DICOMweb URL, the same as the server's.")]
 Conf = Annotated[list[str] | None, typer.Option(help="The server's settings, as KEY=VALUE; may be repeated.")]
 Images = Annotated[list[str], typer.Argument(help="Ids of images.")]
-Reason = Annotated[str, typer.Option(help="Why; it is kept in the ledger.")]
-Who = Annotated[str, typer.Option("--as", help="Who decides; it is kept in the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why; recorded in the ledger.")]
+Who = Annotated[str, typer.Option("--as", help="Who decides; recorded in the ledger.")]
 
 
 @contextmanager
 def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
-    """The app of a pool. What goes wrong, in it or in the block, is said in one line; exit code 1."""
+    """Open the app of a pool. An error here or in the block is printed in one line, with exit code 1."""
     logging.basicConfig(level=logging.WARNING)
-    from monailabel.interfaces.utils.app import app_instance  # slow: it brings torch
+    from monailabel.interfaces.utils.app import app_instance  # slow: imports torch
 
     from pool.database.state import State
 
@@ -49,25 +49,25 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
     local = not studies.startswith(("http://", "https://"))
     try:
         if not (folder / "main.py").is_file():
-            raise ValueError(f"--app {folder}: there is no app, which has a main.py; try apps/cxr_lungs")
+            raise ValueError(f"--app {folder}: there is no app here (no main.py); try apps/cxr_lungs")
         if local and not os.path.isdir(studies):
-            raise ValueError(f"--studies {studies}: there is no such folder")
-        found = app_instance(
+            raise ValueError(f"--studies {studies}: no such folder; check the path")
+        opened_app = app_instance(
             os.path.realpath(folder),
             os.path.realpath(studies) if local else studies,
-            pairs or {"server_mode": "false"},  # MONAI Label takes an empty one for none given
+            pairs or {"server_mode": "false"},  # MONAI Label ignores an empty mapping
         )
-        State(found.state.folder, migrate=True, url=found.context.settings.database)
-        yield found
-    except PoolError as error:
-        said = error.text
+        State(opened_app.state.folder, migrate=True, url=opened_app.context.settings.database)
+        yield opened_app
+    except HTTPException as error:
+        message = str(error.detail)
     except SQLAlchemyError as error:
-        said = found.state.trouble(error)
+        message = opened_app.state.trouble(error)
     except (OSError, ValueError) as error:
-        said = str(error)
+        message = str(error)
     else:
         return
-    typer.echo(said, err=True)
+    typer.echo(message, err=True)
     raise typer.Exit(1)
 
 
@@ -75,28 +75,28 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
 def status(
     app: App, studies: Studies, conf: Conf = None, as_json: Annotated[bool, typer.Option("--json")] = False
 ) -> None:
-    """Where the pool stands: stage, labels, background work, images that cannot be read."""
-    with opened(app, studies, conf) as found:
-        said = found.selection_status(failures=True)
+    """Show the status of the pool: stage, labels, background work, unreadable images."""
+    with opened(app, studies, conf) as opened_app:
+        summary = opened_app.selection_status(failures=True)
         if as_json:
-            typer.echo(json.dumps(said, indent=1))
+            typer.echo(json.dumps(summary, indent=1))
             return
-        for key, value in said.items():
+        for key, value in summary.items():
             if key != "failures":
                 typer.echo(f"{key:<18} {json.dumps(value) if isinstance(value, dict | list) else value}")
-        for image, reason in said["failures"].items():
+        for image, reason in summary["failures"].items():
             typer.echo(f"cannot be read     {image}: {reason}")
 
 
 @app.command()
 def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
-    """Embed, lay out the map and plan, before the server starts or beside it; a stopped one goes on."""
-    with opened(app, studies, conf) as found:
+    """Embed, lay out the map and plan, with or without a running server; an interrupted run resumes."""
+    with opened(app, studies, conf) as opened_app:
         failed: list[Exception] = []
 
         def work() -> None:
             try:
-                found.scoring({"method": "refresh"})
+                opened_app.scoring({"method": "refresh"})
             except Exception as error:
                 failed.append(error)
 
@@ -104,26 +104,26 @@ def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
         worker.start()
         with tqdm(unit="image") as bar:
             while worker.is_alive():
-                _show(bar, found.state.progress.get())
+                _show_progress(bar, opened_app.state.progress.get())
                 worker.join(0.5)
         if failed:
             raise ValueError(f"preparing failed: {type(failed[0]).__name__}: {failed[0]}")
-        said = found.selection_status()
+        answer = opened_app.selection_status()
         typer.echo(
-            f"{said['map']['images']} of {said['images']} images are on the map; stage {said['stage']}"
+            f"{answer['map']['images']} of {answer['images']} images are on the map; stage {answer['stage']}"
         )
 
 
 @app.command()
 def retry(app: App, studies: Studies, conf: Conf = None) -> None:
-    """Have images that could not be read tried again, by a running server or by `prepare`."""
-    with opened(app, studies, conf) as found:
-        count = len(found.state.failures.all())
-        found.state.failures.forget()
-        typer.echo(f"Images that are tried again: {count}")
+    """Retry images that could not be read, in a running server or with `prepare`."""
+    with opened(app, studies, conf) as opened_app:
+        count = len(opened_app.state.failures.all())
+        opened_app.state.failures.forget()
+        typer.echo(f"Images to be tried again: {count}")
 
 
-def _show(bar: Any, progress: dict[str, Any] | None) -> None:
+def _show_progress(bar: Any, progress: dict[str, Any] | None) -> None:
     if progress:
         bar.set_description(progress["step"], refresh=False)
         bar.total, bar.n = progress["total"] or None, progress["done"]
@@ -135,12 +135,12 @@ def plan(
     app: App,
     studies: Studies,
     conf: Conf = None,
-    count: Annotated[int, typer.Option(help="How many.", min=1)] = 12,
-    strategy: Annotated[str, typer.Option(help="By which strategy.")] = "auto",
+    count: Annotated[int, typer.Option(help="Number of images.", min=1)] = 12,
+    strategy: Annotated[str, typer.Option(help="The strategy to use.")] = "auto",
 ) -> None:
-    """Print what would be handed out next, and why; nothing is handed out."""
-    with opened(app, studies, conf) as found:
-        picks = found.preview(strategy, count)
+    """Print the images to be handed out next, with reasons; nothing is handed out."""
+    with opened(app, studies, conf) as opened_app:
+        picks = opened_app.preview(strategy, count)
         for number, pick in enumerate(picks, 1):
             typer.echo(f"{number:>3}  {pick['id']}  {pick['selection']['reason']}")
         if not picks:
@@ -151,13 +151,13 @@ def plan(
 def skip(
     images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
 ) -> None:
-    """Hand images out to nobody; `unmark` takes it back."""
+    """Exclude images from hand-out (undo with `unmark`)."""
     _mark("skip", images, app, studies, conf, reason, who)
 
 
 @app.command()
 def unmark(images: Images, app: App, studies: Studies, conf: Conf = None, who: Who = "lead") -> None:
-    """Take skips, hold-outs and wishes for the next plan back."""
+    """Undo `skip`, `hold-out` and `next`."""
     _mark("none", images, app, studies, conf, "", who)
 
 
@@ -165,7 +165,7 @@ def unmark(images: Images, app: App, studies: Studies, conf: Conf = None, who: W
 def hold_out(
     images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
 ) -> None:
-    """Have images labelled but never trained on, to measure models by."""
+    """Hold images out: they are labelled but never trained on, and models are measured on them."""
     _mark("held_out", images, app, studies, conf, reason, who)
 
 
@@ -173,7 +173,7 @@ def hold_out(
 def come_next(
     images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
 ) -> None:
-    """Have images handed out before anything else, in this order."""
+    """Hand out these images before all others, in this order."""
     _mark("next", images, app, studies, conf, reason, who)
 
 
@@ -182,10 +182,10 @@ def _mark(
 ) -> None:
     from server.marks import MarkRequest, mark
 
-    with opened(app, studies, conf) as found:
+    with opened(app, studies, conf) as opened_app:
         request = MarkRequest(kind=kind, images=images, reason=reason, client=who)
-        done = mark(found.state, found.datastore(), request)
-        typer.echo(f"{done['changed']} images changed")
+        result = mark(opened_app.state, opened_app.datastore(), request)
+        typer.echo(f"{result['changed']} images changed")
 
 
 @app.command()
@@ -195,14 +195,14 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for report.html, rounds.csv and curves.png.")],
     conf: Conf = None,
 ) -> None:
-    """Write the results as files that need no server."""
+    """Write the results to files that can be read without a server."""
     from server.reporting.page import as_csv, draw, render
     from server.reporting.results import results_of
 
-    with opened(app, studies, conf) as found:
-        results, said = results_of(found.context, found.bundle), found.selection_status()
+    with opened(app, studies, conf) as opened_app:
+        results, summary = results_of(opened_app.context, opened_app.bundle), opened_app.selection_status()
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.html").write_text(render(results, said, found.info()["name"]))
+        (out / "report.html").write_text(render(results, summary, opened_app.info()["name"]))
         (out / "rounds.csv").write_text(as_csv(results))
         (out / "curves.png").write_bytes(draw(results))
         typer.echo(f"Written: {out / 'report.html'}, {out / 'rounds.csv'}, {out / 'curves.png'}")
@@ -217,9 +217,9 @@ def ledger(
 ) -> None:
     """Export the ledger: every plan, hand-out, label, model and failure, with its evidence."""
     if out.suffix not in (".csv", ".jsonl"):
-        raise typer.BadParameter(f"{out}: a name that ends in .csv or .jsonl", param_hint="--out")
-    with opened(app, studies, conf) as found:
-        rows = found.state.ledger.entries()
+        raise typer.BadParameter(f"{out}: give a name that ends in .csv or .jsonl", param_hint="--out")
+    with opened(app, studies, conf) as opened_app:
+        rows = opened_app.state.ledger.entries()
         with open(out, "w", newline="") as file:
             if out.suffix == ".jsonl":
                 file.writelines(json.dumps(row) + "\n" for row in rows)

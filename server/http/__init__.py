@@ -1,1 +1,1 @@
-"""The server's HTTP side: a gate before every request, and the routes that MONAI Label's clients use."""
+"""The HTTP side of the server: a gate in front of every request, and the routes for MONAI Label's clients."""

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: MONAI Label's roles, checked for every route in one place."""
+"""Users and permissions: MONAI Label's roles, checked for all routes in one place."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from server.http.table import ADMIN, ANNOTATOR, OPEN, READER, REVIEWER, SIGNED_I
 from server.tokens import SignInServer, check
 from strategies.identity import current_user, is_reviewer
 
-_THREADS = 8  # that may wait for the sign-in server at once; the other requests have threads of their own
+_MAX_THREADS = 8  # waiting for the sign-in server at once; other requests have their own threads
 _NOBODY = DEFAULT_USER.model_copy(update={"roles": []})
 _user: ContextVar[User | None] = ContextVar("user", default=None)
 
 
 def user() -> User:
-    """Who makes the present request; without authentication MONAI Label's default name."""
+    """Return the user of the current request; without authentication, MONAI Label's default user."""
     return _user.get() or _NOBODY
 
 
 def require(role: str, what: str) -> None:
-    """Raises HTTPException 403 unless the user has a role; `what` says what for."""
+    """Raise HTTPException 403 unless the user has a role; `what` names the action that needs it."""
     if not _has(role):
         raise HTTPException(403, f"{what} needs the role {_name_of(role)!r}")
 
@@ -45,29 +45,29 @@ def _name_of(role: str) -> str:
 def _has(role: str) -> bool:
     if role in (OPEN, SIGNED_IN) or not settings.MONAI_LABEL_AUTH_ENABLE:
         return True
-    wanted = _name_of(role)
-    if wanted == "*":  # MONAI Label's word for any of its roles
-        return any(_name_of(one) in user().roles for one in (READER, ANNOTATOR, REVIEWER, ADMIN))
-    return wanted in user().roles
+    name = _name_of(role)
+    if name == "*":  # MONAI Label's wildcard for any of its roles
+        return any(_name_of(any_role) in user().roles for any_role in (READER, ANNOTATOR, REVIEWER, ADMIN))
+    return name in user().roles
 
 
 class Access:
-    """Finds the user of a request.
+    """Identifies the user of a request.
 
-    :param server: of OpenID Connect; None without authentication
+    :param server: OpenID Connect server; None without authentication
     """
 
     def __init__(self, server: SignInServer | None) -> None:
-        self._server, self._limiter = server, CapacityLimiter(_THREADS)
+        self._server, self._limiter = server, CapacityLimiter(_MAX_THREADS)
 
     async def sign_in(self, headers: Headers) -> None:
-        """Note who asks, for the request's own task. Raises HTTPException 401, 503."""
+        """Set the user for the request's own task. Raises HTTPException 401, 503."""
         if self._server is None:
             return
         scheme, token = get_authorization_scheme_param(headers.get("authorization"))
         if scheme.lower() != "bearer":
             raise HTTPException(401, "sign in first: a token is missing", {"WWW-Authenticate": "Bearer"})
-        found = await to_thread.run_sync(check, token, self._server, limiter=self._limiter)
-        _user.set(found)  # here, in the request's own task: a thread has a copy of the context
-        current_user.set(found.username)
+        signed_in = await to_thread.run_sync(check, token, self._server, limiter=self._limiter)
+        _user.set(signed_in)  # must run in the request's own task: a thread only has a copy of the context
+        current_user.set(signed_in.username)
         is_reviewer.set(_has(REVIEWER))

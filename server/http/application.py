@@ -1,7 +1,7 @@
-"""The application that clients reach: our routes in place of MONAI Label's, behind the gate.
+"""Installation of our routes in place of MONAI Label's, behind the gate.
 
-MONAI Label's own routes hand what a client sends to paths, archives, environments and expressions; its
-client's calls keep their addresses, parameters and answers here (docs/security.md).
+MONAI Label's own routes pass client input into paths, archives, environments and expressions. Ours keep the
+addresses, parameters and answers that its clients expect (docs/security.md).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from server.pages import routes as pages
 from strategies.settings import Settings, names_of
 
 logger = logging.getLogger(__name__)
-_MAX_FIELDS = 16  # of a form, 1 MiB each, beside its files
+_MAX_FIELDS = 16  # of a form, 1 MiB each, not counting files
 
 
 def install(app: FastAPI, chosen: Settings) -> None:
-    """Replace MONAI Label's routes and put the gate in front. Raises ConfigError for wrong settings.
+    """Replace MONAI Label's routes and put the gate in front. Raises ConfigError for invalid settings.
 
-    Called while the application starts, when Starlette takes no middleware any more; its stack is built anew.
+    Runs while the application starts, when Starlette no longer accepts middleware, so its stack is rebuilt.
     """
     prefix, server = settings.MONAI_LABEL_API_STR, auth.sign_in_server()
-    own = [
+    routers = [
         service.routes(),
         datastore.routes(),
         infer.routes(),
@@ -48,22 +48,21 @@ def install(app: FastAPI, chosen: Settings) -> None:
         models.routes(),
         work.routes(),
     ]
-    own += [
+    routers += [
         selection.routes(),
         *(part(selection.PREFIX) for part in (pages.data, progress.data, pages.shell)),
     ]
-    own += [ohif.routes(), *([auth.routes(server)] if server else [])]
-    routes = [route for router in own for route in router.routes if isinstance(route, APIRoute)]
+    routers += [ohif.routes(), *([auth.routes(server)] if server else [])]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     if missing := uncovered((method, route.path) for route in routes for method in route.methods or ()):
         raise RuntimeError(f"routes without a row in server/http/table.py: {missing}")
     app.router.routes[:] = [
         route for route in app.router.routes if getattr(route, "path", "") == "/openapi.json"
     ]
-    for router in own:
+    for router in routers:
         app.include_router(router, prefix=prefix, **_form_limits(app))
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(PoolError, _refused)
-    app.user_middleware = []  # MONAI Label's answers the pages of every site (CORS *)
+    app.user_middleware = []  # MONAI Label's allows every site (CORS *)
     allowed = [name for name in names_of(chosen.allow) if name]
     gate = Gate(
         app.build_middleware_stack(), _origins(chosen), Access(server), _queries(routes), allowed, prefix
@@ -72,9 +71,9 @@ def install(app: FastAPI, chosen: Settings) -> None:
 
 
 def _form_limits(app: FastAPI) -> dict[str, Any]:
-    """Fields of a form are held in memory. FastAPI's newest for Python 3.10 does not take the limit."""
-    known = inspect.signature(app.include_router).parameters
-    return {"form_limits": {"max_fields": _MAX_FIELDS}} if "form_limits" in known else {}
+    """Limit the form fields, which are held in memory, if this FastAPI can (not the last for Python 3.10)."""
+    parameters = inspect.signature(app.include_router).parameters
+    return {"form_limits": {"max_fields": _MAX_FIELDS}} if "form_limits" in parameters else {}
 
 
 def _origins(chosen: Settings) -> Origins:
@@ -89,7 +88,7 @@ def _cors() -> list[str]:
 
 
 def _with_cors(gate: Gate) -> Gate | CORSMiddleware:
-    """Pages of other sites may use the server only where MONAI_LABEL_CORS_ORIGINS names these."""
+    """Allow the pages of the sites in MONAI_LABEL_CORS_ORIGINS, and of no others."""
     if not (origins := _cors()):
         return gate
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -97,7 +96,7 @@ def _with_cors(gate: Gate) -> Gate | CORSMiddleware:
 
 
 def _queries(routes: Collection[APIRoute]) -> dict[tuple[str, str], set[str]]:
-    """Names that each route takes in its query."""
+    """Return the names of each route's query parameters."""
     return {
         (method, route.path): {field.alias for field in route.dependant.query_params}
         for route in routes
@@ -112,11 +111,11 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """422 in one line; FastAPI's own repeats what was sent, which JSON cannot always hold."""
+    """Answer 422 in one line; FastAPI's own answer repeats the input, which JSON cannot always hold."""
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"detail": "; ".join(_reasons(error))}, 422)
 
 
 def _reasons(error: RequestValidationError) -> Iterator[str]:
-    for one in error.errors():
-        yield f"{'.'.join(map(str, one['loc'][1:] or one['loc']))}: {one['msg']}"
+    for item in error.errors():
+        yield f"{'.'.join(map(str, item['loc'][1:] or item['loc']))}: {item['msg']}"

@@ -1,8 +1,7 @@
-"""The gate: what every request passes before MONAI Label's application sees it.
+"""The gate: checks that every request passes before MONAI Label's application sees it.
 
-Starlette takes no middleware once it has started, which it has when an app is loaded, but its stack can be
-replaced. Order: meant for this server and from no other site's page, who asks, a route of the table and its
-role, names of the query, the body.
+Starlette accepts no middleware after its start, which precedes the loading of an app, but its stack can be
+replaced. Order of checks: host and origin, user, route and role, query parameters, body.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
-    # for what is no page of ours: nothing in it runs, and nobody frames it
+    # for everything but our own pages: nothing runs, and nothing may be framed
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 }
 
 
 class Gate:
-    """An ASGI application before another.
+    """An ASGI application in front of another.
 
-    :param queries: names that the query of each route may have, by (method, path)
-    :param allowed: what `--conf allow` turns on
-    :param prefix: of all paths (MONAI_LABEL_API_STR)
+    :param queries: names of the query parameters of each route, by (method, path)
+    :param allowed: features turned on by `--conf allow`
+    :param prefix: prefix of all paths (MONAI_LABEL_API_STR)
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":  # no route speaks WebSocket
+        if scope["type"] != "http":  # no route uses WebSockets
             return await send({"type": "websocket.close", "code": 1008})
         row: Row | None = None
         headers = Headers(scope=scope)
@@ -70,7 +69,7 @@ class Gate:
         try:
             row = await self._admit(scope, headers)
             body.limit = row.limit
-            start = await _checked(body, row) if row.json or row.limit == 0 else None
+            start = await _read_checked(body, row) if row.json or row.limit == 0 else None
         except HTTPException as error:
             await body.drop()
             answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
@@ -78,16 +77,16 @@ class Gate:
         await self._app(scope, body.receive if start is None else replayed(start, body.receive), guarded)
 
     async def _admit(self, scope: Scope, headers: Headers) -> Row:
-        """The row of a request that may go on. Raises HTTPException 400 to 405, 422, 503."""
+        """Check a request before its body, and return its row. Raises HTTPException 400 to 405, 422, 503."""
         self._origins.check(scope["method"], headers)
         path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix)
-        other = path[:-1] if path.endswith("/") else f"{path}/"  # where the application redirects to
-        rows = rows_of(path) or rows_of(other)
+        alternative = path[:-1] if path.endswith("/") else f"{path}/"  # the application redirects there
+        rows = rows_of(path) or rows_of(alternative)
         row = next((row for row in rows if row.method == scope["method"]), None)
         if row is None or row.role != OPEN:
             await self._access.sign_in(headers)
         if row is None and rows:
-            allowed = ", ".join(sorted(one.method for one in rows))
+            allowed = ", ".join(sorted(candidate.method for candidate in rows))
             raise HTTPException(405, f"{path} takes {allowed}", {"Allow": allowed})
         if row is None:
             raise HTTPException(404, f"there is no {path[:200]!r} on this server")
@@ -103,23 +102,23 @@ class Gate:
             names = [name for name, _ in parse_qsl(query.decode("latin-1"), True, max_num_fields=_MAX_QUERY)]
         except ValueError:
             raise HTTPException(400, f"the query has more than {_MAX_QUERY} values") from None
-        known = self._queries.get((row.method, row.path), ())
+        parameters = self._queries.get((row.method, row.path), ())
         for name in names:
-            if not row.any_query and name not in known:
-                raise HTTPException(422, unknown(name, known, f"value in the query of {row.path}"))
+            if not row.any_query and name not in parameters:
+                raise HTTPException(422, unknown(name, parameters, f"value in the query of {row.path}"))
 
 
 def _check_charset(content_type: str) -> None:
-    """Text is UTF-8: other codecs of Python may take minutes for a megabyte. Raises HTTPException 415."""
+    """Require UTF-8: other codecs of Python may take minutes per megabyte. Raises HTTPException 415."""
     message = email.message.Message()
     message["content-type"] = content_type.replace("\n", " ")
     charset = str(message.get_param("charset", "utf-8")).lower()
     if charset not in ("utf-8", "utf8", "us-ascii", "ascii"):
-        raise HTTPException(415, f"text is sent as UTF-8, not as {charset[:40]!r}")
+        raise HTTPException(415, f"send text as UTF-8, not as {charset[:40]!r}")
 
 
-async def _checked(body: Body, row: Row) -> bytes:
-    """The whole body of a route that takes JSON, or nothing. Raises HTTPException 400, 408, 413, 422."""
+async def _read_checked(body: Body, row: Row) -> bytes:
+    """Read and check the whole body of a route that takes JSON or no body. Raises 400, 408, 413, 422."""
     content = await body.content()
     if row.json and content:
         read_json(content)

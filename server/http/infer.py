@@ -1,4 +1,4 @@
-"""`/infer/{model}`: a prediction for an image of the pool, of a session, or that comes with the request."""
+"""`/infer/{model}`: predictions for an image of the pool, of a session, or sent with the request."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
 from server.http.uploads import called, received
 
-_PREDICTING = CapacityLimiter(1)  # one after the other, beside the event loop: the network is one
+_PREDICTING = CapacityLimiter(1)  # one at a time, outside the event loop: there is only one network
 
 
 class Output(str, Enum):
-    """The answer: the label's file, what is said of it, both in one, or the label as DICOM segmentation."""
+    """The kind of answer: the label's file, its parameters, both in one, or a DICOM segmentation."""
 
     image = "image"
     json = "json"
@@ -36,10 +36,10 @@ class Output(str, Enum):
 
 
 def routes() -> APIRouter:
-    """The one route."""
-    found = APIRouter(prefix="/infer", tags=["Infer"])
+    """Make the route of `/infer/{model}`."""
+    router = APIRouter(prefix="/infer", tags=["Infer"])
 
-    @found.post("/{model}", summary="Predict a label")
+    @router.post("/{model}", summary="Predict a label")
     async def infer(
         model: str,
         image: str = "",
@@ -54,14 +54,14 @@ def routes() -> APIRouter:
         request = _request(model, read_object(params, "params"))
         result = await to_thread.run_sync(_predict, request, image, session_id, file, limiter=_PREDICTING)
         if output is Output.dicom_seg:
-            await to_thread.run_sync(_as_seg, result, image)
+            await to_thread.run_sync(_to_segmentation, result, image)
         return _answer(result, output)
 
-    return found
+    return router
 
 
 def _request(model: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The request with its parameters checked. Raises HTTPException 403, 404, 422."""
+    """Check the parameters and return the request. Raises HTTPException 403, 404, 422."""
     task = known("model", model, app_instance()._infers)
     request = checked(params, task.parameters(), f"model {model!r}")
     if request.get("save_label"):
@@ -71,30 +71,30 @@ def _request(model: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def _predict(request: dict[str, Any], image: str, session_id: str, file: UploadFile | None) -> dict[str, Any]:
     app = app_instance()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         source: str | Path = image
         if session_id:
             if app.sessions() is None:
                 raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
             session = app.sessions().get(session_id, access.user().username)
-            held.enter_context(called(session.image, session.name))
+            stack.enter_context(called(session.image, session.name))
             source = session.image
         elif file is not None:
-            source = held.enter_context(received(file))
+            source = stack.enter_context(received(file))
         elif not image:
             raise HTTPException(
-                422, "name an image of the pool (image), a session (session_id), or send a file"
+                422, "name an image of the pool (image) or a session (session_id), or send a file"
             )
         return dict(app.infer({**request, "image": source}))
 
 
-def _as_seg(result: dict[str, Any], image: str) -> None:
-    """Put a DICOM segmentation in the place of a prediction's file. Raises HTTPException."""
+def _to_segmentation(result: dict[str, Any], image: str) -> None:
+    """Replace a prediction's file by a DICOM segmentation. Raises HTTPException 409 for a folder."""
     store, label = app_instance().datastore(), Path(result["file"])
     try:
         if not isinstance(store, DicomWebPool):
             raise HTTPException(
-                409, "output=dicom_seg is for images of a DICOM server, and this pool is a folder"
+                409, "output=dicom_seg is for images of a DICOM server, but this pool is a folder"
             )
         result["file"] = f"{label}.dcm"
         store.segmentation(image, str(label)).save_as(result["file"], write_like_original=False)
@@ -103,17 +103,17 @@ def _as_seg(result: dict[str, Any], image: str) -> None:
 
 
 def _answer(result: dict[str, Any], output: Output) -> Response:
-    """The prediction as MONAI Label's clients expect it; its file is removed when it was sent."""
-    path, said = Path(result["file"]), result["params"]
-    done = BackgroundTask(path.unlink, missing_ok=True)
+    """Answer with the prediction as MONAI Label's clients expect it; its file is removed once sent."""
+    path, params = Path(result["file"]), result["params"]
+    cleanup = BackgroundTask(path.unlink, missing_ok=True)
     if output is Output.json:
-        return JSONResponse(said, background=done)
+        return JSONResponse(params, background=cleanup)
     kind = get_mime_type(str(path))
     if output in (Output.image, Output.dicom_seg):
-        return FileResponse(path, media_type=kind, filename=path.name, background=done)
+        return FileResponse(path, media_type=kind, filename=path.name, background=cleanup)
     fields = {
-        "params": (None, json.dumps(said), "application/json"),
+        "params": (None, json.dumps(params), "application/json"),
         "image": (path.name, path.read_bytes(), kind),
     }
     encoder = MultipartEncoder(fields=fields)
-    return Response(encoder.to_string(), media_type=encoder.content_type, background=done)
+    return Response(encoder.to_string(), media_type=encoder.content_type, background=cleanup)

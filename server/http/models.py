@@ -1,4 +1,4 @@
-"""`/model/...`: the published model, for admins; an uploaded one is checked before it replaces the former."""
+"""`/model/...`: the published model, for admins; an upload is checked before it replaces the model."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from server.http.uploads import received
 
 
 def routes() -> APIRouter:
-    """Look at the model, fetch, replace or remove it."""
-    found = APIRouter(prefix="/model", tags=["Model"])
+    """Make the routes that show, download, replace and remove the model."""
+    router = APIRouter(prefix="/model", tags=["Model"])
 
-    @found.get("/{model}", summary="The published model's file")
+    @router.get("/{model}", summary="The published model's file")
     def download(model: str) -> Response:
-        return FileResponse(_published(model), filename=f"{model}.pt")
+        return FileResponse(_published_file(model), filename=f"{model}.pt")
 
-    @found.get("/info/{model}", summary="Checksum and date of the published model")
+    @router.get("/info/{model}", summary="Checksum and date of the published model")
     def info(model: str) -> dict[str, Any]:
-        _published(model)
+        _published_file(model)
         return dict(app_instance().model_info(model))
 
-    @found.put("/{model}", summary="Replace the published model")
+    @router.put("/{model}", summary="Replace the published model")
     def upload(model: str, file: UploadFile) -> dict[str, Any]:
-        target, app = _file(model), app_instance()
+        target, app = _model_file(model), app_instance()
         with received(file) as path:
             try:
                 check_model(path, app.bundle)
             except ModelError as error:
-                raise HTTPException(422, f"this model is not taken: {error}") from error
+                raise HTTPException(422, f"this model was not accepted: {error}") from error
             move_into_place(new_copy(path, target.parent), target)
         app.wake()
         return {"checksum": file_checksum(str(target)), "modified_time": int(target.stat().st_mtime)}
 
-    @found.delete("/{model}", summary="Take the published model away; its file is kept under another name")
+    @router.delete("/{model}", summary="Remove the published model; its file is kept under another name")
     def remove(model: str) -> dict[str, Any]:
-        file = _published(model)
+        file = _published_file(model)
         file.rename(file.with_name(f"{file.name}.{time.strftime('%Y%m%d_%H%M%S')}.deleted"))
         return {}
 
-    return found
+    return router
 
 
-def _file(model: str) -> Path:
+def _model_file(model: str) -> Path:
     return Path(known("model", model, app_instance()._infers).get_path(validate=False))
 
 
-def _published(model: str) -> Path:
-    file = _file(model)
+def _published_file(model: str) -> Path:
+    file = _model_file(model)
     if not file.is_file():
         raise HTTPException(404, f"there is no trained model {model!r} yet")
     return file

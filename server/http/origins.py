@@ -1,9 +1,8 @@
-"""Whether a request was meant for this server, and comes from no page of another site.
+"""Checks that a request is meant for this server and does not come from a page of another site.
 
-A page that somebody opens in the same browser can send requests to this server: to its address, which the
-browser marks with the page's origin, or by a name of its own that it lets point here (DNS rebinding). The
-first is told by Origin, Referer and Sec-Fetch-Site, the second by Host: an address cannot be pointed
-elsewhere, a name can.
+A web page open in the same browser can send requests to this server: to its address, in which case the
+browser adds the page's origin, or by a name of the attacker's that resolves here (DNS rebinding). Origin,
+Referer and Sec-Fetch-Site reveal the first, Host the second: an address cannot be redirected, a name can.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True)
 class Site:
-    """A name or address and a port; port "" is the scheme's own (80, 443)."""
+    """A name or address and a port; port "" is the scheme's default (80, 443)."""
 
     name: str
     port: str
@@ -41,17 +40,17 @@ class Site:
 
 
 def site_of(text: str, scheme: str = "") -> Site | None:
-    """What a Host header or the host of an origin says; None when it is malformed."""
-    found = _HOST.fullmatch(text.strip())
-    if found is None:
+    """Parse a Host header or the host of an origin; None when it is malformed."""
+    match = _HOST.fullmatch(text.strip())
+    if match is None:
         return None
-    name, port = found[1].strip("[]").rstrip(".").lower(), found[2] or ""
+    name, port = match[1].strip("[]").rstrip(".").lower(), match[2] or ""
     default = (_DEFAULT_PORTS[scheme],) if scheme in _DEFAULT_PORTS else _DEFAULT_PORTS.values()
     return Site(name, "" if port in default else port)
 
 
 def site_of_url(text: str) -> Site | None:
-    """The site of an origin or a referring page; None for `null` and what is no web address."""
+    """Return the site of an origin or referring page; None for `null` and anything but a web address."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -60,21 +59,21 @@ def site_of_url(text: str) -> Site | None:
 
 
 class Origins:
-    """What the server answers to.
+    """The names and origins that the server accepts.
 
     :param allowed: names of the setting `allowed_hosts`, each with or without a port
     :param origins: origins of other sites whose pages may use the server (MONAI_LABEL_CORS_ORIGINS)
 
-    Raises ValueError for a name that is none.
+    Raises ValueError for an invalid name.
     """
 
     def __init__(self, allowed: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
-        self._allowed = {_named(text) for text in allowed}
+        self._allowed = {_parse_allowed(text) for text in allowed}
         self._origins = {site for text in origins if (site := site_of_url(text))}
         self._own = {*_LOOPBACK, socket.gethostname().lower(), socket.getfqdn().lower()}
 
     def check(self, method: str, headers: Headers) -> None:
-        """Refuse what was not meant for this server or is another site's. Raises HTTPException 400, 403."""
+        """Refuse a request for another host or from another site. Raises HTTPException 400, 403."""
         host = self._host(headers.getlist("host"))
         source = headers.get("origin")
         if source is None and method not in _SAFE:
@@ -82,12 +81,12 @@ class Origins:
         if source is None:
             self._check_fetch(headers)
         elif not self._is_friend(site_of_url(source), host):
-            raise HTTPException(403, _other_page(source))
+            raise HTTPException(403, _foreign_page(source))
 
     def _host(self, given: Sequence[str]) -> Site:
         host = site_of(given[0]) if len(given) == 1 else None
         if host is None:
-            raise HTTPException(400, "the request names no host that can be read (header Host)")
+            raise HTTPException(400, "the request has no valid Host header")
         if host.is_address or host.name in self._own or self._is_allowed(host):
             return host
         raise HTTPException(
@@ -104,21 +103,21 @@ class Origins:
 
     @staticmethod
     def _check_fetch(headers: Headers) -> None:
-        """A browser says of each request, be it of a picture in a page, which site's page made it."""
-        other = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
-        if other and headers.get("sec-fetch-mode") != "navigate":
-            raise HTTPException(403, _other_page("another site"))
+        """Refuse requests that the browser marks as made by a page of another site, even for a picture."""
+        is_foreign = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+        if is_foreign and headers.get("sec-fetch-mode") != "navigate":
+            raise HTTPException(403, _foreign_page("another site"))
 
 
-def _named(text: str) -> Site:
+def _parse_allowed(text: str) -> Site:
     site = site_of(text)
     if site is None:
-        raise ValueError(f"{text!r}: a host name is expected, with or without :port")
+        raise ValueError(f"{text!r}: give a host name, with or without :port")
     return site if ":" in text.rpartition("]")[2] else Site(site.name, "*")
 
 
-def _other_page(source: str) -> str:
+def _foreign_page(source: str) -> str:
     return (
-        f"a page of {source[:200]} may not use this server; when it is its own page behind a proxy, "
+        f"a page of {source[:200]} may not use this server; if this is the server's own page behind a proxy, "
         "start the server with --conf allowed_hosts and the proxy's name"
     )

@@ -1,4 +1,4 @@
-"""Parameters of requests, checked against what the tasks declare."""
+"""Checks of request parameters against those that the tasks declare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pool.errors import PoolError
 
 
 def checked(request: Any, declared: Mapping[str, Parameter], task: str) -> dict[str, Any]:
-    """The values that a request sets, in the declared types. Raises PoolError 422."""
+    """Return the values that a request sets, in the declared types. Raises HTTPException 422."""
     if request is None:
         return {}
     if not isinstance(request, dict):
@@ -22,7 +22,7 @@ def checked(request: Any, declared: Mapping[str, Parameter], task: str) -> dict[
 
 
 def known(kind: str, name: Any, existing: Mapping[str, Any]) -> Any:
-    """The model, method or strategy of this name. Raises PoolError 404."""
+    """Return the model, method or strategy of this name. Raises HTTPException 404."""
     if name not in existing:
         raise PoolError(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
     return existing[name]

@@ -1,4 +1,4 @@
-"""`/selection/...`: where selection stands, and what a lead decides."""
+"""`/selection/...`: the status of selection, and decisions of a lead."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ PREFIX = "/selection"
 
 
 def routes() -> APIRouter:
-    """What `/selection/` answers; the app is looked up at each request."""
-    found = APIRouter(prefix=PREFIX, tags=["Selection"])
+    """Make the routes of `/selection/...`, which look up the app at each request."""
+    router = APIRouter(prefix=PREFIX, tags=["Selection"])
 
-    @found.get("/status", summary="Stage, progress, the images that cannot be read, and copies")
+    @router.get("/status", summary="Stage, progress, unreadable images and duplicates")
     def selection_status() -> dict[str, Any]:
         return app_instance().selection_status(failures=True)
 
-    @found.get("/ledger", summary="Every plan, hand-out, label, model and failure, oldest first")
+    @router.get("/ledger", summary="Every plan, hand-out, label, model and failure, oldest first")
     def selection_ledger() -> list[dict[str, Any]]:
         with app_instance().database_errors():
             return app_instance().state.ledger.entries()
 
-    @found.get("/handouts", summary="Who works on which image, and what is skipped")
+    @router.get("/handouts", summary="Open hand-outs with their clients, and skipped images")
     def selection_handouts() -> dict[str, Any]:
         handouts = app_instance().state.handouts
         with app_instance().database_errors():
@@ -38,20 +38,20 @@ def routes() -> APIRouter:
                 "skipped": handouts.skipped(),
             }
 
-    @found.post("/marks", summary="Images that come next, are skipped, or are held out of training")
+    @router.post("/marks", summary="Images that come next, are skipped, or are held out of training")
     def selection_marks(request: MarkRequest) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            done = mark(app.state, app.datastore(), request)
+            answer = mark(app.state, app.datastore(), request)
         app.wake()
-        return done
+        return answer
 
-    @found.post("/alpha", summary="The weight of diversity from now on")
+    @router.post("/alpha", summary="The weight of diversity from now on")
     def selection_alpha(request: AlphaRequest) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            done = choose_alpha(app.context, app.datastore(), request)
+            answer = choose_alpha(app.context, app.datastore(), request)
         app.wake()
-        return done
+        return answer
 
-    return found
+    return router

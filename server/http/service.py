@@ -1,4 +1,4 @@
-"""What the server says of itself, the next sample, and its log."""
+"""Information on the server, the next sample, and the log."""
 
 from __future__ import annotations
 
@@ -22,61 +22,61 @@ from server.http.table import ANNOTATOR
 from strategies.identity import current_user
 from strategies.ranking.verbs import VERBS
 
-_ASKING = CapacityLimiter(1)  # one hand-out after the other, beside the event loop
+_ASKING = CapacityLimiter(1)  # one hand-out at a time, outside the event loop
 _ICON = Path(monailabel.endpoints.__file__).parent / "static" / "favicon.ico"
 
 
 def routes() -> APIRouter:
-    """`/info/`, `/activelearning/...`, `/logs/`, `/reload` and what a browser asks for first."""
-    found = APIRouter()
+    """Make the routes of `/info/`, `/activelearning/...`, `/logs/`, `/reload`, `/` and the icon."""
+    router = APIRouter()
 
-    @found.get("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
     def start() -> Response:
-        return RedirectResponse("selection/map")  # relative, for a proxy that adds a prefix
+        return RedirectResponse("selection/map")  # relative, in case a proxy adds a prefix
 
-    @found.get("/favicon.ico", include_in_schema=False)
+    @router.get("/favicon.ico", include_in_schema=False)
     def icon() -> Response:
         return FileResponse(_ICON, media_type="image/x-icon")
 
-    @found.get("/info/", tags=["App"], summary="The app: models, strategies, labels, where selection stands")
+    @router.get("/info/", tags=["App"], summary="The app: models, strategies, labels, status of selection")
     def info() -> dict[str, Any]:
         return dict(app_instance().info())
 
-    @found.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The next sample, and why")
+    @router.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The next sample, and why")
     async def sample(strategy: str, params: Annotated[Any, Body()] = None) -> dict[str, Any]:
         return await to_thread.run_sync(_next_sample, strategy, params, limiter=_ASKING)
 
-    @found.post("/reload", include_in_schema=False)
+    @router.post("/reload", include_in_schema=False)
     def reload() -> dict[str, Any]:
         app_instance().wake()
         return {}
 
-    _add_logs(found)
-    return found
+    _add_logs(router)
+    return router
 
 
 def _next_sample(strategy: str, params: Any) -> dict[str, Any]:
-    """As MONAI Label's, which also describes the whole app at each click. Raises HTTPException."""
+    """Answer like MONAI Label, which also describes the whole app at each click. Raises HTTPException."""
     app = app_instance()
     task = known("strategy", strategy, app._strategies)
     request = checked(params, task.parameters, f"strategy {strategy!r}")
-    if asked := [verb for verb in VERBS if verb in request]:
-        access.require(ANNOTATOR, asked[0])
+    if verbs := [verb for verb in VERBS if verb in request]:
+        access.require(ANNOTATOR, verbs[0])
     answer = app.next_sample({**request, "strategy": strategy})
     if not answer:
         return {}
     store, image = app.datastore(), answer["id"]
-    about = store.get_image_info(image)
-    who = current_user.get() or request.get("client_id", access.user().username)
-    given = {"ts": int(time.time()), "client_id": who}
-    before = about.get("strategy")  # whatever an annotator noted under that name
-    noted = {**(before if isinstance(before, dict) else {}), strategy: given}
-    store.update_image_info(image, {"strategy": noted})
-    return {**about, **answer, "strategy": noted}
+    info = store.get_image_info(image)
+    client = current_user.get() or request.get("client_id", access.user().username)
+    handout = {"ts": int(time.time()), "client_id": client}
+    earlier = info.get("strategy")  # may be anything that an annotator stored under this name
+    strategies = {**(earlier if isinstance(earlier, dict) else {}), strategy: handout}
+    store.update_image_info(image, {"strategy": strategies})
+    return {**info, **answer, "strategy": strategies}
 
 
-def _add_logs(found: APIRouter) -> None:
-    @found.get("/logs/", tags=["Others"], summary="The end of the server's log, as text")
+def _add_logs(router: APIRouter) -> None:
+    @router.get("/logs/", tags=["Others"], summary="The end of the server's log, as text")
     def logs(
         lines: Annotated[int, Query(ge=0, le=100_000)] = 300,
         refresh: Annotated[int, Query(ge=0)] = 0,
@@ -87,16 +87,16 @@ def _add_logs(found: APIRouter) -> None:
         if not file.is_file():
             raise HTTPException(404, f"there is no log {file.name}")
         with open(file, encoding="utf-8", errors="replace") as log:
-            end = "".join(deque(log, lines or None))
-        again = {"Refresh": str(max(refresh, 3))} if refresh else None  # seconds until a browser asks again
-        return PlainTextResponse(end, headers=again)
+            tail = "".join(deque(log, lines or None))
+        headers = {"Refresh": str(max(refresh, 3))} if refresh else None  # seconds until the browser reloads
+        return PlainTextResponse(tail, headers=headers)
 
-    @found.get("/logs/gpu", tags=["Others"], summary="What nvidia-smi says")
+    @router.get("/logs/gpu", tags=["Others"], summary="Output of nvidia-smi")
     def gpus() -> Response:
         if not (program := shutil.which("nvidia-smi")):
-            raise HTTPException(404, "this machine has no nvidia-smi, and so no NVIDIA GPU")
+            raise HTTPException(404, "this machine has no nvidia-smi, hence no NVIDIA GPU")
         try:
-            said = subprocess.run([program], capture_output=True, text=True, timeout=30)
+            output = subprocess.run([program], capture_output=True, text=True, timeout=30)
         except subprocess.TimeoutExpired:
-            raise HTTPException(503, "nvidia-smi does not answer within 30 s") from None
-        return PlainTextResponse(said.stdout or said.stderr)
+            raise HTTPException(503, "nvidia-smi does not answer within 30 s; try again later") from None
+        return PlainTextResponse(output.stdout or output.stderr)

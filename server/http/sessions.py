@@ -1,7 +1,6 @@
-"""Images of a client's own that no pool holds, for an hour: MONAI Label's sessions, as 3D Slicer uses them.
+"""Temporary images of a client that are not in the pool: MONAI Label's sessions, as 3D Slicer uses them.
 
-A session is a folder with a random name that only this server knows; ids and file names of clients are no
-paths.
+A session is a folder whose random name only this server knows; client ids and file names never become paths.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from server.http.table import GiB, size_text
 from server.http.uploads import extension_of, shown_name, write
 
 logger = logging.getLogger(__name__)
-MAX_SESSIONS, MAX_BYTES = 64, 8 * GiB  # of all sessions of a server
-_SHORTEST = 60  # seconds
+MAX_SESSIONS, MAX_BYTES = 64, 8 * GiB  # for all sessions of a server
+_MIN_EXPIRY = 60  # seconds
 
 
 @dataclass
 class Session:
     """One upload.
 
-    :param image: its file, or the folder of its files
-    :param name: what the client called the file
+    :param image: the file, or the folder of several files
+    :param name: the client's name of the file
     :param expiry: seconds after the last use
     """
 
@@ -53,20 +52,20 @@ class Session:
     used: float = field(default_factory=time.time)
 
     def as_json(self) -> dict[str, Any]:
-        """What clients are told; MONAI Label's names without its paths."""
+        """Describe the session to clients, with MONAI Label's keys but no paths."""
         times = {"create_ts": int(self.created), "last_access_ts": int(self.used), "expiry": self.expiry}
         return {"name": self.id, "image": self.name, "meta": {}, **times}
 
 
 class Sessions:
-    """The sessions of one server; safe from any thread. They end with it, and after their time.
+    """The sessions of one server; thread-safe. They end with the server, or when they expire.
 
-    :param folder: of the pool's state; other servers of the pool have folders of their own beside this one's
-    :param expiry: seconds that a session lives without use, at most
+    :param folder: the pool's state folder; each server of the pool has its own subfolder
+    :param expiry: maximum seconds that a session lives without use
     """
 
     def __init__(self, folder: Path, expiry: int) -> None:
-        self._parent, self._expiry = folder / "sessions", max(expiry, _SHORTEST)
+        self._parent, self._expiry = folder / "sessions", max(expiry, _MIN_EXPIRY)
         self._lock = threading.RLock()
         self._sessions: dict[str, Session] = {}
         self._adding: dict[str, int] = {}  # bytes of sessions whose files are being written
@@ -74,11 +73,11 @@ class Sessions:
         self._remove_leftovers()
         self._folder = self._parent / uuid.uuid4().hex
         self._held = FileLock(self._folder.with_suffix(".lock"))
-        self._held.acquire()  # before the folder is there, which another server would take for a leftover
+        self._held.acquire()  # before making the folder, which another server would take for a leftover
         self._folder.mkdir(mode=0o700)
 
     def _remove_leftovers(self) -> None:
-        """Folders of servers that were killed: nobody holds their locks."""
+        """Remove the folders of killed servers, whose locks nobody holds."""
         for folder in [path for path in self._parent.iterdir() if path.is_dir()]:
             lock = folder.with_suffix(".lock")
             try:
@@ -89,7 +88,7 @@ class Sessions:
                 continue
 
     def add(self, uploads: list[UploadFile], expiry: int, owner: str) -> Session:
-        """Keep uploaded files as one image. Raises HTTPException 429 when there are too many, 507."""
+        """Store uploaded files as one image. Raises HTTPException 429 for too many sessions, 507."""
         size = sum(upload.size or 0 for upload in uploads)
         with self._lock:
             self._check_room(size)
@@ -98,7 +97,7 @@ class Sessions:
             folder = self._folder / session_id
             folder.mkdir(mode=0o700)
         try:
-            files = [write(one, folder / _own_name(i, one)) for i, one in enumerate(uploads)]
+            files = [write(upload, folder / _stored_name(i, upload)) for i, upload in enumerate(uploads)]
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -112,18 +111,18 @@ class Sessions:
         return session
 
     def _check_room(self, size: int) -> None:
-        """Raises HTTPException 429 when one more session of this size is too much."""
+        """Raise HTTPException 429 when one more session of this size is too much."""
         self.remove_expired()
-        kept = [session.size for session in self._sessions.values()] + list(self._adding.values())
-        if len(kept) >= MAX_SESSIONS or sum(kept) + size > MAX_BYTES:
+        sizes = [session.size for session in self._sessions.values()] + list(self._adding.values())
+        if len(sizes) >= MAX_SESSIONS or sum(sizes) + size > MAX_BYTES:
             raise HTTPException(
                 429,
-                f"{len(kept)} sessions are open, of {MAX_SESSIONS} and {size_text(MAX_BYTES)} at most: "
+                f"{len(sizes)} sessions are open, with {MAX_SESSIONS} and {size_text(MAX_BYTES)} at most: "
                 "end one (DELETE /session/{id}), or try again later",
             )
 
     def get(self, session_id: str, owner: str) -> Session:
-        """A session, used now. Raises HTTPException 404 for one that ended or is another user's."""
+        """Return a session and mark it as used. Raises HTTPException 404 if it ended or is another user's."""
         with self._lock:
             self.remove_expired()
             session = self._sessions.get(session_id)
@@ -141,7 +140,7 @@ class Sessions:
         return session
 
     def remove_expired(self) -> None:
-        """End the sessions whose time is over."""
+        """End the sessions that have expired."""
         with self._lock:
             for session in list(self._sessions.values()):
                 if session.used + session.expiry < time.time():
@@ -149,30 +148,30 @@ class Sessions:
                     shutil.rmtree(session.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """End all of them."""
+        """End all sessions."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _own_name(number: int, upload: UploadFile) -> str:
+def _stored_name(number: int, upload: UploadFile) -> str:
     return f"{number:05d}{extension_of(upload.filename)}"
 
 
 def close_at_stop(sessions: Sessions) -> None:
-    """End the sessions when the server is told to stop; then its own handler goes on.
+    """End the sessions when the server gets a stop signal, then run its own handler.
 
-    An app has no hook for that: its lifespan is MONAI Label's. Called in the main thread.
+    An app has no hook for this, as its lifespan is MONAI Label's. Must run in the main thread.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _then(sessions.close, signal.getsignal(number)))
+        signal.signal(number, _chain(sessions.close, signal.getsignal(number)))
 
 
-def _then(first: Callable[[], None], then: Any) -> Callable[[int, Any], None]:
+def _chain(first: Callable[[], None], then: Any) -> Callable[[int, Any], None]:
     def handle(number: int, frame: Any) -> None:
         first()
         if callable(then):
             then(number, frame)
-        else:  # the default: as if there had been no handler
+        else:  # the default handler: raise again without ours
             signal.signal(number, then)
             signal.raise_signal(number)
 
@@ -180,44 +179,46 @@ def _then(first: Callable[[], None], then: Any) -> Callable[[int, Any], None]:
 
 
 def routes() -> APIRouter:
-    """`/session/...`."""
-    found = APIRouter(prefix="/session", tags=["Session"])
+    """Make the routes of `/session/...`."""
+    router = APIRouter(prefix="/session", tags=["Session"])
 
     def sessions() -> Sessions:
-        kept: Sessions | None = app_instance().sessions()
-        if kept is None:
+        current: Sessions | None = app_instance().sessions()
+        if current is None:
             raise HTTPException(406, "sessions are switched off (MONAI_LABEL_SESSIONS)")
-        return kept
+        return current
 
-    @found.put("/", summary="Upload an image of one's own for a while; several files are one image")
+    @router.put("/", summary="Upload a temporary image; several files form one image")
     def create(
         files: list[UploadFile], uncompress: bool = False, expiry: int = Query(0, ge=0)
     ) -> dict[str, Any]:
         if uncompress:
             raise HTTPException(
-                403, "archives are not unpacked; send the files themselves, as `files` again and again"
+                403, "archives are not unpacked; send the files themselves, each as a field `files`"
             )
-        made = sessions().add(files, expiry, access.user().username)
-        return {"session_id": made.id, "session_info": made.as_json()}
+        session = sessions().add(files, expiry, access.user().username)
+        return {"session_id": session.id, "session_info": session.as_json()}
 
-    @found.get("/{session_id}", response_model=None, summary="What a session is, or with image=true its file")
+    @router.get(
+        "/{session_id}", response_model=None, summary="Information on a session, or with image=true its file"
+    )
     def get(session_id: str, update_ts: bool = False, image: bool = False) -> Response | dict[str, Any]:
         session = sessions().get(session_id, access.user().username)
         if not image:
             return session.as_json()
         if not session.image.is_file():
-            raise HTTPException(409, "this session has several files")
+            raise HTTPException(409, "this session has several files, so there is no single one to download")
         return FileResponse(session.image, media_type=get_mime_type(session.name), filename=session.name)
 
-    @found.delete("/{session_id}", summary="End a session")
+    @router.delete("/{session_id}", summary="End a session")
     def remove(session_id: str) -> dict[str, Any]:
         return sessions().remove(session_id, access.user().username).as_json()
 
-    return found
+    return router
 
 
 def open_sessions(folder: Path) -> Sessions | None:
-    """The server's sessions, unless MONAI Label's settings switch them off."""
+    """Open the server's sessions; None when MONAI Label's settings switch them off."""
     if not settings.MONAI_LABEL_SESSIONS:
         return None
     return Sessions(folder, settings.MONAI_LABEL_SESSION_EXPIRY)

@@ -1,7 +1,7 @@
-"""Every route that the server has: who may call it, how much it may send, and whether it is off.
+"""The table of all routes: the role each needs, the size limit of its body, and whether it is off.
 
-The gate lets nothing else through, so that a route that MONAI Label or a package adds is closed until it
-stands here. `python -m server.http.table` prints the table of docs/security.md.
+The gate lets nothing else through, so a route added by MONAI Label or a package stays closed until it is
+listed here. `python -m server.http.table` prints the table of docs/security.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from starlette.routing import compile_path
 
-OPEN, SIGNED_IN = "open", "signed in"  # everybody; every user with a good token
+OPEN, SIGNED_IN = "open", "signed in"  # everybody; every user with a valid token
 READER, ANNOTATOR, REVIEWER, ADMIN = "reader", "annotator", "reviewer", "admin"
 KiB, MiB, GiB = 2**10, 2**20, 2**30
 
@@ -21,13 +21,13 @@ KiB, MiB, GiB = 2**10, 2**20, 2**30
 class Row:
     """One route.
 
-    :param path: as the route's own
+    :param path: same as in the route itself
     :param role: one of OPEN, SIGNED_IN, READER, ANNOTATOR, REVIEWER, ADMIN
-    :param limit: bytes of the request's body
-    :param json: whether the body is JSON, else a form
-    :param off: the name in `--conf allow` that turns it on; "" for a route that is on
-    :param any_query: whether the query is handed on, so that its names are not checked
-    :param cached: whether a browser may keep the answer: it shows no patient
+    :param limit: maximum bytes of the request's body
+    :param json: whether the body is JSON rather than a form
+    :param off: the name in `--conf allow` that turns the route on; "" for a route that is always on
+    :param any_query: whether the query is passed on unchecked
+    :param cached: whether browsers may cache the answer, as it holds no patient data
     """
 
     method: str
@@ -45,7 +45,7 @@ def _json(method: str, path: str, role: str, limit: int = 64 * KiB, off: str = "
 
 
 TABLE = (
-    # how to sign in, and pages without data
+    # sign-in, and pages without data
     Row("GET", "/", OPEN),
     Row("GET", "/favicon.ico", OPEN, cached=True),
     Row("GET", "/openapi.json", OPEN),
@@ -57,7 +57,7 @@ TABLE = (
     Row("GET", "/selection/static/{name}", OPEN, cached=True),
     # the pool
     Row("GET", "/info/", READER),
-    _json("POST", "/activelearning/{strategy}", READER),  # release, skip and unskip want an annotator
+    _json("POST", "/activelearning/{strategy}", READER),  # release, skip and unskip need an annotator
     Row("GET", "/datastore/", READER),
     Row("GET", "/datastore/image", READER),
     Row("HEAD", "/datastore/image", READER),
@@ -76,7 +76,7 @@ TABLE = (
     Row("DELETE", "/datastore/label", ADMIN),
     Row("GET", "/datastore/dataset", READER),
     # models
-    Row("POST", "/infer/{model}", READER, 4 * GiB),  # save_label wants an annotator
+    Row("POST", "/infer/{model}", READER, 4 * GiB),  # save_label needs an annotator
     Row("PUT", "/session/", READER, 4 * GiB),
     Row("GET", "/session/{session_id}", READER),
     Row("DELETE", "/session/{session_id}", READER),
@@ -84,7 +84,7 @@ TABLE = (
     Row("GET", "/model/info/{model}", ADMIN),
     Row("PUT", "/model/{model}", ADMIN, 4 * GiB, off="model_upload"),
     Row("DELETE", "/model/{model}", ADMIN),
-    # work in the background
+    # background work
     Row("GET", "/train/", READER),
     _json("POST", "/train/", ADMIN),
     _json("POST", "/train/{model}", ADMIN),
@@ -115,7 +115,7 @@ TABLE = (
     Row("GET", "/selection/results.csv", READER),
     Row("GET", "/selection/results.png", READER),
     Row("GET", "/selection/report.html", READER),
-    # OHIF and its way to the DICOM server
+    # OHIF and its access to the DICOM server
     Row("GET", "/ohif/{path:path}", READER, any_query=True, cached=True),
     Row("GET", "/proxy/dicom/{path:path}", READER, any_query=True),
     Row("POST", "/proxy/dicom/{path:path}", ADMIN, 1 * GiB, any_query=True),
@@ -129,19 +129,19 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Row], ...] = tuple((compile_path(row.pat
 
 
 def rows_of(path: str) -> list[Row]:
-    """The rows whose path this is, whatever the method: those of the first path that fits."""
-    fitting = [row for pattern, row in _PATTERNS if pattern.match(path)]
-    return [row for row in fitting if row.path == fitting[0].path]
+    """Return the rows of a path, with any method; of several matching paths, the first counts."""
+    matching = [row for pattern, row in _PATTERNS if pattern.match(path)]
+    return [row for row in matching if row.path == matching[0].path]
 
 
 def uncovered(routes: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(method, path) of routes that no row names."""
-    known = {(row.method, row.path) for row in TABLE}
-    return [route for route in routes if route not in known]
+    """Return (method, path) of the routes that have no row."""
+    covered = {(row.method, row.path) for row in TABLE}
+    return [route for route in routes if route not in covered]
 
 
 def size_text(limit: int) -> str:
-    """Bytes for people: 64 KiB, 1 GiB."""
+    """Format bytes for people: 64 KiB, 1 GiB."""
     for unit, size in (("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
         if limit >= size:
             return f"{limit / size:g} {unit}"
@@ -149,7 +149,7 @@ def size_text(limit: int) -> str:
 
 
 def as_markdown() -> str:
-    """The table of docs/security.md."""
+    """Return the table of docs/security.md."""
     lines = ["| route | role | body at most | |", "|---|---|---|---|"]
     for row in TABLE:
         note = f"off without `--conf allow {row.off}`" if row.off else ""

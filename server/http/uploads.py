@@ -1,4 +1,4 @@
-"""Files that come with a request, in private folders under names of the server's own."""
+"""Files sent with a request, stored in private folders under names of the server's own."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _EXTENSION = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 
 
 def extension_of(name: str | None, default: str = ".nii.gz") -> str:
-    """The last one or two endings of a client's file name, as `.seg.nrrd`; `default` without a name."""
+    """Return the last one or two extensions of a file name, as `.seg.nrrd`; `default` without a name."""
     if not name:
         return default
-    found = _EXTENSION.search(name)
-    return found[0] if found else ""
+    match = _EXTENSION.search(name)
+    return match[0] if match else ""
 
 
 def shown_name(name: str | None) -> str:
-    """The last part of a client's file name, for messages and downloads."""
-    last = (name or "").replace("\\", "/").rpartition("/")[2]
-    return last.encode("utf-8", "replace").decode() or "upload"  # a form can hold half characters
+    """Return the last part of a client's file name, for messages and downloads."""
+    base = (name or "").replace("\\", "/").rpartition("/")[2]
+    return base.encode("utf-8", "replace").decode() or "upload"  # a form can hold lone surrogates
 
 
 @contextmanager
 def called(path: Path, name: str) -> Iterator[None]:
-    """In errors that the block raises, a file has the name that its client gave it, not the server's path."""
+    """Replace the server's path by the client's file name in errors that the block raises."""
     try:
         yield
     except HTTPException as error:
@@ -39,7 +39,7 @@ def called(path: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def received(upload: UploadFile, name: str = "upload") -> Iterator[Path]:
-    """An uploaded file on the disk while the block runs. Raises HTTPException 507 for a full disk."""
+    """Store an uploaded file on disk for the block. Raises HTTPException 507 for a full disk."""
     with tempfile.TemporaryDirectory(prefix="scan-selection-") as folder:
         path = write(upload, Path(folder) / (name + extension_of(upload.filename)))
         with called(path, shown_name(upload.filename)):
@@ -47,12 +47,12 @@ def received(upload: UploadFile, name: str = "upload") -> Iterator[Path]:
 
 
 def write(upload: UploadFile, target: Path) -> Path:
-    """Copy an uploaded file to its place. Raises HTTPException 507."""
+    """Write an uploaded file to `target`. Raises HTTPException 507."""
     try:
         with open(target, "xb") as file:
             shutil.copyfileobj(upload.file, file)
     except OSError as error:
         raise HTTPException(
-            507, f"the upload cannot be written: {error.strerror}; make room on its disk"
+            507, f"the upload cannot be written: {error.strerror}; make room on the server's disk"
         ) from error
     return target

@@ -1,1 +1,1 @@
-"""Pages for people: HTML and scripts that anybody may load, and the data they ask for with a token."""
+"""Web pages: HTML and scripts that anyone may load, and the data that they request with a token."""

@@ -1,4 +1,4 @@
-"""The history of one image: what happened to it, why it was picked, and what it was compared with."""
+"""The history of one image: its events, why it was picked, and the images it was compared with."""
 
 from __future__ import annotations
 
@@ -14,56 +14,58 @@ from strategies.planning.plans import CLUSTER
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
-_NEAREST = 4  # images that are shown beside a pick
-_BY_HAND = {  # hand-outs that no method is behind
+_MAX_NEAREST = 4  # images shown beside a pick
+_BY_HAND = {  # hand-outs that no method chose
     "marked": "Images that a lead marked to come next",
-    "validation": "Images that are labelled but never trained on, to measure models by",
+    "validation": "Images that are labelled but never trained on, for measuring models",
 }
-_ALONE = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at other images
-_SELECTION = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
+_NOT_COMPARED = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at other images
+_NOT_NUMBERS = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
 
 
 def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, Any]:
-    """What the ledger says of an image, oldest first, and the labelled images nearest to it now.
+    """Return an image's ledger entries, oldest first, and the labelled images nearest to it now.
 
-    Of each hand-out: the rule, its words and numbers, and the neighbours that it was compared with.
+    Each hand-out has its rule, reason and numbers, and the neighbours that the image was compared with.
     """
     layout = context.layout()
-    events = [_told(context, image, entry) for entry in context.state.ledger.image_history(image)]
-    near = nearest(layout, image, {*pool.labelled, *pool.leased} - {image}, "labelled") if layout else []
+    events = [_describe(context, image, entry) for entry in context.state.ledger.image_history(image)]
+    neighbours = (
+        nearest(layout, image, {*pool.labelled, *pool.leased} - {image}, "labelled") if layout else []
+    )
     return {
         "image": image,
         "labelled": pool.store.is_labelled(image),
         "failed": pool.failed.get(image),
         "events": events,
-        "neighbours": near,
+        "neighbours": neighbours,
     }
 
 
 def nearest(
     layout: Layout, image: str, others: Iterable[str], kind: str, width: float | None = None
 ) -> list[dict[str, Any]]:
-    """The nearest of some images on a map, with their distance in its units.
+    """Return the nearest of `others` on a map, with their distances in map units.
 
-    :param kind: what they are to the image, in a word
-    :param width: what the picks' distances were divided by; then each has its `share` of that too
+    :param kind: their relation to the image, in a word
+    :param width: divisor of the picks' distances; if given, each result also has its `share` of it
     """
     row_of = {name: row for row, name in enumerate(layout.images)}
     rows = np.array(sorted(row_of[name] for name in others if name in row_of), dtype=int)
     if image not in row_of or not len(rows):
         return []
     gaps = np.linalg.norm(layout.points[rows] - layout.points[row_of[image]], axis=1)
-    order = np.argsort(gaps, kind="stable")[:_NEAREST]
+    order = np.argsort(gaps, kind="stable")[:_MAX_NEAREST]
     share = {i: {"share": float(gaps[i] / width)} if width else {} for i in order}
     return [
         {"image": layout.images[rows[i]], "kind": kind, "distance": float(gaps[i]), **share[i]} for i in order
     ]
 
 
-def _told(context: Context, image: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One entry of the ledger for people."""
+def _describe(context: Context, image: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe one ledger entry for people."""
     details = entry["details"]
-    said: dict[str, Any] = {
+    description: dict[str, Any] = {
         "id": entry["id"],
         "time": entry["created"],
         "event": entry["event"],
@@ -72,26 +74,26 @@ def _told(context: Context, image: str, entry: Mapping[str, Any]) -> dict[str, A
         "details": {k: v for k, v in details.items() if k not in ("selection", "client", "by", "reason")},
     }
     if entry["event"] != "handout":
-        return said
+        return description
     selection = details.get("selection", {})
     rule = rule_of(selection)
     method = METHODS.get(rule)
     plan = _plan_of(context, details["source"], image, entry["created"])
-    return said | {
+    return description | {
         "reason": selection.get("reason"),
         "rule": {
             "name": rule,
             "text": method.text if method else _BY_HAND[rule],
             "paper": method.paper if method else None,
         },
-        "numbers": {k: v for k, v in selection.items() if k not in _SELECTION and v is not None},
+        "numbers": {k: v for k, v in selection.items() if k not in _NOT_NUMBERS and v is not None},
         "plan": plan.id if plan else None,
-        "neighbours": [] if rule in _ALONE else _compared(context, image, plan, entry["id"]),
+        "neighbours": [] if rule in _NOT_COMPARED else _compared_images(context, image, plan, entry["id"]),
     }
 
 
 def rule_of(selection: Mapping[str, Any]) -> str:
-    """The method of the registry behind a hand-out, or one of _BY_HAND."""
+    """Return the method in the registry that chose a hand-out, or a key of _BY_HAND."""
     role = selection.get("role")
     if named := selection.get("method"):
         return str(named)
@@ -105,35 +107,35 @@ def rule_of(selection: Mapping[str, Any]) -> str:
 
 
 def _plan_of(context: Context, key: str, image: str, moment: float) -> Plan | None:
-    """The plan that a hand-out came from, or None when it came from no plan."""
-    found = context.state.plans.newest_before(key, moment)
-    plan = context.state.plans.get(found) if found is not None else None
+    """Return the plan that a hand-out came from, or None."""
+    plan_id = context.state.plans.newest_before(key, moment)
+    plan = context.state.plans.get(plan_id) if plan_id is not None else None
     return plan if plan and any(pick["image"] == image for pick in plan.picks) else None
 
 
-def _compared(context: Context, image: str, plan: Plan | None, entry: int) -> list[dict[str, Any]]:
-    """The nearest of the images that a pick was compared with, on the map that it was picked from."""
+def _compared_images(context: Context, image: str, plan: Plan | None, entry: int) -> list[dict[str, Any]]:
+    """Return the nearest images that a pick was compared with, on the map it was picked from."""
     layout = context.state.maps.get(plan.layout) if plan else context.layout()
     if layout is None:
         return []
     if plan is None:
-        given = context.state.ledger.given_before(entry)
-        return nearest(layout, image, set(given) - {image}, "labelled or handed out before")
+        earlier = context.state.ledger.given_before(entry)
+        return nearest(layout, image, set(earlier) - {image}, "labelled or handed out before")
     rank = next(i for i, pick in enumerate(plan.picks) if pick["image"] == image)
-    pick, before = plan.picks[rank], [other["image"] for other in plan.picks[:rank]]
+    pick, earlier_picks = plan.picks[rank], [earlier_pick["image"] for earlier_pick in plan.picks[:rank]]
     if pick.get("role") == "medoid":
-        return nearest(layout, image, _members(context, pick) - {image}, "same cluster")
+        return nearest(layout, image, _cluster_members(context, pick) - {image}, "same cluster")
     if plan.kind == "cold_start":
-        before = [p["image"] for p in plan.picks[:rank] if p.get("cluster") == pick.get("cluster")]
-        return nearest(layout, image, before, "picked before in its cluster")
+        earlier_picks = [p["image"] for p in plan.picks[:rank] if p.get("cluster") == pick.get("cluster")]
+        return nearest(layout, image, earlier_picks, "picked before in its cluster")
     labelled = set(plan.details.get("labelled", []))
     width = plan.details.get("width")
-    found = nearest(layout, image, labelled, "labelled", width)
-    found += nearest(layout, image, set(before) - labelled, "picked before", width)
-    return sorted(found, key=lambda one: one["distance"])[:_NEAREST]
+    neighbours = nearest(layout, image, labelled, "labelled", width)
+    neighbours += nearest(layout, image, set(earlier_picks) - labelled, "picked before", width)
+    return sorted(neighbours, key=lambda neighbour: neighbour["distance"])[:_MAX_NEAREST]
 
 
-def _members(context: Context, pick: Mapping[str, Any]) -> set[str]:
-    """Images of a pick's cluster."""
-    kept = context.state.scores.measures(context.cold_key, CLUSTER).get(CLUSTER, {})
-    return {image for image, cluster in kept.items() if cluster == pick["cluster"]}
+def _cluster_members(context: Context, pick: Mapping[str, Any]) -> set[str]:
+    """Return the images in a pick's cluster."""
+    clusters = context.state.scores.measures(context.cold_key, CLUSTER).get(CLUSTER, {})
+    return {image for image, cluster in clusters.items() if cluster == pick["cluster"]}

@@ -1,4 +1,4 @@
-"""What would be handed out next: as it is planned, and with another alpha."""
+"""The next hand-outs: as planned, and previews with another alpha."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PICKS = 200  # picks that a page may ask for
 
 
 def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
-    """What `auto` hands out next, in order; `note` says why there is nothing."""
+    """Return the next hand-outs of `auto`, in order; `note` says why there are none."""
     try:
         picks, note = next_picks(context, store, count), None
     except PoolError as error:
@@ -33,29 +33,29 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
 
 
 class Previews:
-    """The next active picks with any alpha; nothing is kept in the pool. Safe from any thread."""
+    """Previews of the next active picks with any alpha; changes nothing in the pool. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock, self._kept = threading.Lock(), LRUCache[Any, list[dict[str, Any]]](32)
+        self._lock, self._cache = threading.Lock(), LRUCache[Any, list[dict[str, Any]]](32)
 
     def picks(self, context: Context, store: PoolStore, alpha: float, count: int) -> dict[str, Any]:
-        """The next `count` picks of the newest model that has entropies. Raises PoolError 409 before it.
+        """Return the next picks by the newest model with entropies. Raises HTTPException 409 without one.
 
-        As `strategies.planning` makes them for the configured alpha; with that alpha they are the plan's.
+        Computed as `strategies.planning` does; with the configured alpha they are the plan's own picks.
         """
         pool = PoolSnapshot.of(context, store)
-        found, layout = context.active_plan(context.active_alpha), context.layout()
-        if found is None or layout is None:
-            raise PoolError(
+        model_and_plan, layout = context.active_plan(context.active_alpha), context.layout()
+        if model_and_plan is None or layout is None:
+            raise HTTPException(
                 409,
-                "alpha weighs the uncertainty of a model, and there is none yet that has looked at the pool: "
+                "alpha weighs the uncertainty of a model, and no model has been applied to the pool yet: "
                 "label images, then train",
             )
-        model, plan = found
-        with self._lock:  # of several who ask for the same, one works it out
+        model, plan = model_and_plan
+        with self._lock:  # several identical requests are computed once
             key = (version_of(context, pool), alpha, count)
-            if key not in self._kept:
+            if key not in self._cache:
                 picked = pick_active(context, layout, model, pool, alpha, count, plan)
-                self._kept[key] = picks_of(picked.images, picked.chosen)
-            picks = self._kept[key]
+                self._cache[key] = picks_of(picked.images, picked.chosen)
+            picks = self._cache[key]
         return {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round, "picks": picks}

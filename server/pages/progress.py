@@ -1,4 +1,4 @@
-"""What the page of progress and results shows: counts, the work that runs, and the rendered results."""
+"""Data of the page on progress and results: counts, running work, and the rendered results."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from monailabel.interfaces.utils.app import app_instance
 from server.reporting.page import as_csv, draw, render
 from server.reporting.results import Results, results_of
 
-_REPORT = {  # it has its style and its picture in itself, and no scripts
+_REPORT_HEADERS = {  # style and picture are inline, and there are no scripts
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'none'"
 }
 
 
 def training_work(stats: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Epochs done and the time left of the training that runs.
+    """Return the epochs done and the time left of the running training.
 
-    :param stats: as MONAI Label's trainers write them; at first those of the training before
+    :param stats: as written by MONAI Label's trainers; at first still those of the previous training
     """
     work = {"name": "training", "unit": "epochs", "done": 0, "total": 1, "error": None}
     work |= {"per_second": None, "seconds_left": None}
     if stats.get("epoch") and stats.get("total_epochs") and not stats.get("total_time"):
         done, total = int(stats["epoch"]), int(stats["total_epochs"])
-        left = (now - float(stats["start_ts"])) / done * (total - done)
-        work |= {"done": done, "total": total, "seconds_left": round(left, 1)}
+        seconds_left = (now - float(stats["start_ts"])) / done * (total - done)
+        work |= {"done": done, "total": total, "seconds_left": round(seconds_left, 1)}
     return work
 
 
 def background_work(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """What refresh is doing, or why it failed; nothing when all is up to date."""
+    """Return the running step of refresh, or its error; [] when everything is up to date."""
     if progress is None or (progress["step"] == "ready" and not progress["error"]):
         return []
     names = ("done", "total", "per_second", "seconds_left", "error")
@@ -42,20 +42,20 @@ def background_work(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _counts(status: Mapping[str, Any]) -> dict[str, Any]:
-    held = status["validation"]
+    validation = status["validation"]
     return {
         "stage": status["stage"].replace("_", " "),
         "round": status["round"],
         "labelled": f"{status['labelled']} of {status['images']}",
         "handed out": status["handed_out"],
         "skipped": status["skipped"],
-        "held out": f"{held['labelled']} of {held['held_out']}",
+        "held out": f"{validation['labelled']} of {validation['held_out']}",
         "cannot be read": status["failed"],
     }
 
 
 def data(prefix: str) -> APIRouter:
-    """The page's data, for users."""
+    """Make the routes of the page's data, for signed-in users."""
     routes = APIRouter(prefix=prefix, tags=["Selection"])
 
     def results() -> Results:
@@ -66,11 +66,9 @@ def data(prefix: str) -> APIRouter:
     def report(whole: bool) -> HTMLResponse:
         app = app_instance()
         page = render(results(), app.selection_status(), app.info()["name"], whole)
-        return HTMLResponse(page, headers=_REPORT)
+        return HTMLResponse(page, headers=_REPORT_HEADERS)
 
-    @routes.get(
-        "/progress/data", summary="Counts, the work that runs with the time left, and a key of the results"
-    )
+    @routes.get("/progress/data", summary="Counts, running work with the time left, and a key of the results")
     def progress() -> dict[str, Any]:
         app = app_instance()
         status = app.selection_status()
@@ -97,7 +95,7 @@ def data(prefix: str) -> APIRouter:
     def picture() -> Response:
         return Response(draw(results()), media_type="image/png")
 
-    @routes.get("/report.html", summary="All of it as one file that needs no server")
+    @routes.get("/report.html", summary="All results in one file that needs no server")
     def everything() -> HTMLResponse:
         return report(whole=True)
 

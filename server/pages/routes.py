@@ -1,4 +1,4 @@
-"""Routes of the pages: the shell (HTML, scripts) is open and carries no data, the data want a token."""
+"""Routes of the pages: the shell (HTML, scripts) is open and has no data; the data require a token."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
 _PAGES = {"map": "map.html", "progress": "progress.html"}
-_SHELL = {
-    # regl compiles its drawing commands, the scatter plot indexes its points in a worker
+_SHELL_HEADERS = {
+    # regl compiles its drawing commands, and the scatter plot indexes its points in a worker
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
     "style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-_THUMBNAIL = 128  # pixels
-_AT_ONCE = 2  # pictures that are made: a CT takes a GB while it is read
+_THUMBNAIL_SIZE = 128  # pixels
+_MAX_DRAWING = 2  # pictures made at once: reading a CT takes a GB
 _Size = Annotated[int, Query(ge=16, le=LARGEST)]
 
 
 def shell(prefix: str) -> APIRouter:
-    """The pages themselves, for everybody."""
+    """Make the routes of the pages themselves, open to everyone."""
     routes = APIRouter(prefix=prefix, include_in_schema=False)
     files = {path.name: path for path in _STATIC.iterdir() if path.suffix != ".html"}
 
     def page(name: str) -> HTMLResponse:
         text = (_STATIC / name).read_text(encoding="utf-8")
-        if settings.MONAI_LABEL_AUTH_ENABLE:  # then scripts ask for name and password first
+        if settings.MONAI_LABEL_AUTH_ENABLE:  # scripts then ask for name and password first
             text = text.replace("<body>", "<body data-sign-in>")
-        return HTMLResponse(text, headers=_SHELL)
+        return HTMLResponse(text, headers=_SHELL_HEADERS)
 
     for path, name in _PAGES.items():
         routes.add_api_route(f"/{path}", partial(page, name))
@@ -50,17 +50,17 @@ def shell(prefix: str) -> APIRouter:
     def static(name: str) -> FileResponse:
         if name not in files:
             raise HTTPException(404, f"there is no file {name!r}")
-        return FileResponse(files[name], headers=_SHELL)
+        return FileResponse(files[name], headers=_SHELL_HEADERS)
 
     return routes
 
 
 def data(prefix: str) -> APIRouter:
-    """What the pages show, for users. Endpoints are synchronous, so that they run beside the event loop."""
+    """Make the routes of the pages' data, for signed-in users; synchronous, so that they run in threads."""
     routes = APIRouter(prefix=prefix, tags=["Selection"])
     maps, previews = MapData(), Previews()
 
-    @routes.get("/map/data", summary="The map in columns: images, places, states, clusters, numbers")
+    @routes.get("/map/data", summary="The map in columns: images, positions, states, clusters, numbers")
     def map_data(if_none_match: Annotated[str, Header()] = "") -> Response:
         app = app_instance()
         with app.database_errors():
@@ -72,7 +72,7 @@ def data(prefix: str) -> APIRouter:
             return Response(status_code=304, headers=headers)
         return Response(body, 200, {**headers, "Content-Encoding": "gzip"}, "application/json")
 
-    @routes.get("/plan", summary="What auto hands out next, in order, each with its reason")
+    @routes.get("/plan", summary="The next hand-outs of auto, in order, each with its reason")
     def plan(count: Annotated[int, Query(ge=1, le=MAX_PICKS)] = 20) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
@@ -86,7 +86,7 @@ def data(prefix: str) -> APIRouter:
         with app.database_errors():
             return previews.picks(app.context, app.datastore(), alpha, count)
 
-    @routes.get("/images/history", summary="What happened to one image, and why it was picked")
+    @routes.get("/images/history", summary="The history of one image, and why it was picked")
     def history(image: str) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
@@ -100,8 +100,8 @@ def data(prefix: str) -> APIRouter:
 
 
 def _add_pictures(routes: APIRouter) -> None:
-    """Pictures wait for their turn without a thread, so that the other answers have theirs."""
-    drawing, predicting = CapacityLimiter(_AT_ONCE), CapacityLimiter(1)
+    """Add the routes of pictures, which queue without holding a thread that others need."""
+    drawing, predicting = CapacityLimiter(_MAX_DRAWING), CapacityLimiter(1)
 
     @lru_cache(maxsize=1)
     def pictures(app: Any) -> Pictures:
@@ -109,27 +109,27 @@ def _add_pictures(routes: APIRouter) -> None:
 
     @routes.get("/images/thumbnail", summary="PNG of an image, 128 pixels at most; a volume's middle slice")
     async def thumbnail(request: Request, image: str) -> Response:
-        made = pictures(app_instance())
-        return await _in_turn(request, drawing, lambda: made.picture(image, _THUMBNAIL))
+        maker = pictures(app_instance())
+        return await _in_turn(request, drawing, lambda: maker.picture(image, _THUMBNAIL_SIZE))
 
     @routes.get("/images/picture", summary="PNG of an image")
     async def picture(request: Request, image: str, size: _Size = LARGEST) -> Response:
-        made = pictures(app_instance())
-        return await _in_turn(request, drawing, lambda: made.picture(image, size))
+        maker = pictures(app_instance())
+        return await _in_turn(request, drawing, lambda: maker.picture(image, size))
 
     @routes.get("/images/overlay", summary="Transparent PNG of an image's label or prediction")
     async def overlay(
         request: Request, image: str, of: Literal["label", "prediction"], size: _Size = LARGEST
     ) -> Response:
-        made = pictures(app_instance())
+        maker = pictures(app_instance())
         if of == "label":
-            return await _in_turn(request, drawing, lambda: made.label(image, size))
-        return await _in_turn(request, predicting, lambda: made.prediction(image, size))
+            return await _in_turn(request, drawing, lambda: maker.label(image, size))
+        return await _in_turn(request, predicting, lambda: maker.prediction(image, size))
 
 
 async def _in_turn(request: Request, limiter: CapacityLimiter, make: Callable[[], bytes]) -> Response:
-    """A PNG that is made beside the event loop; not when the browser has gone on meanwhile."""
+    """Make a PNG outside the event loop, unless the browser has left while the request was queued."""
     async with limiter:
         if await request.is_disconnected():
-            return Response(status_code=499)  # read by nobody
+            return Response(status_code=499)  # nobody reads it
         return Response(await to_thread.run_sync(make), media_type="image/png")

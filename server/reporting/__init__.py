@@ -1,1 +1,1 @@
-"""Report what the labels have brought: learning curves, annotators, advice."""
+"""Reports on the effect of labelling: learning curves, annotators, advice."""

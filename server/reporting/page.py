@@ -1,4 +1,4 @@
-"""The results as a page that needs no server: learning curves, annotators, advice, settings and plans."""
+"""The results as a standalone page: learning curves, annotators, advice and settings."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from matplotlib.figure import Figure
 
 from server.reporting.results import Interval, Results, Round
 
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by everybody
+_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito: safe for colour-blind readers
 _ROUND_COLUMNS = ("round", "labels", "dice", "hd95", "failures", "gain", "agreement", "model", "created")
 
 
 def draw(results: Results) -> bytes:
-    """The learning curve as PNG: Dice and HD95 against labels, with 95 % intervals."""
+    """Draw the learning curves as PNG: Dice and HD95 against labels, with 95 % intervals."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _curve(left, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
-    _curve(right, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})")
+    dice_axis, hd95_axis = figure.subplots(1, 2)
+    _draw_curve(dice_axis, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
+    _draw_curve(
+        hd95_axis, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})"
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
 
 
-def _curve(axis: Axes, points: Sequence[tuple[Round, Interval | None]], colour: str, name: str) -> None:
-    shown = [(row.labels, value) for row, value in points if value]
+def _draw_curve(axis: Axes, points: Sequence[tuple[Round, Interval | None]], colour: str, name: str) -> None:
+    measured = [(row.labels, value) for row, value in points if value]
     axis.set(xlabel="labels that the model was trained on", ylabel=name)
     axis.grid(alpha=0.3)
-    if not shown:
-        axis.text(0.5, 0.5, "no model was measured yet", ha="center", transform=axis.transAxes)
+    if not measured:
+        axis.text(0.5, 0.5, "no model has been measured yet", ha="center", transform=axis.transAxes)
         axis.set(xticks=[], yticks=[])
         return
-    x, means = [labels for labels, _ in shown], [value.mean for _, value in shown]
+    x, means = [labels for labels, _ in measured], [value.mean for _, value in measured]
     axis.plot(x, means, "o-", color=colour)
-    bars = [(labels, v.low, v.high) for labels, v in shown if v.low is not None and v.high is not None]
+    bars = [(labels, v.low, v.high) for labels, v in measured if v.low is not None and v.high is not None]
     if bars:
         axis.vlines(*zip(*bars, strict=True), color=colour, alpha=0.4, linewidth=5)
     axis.set_xticks(sorted(set(x)))
 
 
 def as_csv(results: Results) -> str:
-    """One row per round; means, intervals and the number of images in columns of their own."""
+    """Return CSV with one row per round, and columns for means, intervals and numbers of images."""
     buffer = io.StringIO()
     names = sorted({name for row in results.rounds for name in row.dice_per_class})
     ends = ("mean", "low", "high", "images")
@@ -70,19 +72,19 @@ def as_csv(results: Results) -> str:
 
 
 def render(results: Results, status: dict[str, Any], name: str, whole: bool = True) -> str:
-    """The report as HTML; without `whole` only what stands in its body."""
+    """Render the report as HTML; with `whole` false, only the contents of its body."""
     picture = base64.b64encode(draw(results)).decode()
     templates = Environment(
         loader=PackageLoader("server.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    templates.filters["interval"] = _interval
+    templates.filters["interval"] = _interval_text
     templates.filters["date"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
     page = templates.get_template("report.html" if whole else "results.html")
     return page.render(results=results, status=status, name=name, picture=picture, now=time.time())
 
 
-def _interval(value: Interval | None, digits: int = 3) -> str:
-    """ "0.912 (0.880 to 0.931)", or a dash."""
+def _interval_text(value: Interval | None, digits: int = 3) -> str:
+    """Format an interval as "0.912 (0.880 to 0.931)", or a dash for None."""
     if value is None:
         return "–"
     if value.low is None or value.high is None:

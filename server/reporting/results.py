@@ -1,6 +1,6 @@
-"""What the labels have brought so far: models over rounds, annotators' pace, and whether to go on.
+"""Results of labelling so far: models by round, annotators' pace, and advice on whether to go on.
 
-Every number is worked out from the pool's state; `docs/results.md` has the formulas.
+All numbers are computed from the pool's state; `docs/results.md` has the formulas.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pool.database.models import Model
 from strategies.context import Context
 
 CONFIDENCE = 0.95
-SMALL_GAIN = 0.005  # Dice that the next batch must be expected to bring
-SMALL_CHANGE = 0.01  # Dice that the last round may have brought at most
-ALIKE = 0.95  # Dice between the predictions of successive models
-Scores = Mapping[str, dict[str, list[float]]]  # by image, as `infers.metrics.score_image`
+SMALL_GAIN = 0.005  # expected gain in Dice below which the next batch is not worth it
+SMALL_CHANGE = 0.01  # gain in Dice below which the last round brought little
+ALIKE = 0.95  # Dice between successive models' predictions from which they agree
+Scores = Mapping[str, dict[str, list[float]]]  # by image, as from `infers.metrics.score_image`
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Interval:
 class Round:
     """One model, measured on the held-out images.
 
-    :param gain: paired difference in Dice to the round before, over the images that both were measured on
-    :param agreement: Dice between its predictions and those of the round before
+    :param gain: paired difference in Dice from the previous round, over images on which both were measured
+    :param agreement: Dice between its predictions and those of the previous round
     """
 
     round: int
@@ -59,7 +59,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Pace:
-    """What one annotator did. `minutes`: median from hand-out to label; None when none was handed out."""
+    """The work of one annotator. `minutes`: median from hand-out to label; None without hand-outs."""
 
     annotator: str
     labels: int
@@ -68,15 +68,15 @@ class Pace:
 
     @property
     def per_hour(self) -> float | None:
-        """Labels per hour of work, by the median."""
+        """Labels per hour of work, from the median."""
         return 60 / self.minutes if self.minutes else None
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Whether more labels are worth it: `verdict` "go on", "stop" or "unknown", and why.
+    """Advice on labelling more: `verdict` "go on", "stop" or "unknown", and why.
 
-    :param expected_gain: Dice that the next batch is expected to bring, by the fitted curve
+    :param expected_gain: gain in Dice expected of the next batch, from the fitted curve
     """
 
     verdict: str
@@ -86,7 +86,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Results:
-    """All of it. `metric` says what Dice means, `unit` what HD95 is in."""
+    """All results. `metric` defines Dice, `unit` is that of HD95."""
 
     metric: str
     unit: str
@@ -95,26 +95,26 @@ class Results:
     advice: Advice
 
     def as_json(self) -> dict[str, Any]:
-        """For the page and other programs."""
+        """Return the results as JSON, for the page and other programs."""
         paces = [asdict(pace) | {"per_hour": pace.per_hour} for pace in self.annotators]
         return asdict(self) | {"annotators": paces}
 
 
 def results_of(context: Context, bundle: Bundle) -> Results:
-    """From the pool's state as it is now."""
+    """Compute the results from the current state of the pool."""
     metric, rounds = bundle.get("metric"), []
     before: dict[str, float] = {}
     for model in reversed(context.state.models.all()):
         scores = {i: s for i, s in context.state.validations.of(model.fingerprint).items() if s}
-        found = _round(model, scores, metric, list(bundle.get("labels")), before)
-        rounds.append(found)
+        round_ = _round(model, scores, metric, list(bundle.get("labels")), before)
+        rounds.append(round_)
         before = _dice(scores, metric) or before
     unit = "mm" if bundle.get("dimensions") == 3 else "px at 256"
     return Results(metric, unit, rounds, _paces(context), advise(rounds, context.settings.batch_size))
 
 
 def interval(values: Sequence[float]) -> Interval | None:
-    """Mean and percentile bootstrap interval over images, seeded; None without any."""
+    """Return mean and seeded percentile bootstrap interval over images; None without values."""
     return _interval(tuple(values)) if values else None
 
 
@@ -123,7 +123,7 @@ def _interval(values: tuple[float, ...]) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, None, None, len(values))
-    found = bootstrap(
+    bounds = bootstrap(
         (np.asarray(values),),
         np.mean,
         confidence_level=CONFIDENCE,
@@ -131,11 +131,11 @@ def _interval(values: tuple[float, ...]) -> Interval:
         n_resamples=2000,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), len(values))
+    return Interval(mean, float(bounds.low), float(bounds.high), len(values))
 
 
 def _dice(scores: Scores, metric: str) -> dict[str, float]:
-    """Mean Dice of each image over the classes that count; images where none does are left out."""
+    """Return each image's mean Dice over the classes that count; images without any are left out."""
     if not scores:
         return {}
     rows = zip(scores.items(), counted(scores, metric), strict=True)
@@ -167,19 +167,19 @@ def _round(
 def _paces(context: Context) -> list[Pace]:
     durations, labels = context.state.handouts.durations(), context.state.ledger.labels()
     since, paces = time.time() - 24 * 3600, []
-    for name in sorted({who for _, who, _ in labels}):
-        minutes = [seconds / 60 for who, seconds in durations if who == name]
-        images = {image for image, who, _ in labels if who == name}
-        lately = {image for image, who, created in labels if who == name and created > since}
+    for name in sorted({client for _, client, _ in labels}):
+        minutes = [seconds / 60 for client, seconds in durations if client == name]
+        images = {image for image, client, _ in labels if client == name}
+        in_last_day = {image for image, client, created in labels if client == name and created > since}
         median = statistics.median(minutes) if minutes else None
-        paces.append(Pace(name, len(images), len(lately), median))
+        paces.append(Pace(name, len(images), len(in_last_day), median))
     return paces
 
 
 def expected_gain(labels: Sequence[int], dice: Sequence[float], batch: int) -> float | None:
-    """Dice that `batch` more labels bring by the curve a - b / sqrt(labels), fitted by least squares.
+    """Estimate the gain in Dice of `batch` more labels by a least-squares fit of a - b / sqrt(labels).
 
-    None with fewer than three rounds of different size; never negative.
+    Never negative; None with fewer than three rounds of different sizes.
     """
     if len(set(labels)) < 3:
         return None
@@ -189,8 +189,7 @@ def expected_gain(labels: Sequence[int], dice: Sequence[float], batch: int) -> f
 
 
 def advise(rounds: Sequence[Round], batch: int) -> Advice:
-    """Stop when the next batch is expected to bring little, the last one brought little, and successive
-    models say the same."""
+    """Advise to stop when the expected gain and the last gain are small and successive models agree."""
     measured = [row for row in rounds if row.dice]
     gain = expected_gain(
         [row.labels for row in measured], [row.dice.mean for row in measured if row.dice], batch
@@ -198,23 +197,25 @@ def advise(rounds: Sequence[Round], batch: int) -> Advice:
     if gain is None:
         return Advice(
             "unknown",
-            "Three models of different numbers of labels, measured on held-out images (--conf "
-            "validation_budget), are needed to say.",
+            "Three models with different numbers of labels, measured on held-out images (--conf "
+            "validation_budget), are needed for advice.",
         )
-    # the first model of the newest number of labels: another of the same labels gains nothing and agrees
-    last = next(row for row in measured if row.labels == measured[-1].labels)
-    reached = last.gain.high if last.gain and last.gain.high is not None else None
-    alike = last.agreement.mean if last.agreement else None
+    # the first model with the newest number of labels: later ones of the same labels gain nothing and agree
+    newest = next(row for row in measured if row.labels == measured[-1].labels)
+    gain_limit = newest.gain.high if newest.gain and newest.gain.high is not None else None
+    agreement = newest.agreement.mean if newest.agreement else None
     facts = (
         f"{batch} more labels are expected to bring {gain:.4f} Dice (a - b / sqrt(labels)); the last round "
-        f"brought at most {_shown(reached)} (upper end of the 95 % interval), and the last two models agree "
-        f"to {_shown(alike)} Dice."
+        f"brought at most {_number_text(gain_limit)} (upper end of the 95 % interval), and the last two "
+        f"models agree to {_number_text(agreement)} Dice."
     )
-    little = reached is not None and alike is not None and gain < SMALL_GAIN and reached < SMALL_CHANGE
-    if little and alike is not None and alike >= ALIKE:
-        return Advice("stop", f"Little more is to be expected: {facts}", gain)
-    return Advice("go on", f"More labels pay: {facts}", gain)
+    gains_are_small = (
+        gain_limit is not None and agreement is not None and gain < SMALL_GAIN and gain_limit < SMALL_CHANGE
+    )
+    if gains_are_small and agreement is not None and agreement >= ALIKE:
+        return Advice("stop", f"More labels would bring little: {facts}", gain)
+    return Advice("go on", f"More labels are worth it: {facts}", gain)
 
 
-def _shown(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""A studies folder in which a test makes things happen."""
+"""A studies folder for tests that save, break and kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELS = {"right lung": 1, "left lung": 2}
 
 
 class Place:
-    """Small images `a`, `b`, `c` in `studies`; labels are sent from beside it."""
+    """Small images `a`, `b`, `c` in `studies`; labels are sent from a folder beside it."""
 
     def __init__(self, top: Path, images: tuple[str, ...] = ("a.png", "b.png", "c.png")) -> None:
         self.top, self.studies = top, top / "studies"
@@ -38,7 +38,7 @@ class Place:
         return self.studies / name
 
     def mask(self, row: int, ext: str = ".png") -> Path:
-        """A label that fits; another row is another label."""
+        """Write a label that fits; a different row makes a different label."""
         path, plane = self.top / f"mask{row}{ext}", np.zeros((24, 20), np.uint8)
         plane[5:9, row] = 1
         write_label(path, plane, np.eye(4), LABELS, {})
@@ -49,22 +49,22 @@ class Place:
         return self.stores[-1]
 
     def stock(self) -> LocalDatastore:
-        """MONAI Label's own datastore on the same folder."""
+        """Open MONAI Label's own datastore on the same folder."""
         return LocalDatastore(str(self.studies), extensions=["*.png", "*.nii.gz", "*.nrrd"])
 
     def label(self, store: Any, image: str, row: int, who: str, ext: str = ".png") -> bytes:
-        """Save a final label; its bytes."""
+        """Save a final label, and return its bytes."""
         store.save_label(image, str(self.mask(row, ext)), "final", {"client_id": who})
         return self.mask(row, ext).read_bytes()
 
     def versions(self) -> dict[str, tuple[bytes, dict[str, Any]]]:
-        """Kept versions: {file: (bytes, what is said of it)}."""
+        """Return the kept versions: {file: (bytes, info)}."""
         folder = self.studies / "versions" / "final"
         said = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
         return {s["file"]: ((folder / s["file"]).read_bytes(), s) for s in said}
 
     def killed(self, work: Callable[[], Any], step: int = 10**9) -> bool:
-        """Do `work` in a process that is killed before its step-th call that makes files last.
+        """Do `work` in a process that is killed before its step-th call that syncs files.
 
         A write is cut in half. Whether the process was killed; it is also killed at the end, without
         closing anything, and an error in it is raised here.
@@ -112,7 +112,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def new_place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Makes places by name."""
+    """Make places by name."""
     made: list[Place] = []
 
     def make(name: str, **more: Any) -> Place:

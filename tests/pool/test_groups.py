@@ -1,4 +1,4 @@
-"""Which images are of one patient: tables, patterns, and what is refused."""
+"""Groups of images: tables, patterns, and refused settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_without_any_group_there_are_no_rows() -> None:
     [
         ("patients.csv", "0 groups instead of one"),
         (r"^(a)(b)", "2 groups instead of one"),
-        ("^(a", "no regular expression"),
+        ("^(a", "nor a regular expression"),
     ],
 )
 def test_what_is_neither_stops_the_start_and_says_what_to_give(text: str, said: str) -> None:
@@ -77,10 +77,10 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_names_that_do_not_fit_the_pool_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_groups(table(tmp_path, "image,group\na,ann\nold,ann\nolder,bob\n")).check(["a", "b", "c"])
     assert "2 of 3 images are not in the pool (old, older)" in caplog.text
-    assert "2 of the pool's 3 images are in no group" in caplog.text
+    assert "2 of the pool's 3 images have no group" in caplog.text
 
 
 def test_groups_travel_to_other_processes() -> None:
-    """A training on several GPUs sends its task to each."""
+    """Groups can be pickled: a training on several GPUs sends its task to each."""
     again = pickle.loads(pickle.dumps(read_groups(r"^(p\d)_")))
     assert again.rows(["p1_a", "p1_b"]) == ["group:p1", "group:p1"]

@@ -15,7 +15,7 @@ TINY = {"epochs": 2, "image_size": 64, "channels": "[4,8,16]", "cold_start_budge
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 small radiographs in `studies`, their masks in `labels`; copy before you change anything."""
+    """Make 16 small radiographs in `studies`, with masks in `labels`; copy them before changing anything."""
     folder = tmp_path_factory.mktemp("phantoms")
     generate(folder, count=16, seed=1, size=128)
     return folder
@@ -23,7 +23,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers and ends them with the module: start(studies, state, env=..., host=..., **conf)."""
+    """Starts servers, and stops them after the module: start(studies, state, env=..., host=..., **conf)."""
     started: list[Server] = []
 
     def begin(

@@ -20,7 +20,7 @@ PASSWORD = "correct horse"
 
 
 def new_key(algorithm: str) -> Any:
-    """A private key for RS*, PS*, ES256 or EdDSA."""
+    """Make a private key for RS*, PS*, ES256 or EdDSA."""
     if algorithm == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
     if algorithm == "ES256":
@@ -29,7 +29,7 @@ def new_key(algorithm: str) -> Any:
 
 
 class Issuer:
-    """Listens after `start`; counts how often its keys are fetched; `hold` makes these fetches wait."""
+    """A server that listens after `start` and counts fetches of its keys; `hold` makes these wait."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -46,13 +46,13 @@ class Issuer:
             self.add_key(algorithm, algorithm)
 
     def add_key(self, kid: str, algorithm: str) -> None:
-        """From now on tokens may be signed with it, and the key set has it."""
+        """Add a key to the key set, for signing tokens from now on."""
         self.keys[kid] = (algorithm, new_key(algorithm))
 
     def token(
         self, user: str | None = "ada", roles: Any = ("reader",), kid: str = "RS256", **changes: Any
     ) -> str:
-        """A good token, but for the `changes` of its claims; None takes a claim away."""
+        """Make a valid token with `changes` to its claims; None removes a claim."""
         now = int(time.time())
         claims = {"iss": self.name, "aud": [AUDIENCE, "account"], "iat": now, "exp": now + 3600, "sub": "1"}
         claims |= {"login": user, "access": {"scan": {"roles": roles}}, **changes}
@@ -61,7 +61,7 @@ class Issuer:
         return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid})
 
     def answer(self, path: str, form: dict[str, list[str]]) -> tuple[int, Any]:
-        """Status and JSON of a request to the realm."""
+        """Return status and JSON of a request to the realm."""
         if path.endswith("/.well-known/openid-configuration"):
             return self.discovery
         if path.endswith("/certs"):
@@ -80,7 +80,7 @@ class Issuer:
         return {**jwk, "kid": kid, "alg": algorithm, "use": "sig"}
 
     def start(self) -> None:
-        """Listen. Until then the port refuses connections."""
+        """Start to listen; until then the port refuses connections."""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ class Issuer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Refuse connections again."""
+        """Stop, so that the port refuses connections again."""
         self.hold.set()
         self._server.shutdown()
         self._server.server_close()

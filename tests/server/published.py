@@ -1,4 +1,4 @@
-"""A model as a training publishes it, without the minutes of a training."""
+"""A published model, without minutes of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Authentication of a real server with tokens of a real, small OpenID Connect server."""
+"""Authentication of a real server, with tokens from a small but real OpenID Connect server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPEN = {("/auth/", "get"), ("/auth/token", "post")}  # how to sign in, and signi
 
 
 def settings(issuer: Issuer, **others: str) -> dict[str, str]:
-    """MONAI Label's settings, none as it is without being set."""
+    """Return MONAI Label's settings, each different from its default."""
     chosen = {
         "ENABLE": "true",
         "REALM_URI": issuer.realm,
@@ -48,7 +48,7 @@ def settings(issuer: Issuer, **others: str) -> dict[str, str]:
 
 
 class Site:
-    """A server that wants tokens, and the issuer of these."""
+    """A server that requires tokens, and their issuer."""
 
     def __init__(self, server: Server, issuer: Issuer) -> None:
         self.url, self.server, self.issuer = server.url, server, issuer
@@ -60,7 +60,7 @@ class Site:
         return requests.request(method, self.url + path, headers=headers, timeout=60, **more)
 
     def until(self, status: int, token: Callable[[], str]) -> requests.Response:
-        """Ask until this is the answer, for at most a minute."""
+        """Repeat a request until it has this answer, for at most a minute."""
         end = time.monotonic() + 60
         while (answer := self.ask(token())).status_code != status and time.monotonic() < end:
             time.sleep(0.5)
@@ -68,14 +68,14 @@ class Site:
         return answer
 
     def handed_out(self) -> list[tuple[str, str]]:
-        """Client and image of every hand-out, oldest first."""
+        """Return client and image of every hand-out, oldest first."""
         ledger = self.ask(self.issuer.token(), "/selection/ledger").json()
         return [(e["details"]["client"], e["image"]) for e in ledger if e["event"] == "handout"]
 
 
 @pytest.fixture(scope="module")
 def site(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The issuer is down when the server starts, and when the first token comes."""
+    """Start a server while the issuer is down, also for the first token."""
     folder = tmp_path_factory.mktemp("auth")
     shutil.copytree(phantoms / "studies", folder / "studies")
     issuer = Issuer()
@@ -105,7 +105,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def with_public_key_as_secret(issuer: Issuer) -> str:
-    """The classic confusion of algorithms: what everybody may know, used as an HMAC secret."""
+    """Make the classic algorithm-confusion token: signed with the public key as HMAC secret."""
     pem = issuer.keys["RS256"][1].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     text = f"{part({'alg': 'HS256', 'kid': 'RS256', 'typ': 'JWT'})}.{part(claims_of(issuer.token()))}"
     mac = hmac.new(pem, text.encode(), hashlib.sha256).digest()
@@ -117,24 +117,24 @@ def resigned(issuer: Issuer, key: Any, algorithm: str, headers: dict[str, Any]) 
 
 
 def promoted(issuer: Issuer) -> str:
-    """A reader's token whose claims were changed after it was signed."""
+    """Make a reader's token whose claims were changed after signing."""
     head, _, signature = issuer.token().split(".")
     return f"{head}.{part(claims_of(issuer.token(roles=['boss'])))}.{signature}"
 
 
 REFUSED: dict[str, tuple[Tokens, str]] = {
-    "garbage": (lambda i: "no-token", "no token"),
-    "empty": (lambda i: "", "no token"),
-    "three dots": (lambda i: "a.b.c", "no token"),
+    "garbage": (lambda i: "no-token", "not a readable token"),
+    "empty": (lambda i: "", "not a readable token"),
+    "three dots": (lambda i: "a.b.c", "not a readable token"),
     "unsigned": (lambda i: resigned(i, None, "none", {"kid": "RS256"}), "'none'"),
     "public key as secret": (with_public_key_as_secret, "'HS256'"),
     "no kid": (lambda i: resigned(i, i.keys["RS256"][1], "RS256", {}), "kid"),
-    "unknown kid": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "other"}), "none of those"),
+    "unknown kid": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "other"}), "not one of"),
     "another key": (lambda i: resigned(i, new_key("RS256"), "RS256", {"kid": "RS256"}), "signature"),
     "changed": (promoted, "signature"),
     "the key's other algorithm": (
         lambda i: resigned(i, i.keys["RS256"][1], "RS512", {"kid": "RS256"}),
-        "another algorithm",
+        "a different algorithm",
     ),
     "other issuer": (lambda i: i.token(iss="https://evil.example.org"), "issuer"),
     "no issuer": (lambda i: i.token(iss=None), "'iss'"),
@@ -166,7 +166,7 @@ def test_clocks_may_differ_a_little(site: Site) -> None:
 
 
 def test_without_a_token_nothing_but_signing_in_is_open(site: Site) -> None:
-    """Every route that the server describes, and those that it does not."""
+    """List every route that the server describes, and those that it does not."""
     paths = requests.get(f"{site.url}/openapi.json", timeout=60).json()["paths"]
     routes = {(path, method) for path, methods in paths.items() for method in methods} - OPEN
     assert ("/selection/ledger", "get") in routes and len(routes) > 30
@@ -203,7 +203,7 @@ def test_claims_that_are_no_roles_are_no_roles(site: Site) -> None:
 
 
 def test_new_keys_are_found_while_others_are_answered(site: Site) -> None:
-    """The fetch of the keys hangs, and meanwhile the server answers everybody else."""
+    """While the fetch of the keys hangs, the server answers everyone else."""
     issuer = site.issuer
     issuer.add_key("new", "RS256")
     issuer.waiting.clear()
@@ -240,7 +240,7 @@ def test_signing_in_with_monai_labels_own_client(site: Site, tmp_path: Path) -> 
 
 
 def test_each_hand_out_is_its_users_own(site: Site) -> None:
-    """Many users at the same time; what a request says about its client does not count."""
+    """Many users act at once; the client named in a request is ignored."""
 
     def ask(user: str) -> tuple[str, str]:
         answer = site.ask(
@@ -258,7 +258,7 @@ def test_each_hand_out_is_its_users_own(site: Site) -> None:
 
 
 def test_a_label_is_its_users_own(site: Site, phantoms: Path, tmp_path: Path) -> None:
-    """Whoever it says it is from."""
+    """The user of the token counts, not the author named in the request."""
     client = MONAILabelClient(site.url, tmpdir=str(tmp_path), client_id="mallory")
     client.update_auth(
         {"token_type": "Bearer", "access_token": site.issuer.token("zoe", ["reader", "painter"])}
@@ -305,9 +305,9 @@ def test_an_open_server_warns_once_and_one_with_authentication_does_not(
     (tmp_path / "studies").mkdir()
     server = start(tmp_path / "studies", tmp_path / "state", host="0.0.0.0")
     log = server.log.read_text()
-    assert log.count("Everybody on the network can read the images") == 1
+    assert log.count("Anyone on the network can read the images") == 1
     assert "listens on 0.0.0.0 without authentication" in log and "--host 127.0.0.1" in log
-    assert "Everybody on the network" not in site.server.log.read_text()
+    assert "Anyone on the network" not in site.server.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bad images and bad starts: refused by name, and everything else goes on."""
+"""Bad images and bad starts are refused by name, and everything else goes on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Start = Callable[..., Server]
 
 
 def asked(server: Server, strategy: str) -> dict[str, Any]:
-    """What an unnamed client is given."""
+    """Return the next sample of an unnamed client."""
     answer = requests.post(f"{server.url}/activelearning/{strategy}", json={}, timeout=30)
     answer.raise_for_status()
     return dict(answer.json())

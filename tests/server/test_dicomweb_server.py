@@ -1,4 +1,4 @@
-"""The whole loop on a real DICOM server: asking, labelling, training, and what happens when it is killed."""
+"""The whole loop on a real DICOM server: suggestions, labels, training, and a kill of the DICOM server."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_model_is_trained_on_labels_of_the_dicom_server(run: Run) -> None:
 
 
 def test_a_prediction_is_a_dicom_segmentation_if_asked_for(run: Run) -> None:
-    """Without dcmqi."""
+    """The DICOM segmentation is made without dcmqi."""
     at = f"{run['server'].url}/infer/segmentation"
     answer = requests.post(at, params={"image": run["third"]["id"], "output": "dicom_seg"}, timeout=120)
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "application/dicom"

@@ -1,5 +1,5 @@
-"""What can go wrong around a server: full disks, a folder that nobody may write, a second server, clients
-that do not come back, a pool of 100,000 images. Nothing is lost, and each answer says what to do."""
+"""Faults around a server: full disks, a read-only folder, a second server, clients that never return, a pool
+of 100,000 images. Nothing is lost, and each answer says what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mount = Callable[..., None]
 
 
 class Pool:
-    """A server's pool over HTTP; true labels are in `labels`."""
+    """A server's pool over HTTP; the true labels are in `labels`."""
 
     def __init__(self, server: Server, labels: Path) -> None:
         self.server, self.labels = server, labels
@@ -35,7 +35,7 @@ class Pool:
         return requests.post(f"{self.server.url}/activelearning/auto", json=body, timeout=60)
 
     def given(self, client: str, **verbs: Any) -> str:
-        """The image that a client is given."""
+        """Return the image that a client is given."""
         answer = self.ask(client, **verbs)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
@@ -81,7 +81,7 @@ def _until(true: Callable[[], Any], seconds: float = 180) -> None:
 
 @contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """No room is left in the file system of `folder` within the block."""
+    """Fill the file system of `folder` for the block."""
     ballast = folder / "ballast"
     with open(ballast, "wb", buffering=0) as file, pytest.raises(OSError) as caught:
         while True:
@@ -98,7 +98,7 @@ def full(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small(phantoms: Path, start: Start, mounted: Mount, tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    """A server whose studies and whose state are on small file systems of their own."""
+    """A server with studies and state on small file systems of their own."""
     folder = tmp_path_factory.mktemp("small")
     for name, size in (("studies", "2m"), ("state", "16m")):
         (folder / name).mkdir()
@@ -204,7 +204,7 @@ def test_a_read_only_studies_folder_hands_out_and_says_that_it_keeps_no_labels(
 
 @pytest.fixture(scope="module")
 def quick(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    """Leases of three seconds, and a training after three labels."""
+    """A server with leases of three seconds and a training after three labels."""
     folder = tmp_path_factory.mktemp("quick")
     shutil.copytree(phantoms / "studies", folder / "studies")
     conf = {"lease_minutes": 0.05, "auto_train": "true", "cold_start_budget": 3}

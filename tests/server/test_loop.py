@@ -27,7 +27,7 @@ STRATEGIES = ("auto", "cold_start", "active", "entropy", "diversity", "random", 
 
 
 def peek(run: Run, strategy: str) -> dict[str, Any]:
-    """What would be handed out: asked for, and given back at once."""
+    """Ask for the next sample, and release it at once."""
     answer = requests.post(f"{run['server'].url}/activelearning/{strategy}", json={}, timeout=30).json()
     run["state"].handouts.release(answer["id"], Client("anonymous", named=False))
     return answer
@@ -35,7 +35,7 @@ def peek(run: Run, strategy: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One pool, labelled from the first image to the last; what every step answered."""
+    """One pool, labelled from the first image to the last, with the answer of every step."""
     folder = tmp_path_factory.mktemp("loop")
     shutil.copytree(phantoms / "studies", folder / "studies")
     server = start(folder / "studies", folder / "state", strategies=",".join(STRATEGIES), allow="reload")
@@ -63,7 +63,7 @@ def test_a_client_never_waits_for_the_preparation(run: Run) -> None:
 
 
 def test_cold_start_follows_the_rules(run: Run) -> None:
-    """The map's picks, computed here from the stored map by the selectors alone."""
+    """Compute the picks here from the stored map, by the selectors alone."""
     state: State = run["state"]
     layout = state.maps.get(1)
     labels = selectors.cluster_by_silhouette(layout.points, 4, 42).labels
@@ -85,7 +85,7 @@ def test_bridging_waits_for_the_first_model(run: Run) -> None:
 
 
 def test_active_picks_are_the_papers_greedy(run: Run) -> None:
-    """Section 3.2 written out: first the highest entropy, then alpha * D + (1 - alpha) * H."""
+    """Compute section 3.2 step by step: first the highest entropy, then alpha * D + (1 - alpha) * H."""
     state: State = run["state"]
     model, layout = state.models.all()[0], state.maps.get(1)
     labelled = {answer["id"] for answer in run["cold"]}
@@ -174,7 +174,7 @@ def test_predictions_come_in_the_format_asked_for(run: Run, phantoms: Path) -> N
 
 
 def test_a_prediction_goes_back_as_a_label(run: Run) -> None:
-    """What Slicer does: predict, correct, submit the NRRD."""
+    """Act like Slicer: predict, correct, submit the NRRD."""
     annotator: Annotator = run["annotator"]
     image = annotator.ask("auto")["id"]
     path, _ = annotator.client.infer("segmentation", image, {"result_extension": ".seg.nrrd"})

@@ -1,4 +1,4 @@
-"""Marks and held-out images of a real server: drawn, labelled, measured on, and never trained on."""
+"""Marks and held-out images of a real server: drawn, labelled, measured on, never trained on."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Pool:
 
 
 def write_volume(folder: Path, number: int) -> tuple[Path, np.ndarray]:
-    """An MR volume as NIfTI, and its label: two boxes, in no symmetry."""
+    """Make an MR volume as NIfTI, and its label: two boxes without symmetry."""
     chance = np.random.default_rng(number)
     shape = tuple(int(n) for n in chance.integers((30, 26, 10), (36, 34, 14)))
     label = np.zeros(shape, np.uint8)
@@ -70,7 +70,7 @@ def write_volume(folder: Path, number: int) -> tuple[Path, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def volumes(make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    """Four MR series, one of them labelled, and a model."""
+    """A pool of four MR series, one of them labelled, and a model."""
     folder, orthanc, studies = tmp_path_factory.mktemp("ohif-mr"), make_orthanc(), {}
     (folder / "labels").mkdir()
     for number in range(4):
@@ -93,7 +93,7 @@ def volumes(make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPa
 def xrays(
     phantoms: Path, make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pool]:
-    """A CR and a DX without any position in the body, and a model."""
+    """A pool of a CR and a DX without position in the body, and a model."""
     folder, orthanc, studies = tmp_path_factory.mktemp("ohif-cr"), make_orthanc(), {}
     for path, modality in zip(sorted((phantoms / "studies").iterdir())[:2], ("CR", "DX"), strict=True):
         file = radiograph(path.stem, np.asarray(Image.open(path))[:100], modality)
@@ -108,7 +108,7 @@ def xrays(
 
 @pytest.fixture
 def viewer(browser: Browser) -> Iterator[Page]:
-    """A page that says yes to questions. OHIF logs errors of its own: no message box may show one."""
+    """A page that confirms all dialogs. OHIF logs errors of its own, but no message box may show one."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.on("dialog", lambda dialog: dialog.accept())
@@ -126,7 +126,7 @@ def connect(page: Page) -> None:
 
 
 def next_sample(page: Page) -> dict[str, str]:
-    """Press Next Sample; what the box that opens says of the suggestion."""
+    """Press Next Sample, and return the text of the box that describes the suggestion."""
     button = page.get_by_role("button", name="Next Sample")
     if not button.is_visible():
         page.get_by_text("Active Learning").click()
@@ -142,14 +142,14 @@ def go_there(page: Page, study: str) -> None:
 
 
 def coloured(page: Page) -> int:
-    """How many pixels of the image area have a colour: images are grey, and segments are not."""
+    """Count the coloured pixels in the image area: images are grey, segments are not."""
     shot = page.screenshot(clip={"x": 295, "y": 80, "width": 690, "height": 600})
     rgb = np.asarray(Image.open(BytesIO(shot)).convert("RGB")).astype(int)
     return int((np.ptp(rgb, axis=-1) > 12).sum())
 
 
 def run_model(page: Page) -> list[int]:
-    """Press Run, and wait until the segmentation is seen; the values of its voxels."""
+    """Press Run, wait until the segmentation is visible, and return the values of its voxels."""
     before, end = coloured(page), time.monotonic() + 60
     page.get_by_title("Run Segmentation", exact=True).click()
     page.wait_for_function(f"() => ({_LABELMAP})().length > 1", timeout=60_000)
@@ -164,7 +164,7 @@ def submit(page: Page) -> None:
 
 
 def stored_and_predicted(pool: Pool, series: str) -> tuple[np.ndarray, np.ndarray]:
-    """The image's final label, and what the model says of it, as arrays on the image's own grid."""
+    """Return the image's final label and the model's prediction, as arrays on the image's own grid."""
     client = pool.annotator.client
     files = (
         client.download_label(series, "final"),
@@ -248,7 +248,7 @@ def test_searches_keep_their_words(xrays: Pool) -> None:
 
 
 def test_only_dicomweb_is_reached_through_the_server(xrays: Pool) -> None:
-    """Not what else the DICOM server answers to this server's name and password."""
+    """Other services of the DICOM server are not reachable with this server's password."""
     at = f"{xrays.server.url}/proxy/dicom"
     (series,) = xrays.orthanc.find("CR")
     for path in (
@@ -284,4 +284,4 @@ def test_another_ohif_is_served_unchanged_with_a_warning(
     shutil.copy(ohif.SHIPPED / "app-config.js", tmp_path)
     monkeypatch.setattr(ohif, "SHIPPED", tmp_path)
     assert list(ohif.scripts()) == ["app-config.js"]
-    assert "OHIF is not that of monailabel 0.8.5" in caplog.text
+    assert "OHIF is not the version of monailabel 0.8.5" in caplog.text

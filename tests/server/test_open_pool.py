@@ -1,4 +1,4 @@
-"""A pool in PostgreSQL: who may open it beside whom, and a real server that loses it and finds it again."""
+"""A pool in PostgreSQL: which servers may share it, and a real server that loses and regains it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def without_password(url: str) -> str:
 def test_a_lone_server_refuses_another_and_several_refuse_a_lone_one(
     tmp_path: Path, postgresql: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_PATIENCE", 0.3)
+    monkeypatch.setattr(opening, "_LOCK_TIMEOUT", 0.3)
     url = postgresql.new_database()
 
     def start(several: bool) -> tuple[State, Callable[[], None]]:
@@ -57,7 +57,7 @@ def test_a_lone_server_refuses_another_and_several_refuse_a_lone_one(
         (lambda url: url.set(password="wrong-secret"), "authentication failed"),
         (lambda url: url.set(database="none"), '"none" does not exist'),
         (lambda url: url.set(port=1), "Can't create a connection"),
-        (lambda url: url.set(drivername="mysql"), "no PostgreSQL database"),
+        (lambda url: url.set(drivername="mysql"), "not a PostgreSQL database"),
         (lambda url: url.set(drivername="postgresql+asyncpg"), "driver 'asyncpg' is not installed"),
         (lambda url: url.set(drivername="postgresql+nothing"), "Can't load plugin"),
     ],

@@ -1,4 +1,4 @@
-"""Pretraining through a real server: started by the client, stopped, gone on with, and used by selection."""
+"""Pretraining through a real server: started by the client, stopped, resumed, and used by selection."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def until(found: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    """What `found` gives once it is true."""
+    """Wait until `found` returns something true, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
@@ -94,7 +94,7 @@ def test_pretraining_from_the_client_to_the_first_pick(server: Server, tmp_path:
 
 
 def _plan_of(state: State, method: str) -> Plan | None:
-    """The plan of a method, once the ledger has it."""
+    """Wait for the plan of a method in the ledger, and return it."""
     keys = [entry["details"]["key"] for entry in state.ledger.entries() if entry["event"] == "plan"]
     found = [key for key in keys if key.startswith(f"{method}|")]
     return state.plans.newest(found[-1]) if found else None

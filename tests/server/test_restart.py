@@ -1,4 +1,4 @@
-"""A server that is killed at any moment goes on where it was when it is started again."""
+"""A server killed at any moment resumes where it was when it is started again."""
 
 from __future__ import annotations
 

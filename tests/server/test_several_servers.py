@@ -1,4 +1,4 @@
-"""Two real servers of one pool: images and labels on a DICOM server, the pool's state in PostgreSQL."""
+"""Two real servers of one pool, with images and labels on a DICOM server and state in PostgreSQL."""
 
 from __future__ import annotations
 

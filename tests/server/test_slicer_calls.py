@@ -1,4 +1,4 @@
-"""What 3D Slicer's MONAI Label module asks the server, in its order, with MONAI Label's client.
+"""The requests of 3D Slicer's MONAI Label module, in its order, with MONAI Label's client.
 
 From the module's published source (Project-MONAI/MONAILabel, plugins/slicer/MONAILabel/MONAILabel.py):
 parameters are those of `/info/`, files are as Slicer writes them.
@@ -47,7 +47,7 @@ class Pool:
 def pool(
     request: pytest.FixtureRequest, phantoms: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pool]:
-    """Four images and a published model."""
+    """A pool of four images and a published model."""
     folder = tmp_path_factory.mktemp(request.param)
     app, conf = ("cxr_lungs", XRAYS) if request.param == "png" else ("volumes", VOLUMES)
     studies: Any = folder / "studies"
@@ -73,12 +73,12 @@ def pool(
 
 
 def params_of(section: dict[str, Any], name: str) -> dict[str, Any]:
-    """`getParamsFromConfig`: of a list its first."""
+    """Mirror `getParamsFromConfig`: of a list, take the first value."""
     return {k: v[0] if isinstance(v, list) else v for k, v in section[name].get("config", {}).items()}
 
 
 def sample(pool: Pool) -> tuple[str, sitk.Image]:
-    """`onNextSampleButton`: the suggestion, and its image, downloaded."""
+    """Mirror `onNextSampleButton`: get the suggestion and download its image."""
     strategies = pool.client.info()["strategies"]
     found = pool.client.next_sample("auto", params_of(strategies, "auto"))
     assert Path(found["path"]).is_file() and found["name"] and found["selection"]["reason"]
@@ -90,7 +90,7 @@ def sample(pool: Pool) -> tuple[str, sitk.Image]:
 
 
 def draw(image: sitk.Image) -> np.ndarray:
-    """What the annotator drew, as places in a list: (W, H, D), 1 and 2."""
+    """Make the annotator's drawing (W, H, D), whose values 1 and 2 are places in a list."""
     size = (*image.GetSize(), 1)[:3]
     drawn = np.zeros(size, np.uint8)
     drawn[3:9, 2:8, size[2] // 3 :], drawn[12:20, 5:18, : size[2] // 2 + 1] = 1, 2
@@ -98,7 +98,7 @@ def draw(image: sitk.Image) -> np.ndarray:
 
 
 def write(image: sitk.Image, voxels: np.ndarray, file: Path) -> str:
-    """A labelmap on an image's grid, as Slicer's `saveNode` writes it through ITK."""
+    """Write a labelmap on an image's grid, as Slicer's `saveNode` does through ITK."""
     flat = voxels[:, :, 0].T if image.GetDimension() == 2 else voxels.transpose(2, 1, 0)
     made = sitk.GetImageFromArray(np.ascontiguousarray(flat)[None] if flat.ndim == 2 else flat)
     if image.GetDimension() == 3:
@@ -108,7 +108,7 @@ def write(image: sitk.Image, voxels: np.ndarray, file: Path) -> str:
 
 
 def final(pool: Pool, image: str) -> np.ndarray:
-    """The stored label (W, H, D) in the app's values, on the image's grid."""
+    """Return the stored label (W, H, D) in the app's values, on the image's grid."""
     (source,) = (pool.folder / "slicer").glob(f"{image}.*")  # what `sample` downloaded
     return np.atleast_3d(read_label(pool.client.download_label(image, "final"), pool.values, source))
 
@@ -152,7 +152,7 @@ def test_connect_ask_segment_save_train_stop(pool: Pool) -> None:
 
 
 def seg_nrrd(image: sitk.Image, drawn: np.ndarray, names: list[str], file: Path) -> str:
-    """Overlapping segments in two layers, cropped to what is drawn (vtkMRMLSegmentationStorageNode)."""
+    """Overlapping segments in two layers, cropped to the drawing (vtkMRMLSegmentationStorageNode)."""
     layers = np.stack([drawn > 0, drawn == 2]).astype(np.uint8)  # the first lies under the second, too
     inside = np.argwhere(drawn > 0)
     low, high = inside.min(axis=0), inside.max(axis=0) + 1

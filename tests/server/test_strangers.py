@@ -26,7 +26,7 @@ PARTS = ("apps", "bundle_configs", "server", "strategies", "infers", "trainers",
 
 
 def draw(shape: tuple[int, ...], chance: np.random.Generator, structures: int) -> np.ndarray:
-    """A label (shape) uint8 with blocks of the values 1, 2, ... side by side, at places of their own."""
+    """Make a label (shape) uint8 with blocks of the values 1, 2, ... side by side."""
     label = np.zeros(shape, np.uint8)
     width = shape[0] // (structures + 1)
     for value in range(1, structures + 1):
@@ -36,7 +36,7 @@ def draw(shape: tuple[int, ...], chance: np.random.Generator, structures: int) -
 
 
 def write_xrays(folder: Path) -> None:
-    """PNG files of 224 pixels in `studies`, labels with the values 1 to 3 in `labels`."""
+    """Write PNG files of 224 pixels to `studies`, and labels with the values 1 to 3 to `labels`."""
     chance = np.random.default_rng(7)
     for name in ("studies", "labels"):
         (folder / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ def write_xrays(folder: Path) -> None:
 
 
 def write_volumes(folder: Path) -> None:
-    """CT volumes in Hounsfield units in `studies`, labels with the values 1 and 2 in `labels`."""
+    """Write CT volumes in Hounsfield units to `studies`, labels with the values 1 and 2 to `labels`."""
     chance = np.random.default_rng(8)
     for name in ("studies", "labels"):
         (folder / name).mkdir(parents=True)
@@ -61,7 +61,7 @@ def write_volumes(folder: Path) -> None:
 
 
 def run_loop(server: Server, labels: Path, structures: dict[str, int]) -> tuple[Path, dict[str, Any]]:
-    """Next sample, label, train, infer, next: the prediction for the last sample, and that answer."""
+    """Run next sample, label, train, infer and next; return the prediction and the last answer."""
     server.wait()
     annotator = Annotator(server.url, labels)
     annotator.wait_ready(rounds=0)

@@ -1,4 +1,4 @@
-"""Tasks in child processes: how they start, end, are stopped, and what survives their failures."""
+"""Tasks in child processes: start, end and stop, and the survival of their failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def until(true: Callable[[], Any], seconds: float = 30) -> None:
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tasks:
-    """Children that run a script of the test's own, as `python -m server.child` would be run."""
+    """Let children run a script of the test instead of `python -m server.child`."""
     script = tmp_path / "python"
     script.write_text(
         f"#!{sys.executable}\n"
@@ -84,7 +84,7 @@ def test_a_child_that_cannot_start_or_reads_nothing_stops_no_queue(
 
 
 def test_old_tasks_are_forgotten(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "_KEPT_TASKS", 2)
+    monkeypatch.setattr(tasks_module, "_MAX_ENDED", 2)
     ids = []
     for _ in range(5):
         ids.append(tasks.start("scoring", {})["id"])

@@ -21,7 +21,7 @@ Run = dict[str, Any]
 
 
 def write_task(folder: Path, count: int) -> None:
-    """A Decathlon task of two MR sequences; volumes of several sizes, thinner than the window too."""
+    """Write a Decathlon task of two MR sequences, of several sizes, some thinner than the window."""
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
     chance = np.random.default_rng(5)
@@ -49,7 +49,7 @@ def write_task(folder: Path, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """One task: cold start, a training, and an active pick; what every step answered."""
+    """One task through cold start, training and an active pick, with the answer of every step."""
     folder = tmp_path_factory.mktemp("volumes")
     write_task(folder / "task", 9)
     flat = np.random.default_rng(0).normal(size=(20, 20)).astype(np.float32)
@@ -114,7 +114,7 @@ def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
     write_task(tmp_path / "task", 1)
     (tmp_path / "task" / "dataset.json").write_text("{}")
     server = Server("volumes", tmp_path / "task" / "imagesTr", TINY, tmp_path / "server.log")
-    with pytest.raises(RuntimeError, match="no dataset.json of the Medical Segmentation Decathlon"):
+    with pytest.raises(RuntimeError, match="not a dataset.json of the Medical Segmentation Decathlon"):
         server.wait()
     server.stop()
 

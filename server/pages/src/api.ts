@@ -1,18 +1,18 @@
-// Asking the server: JSON and pictures with the user's token, and signing in when it wants one.
+// Requests to the server: JSON and pictures with the user's token, and sign-in when it is required.
 
 const TOKEN = "selection-token";
 let signingIn: Promise<void> | null = null;
 
-/** What the server answered instead of what was asked for, in its own words. */
+/** An error answer of the server, with its message. */
 export class Refused extends Error {
   constructor(readonly status: number, message: string) {
     super(message);
   }
 }
 
-/** Ask; `path` is relative to /selection/. Signs in and asks again on 401. Raises Refused. */
+/** Send a request; `path` is relative to /selection/. Signs in and retries on 401. Throws Refused. */
 export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
-  // the server says so in the page where authentication is on
+  // the server marks the page when authentication is on
   if ("signIn" in document.body.dataset && !sessionStorage.getItem(TOKEN)) await signIn("");
   for (;;) {
     const token = sessionStorage.getItem(TOKEN);
@@ -25,8 +25,8 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
       throw new Refused(0, "The server does not answer. Is it running?");
     }
     if (answer.status === 401) {
-      const said = await detail(answer);
-      if (token === sessionStorage.getItem(TOKEN)) await signIn(token ? said : "");
+      const reason = await detail(answer);
+      if (token === sessionStorage.getItem(TOKEN)) await signIn(token ? reason : "");
       continue;
     }
     if (!answer.ok && answer.status !== 304) throw new Refused(answer.status, await detail(answer));
@@ -45,19 +45,19 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
 
 const pictures = new Map<string, Promise<string>>();
 
-/** An object URL of a picture; the last 400 are kept. */
+/** Return an object URL of a picture; the last 400 are cached. */
 export function picture(path: string): Promise<string> {
-  let found = pictures.get(path);
-  if (!found) {
-    found = ask(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
-    found.catch(() => pictures.delete(path));
-    pictures.set(path, found);
+  let url = pictures.get(path);
+  if (!url) {
+    url = ask(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
+    url.catch(() => pictures.delete(path));
+    pictures.set(path, url);
     if (pictures.size > 400) forget(pictures.keys().next().value as string);
   }
-  return found;
+  return url;
 }
 
-/** Ask for a picture anew next time. */
+/** Drop a picture from the cache. */
 export function forget(path: string): void {
   pictures.get(path)?.then(URL.revokeObjectURL, () => {});
   pictures.delete(path);
@@ -70,20 +70,20 @@ export function query(path: string, values: Record<string, string | number>): st
 async function detail(answer: Response): Promise<string> {
   const text = await answer.text();
   try {
-    const found = JSON.parse(text).detail;
-    return typeof found === "string" ? found : JSON.stringify(found);
+    const reason = JSON.parse(text).detail;
+    return typeof reason === "string" ? reason : JSON.stringify(reason);
   } catch {
     return text || `The server answered ${answer.status}.`;
   }
 }
 
-/** One dialog at a time, however many questions wait for it. */
-function signIn(said: string): Promise<void> {
-  signingIn ??= dialog(said).finally(() => (signingIn = null));
+/** Show one dialog, however many requests wait for it. */
+function signIn(reason: string): Promise<void> {
+  signingIn ??= dialog(reason).finally(() => (signingIn = null));
   return signingIn;
 }
 
-function dialog(said: string): Promise<void> {
+function dialog(reason: string): Promise<void> {
   const box = document.createElement("dialog");
   box.setAttribute("aria-labelledby", "sign-in-title");
   box.innerHTML = `<form method="dialog"><h2 id="sign-in-title">Sign in</h2>
@@ -92,7 +92,7 @@ function dialog(said: string): Promise<void> {
     <p class="wrong" role="alert"></p><button>Sign in</button></form>`;
   const form = box.querySelector("form") as HTMLFormElement;
   const wrong = box.querySelector(".wrong") as HTMLElement;
-  wrong.textContent = said;
+  wrong.textContent = reason;
   document.body.append(box);
   box.addEventListener("cancel", (event) => event.preventDefault());
   box.showModal();

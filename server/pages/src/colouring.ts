@@ -1,4 +1,4 @@
-// From what is known of the images to groups with colours.
+// Groups of images with colours, by state, cluster or number.
 
 import { clusterColor, RAMP, STATE, STEPS, UNKNOWN } from "./colours";
 import type { Colouring, PoolMap } from "./pool";
@@ -45,7 +45,7 @@ function byNumber(values: (number | null)[]): Colouring {
   };
 }
 
-/** The entry of the legend that a group belongs to. */
+/** Return the legend entry of a group. */
 export function entryOf(colours: Colouring, group: number): number {
   return colours.range ? Number(group === STEPS) : group;
 }

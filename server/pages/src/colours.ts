@@ -1,11 +1,11 @@
-// Colours that people who see few colours can tell apart.
+// Colours that colour-blind people can tell apart.
 
 /** Okabe and Ito, "Color Universal Design" (2008); unlabelled images stay in the background, in grey. */
 export const STATE = ["#b4bcc5", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 export const UNKNOWN = "#d5dae0";
 const OKABE_ITO = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7a00", "#4d4d4d"];
 
-/** Of a cluster: the palette, then the same lighter, then darker. */
+/** Return the colour of a cluster: the palette, then lighter, then darker. */
 export function clusterColor(cluster: number): string {
   const base = OKABE_ITO[cluster % OKABE_ITO.length];
   const turn = Math.floor(cluster / OKABE_ITO.length) % 3;

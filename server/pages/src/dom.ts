@@ -1,4 +1,4 @@
-// Making elements. Text is always set as text: names of images come from files.
+// Creating elements. Text is always set as text, because image names come from files.
 
 type Child = Node | string | null | undefined | false;
 
@@ -7,26 +7,26 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   attributes: Record<string, string | number | boolean | null> = {},
   ...children: Child[]
 ): HTMLElementTagNameMap[K] {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === false) continue;
-    made.setAttribute(name, value === true ? "" : String(value));
+    element.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children.filter((child): child is Node | string => !!child));
-  return made;
+  element.append(...children.filter((child): child is Node | string => !!child));
+  return element;
 }
 
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
-  return found as T;
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no #${id}`);
+  return element as T;
 }
 
 /** A coloured dot beside a name. */
 export function dot(color: string): HTMLElement {
-  const made = el("span", { class: "dot", "aria-hidden": "true" });
-  made.style.background = color;
-  return made;
+  const element = el("span", { class: "dot", "aria-hidden": "true" });
+  element.style.background = color;
+  return element;
 }
 
 export function number(value: number, digits = 3): string {

@@ -1,4 +1,4 @@
-// The small card beside the mouse.
+// The small card beside the mouse pointer.
 
 import { picture } from "./api";
 import { byId, el } from "./dom";
@@ -8,7 +8,7 @@ export class Hover {
   private readonly card = byId("hover");
   private row: string | null = null;
 
-  /** Show an image's card beside a place on the map, or none. */
+  /** Show an image's card beside a point of the map, or hide it. */
   show(image: string | null, lines: string[] = [], at: [number, number] = [0, 0]): void {
     this.row = image;
     this.card.hidden = !image;

@@ -1,4 +1,4 @@
-// One image: larger, with its label or prediction above it, and everything that happened to it.
+// One image: enlarged, with its label or prediction over it, and its history.
 
 import { ask, get, picture, query } from "./api";
 import { byId, dot, el, number } from "./dom";
@@ -10,12 +10,12 @@ const EVENTS: Record<string, string> = {
   handout_ended: "Hand-out ended",
   label: "Label saved",
   skip: "Skipped",
-  unskip: "Skip taken back",
+  unskip: "Skip undone",
   mark: "Marked",
-  unmark: "Mark taken back",
+  unmark: "Mark removed",
   failed: "Could not be read",
 };
-// in this order; others follow by name
+// shown in this order; the others follow under More
 const NUMBERS: [string, string][] = [
   ["rank", "rank"],
   ["of", "of"],
@@ -29,12 +29,12 @@ const NUMBERS: [string, string][] = [
   ["round", "round"],
   ["role", "role"],
 ];
-const LEAST = new Set(["model", "encoder", "projection", "seed", "provisional", "method", "clusters"]);
+const HIDDEN = new Set(["model", "encoder", "projection", "seed", "provisional", "method", "clusters"]);
 
 export interface Shown {
   image: string;
   facts: [string, string][];
-  /** why it is in the plan, "" when it is not */
+  /** why the image is in the plan, "" when it is not */
   reason: string;
   labels: Label[];
   hasModel: boolean;
@@ -44,7 +44,7 @@ export interface Shown {
 export class ImagePanel {
   private readonly panel = byId("panel-image");
   private asked = 0;
-  private wanted: string | null = null; // what the user chose last
+  private wanted: string | null = null; // the user's last choice
   private of = "none";
   private open_: Shown | null = null;
   private laying = new AbortController();
@@ -60,7 +60,7 @@ export class ImagePanel {
   async open(shown: Shown): Promise<void> {
     const asked = ++this.asked;
     this.open_ = shown;
-    this.laying.abort(); // predictions are made one by one, this one for nobody
+    this.laying.abort(); // predictions run one by one, and nobody waits for this one any more
     const stage = el("div", { class: "picture", id: "picture" });
     const heading = el("h2", { tabindex: -1 }, shown.image);
     const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
@@ -75,7 +75,7 @@ export class ImagePanel {
       past.replaceChildren(el("p", { class: "wrong", role: "alert" }, (error as Error).message));
       return;
     }
-    if (asked !== this.asked) return; // another image was opened meanwhile
+    if (asked !== this.asked) return; // another image has been opened since
     overlay.append(...this.choices(history, shown, stage));
     past.replaceChildren(...this.past(history));
   }
@@ -86,10 +86,10 @@ export class ImagePanel {
       ["label", "Label", history.labelled],
       ["prediction", "Prediction", shown.hasModel],
     ];
-    const can = offered.some(([of, , there]) => of === this.wanted && there);
-    this.of = can ? (this.wanted as string) : history.labelled ? "label" : "none";
-    const made = offered.map(([of, text, there]) => {
-      const radio = el("input", { type: "radio", name: "overlay", value: of, disabled: !there });
+    const canKeep = offered.some(([of, , available]) => of === this.wanted && available);
+    this.of = canKeep ? (this.wanted as string) : history.labelled ? "label" : "none";
+    const radios = offered.map(([of, text, available]) => {
+      const radio = el("input", { type: "radio", name: "overlay", value: of, disabled: !available });
       radio.checked = of === this.of;
       radio.addEventListener("change", () => {
         this.of = this.wanted = of;
@@ -98,7 +98,7 @@ export class ImagePanel {
       return el("label", {}, radio, text);
     });
     void this.lay(stage, shown);
-    return made;
+    return radios;
   }
 
   private async draw(stage: HTMLElement, shown: Shown): Promise<void> {
@@ -110,7 +110,7 @@ export class ImagePanel {
     }
   }
 
-  /** Label or prediction above the picture, and what its colours mean. */
+  /** Lay the label or prediction over the picture, and name its colours. */
   private async lay(stage: HTMLElement, shown: Shown): Promise<void> {
     const of = this.of;
     this.laying.abort();
@@ -119,7 +119,7 @@ export class ImagePanel {
     const names = byId("names");
     names.replaceChildren();
     if (of === "none") return;
-    names.append(of === "prediction" ? "The model is applied…" : "");
+    names.append(of === "prediction" ? "Applying the model…" : "");
     try {
       const answer = await ask(query("images/overlay", { image: shown.image, of }), { signal });
       const src = URL.createObjectURL(await answer.blob());
@@ -142,8 +142,8 @@ export class ImagePanel {
     if (history.neighbours.length)
       parts.push(el("h3", {}, "Nearest labelled or handed-out images now"), this.near(history.neighbours));
     parts.push(el("h3", {}, "History"));
-    if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing happened to it yet."));
-    else parts.push(el("ol", { class: "events" }, ...history.events.map((one) => this.happening(one))));
+    if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing has happened to this image yet."));
+    else parts.push(el("ol", { class: "events" }, ...history.events.map((event) => this.happening(event))));
     return parts;
   }
 
@@ -161,8 +161,8 @@ export class ImagePanel {
     const plan: [string, string][] = one.plan ? [["plan", `number ${one.plan}`]] : [];
     item.append(facts([...numbersOf(one.numbers ?? {}, NUMBERS), ...plan]));
     if (one.neighbours?.length) item.append(el("small", { class: "quiet" }, "Compared with"), this.near(one.neighbours));
-    const rest = Object.entries(one.numbers ?? {}).filter(([name]) => !NUMBERS.some(([known]) => known === name));
-    item.append(el("details", {}, el("summary", { class: "quiet" }, "More"), facts(rest.map(([k, v]) => [k, said(v)]))));
+    const others = Object.entries(one.numbers ?? {}).filter(([name]) => !NUMBERS.some(([known]) => known === name));
+    item.append(el("details", {}, el("summary", { class: "quiet" }, "More"), facts(others.map(([k, v]) => [k, text(v)]))));
     return item;
   }
 
@@ -191,11 +191,11 @@ function title(one: Happening): string {
 
 function numbersOf(values: Record<string, unknown>, names: [string, string][]): [string, string][] {
   return names
-    .filter(([name]) => name in values && !LEAST.has(name))
-    .map(([name, words]) => [words, name === "cluster" ? String(Number(values[name]) + 1) : said(values[name])]);
+    .filter(([name]) => name in values && !HIDDEN.has(name))
+    .map(([name, words]) => [words, name === "cluster" ? String(Number(values[name]) + 1) : text(values[name])]);
 }
 
-function said(value: unknown): string {
+function text(value: unknown): string {
   if (typeof value === "number") return number(value);
   return typeof value === "string" ? value : JSON.stringify(value);
 }

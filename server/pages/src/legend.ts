@@ -1,17 +1,17 @@
-// The legend: what each colour means, how many images have it, and which of them are shown.
+// The legend: the meaning of each colour, its number of images, and a filter of those shown.
 
 import { RAMP } from "./colours";
 import { dot, el, number } from "./dom";
 import type { Colouring } from "./pool";
 
 const WORDS: Record<string, [string, string, string]> = {
-  entropy: ["sure", "unsure", "No model has looked at the pool yet."],
-  quality: ["bad", "good", "No model has been compared with labels yet."],
+  entropy: ["sure", "unsure", "No model has been applied to the pool yet."],
+  quality: ["bad", "good", "No model has been measured on labels yet."],
 };
 
-const ALWAYS = 6; // states that are listed even where no image has them
+const ALWAYS = 6; // states listed even when no image has them
 
-/** Draw it; `hidden` holds the entries that are filtered out and is changed by the user. */
+/** Draw the legend; `hidden` holds the entries filtered out, and changes with the user's clicks. */
 export function drawLegend(
   into: HTMLElement,
   colours: Colouring,

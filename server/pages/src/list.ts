@@ -1,9 +1,9 @@
-// All images as a list: the map's alternative for those who use no mouse or see no map.
+// All images as a list: the alternative to the map without a mouse or without sight.
 
 import { byId, dot, el, number } from "./dom";
 import type { Colouring, PoolMap } from "./pool";
 
-const MOST = 300; // rows that are drawn
+const MAX_ROWS = 300; // rows drawn
 
 interface Events {
   walked: (row: number) => void;
@@ -65,7 +65,7 @@ export class ListPanel {
     if (this.order.value === "near" && !this.box.contains(document.activeElement)) this.draw();
   }
 
-  /** Draw it anew, if it is in view. */
+  /** Redraw the list, if it is visible. */
   draw(): void {
     const { pool, colours } = this;
     if (!pool || !colours || byId("panel-list").hidden) return;
@@ -75,17 +75,17 @@ export class ListPanel {
     pool.ids.forEach((id, row) => {
       if (this.shown(row) && (!word || id.toLowerCase().includes(word))) all.push(row);
     });
-    this.rows = sorted(all, this.key_(pool)).slice(0, MOST);
+    this.rows = sorted(all, this.sortKey(pool)).slice(0, MAX_ROWS);
     this.at = Math.max(0, this.rows.indexOf(before));
-    const less = all.length > MOST ? `; the first ${MOST} are listed` : "";
-    this.more.textContent = `${all.length.toLocaleString("en")} images${less}. Arrow keys walk, Enter opens, Space marks.`;
+    const less = all.length > MAX_ROWS ? `; the first ${MAX_ROWS} are listed` : "";
+    this.more.textContent = `${all.length.toLocaleString("en")} images${less}. Arrow keys move, Enter opens, Space marks.`;
     this.box.replaceChildren(...this.rows.map((row, at) => this.option(pool, colours, row, at)));
     this.box.setAttribute("aria-multiselectable", "true");
     this.point();
   }
 
-  /** What the order compares: lower comes first. */
-  private key_(pool: PoolMap): (row: number) => number {
+  /** Return the sort key of the chosen order: lower comes first. */
+  private sortKey(pool: PoolMap): (row: number) => number {
     if (this.order.value === "plan") {
       const rank = new Map(this.plan.map((row, at) => [row, at]));
       return (row) => rank.get(row) ?? Infinity;
@@ -116,7 +116,7 @@ export class ListPanel {
   }
 
   private key(event: KeyboardEvent): void {
-    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -MOST, End: MOST };
+    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -MAX_ROWS, End: MAX_ROWS };
     if (event.key in steps) this.walk(this.at + steps[event.key]);
     else if (event.key === "Enter" && this.rows.length) this.events.opened(this.rows[this.at]);
     else if (event.key === " " && this.rows.length) this.events.marked(this.rows[this.at]);
@@ -143,7 +143,7 @@ export class ListPanel {
 function sorted(rows: number[], key: (row: number) => number): number[] {
   const keys = new Map(rows.map((row) => [row, key(row)]));
   return rows.sort((a, b) => {
-    const [one, other] = [keys.get(a) as number, keys.get(b) as number];
-    return one === other ? a - b : one - other;
+    const [first, second] = [keys.get(a) as number, keys.get(b) as number];
+    return first === second ? a - b : first - second;
   });
 }

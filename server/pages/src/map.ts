@@ -1,4 +1,4 @@
-// The selection map: the parts of the page, and how they hear of each other.
+// The selection map: the parts of the page, and the events between them.
 
 import { ask, get, post } from "./api";
 import { colouring, entryOf } from "./colouring";
@@ -12,7 +12,7 @@ import type { Colouring, PoolMap } from "./pool";
 import { Scatter } from "./scatter";
 import { Tabs } from "./tabs";
 
-const EVERY = 5_000; // milliseconds between two looks; an unchanged map costs an empty answer
+const POLL_INTERVAL = 5_000; // milliseconds; an unchanged map costs only an empty answer
 
 class MapPage {
   private pool: PoolMap | null = null;
@@ -69,17 +69,17 @@ class MapPage {
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.canvas.addEventListener("pointerleave", () => this.hover.show(null));
     this.choose([]);
-    void this.look();
+    void this.poll();
   }
 
-  /** Ask for what is new, again and again. */
-  private async look(): Promise<void> {
+  /** Fetch changes, again and again. */
+  private async poll(): Promise<void> {
     try {
       await this.refresh();
     } catch (error) {
       byId("status").textContent = (error as Error).message;
     }
-    setTimeout(() => void this.look(), EVERY);
+    setTimeout(() => void this.poll(), POLL_INTERVAL);
   }
 
   private async refresh(): Promise<void> {
@@ -94,12 +94,12 @@ class MapPage {
     this.choose([...this.marked]);
     this.scatter.mark({ here: this.here });
     await this.plan.refresh();
-    this.tag = answer.headers.get("ETag") ?? ""; // not before: what failed is asked for again
+    this.tag = answer.headers.get("ETag") ?? ""; // only now, so that a failed update is retried
     if (this.here >= 0 && !byId("panel-image").hidden) this.show(this.here);
     document.body.dataset.version = pool.version; // the page shows this version
   }
 
-  /** Rows are others in a new pool: what is marked and open goes with its image, at once. */
+  /** Take over a new pool, whose rows may differ: marks and the open image follow their images at once. */
   private take(pool: PoolMap): void {
     const [marked, here] = [this.names(this.marked), this.here >= 0 ? this.pool?.ids[this.here] : null];
     this.pool = pool;
@@ -121,7 +121,7 @@ class MapPage {
     });
     this.list.show(this.pool, colours, this.isShown);
     byId("empty").hidden = this.pool.ids.length > 0;
-    byId("empty").textContent = "There is no map yet: the images are being embedded. This page fills by itself.";
+    byId("empty").textContent = "There is no map yet: the images are being embedded. This page updates by itself.";
     if (this.pool.ids.length) await this.scatter.show(this.pool, colours, this.shownRows());
   }
 
@@ -130,7 +130,7 @@ class MapPage {
     return !hidden?.size || !hidden.has(entryOf(this.colours!, this.colours!.groups[row]));
   };
 
-  /** Rows that pass the filter, null when all do. */
+  /** Return the rows that pass the filter, null when all do. */
   private shownRows(): number[] | null {
     if (!this.hidden.get(this.by)?.size || !this.pool) return null;
     return this.pool.ids.map((_, row) => row).filter(this.isShown);
@@ -226,7 +226,7 @@ class MapPage {
   }
 
   private toggle(row: number): void {
-    this.choose(this.marked.has(row) ? [...this.marked].filter((one) => one !== row) : [...this.marked, row]);
+    this.choose(this.marked.has(row) ? [...this.marked].filter((other) => other !== row) : [...this.marked, row]);
   }
 
   private choose(rows: number[]): void {
@@ -242,20 +242,20 @@ class MapPage {
     this.list.setMarked(this.marked);
   }
 
-  /** Tell the server; it says how many images are now something else. */
+  /** Send the marks to the server, and show how many images changed. */
   private async send(kind: string): Promise<void> {
-    const said = byId("marked");
+    const status = byId("marked");
     const body = { kind, images: this.names(this.marked), reason: byId<HTMLInputElement>("reason").value.trim() };
     try {
       const { changed } = await post<{ changed: number }>("marks", body);
       this.choose([]);
-      said.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
+      status.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
       await this.refresh();
-      said.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
-      said.classList.remove("wrong");
+      status.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
+      status.classList.remove("wrong");
     } catch (error) {
-      said.textContent = (error as Error).message;
-      said.classList.add("wrong");
+      status.textContent = (error as Error).message;
+      status.classList.add("wrong");
     }
   }
 }

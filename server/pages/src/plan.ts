@@ -1,4 +1,4 @@
-// The plan as an ordered list, and what would come next with another alpha.
+// The plan as an ordered list, and a preview of the plan with another alpha.
 
 import { get, post, query } from "./api";
 import { byId, el, number } from "./dom";
@@ -7,9 +7,9 @@ import { thumbnail } from "./thumbnail";
 
 const COUNT = 20;
 const STAGES: Record<string, string> = {
-  preparing: "The pool is being prepared; until then images are chosen at random.",
+  preparing: "The pool is being prepared; until then, images are chosen at random.",
   cold_start: "Cold start: typical and diverse images of every cluster.",
-  bridging: "Waiting for the first model; until then the images farthest from all labelled ones.",
+  bridging: "Waiting for the first model; until then, the images farthest from all labelled ones.",
   active: "Active selection: uncertain images, far from labelled ones.",
   done: "Everything is labelled.",
 };
@@ -19,7 +19,7 @@ interface Plan {
   picks: Pick[];
   note: string | null;
   alpha: number | string; // a number or "adaptive"
-  setting: number | string; // what the server was started with
+  setting: number | string; // the server's setting
 }
 
 interface Preview {
@@ -64,13 +64,13 @@ export class PlanPanel {
     this.revert.addEventListener("click", () => void this.use(null));
   }
 
-  /** Where an image stands in the plan (1 and up, 0: nowhere), and why. */
+  /** Return the rank of an image in the plan (from 1; 0 when absent), and the reason. */
   why(image: string): { rank: number; reason: string } {
     const at = this.images.indexOf(image);
     return { rank: at + 1, reason: this.reasons[at] ?? "" };
   }
 
-  /** Read the plan anew, and what is previewed. */
+  /** Reload the plan, and the preview if one is open. */
   async refresh(): Promise<void> {
     const plan = await get<Plan>(query("plan", { count: COUNT }));
     this.images = plan.picks.map((pick) => pick.image);
@@ -78,13 +78,13 @@ export class PlanPanel {
     this.about.textContent = plan.note ?? STAGES[plan.stage] ?? "";
     this.fill(this.list, plan.picks, []);
     this.revert.hidden = plan.alpha === plan.setting;
-    this.revert.textContent = `alpha is ${plan.alpha} now: back to the setting, ${plan.setting}`;
+    this.revert.textContent = `alpha is now ${plan.alpha}: back to the setting, ${plan.setting}`;
     if (!this.previewing && typeof plan.alpha === "number") this.slider.value = String(plan.alpha);
     this.events.picked(this.images);
     if (this.previewing) await this.preview();
   }
 
-  /** Have the server plan with it: this round and the next ones. */
+  /** Let the server plan with this alpha, in this round and later ones. */
   private async use(alpha: number | null): Promise<void> {
     try {
       await post("alpha", { alpha });
@@ -105,22 +105,22 @@ export class PlanPanel {
   private async preview(): Promise<void> {
     this.previewing = true;
     const asked = ++this.asked;
-    let found: Preview;
+    let answer: Preview;
     try {
-      found = await get<Preview>(query("preview", { alpha: this.slider.value, count: COUNT }));
+      answer = await get<Preview>(query("preview", { alpha: this.slider.value, count: COUNT }));
     } catch (error) {
       this.showPreview([el("p", { class: "quiet", role: "status" }, (error as Error).message)]);
       return;
     }
-    if (asked !== this.asked || !this.previewing) return; // the slider went on
-    const list = el("ol", { class: "picks", "aria-label": `Next images with alpha ${found.alpha}` });
-    this.fill(list, found.picks, this.images);
-    const fresh = found.picks.filter((pick) => !this.images.includes(pick.image)).length;
+    if (asked !== this.asked || !this.previewing) return; // the slider has moved on
+    const list = el("ol", { class: "picks", "aria-label": `Next images with alpha ${answer.alpha}` });
+    this.fill(list, answer.picks, this.images);
+    const fresh = answer.picks.filter((pick) => !this.images.includes(pick.image)).length;
     const words =
-      `With alpha ${number(found.alpha)} instead of ${number(found.configured)}, ${fresh} of ${found.picks.length} ` +
-      "next images would be others. Nothing is changed by looking.";
+      `With alpha ${number(answer.alpha)} instead of ${number(answer.configured)}, ${fresh} of ${answer.picks.length} ` +
+      "next images would be different. The preview changes nothing.";
     this.showPreview([el("p", { class: "quiet", role: "status" }, words), list]);
-    this.events.previewed(found.picks.map((pick) => pick.image));
+    this.events.previewed(answer.picks.map((pick) => pick.image));
   }
 
   private showPreview(parts: Node[]): void {
@@ -152,7 +152,7 @@ export class PlanPanel {
 }
 
 function numbers(pick: Pick): string {
-  if (pick.role === "most_uncertain") return "The least sure of all.";
+  if (pick.role === "most_uncertain") return "The most uncertain image of all.";
   const shown = (value: number | undefined): string => number(value ?? 0, 2);
   return `Score ${shown(pick.score)}: entropy ${shown(pick.entropy)}, distance ${shown(pick.distance)}.`;
 }

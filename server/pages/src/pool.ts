@@ -1,4 +1,4 @@
-// What the server says of the pool, as columns: entry i of each is image i.
+// The server's data on the pool, as columns: entry i of each belongs to image i.
 
 export interface Label {
   name: string;
@@ -19,7 +19,7 @@ export interface PoolMap {
   model: { round: number; fingerprint: string } | null;
   projection: string;
   failed: Record<string, string>;
-  /** images that are on no map, since a copy stands for them */
+  /** images not on the map, because they are copies of another image */
   copies: number;
   unmapped: number;
 }
@@ -61,12 +61,12 @@ export interface History {
   neighbours: Neighbour[];
 }
 
-/** A way to colour the map: a group for every image, and what each group is called. */
+/** A colouring of the map: a group for every image, and a name for each group. */
 export interface Colouring {
   groups: Uint8Array | number[];
   names: string[];
   colors: string[];
   counts: number[];
-  /** of a number: its lowest and highest value; the groups are then steps, the last one "unknown" */
+  /** for numbers: lowest and highest value; the groups are then steps, the last one "unknown" */
   range?: [number, number];
 }

@@ -1,4 +1,4 @@
-// Progress of the work in the background, and the results so far, which the server renders.
+// Progress of background work, and the results so far, which the server renders.
 
 import { ask, get, Refused } from "./api";
 import { byId, el, number } from "./dom";
@@ -16,10 +16,10 @@ interface Work {
 interface Progress {
   counts: Record<string, string | number>;
   work: Work[];
-  results: string; // changes when the results do
+  results: string; // changes with the results
 }
 
-const EVERY = 2000; // milliseconds
+const POLL_INTERVAL = 2000; // milliseconds
 let shown = "";
 
 function left(seconds: number | null): string {
@@ -36,9 +36,9 @@ function bar(work: Work): HTMLElement {
   const text = work.error
     ? `${work.name} failed: ${work.error}`
     : `${work.name}: ${work.done} of ${work.total} ${work.unit}${rate(work)}${left(work.seconds_left)}`;
-  const made = el("div", { class: work.error ? "work wrong" : "work" }, el("p", {}, text));
-  if (!work.error) made.append(el("progress", { value: work.done, max: Math.max(1, work.total), "aria-label": work.name }));
-  return made;
+  const element = el("div", { class: work.error ? "work wrong" : "work" }, el("p", {}, text));
+  if (!work.error) element.append(el("progress", { value: work.done, max: Math.max(1, work.total), "aria-label": work.name }));
+  return element;
 }
 
 async function refresh(): Promise<void> {
@@ -47,10 +47,10 @@ async function refresh(): Promise<void> {
     el("div", {}, el("dt", {}, name), el("dd", {}, String(value))),
   );
   byId("counts").replaceChildren(...counts);
-  const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing runs in the background.")];
+  const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing is running in the background.")];
   byId("work").replaceChildren(...work);
   if (progress.results !== shown) {
-    // the server escapes names; scripts in it would not run (Content-Security-Policy)
+    // the server escapes names, and the Content-Security-Policy blocks scripts
     byId("results").innerHTML = await (await ask("results")).text();
     shown = progress.results;
   }
@@ -63,16 +63,16 @@ async function download(name: string): Promise<void> {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-function said(error: unknown): void {
+function showError(error: unknown): void {
   byId("status").textContent = error instanceof Refused ? error.message : String(error);
 }
 
 async function watch(): Promise<void> {
-  await refresh().catch(said);
-  setTimeout(() => void watch(), EVERY);
+  await refresh().catch(showError);
+  setTimeout(() => void watch(), POLL_INTERVAL);
 }
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-file]")) {
-  button.addEventListener("click", () => void download(button.dataset.file as string).catch(said));
+  button.addEventListener("click", () => void download(button.dataset.file as string).catch(showError));
 }
 void watch();

@@ -1,6 +1,6 @@
-// Draws straight onto the page's canvas. The plot's own renderer draws into a floating-point picture, then into
-// a second canvas with four samples per pixel, and copies that: without a GPU each of these costs more than
-// 100,000 points do. Where that is still too slow, a part of the points is drawn while the map moves.
+// A renderer that draws straight onto the page's canvas. The plot's own renderer draws into a floating-point
+// texture, then into a second canvas with four samples per pixel, and copies that: without a GPU, each of these
+// costs more than 100,000 points do. If drawing is still too slow, only some points are drawn while the map moves.
 
 import createRegl from "regl";
 import { createRenderer } from "regl-scatterplot";
@@ -9,11 +9,11 @@ type Renderer = ReturnType<typeof createRenderer>;
 type Count = (context: unknown, props: unknown) => number;
 
 const EXTENSIONS = ["OES_texture_float", "OES_element_index_uint", "WEBGL_color_buffer_float", "EXT_float_blend"];
-const SLOW = 28; // milliseconds between two frames
-const FEW = 8_000; // points that are drawn then
+const SLOW = 28; // milliseconds per frame above which drawing is slow
+const FEW = 8_000; // points drawn while slow
 const REST = 200; // milliseconds after which the map is at rest
 
-/** Tells how fast it moves, and draws all points again once it rests. */
+/** Measures the frame rate while the map moves, and redraws all points once it rests. */
 export class Movement {
   private last = 0;
   private mean = 0;
@@ -23,11 +23,11 @@ export class Movement {
 
   constructor(private readonly rested: () => void) {}
 
-  /** The view has changed in this frame. */
+  /** Note that the view changed in this frame. */
   moved(): void {
     const now = performance.now();
     if (this.moving) this.mean += 0.2 * (now - this.last - this.mean);
-    this.slow ||= this.mean > SLOW; // and stays so: frames that are fast with few points say nothing of all
+    this.slow ||= this.mean > SLOW; // permanently: fast frames with few points say nothing about all points
     [this.last, this.moving] = [now, true];
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.rest(), REST);
@@ -37,7 +37,7 @@ export class Movement {
     return this.moving && this.slow ? FEW : Infinity;
   }
 
-  /** Whether less is drawn than there is, to keep up. */
+  /** Whether some points are left out to keep up. */
   get isBehind(): boolean {
     return this.most < Infinity;
   }
@@ -67,7 +67,7 @@ export function directRenderer(canvas: HTMLCanvasElement, movement: Movement): R
       regl.clear({ color: [1, 1, 1, 1], depth: 1 });
       draw();
     },
-    resize() {}, // the plot sets the size of its canvas, which is this one
+    resize() {}, // the plot resizes its canvas, which is this one
     onFrame(draw) {
       listeners.add(draw);
       return () => listeners.delete(draw);
@@ -81,7 +81,7 @@ export function directRenderer(canvas: HTMLCanvasElement, movement: Movement): R
   };
 }
 
-/** A drawing command that leaves the last points out when there are too many; the plot's order is random. */
+/** Limit a drawing command to the first points when there are too many; the plot's order is random. */
 function thinned<T extends { primitive?: string; count?: unknown }>(options: T, movement: Movement): T {
   if (options.primitive !== "points") return options;
   const all = options.count as Count;

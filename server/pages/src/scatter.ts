@@ -1,11 +1,11 @@
-// The points on the map (regl-scatterplot, WebGL), and marks above them (SVG).
+// The points on the map (regl-scatterplot, WebGL), and marks over them (SVG).
 
 import createScatterplot from "regl-scatterplot";
 import { directRenderer, Movement } from "./renderer";
 import type { Colouring, PoolMap } from "./pool";
 
 const SVG = "http://www.w3.org/2000/svg";
-const MANY = 20_000; // points from which on speed counts more than round edges
+const MANY = 20_000; // points above which speed matters more than round edges
 
 export interface Marks {
   plan: number[];
@@ -42,7 +42,7 @@ export class Scatter {
     canvas.addEventListener("pointerdown", (event) => (this.shift = event.shiftKey), true);
   }
 
-  /** Lay the pool out anew; the view stays where it is unless it is the first time. */
+  /** Show the pool; the view stays as it is, except the first time. */
   show(pool: PoolMap, colours: Colouring, shown: number[] | null): Promise<void> {
     const first = !this.plot;
     const many = pool.ids.length > MANY;
@@ -71,7 +71,7 @@ export class Scatter {
     return this.then(async (plot) => void (await (shown ? plot.filter(shown) : plot.unfilter())));
   }
 
-  /** Draw these as chosen. */
+  /** Draw these points as selected. */
   choose(rows: number[]): Promise<void> {
     return this.then(async (plot) => {
       if (rows.length) plot.select(rows, { preventEvent: true });
@@ -117,7 +117,7 @@ export class Scatter {
     return this.plot?.getScreenPosition(row);
   }
 
-  /** The nearest of the shown images in a direction, or the row itself when there is none. */
+  /** Return the nearest visible image in a direction, or the row itself when there is none. */
   towards(row: number, direction: [number, number], isShown: (row: number) => boolean): number {
     let [best, at] = [Infinity, row];
     for (let other = 0; other < this.x.length; other++) {
@@ -151,7 +151,7 @@ export class Scatter {
       pointSizeSelected: many ? 1 : 2,
       opacityInactiveMax: 1,
       deselectOnDblClick: false,
-      ...{ actionKeyMap: { lasso: "shift" } }, // its types do not know it yet
+      ...{ actionKeyMap: { lasso: "shift" } }, // not in its types yet
     });
     plot.subscribe("pointOver", (row) => this.events.hovered(row));
     plot.subscribe("pointOut", () => this.events.hovered(null));
@@ -169,7 +169,7 @@ export class Scatter {
     return plot;
   }
 
-  /** Places in [-1, 1] with one scale for both axes; true when they are others than before. */
+  /** Scale positions to [-1, 1], alike on both axes; return whether they changed. */
   private place(pool: PoolMap): boolean {
     const [left, right] = ends(pool.x);
     const [bottom, top] = ends(pool.y);
@@ -183,43 +183,43 @@ export class Scatter {
 
   private drawMarks(): void {
     this.svg.style.visibility = this.movement.isBehind ? "hidden" : "visible";
-    if (this.movement.isBehind) return; // back at rest
-    const made: SVGElement[] = [];
+    if (this.movement.isBehind) return; // drawn again at rest
+    const shapes: SVGElement[] = [];
     const ring = (row: number, shape: string, radius: number, text: string): void => {
       const at = this.screen(row);
       if (!at) return;
-      for (const name of ["halo", shape]) made.push(outline(name, shape, at, radius));
-      if (text) made.push(caption(text, shape, at, radius));
+      for (const name of ["halo", shape]) shapes.push(outline(name, shape, at, radius));
+      if (text) shapes.push(caption(text, shape, at, radius));
     };
     this.marks.plan.forEach((row, rank) => ring(row, "plan", 8, String(rank + 1)));
     this.marks.preview.forEach((row, rank) => ring(row, "preview", 11, String(rank + 1)));
     if (this.marks.here >= 0) ring(this.marks.here, "here", 14, "");
-    this.svg.replaceChildren(...made);
+    this.svg.replaceChildren(...shapes);
   }
 }
 
 function outline(name: string, shape: string, [x, y]: [number, number], radius: number): SVGElement {
-  const made = document.createElementNS(SVG, shape === "preview" ? "rect" : "circle");
+  const element = document.createElementNS(SVG, shape === "preview" ? "rect" : "circle");
   const values: Record<string, number> =
     shape === "preview"
       ? { x: x - radius, y: y - radius, width: 2 * radius, height: 2 * radius }
       : { cx: x, cy: y, r: radius };
-  for (const [key, value] of Object.entries(values)) made.setAttribute(key, value.toFixed(1));
-  made.setAttribute("class", name);
-  return made;
+  for (const [key, value] of Object.entries(values)) element.setAttribute(key, value.toFixed(1));
+  element.setAttribute("class", name);
+  return element;
 }
 
 function caption(text: string, shape: string, [x, y]: [number, number], radius: number): SVGElement {
-  const made = document.createElementNS(SVG, "text");
+  const element = document.createElementNS(SVG, "text");
   const below = shape === "preview";
-  made.setAttribute("x", (x + radius * 0.8).toFixed(1));
-  made.setAttribute("y", (y + (below ? radius + 10 : -radius * 0.8)).toFixed(1));
-  if (below) made.setAttribute("class", "preview-text");
-  made.textContent = text;
-  return made;
+  element.setAttribute("x", (x + radius * 0.8).toFixed(1));
+  element.setAttribute("y", (y + (below ? radius + 10 : -radius * 0.8)).toFixed(1));
+  if (below) element.setAttribute("class", "preview-text");
+  element.textContent = text;
+  return element;
 }
 
-/** 0 to count - 1 in a random order, the same each time: no group of images lies on top of the others. */
+/** Return 0 to count - 1 in a fixed random order, so that no group of images covers the others. */
 function shuffled(count: number): number[] {
   const rows = Array.from({ length: count }, (_, row) => row);
   let seed = 1;
@@ -244,7 +244,7 @@ function ends(values: number[]): [number, number] {
   return values.length ? [low, high] : [0, 0];
 }
 
-/** The outermost points to all four sides. */
+/** Return the outermost points on all four sides. */
 function extremes(x: Float32Array, y: Float32Array): number[] {
   const best = [0, 0, 0, 0];
   for (let row = 0; row < x.length; row++) {

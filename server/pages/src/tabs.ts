@@ -1,4 +1,4 @@
-// Tabs as in the ARIA practices: arrow keys change them.
+// Tabs that follow the ARIA practices: arrow keys switch between them.
 
 import { byId } from "./dom";
 

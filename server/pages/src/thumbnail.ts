@@ -1,4 +1,4 @@
-// Small pictures. They are asked for when they come into view.
+// Thumbnails, loaded when they scroll into view.
 
 import { picture, query } from "./api";
 import { el } from "./dom";
@@ -14,9 +14,9 @@ const watcher = new IntersectionObserver((entries) => {
 });
 
 export function thumbnail(image: string): HTMLImageElement {
-  const made = el("img", { class: "thumb", alt: "", "data-thumbnail": image });
-  watcher.observe(made);
-  return made;
+  const picture = el("img", { class: "thumb", alt: "", "data-thumbnail": image });
+  watcher.observe(picture);
+  return picture;
 }
 
 async function fill(target: HTMLImageElement): Promise<void> {

@@ -1,4 +1,4 @@
-"""Leases: nobody gets what another holds, clients get their own back, and the pool's time is its own."""
+"""Leases: nobody gets an image another holds, clients get their own back, and the pool has its own clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LATER = 10.0  # more than a double click
 
 
 class Desk:
-    """Hand-outs of one pool, whose time a test moves on."""
+    """Hand-outs of one pool, with a clock that tests advance."""
 
     def __init__(self, folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder, self._url, self._passed, self.labelled = folder, url, 0.0, set[str]()
@@ -280,7 +280,7 @@ def test_processes_that_ask_at_once_never_get_the_same_image(tmp_path: Path, dat
 
 
 def test_the_wait_does_not_grow_with_the_history(tmp_path: Path) -> None:
-    """No statement of a click walks the table of all hand-outs there ever were (SQLite's own words)."""
+    """No statement of a click scans the history of hand-outs, according to SQLite's query plan."""
     state, asked = State(tmp_path, migrate=True), list[tuple[str, Any]]()
     engine = state.handouts._db.engine
     sa.event.listen(

@@ -1,4 +1,4 @@
-"""The pool's database: what is kept, handed out and migrated, also between processes."""
+"""The pool's database: storage, hand-outs and migration, also across processes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_readers_do_not_wait_for_a_writer(state: State, database: str) -> None:
 
 
 def write_at_once(state: State, database: str) -> None:
-    """Begin to write as any other process would, but do not wait for the one that writes now."""
+    """Begin a write like any other process, but without waiting for the present writer."""
     if database:
         with connect(state.folder, database).connect() as other:
             other.execute(sa.select(schema.clock).with_for_update(nowait=True))
@@ -306,7 +306,7 @@ def test_a_lock_ends_with_its_process(state: State, database: str) -> None:
 
 
 def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path, database: str) -> None:
-    """Each opens the new database, writes what others write too, and registers a model of its own."""
+    """Each process opens the new database, writes the same rows as the others, and adds its own model."""
     script = (
         "import sys; from pathlib import Path; import numpy as np; "
         "from pool.database.state import State\n"
@@ -361,9 +361,9 @@ def test_a_database_that_stops_is_named_without_its_password_and_taken_up_again(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mysql://me:secret@host/db", "no PostgreSQL database"),
-        ("postgresql://me:secret@host", "no PostgreSQL database"),
-        ("me:secret@host", "no database URL"),
+        ("mysql://me:secret@host/db", "not a PostgreSQL database"),
+        ("postgresql://me:secret@host", "not a PostgreSQL database"),
+        ("me:secret@host", "not a database URL"),
     ],
 )
 def test_a_url_of_something_else_is_refused_without_its_password(tmp_path: Path, url: str, says: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and NIfTI files as DICOM: pixels and geometry are proved by what other readers see."""
+"""Pictures and NIfTI files as DICOM: other readers confirm pixels and geometry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pool.imaging.images import ImageError, read_image
 
 
 def write(series: Series, folder: Path) -> list[Path]:
-    """The images of a series as files, their names in no useful order."""
+    """Write the images of a series to files, with names in no useful order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for image in series.images():
@@ -32,7 +32,7 @@ def write(series: Series, folder: Path) -> list[Path]:
 
 
 def read_back(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A series as ITK reads it: (W, H, D) and its affine (4, 4), right-anterior-superior."""
+    """Read a series with ITK: (W, H, D) and its affine (4, 4), right-anterior-superior."""
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
     image = sitk.ReadImage(list(names) if len(names) > 1 else names[0], imageIO="GDCMImageIO")
     affine = np.eye(4)
@@ -44,7 +44,7 @@ def read_back(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def same_body(
     one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    """Two volumes with their axes in one order and direction: arrays and affines to compare."""
+    """Bring two volumes to the same axis order and direction, to compare arrays and affines."""
     first, second = (
         nibabel.as_closest_canonical(nibabel.Nifti1Image(a.astype(np.float64), m)) for a, m in (one, other)
     )
@@ -52,7 +52,7 @@ def same_body(
 
 
 def affine_of(axes: str, spacing: tuple[float, float, float], angle: float = 0.0) -> np.ndarray:
-    """An affine whose array axes point as nibabel's axis codes say, turned about the body's long axis."""
+    """Make an affine with axes as nibabel's axis codes say, rotated about the body's long axis."""
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     directions = np.zeros((3, 3))
     for column, code in enumerate(axes):
@@ -192,7 +192,7 @@ def test_a_picture_is_no_volume(tmp_path: Path) -> None:
 
 
 def picture(path: Path, kind: str) -> np.ndarray:
-    """A picture of 33 x 40 pixels (rows, columns); its grey values (H, W)."""
+    """Write a picture of 33 x 40 pixels (rows, columns), and return its grey values (H, W)."""
     values = np.random.default_rng(5).integers(0, 256, (33, 40)).astype(np.uint8)
     values[0, 0] = 255
     made: Any = Image.fromarray(values)
@@ -239,7 +239,7 @@ def test_a_spacing_that_is_not_known_is_left_out_and_dx_needs_one(tmp_path: Path
     picture(tmp_path / "x.png", "grey")
     (made,) = describe(tmp_path / "x.png", Given("CR"), "p").images()
     assert "PixelSpacing" not in made and "ImagerPixelSpacing" not in made
-    with pytest.raises(ImageError, match="DX needs the spacing"):
+    with pytest.raises(ImageError, match="DX needs the pixel spacing"):
         list(describe(tmp_path / "x.png", Given("DX"), "p").images())
 
 

@@ -1,4 +1,4 @@
-"""A Decathlon task's dataset.json, and what `--conf` may say about volumes."""
+"""A Decathlon task's dataset.json, and the `--conf` settings for volumes."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ WIDTH, HEIGHT = 24, 20
 
 
 def picture(dtype: type[np.generic] = np.uint8) -> np.ndarray:
-    """(H, W), bright at the top right only, so that a flip or a transposition shows."""
+    """Make (H, W), bright only at the top right, so that a flip or a transposition shows."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return (columns * 4 + (HEIGHT - rows)).astype(dtype)
 
 
 def write_dicom(path: Path, pixels: np.ndarray) -> None:
-    """A computed radiograph: (H, W), (frames, H, W), or (H, W, 3) in colour."""
+    """Write a computed radiograph: (H, W), (frames, H, W), or (H, W, 3) in colour."""
     colour = pixels.shape[-1] == 3
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
@@ -49,7 +49,7 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
 
 
 def write(path: Path, pixels: np.ndarray) -> Path:
-    """`pixels` (H, W), or with a last axis of colours or slices, as the format of the file name."""
+    """Write `pixels` (H, W), or with a last axis of colours or slices, in the format of the file name."""
     if path.suffix == ".dcm":
         write_dicom(path, pixels)
     elif path.name.endswith((".nii", ".nii.gz")):

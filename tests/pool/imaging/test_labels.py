@@ -1,4 +1,4 @@
-"""Label files: what fits its image is read to the right values, all else is refused with what to do."""
+"""Label files: those that fit are read to the right values, all others are refused with what to do."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ SIZE = (24, 20)  # (W, H)
 
 @pytest.fixture
 def png(tmp_path: Path) -> Path:
-    """A grey image without geometry."""
+    """Write a grey image without geometry."""
     path = tmp_path / "image.png"
     Image.fromarray(np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE[::-1])).save(path)
     return path
 
 
 def drawn() -> np.ndarray:
-    """A label (W, H) that no flip and no transposition leaves as it is."""
+    """Make a label (W, H) that every flip and transposition changes."""
     label = np.zeros(SIZE, np.uint8)
     label[2:7, 3:15], label[15:20, 4:9] = 1, 2
     return label
 
 
 def header(*segments: tuple[str, int, int], **more: Any) -> dict[str, Any]:
-    """Header fields of a segmentation: (name, value, layer) of each segment."""
+    """Make the header fields of a segmentation from (name, value, layer) of each segment."""
     fields = dict(more)
     for i, (name, value, layer) in enumerate(segments):
         fields |= {f"Segment{i}_ID": f"S{i}", f"Segment{i}_Name": name}

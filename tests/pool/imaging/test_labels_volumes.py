@@ -1,4 +1,4 @@
-"""Labels of volumes: on the image's grid, whatever grid, format and segment numbers they come in."""
+"""Labels of volumes: read on the image's grid from any grid, format and segment numbers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_label_on_a_finer_grid_is_resampled(tmp_path: Path, image: Path) -> None
 
 
 def test_segments_are_known_by_name_in_layers(tmp_path: Path, image: Path) -> None:
-    """3D Slicer's overlapping segments: layers first, values of its own."""
+    """3D Slicer writes overlapping segments layers first, with values of its own."""
     layers = np.stack([drawn() == 2, drawn() == 1]).astype(np.uint8) * 7
     lps = np.diag([-1.0, -1, 1, 1]) @ AFFINE
     header = {"space": "left-posterior-superior", "kinds": ["list", *["domain"] * 3]}

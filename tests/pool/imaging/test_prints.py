@@ -1,4 +1,4 @@
-"""Copies are recognised, and images that only look alike are not."""
+"""Duplicates are found, and images that only look alike are not."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def flipped(of: bytes, bits: range) -> bytes:
 
 
 def test_copies_make_a_star_and_never_a_chain() -> None:
-    """a - b - c: each is within the threshold of the one before, c is not within that of a."""
+    """In a chain a, b, c each is within the threshold of the one before, but c is not within that of a."""
     a = np.random.default_rng(0).bytes(SIDE * SIDE // 8)
     b, c = flipped(a, range(40)), flipped(a, range(80))
     assert Originals([]).find([a, b, c]) == [None, (0, 40), None]

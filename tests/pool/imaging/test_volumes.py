@@ -21,7 +21,7 @@ AFFINE = np.array([[-0.5, 0, 0, 20], [0, -0.75, 0, 30], [0, 0, 3, -40], [0, 0, 0
 
 
 def voxels(channels: int = 0) -> np.ndarray:
-    """(W, H, D), or with a last axis of channels; no axis can be flipped or swapped unseen."""
+    """Make (W, H, D), or with channels last; any flip or swap of axes shows."""
     x, y, z = np.indices(SIZE)
     grey = (x + 20 * y + 300 * z).astype(np.int16)
     return np.stack([grey + c for c in range(channels)], axis=-1) if channels else grey

@@ -1,4 +1,4 @@
-"""A folder onto a real DICOM server: what arrives, a second run, bad files, an outage, and our app on it."""
+"""Upload of a folder to a real DICOM server: contents, second run, bad files, outage, and our app on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rows_of(record: Path) -> list[dict[str, str]]:
 
 
 def images_on(orthanc: Orthanc, series: str) -> list[Dataset]:
-    """All images of a series as the server gives them, by their numbers."""
+    """Return all images of a series from the server, by their numbers."""
     wanted = {"Level": "Instance", "Query": {"SeriesInstanceUID": series}}
     found = requests.post(f"{orthanc.rest}/tools/find", json=wanted, timeout=30).json()
     files = [requests.get(f"{orthanc.rest}/instances/{i}/file", timeout=30).content for i in found]
@@ -57,7 +57,7 @@ def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    """Two volumes of 20 and 3 slices."""
+    """Write two volumes of 20 and 3 slices."""
     folder = tmp_path / "volumes"
     folder.mkdir()
     for name, depth, seed in (("sub-1_T1w", 20, 1), ("sub-2_T1w", 3, 2)):
@@ -73,7 +73,11 @@ def test_a_volume_arrives_whole_and_running_again_sends_nothing(
 ) -> None:
     record = tmp_path / "record.csv"
     said = run(volumes, orthanc.url, "MR", record, patient=r"(sub-\d+)", seed="one")
-    assert said.exit_code == 0 and "2 of 2 files" in said.output and "23 images were sent now" in said.output
+    assert (
+        said.exit_code == 0
+        and "2 of 2 files" in said.output
+        and "23 images were sent in this run" in said.output
+    )
     first, second = rows_of(record)
     assert (first["file"], first["images"], second["images"]) == ("sub-1_T1w.nii.gz", "20", "3")
     assert sorted(row["SeriesInstanceUID"] for row in rows_of(record)) == orthanc.find("MR")
@@ -85,7 +89,7 @@ def test_a_volume_arrives_whole_and_running_again_sends_nothing(
         place = np.array([float(v) for v in images[k].ImagePositionPatient]) * (-1, -1, 1)
         assert np.allclose(place, (expected.affine @ [0, 0, k, 1])[:3], atol=1e-4)
     again = run(volumes, orthanc.url, "MR", record, patient=r"(sub-\d+)", seed="one")
-    assert again.exit_code == 0 and "0 images were sent now" in again.output
+    assert again.exit_code == 0 and "0 images were sent in this run" in again.output
     assert len(rows_of(record)) == 2 and len(orthanc.find("MR")) == 2
 
 
@@ -104,10 +108,10 @@ def test_what_an_interruption_left_is_completed(
     with monkeypatch.context() as patch:
         patch.setattr(DicomServer, "store", lost)
         said = run(volumes, orthanc.url, "MR", record, seed="two")
-    assert said.exit_code == 1 and "it goes on from here" in said.output and len(sent) == 16
+    assert said.exit_code == 1 and "it resumes here" in said.output and len(sent) == 16
     assert rows_of(record) == []
     said = run(volumes, orthanc.url, "MR", record, seed="two")
-    assert said.exit_code == 0 and "7 images were sent now" in said.output
+    assert said.exit_code == 0 and "7 images were sent in this run" in said.output
     assert len(images_on(orthanc, rows_of(record)[0]["SeriesInstanceUID"])) == 20
 
 

@@ -1,4 +1,4 @@
-"""The lead's command line, before a server runs and beside one."""
+"""The lead's command line, before the first start of a server and beside a running one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> No
     assert lead("plan", "--strategy", "random").splitlines()
     lead("unmark", wanted)
     assert "broken: " in lead("status") and json.loads(lead("status", "--json"))["failed"] == 1
-    assert lead("retry") == "Images that are tried again: 1\n"
+    assert lead("retry") == "Images to be tried again: 1\n"
     assert json.loads(lead("status", "--json"))["failed"] == 0
     lead("prepare")
     assert json.loads(lead("status", "--json"))["failed"] == 1, "tried, and still no image"
@@ -96,7 +96,7 @@ def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., 
     (row,) = csv.DictReader((out / "rounds.csv").open())
     assert row["labels"] == "4" and row["dice_images"] == "2" and 0 <= float(row["dice_mean"]) <= 1
     page = (out / "report.html").read_text()
-    assert "simulated annotator" in page and "cannot be said yet" in page
+    assert "simulated annotator" in page and "No advice yet" in page
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     lead("ledger", "--out", out / "ledger.jsonl")
     entries = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
@@ -111,7 +111,7 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
     assert away.exit_code == 1 and "there is no app" in away.output
     cxr = str(ROOT / "apps" / "cxr_lungs")
     away = CliRunner().invoke(app, ["status", "--app", cxr, "--studies", str(lead.folder / "studeis")])
-    assert away.exit_code == 1 and "there is no such folder" in away.output
+    assert away.exit_code == 1 and "no such folder" in away.output
     elsewhere = ["--studies", "http://127.0.0.1:9/dicom-web", "--conf", "engine=ray"]
     away = CliRunner().invoke(
         app, ["status", "--app", cxr, *elsewhere, "--conf", "shared_studies=file:///bucket"]

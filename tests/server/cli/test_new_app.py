@@ -1,4 +1,4 @@
-"""`make app`: another app, which passes the contract of all apps; and what is refused."""
+"""`make app`: new apps pass the contract of all apps, and bad arguments are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.cli.new_app import ROOT, app_source, check_name, code_of, make, pars
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what an app is made from."""
+    """Copy the files that an app is made from."""
     for part in ("apps", "bundle_configs"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("state", "logs", "model"))
     return tmp_path
@@ -54,7 +54,7 @@ def test_new_app_passes_the_contract_of_all_apps(checkout: Path) -> None:
 
 @pytest.mark.parametrize("source", ["cxr_lungs", "brain_mri", "volumes"])
 def test_what_differs_is_in_the_new_folders(checkout: Path, source: str) -> None:
-    """Known structures get a code, those of the source keep theirs; comments and all other keys stay."""
+    """Known structures get a code, those of the source app keep theirs; comments and other keys stay."""
     labels = parse_labels("heart, Liver ,off")
     assert make("my_app", source, labels, checkout) == ["off"]
     folder = checkout / "bundle_configs"
@@ -88,11 +88,11 @@ def test_many_structures_are_counted_not_listed() -> None:
     [
         ("cxr_lungs", "exists; choose another name"),
         ("checks", "checks.py exists"),
-        ("My-App", "small letters, digits and _"),
-        ("1st", "a letter first"),
-        ("class", "a letter first"),
-        ("../x", "small letters"),
-        ("", "small letters"),
+        ("My-App", "lower-case letters, digits and _"),
+        ("1st", "starting with a letter"),
+        ("class", "starting with a letter"),
+        ("../x", "lower-case letters"),
+        ("", "lower-case letters"),
     ],
 )
 def test_bad_names_are_refused(name: str, message: str) -> None:
@@ -103,14 +103,14 @@ def test_bad_names_are_refused(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names with commas between them"),
-        ("liver,,spleen", "names with commas"),
-        ("liver,$x", "names with commas"),
-        ('li"ver', "names with commas"),
+        ("", "separate names by commas"),
+        ("liver,,spleen", "separate names by commas"),
+        ("liver,$x", "separate names by commas"),
+        ('li"ver', "separate names by commas"),
         ("liver,Liver ", "names a structure twice"),
         ("left lung,left_lung", "names a structure twice"),
-        ("background,liver", "background is 0"),
-        (",".join(f"s{n}" for n in range(256)), "room for 255"),
+        ("background,liver", "leave out background"),
+        (",".join(f"s{n}" for n in range(256)), "at most 255"),
     ],
 )
 def test_bad_labels_are_refused(text: str, message: str) -> None:

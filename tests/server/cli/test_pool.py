@@ -39,7 +39,7 @@ ANN, BOB = Client("ann"), Client("bob")
 
 
 class MadePool:
-    """A studies folder of eight images with three labels, and its state with some of everything."""
+    """A studies folder of eight images with three labels, and a state with rows in every table."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.studies, self.folder, self.url = folder / "xrays", folder / "state", url
@@ -88,7 +88,7 @@ def give(state: State, client: Client) -> Handout:
 
 
 def facts(state: State) -> dict[str, Any]:
-    """All that is known of a pool."""
+    """Return everything stored of a pool."""
     layout = state.maps.newest("k")
     assert layout is not None
     return {
@@ -106,14 +106,14 @@ def facts(state: State) -> dict[str, Any]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files but locks and the database, with their content."""
+    """Return all files but locks and the database, with their content."""
     found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock" and p.name != ".lock")
     named = ((str(path.relative_to(folder)), path) for path in found)
     return {name: path.read_bytes() for name, path in named if not name.startswith("pool.db")}
 
 
 def run(*arguments: object) -> str:
-    """What a command says. Fails when it does."""
+    """Run a command and return its output. Fails when the command does."""
     done = CliRunner().invoke(app, [str(a) for a in arguments])
     assert done.exit_code == 0, done.output
     return done.output
@@ -141,7 +141,7 @@ def local(tmp_path: Path) -> Iterator[MadePool]:
 
 @pytest.fixture(params=["to sqlite", "to postgresql"])
 def elsewhere(request: pytest.FixtureRequest) -> str:
-    """Database of a new pool."""
+    """Return the database URL of a new pool."""
     if request.param == "to sqlite":
         return ""
     cluster: Cluster = request.getfixturevalue("postgresql")
@@ -236,17 +236,17 @@ def flip_in_tar(path: Path, name: str) -> None:
     [
         ("b.tar", lambda tar: flip_in_tar(tar, "studies/labels/final/i1.png"), "i1.png is damaged"),
         ("b.tar", lambda tar: flip_in_tar(tar, "state/pool.db"), "state/pool.db is damaged"),
-        ("b.tar", lambda tar: flip_in_tar(tar, "manifest.json"), "is no backup of a pool, or is damaged"),
+        ("b.tar", lambda tar: flip_in_tar(tar, "manifest.json"), "is not a backup of a pool, or is damaged"),
         (
             "b.tar",
             lambda tar: os.truncate(tar, tar.stat().st_size // 2),
-            "no backup of a pool, or is damaged",
+            "not a backup of a pool, or is damaged",
         ),
-        ("b.tar", lambda tar: os.truncate(tar, 0), "no backup of a pool, or is damaged"),
-        ("b.tar", lambda tar: tar.unlink(), "there is no such backup"),
+        ("b.tar", lambda tar: os.truncate(tar, 0), "not a backup of a pool, or is damaged"),
+        ("b.tar", lambda tar: tar.unlink(), "no such backup"),
         ("b", lambda folder: flip(folder / "state/model.pt", 99), "state/model.pt is damaged"),
         ("b", lambda folder: (folder / "state/model.pt").unlink(), "state/model.pt cannot be read"),
-        ("b", lambda folder: (folder / "manifest.json").unlink(), "is no backup of a pool"),
+        ("b", lambda folder: (folder / "manifest.json").unlink(), "is not a backup of a pool"),
     ],
 )
 def test_a_damaged_backup_is_refused_and_leaves_nothing(
@@ -267,7 +267,7 @@ def test_names_that_lead_out_of_the_pool_are_refused(local: MadePool, tmp_path: 
     manifest["files"][name] = manifest["files"].pop("state/model.pt")
     (out / "manifest.json").write_text(json.dumps(manifest))
     said = refused("restore", out, "--studies", tmp_path / "there", "--state", tmp_path / "new state")
-    assert "has no place in a pool" in said and not (tmp_path / "new state").exists()
+    assert "does not belong in a pool" in said and not (tmp_path / "new state").exists()
 
 
 def _holds(file: Path) -> Iterator[None]:
@@ -284,14 +284,14 @@ def test_a_full_or_held_target_is_refused_and_stays_as_it_is(
     run("backup", out, *local.options())
     studies.mkdir()
     shutil.copy2(local.studies / "i0.png", studies)
-    says, lock = "is there already", tmp_path / "unused.lock"
+    says, lock = "already exists", tmp_path / "unused.lock"
     if full == "state":
         State(state, migrate=True).ledger.add("mine")
     elif full == "labels":
         (studies / "labels" / "final").mkdir(parents=True)
         (studies / "labels" / "final" / "i0.png").write_bytes(b"mine")
     else:
-        says, lock = "a server works", (state if full == "state server" else studies) / "x.lock"
+        says, lock = "a server is running", (state if full == "state server" else studies) / "x.lock"
         lock = lock.with_name("server.lock" if full == "state server" else ".server.lock")
     before = files(tmp_path)
     for _ in _holds(lock):
@@ -315,12 +315,12 @@ def test_a_full_or_held_postgresql_database_is_refused(
     run("backup", out, *local.options())
     target = ("--studies", studies, "--state", state, "--database", url)
     with Database(tmp_path / "other", url=url).exclusive("server", shared=True):
-        assert "a server works on this pool" in refused("restore", out, *target)
+        assert "a server is running on this pool" in refused("restore", out, *target)
     assert not state.exists() and not studies.exists()
     run("restore", out, *target)
     before = facts(State(state, url=url))
     said = refused("restore", out, "--studies", tmp_path / "x", "--state", tmp_path / "y", "--database", url)
-    assert "has tables already" in said and PASSWORD not in said
+    assert "already has tables" in said and PASSWORD not in said
     assert facts(State(state, url=url)) == before and not (tmp_path / "x").exists()
 
 
@@ -346,7 +346,7 @@ def test_a_restore_that_fails_half_way_is_undone(
 def test_a_backup_overwrites_nothing_and_needs_a_pool(local: MadePool, tmp_path: Path) -> None:
     out = tmp_path / "backup.tar"
     out.write_bytes(b"mine")
-    assert "is there already" in refused("backup", out, *local.options())
+    assert "already exists" in refused("backup", out, *local.options())
     assert out.read_bytes() == b"mine"
     new = tmp_path / "new.tar"
     empty = tmp_path / "empty"
@@ -355,7 +355,7 @@ def test_a_backup_overwrites_nothing_and_needs_a_pool(local: MadePool, tmp_path:
     assert "no such studies" in refused("backup", new, "--studies", tmp_path / "x", "--state", local.folder)
     with local.state.ledger._db.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    assert "start its server once" in refused("backup", new, *local.options())
+    assert "start the server once" in refused("backup", new, *local.options())
     assert not list(empty.iterdir()) and not new.exists() and not list(tmp_path.glob(".new*"))
 
 
@@ -372,8 +372,8 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     assert "no such studies folder" in refused(*move)
     local.studies.rename(moved)
     for _ in _holds(old / "server.lock"):
-        assert "a server works on this pool" in refused(*move)
-    assert "All 8 embedded images have kept their times: none is embedded again." in run(*move)
+        assert "a server is running on this pool" in refused(*move)
+    assert "All 8 embedded images kept their times: none will be embedded again." in run(*move)
     new = state_folder(str(tmp_path / "app"), str(moved), "")
     assert not old.exists() and facts(State(new)) == before
     said = refused(*move)
@@ -382,7 +382,7 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     os.utime(moved / "i3.png")
     moved.rename(local.studies)
     said = run("move", "--state", states, "--from", moved, "--to", local.studies)
-    assert "1 of 8 embedded images have other times" in said.replace("\n", " ")
+    assert "1 of 8 embedded images changed their time" in said.replace("\n", " ")
 
 
 def test_every_command_explains_itself() -> None:
@@ -399,7 +399,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_a_model_that_must_not_be_used_is_left_out_and_labels_come_back(tmp_path: Path) -> None:
-    """Its words about its network would be evaluated."""
+    """A model whose network definition would be evaluated is left out."""
     made, marker = MadePool(tmp_path / "made", ""), tmp_path / "marker"
     checkpoint = torch.load(made.folder / "model.pt", weights_only=True)
     checkpoint["details"]["overrides"]["dropout"] = f"$open({str(marker)!r}, 'w')"

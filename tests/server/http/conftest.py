@@ -36,19 +36,19 @@ class Target:
         return self.folder / "state"
 
     def ask(self, method: str, path: str, *roles: str, **more: Any) -> requests.Response:
-        """A request, with a token of these roles where users sign in (`user=`, by default eve)."""
+        """Send a request, with a token of these roles where users sign in (`user=`, by default eve)."""
         headers, user = dict(more.pop("headers", {})), more.pop("user", "eve")
         if self.issuer:
             headers["Authorization"] = f"Bearer {self.issuer.token(user, list(roles))}"
         return requests.request(method, self.url + path, headers=headers, timeout=120, **more)
 
     def label(self) -> bytes:
-        """The final label of the labelled image."""
+        """Return the final label of the labelled image."""
         return (self.folder / "studies" / "labels" / "final" / "phantom_000.png").read_bytes()
 
 
 def pool(phantoms: Path, folder: Path) -> Path:
-    """Six images, the first of them labelled, and a published model; the studies folder."""
+    """Make six images, the first of them labelled, and a published model; return the studies folder."""
     studies = folder / "studies"
     (studies / "labels" / "final").mkdir(parents=True)
     for path in sorted((phantoms / "studies").iterdir())[:6]:

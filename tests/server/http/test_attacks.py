@@ -1,4 +1,4 @@
-"""Attacks that took a server over through MONAI Label's own routes: each is refused, and nothing happens."""
+"""Attacks that succeed through MONAI Label's own routes: each is refused, and nothing happens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.server.issuer import AUDIENCE
 
 @pytest.fixture
 def planted(tmp_path: Path) -> tuple[Path, Path]:
-    """A folder whose `sitecustomize.py` writes a file when a Python process finds it, and that file."""
+    """Make a folder whose `sitecustomize.py` writes a file when Python imports it; return both."""
     marker = tmp_path / "taken over"
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "sitecustomize.py").write_text(f"open({str(marker)!r}, 'w').close()")
@@ -30,7 +30,7 @@ def planted(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def ended(target: Target, path: str = "/scoring/") -> dict[str, Any]:
-    """The newest task, once none runs or waits."""
+    """Wait until no task runs or is queued, and return the newest."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         answer = requests.get(target.url + path, params={"all": "true"}, timeout=60)
@@ -186,7 +186,7 @@ def test_no_page_of_the_server_loads_scripts_from_elsewhere(laptop: Target) -> N
 
 
 def evil_model(target: Target, marker: Path, overrides: dict[str, Any], bundle: str = "cxr_lungs") -> bytes:
-    """The published model, with other words about its network."""
+    """Copy the published model with another network definition."""
     checkpoint = torch.load(target.state / "model.pt", weights_only=True)
     checkpoint["details"] |= {"overrides": checkpoint["details"]["overrides"] | overrides, "bundle": bundle}
     file = io.BytesIO()
@@ -206,7 +206,7 @@ def test_h1_m8_models_are_not_uploaded_unless_that_was_allowed(laptop: Target, t
 
 
 def test_h1_a_model_that_was_planted_runs_nothing(laptop: Target, tmp_path: Path) -> None:
-    """However it came into the state folder."""
+    """A model is refused however it got into the state folder."""
     file, marker = laptop.state / "model.pt", tmp_path / "marker"
     before = file.read_bytes()
     expression = f"$open({str(marker)!r}, 'w').close() or 0.1"
@@ -342,7 +342,7 @@ def test_m6_a_training_says_what_it_takes(laptop: Target, params: str, says: str
 
 
 class Pacs(BaseHTTPRequestHandler):
-    """A DICOM server that notes what it is asked, and allows every site."""
+    """A DICOM server that records its requests and allows every site."""
 
     seen: list[tuple[str, str, dict[str, str]]] = []
 

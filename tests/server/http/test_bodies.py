@@ -1,4 +1,4 @@
-"""Bodies of requests: what is too large, too slow, too deep or no JSON."""
+"""Request bodies that are too large, too slow, too deep or not JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.http.bodies import MAX_DEPTH, Body, read_json, read_object, replayed
 
 
 def feed(*pieces: bytes, pause: float = 0.0) -> Callable[[], Awaitable[Message]]:
-    """A server's receive that gives these pieces, each after a pause; then nothing comes any more."""
+    """Make a `receive` that returns these pieces, each after a pause, and then nothing."""
     left = list(pieces)
 
     async def receive() -> Message:
@@ -55,8 +55,8 @@ def test_what_is_too_large_by_its_own_words_is_refused_at_once() -> None:
 
 
 def test_a_body_that_stops_or_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_IDLE", 0.2)
-    with pytest.raises(HTTPException, match="did not come: 0 bytes") as refused:
+    monkeypatch.setattr(bodies, "_MAX_IDLE", 0.2)
+    with pytest.raises(HTTPException, match="did not arrive: 0 bytes") as refused:
         content(10, b"a", b"b", pause=5)
     assert refused.value.status_code == 408
     monkeypatch.setattr(bodies, "_GRACE", 0.5)

@@ -1,4 +1,4 @@
-"""Generated requests to every route: whatever is sent, the answer is no server error."""
+"""Generated requests to every route: no input causes a server error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A remote Slicer by address: a client in a network of its own, whose name for the server is an address."""
+"""A remote Slicer: a client in a network of its own that reaches the server by address."""
 
 from __future__ import annotations
 

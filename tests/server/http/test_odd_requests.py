@@ -1,4 +1,4 @@
-"""Odd requests: each is answered with what to do, and breaks nothing for others."""
+"""Odd requests: each answer says what to do, and nothing breaks for others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONG = "x" * 300
 
 
 def sent(target: Target, request: bytes) -> bytes:
-    """The answer to bytes as they are; `{host}` becomes the server's."""
+    """Send raw bytes, with `{host}` replaced by the server's, and return the answer."""
     host = f"127.0.0.1:{target.server.port}"
     with socket.create_connection(("127.0.0.1", target.server.port), timeout=60) as connection:
         connection.sendall(request.replace(b"{host}", host.encode()))
@@ -158,7 +158,7 @@ def test_a_checksum_names_its_algorithm(laptop: Target, check_sum: str) -> None:
 
 
 def test_text_is_utf_8(laptop: Target) -> None:
-    """Other codecs may take minutes for a megabyte, in the event loop."""
+    """Other codecs may block the event loop for minutes per megabyte."""
     body = b'--x\r\nContent-Disposition: form-data; name="params"\r\n\r\n{}\r\n--x--\r\n'
     for charset, status in (("punycode", 415), ("utf-7", 415), ("UTF-8", 200)):
         kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
@@ -197,7 +197,7 @@ def test_a_form_has_few_fields(laptop: Target) -> None:
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
-    """Files that libraries read, and whose types, shapes or headers nobody expects."""
+    """Files that libraries can read but whose types, shapes or headers are unusual."""
     made = {name: folder / file for name, file in ODD.items()}
     colours = np.zeros((20, 20, 1), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), made["colours"])

@@ -1,4 +1,4 @@
-"""Which hosts and origins the gate accepts."""
+"""Hosts and origins that the gate accepts and refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.http.origins import Origins, Site, site_of, site_of_url
 
 
 def status(origins: Origins, method: str, *headers: tuple[str, str]) -> int:
-    """What a request with these headers is answered: 200 when it is let through."""
+    """Return the status of a request with these headers: 200 when it is let through."""
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
     try:
         origins.check(method, Headers(raw=raw))

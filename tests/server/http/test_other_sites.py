@@ -1,4 +1,4 @@
-"""A page of another site in a real browser, and a name that was made to point here (DNS rebinding)."""
+"""Attacks by a page of another site in a real browser, and by DNS rebinding."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def misled(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for which every name of .example is this machine."""
+    """A browser that resolves every name in .example to this machine."""
     log = tmp_path_factory.mktemp("misled") / "network.json"
     chromium = launch(log, "--host-resolver-rules=MAP *.example 127.0.0.1")
     yield chromium
@@ -71,7 +71,7 @@ def misled(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFact
 
 
 def events(target: Target) -> tuple[int, int, Any]:
-    """How much was done: tasks, entries of the ledger, hand-outs."""
+    """Count what was done: tasks, ledger entries, hand-outs."""
     tasks = target.ask("GET", "/scoring/?all=true"), target.ask("GET", "/train/?all=true")
     started = sum(len(one.json()) for one in tasks if one.status_code == 200)
     ledger = [entry["event"] for entry in target.ask("GET", "/selection/ledger").json()]

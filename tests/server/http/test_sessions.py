@@ -1,4 +1,4 @@
-"""Sessions: private, bounded, and gone with their time and their server."""
+"""Sessions: private, bounded, and removed when they expire or their server ends."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_a_server_that_stops_leaves_no_session(
 
 def test_the_default_of_a_signal_is_kept() -> None:
     code = (
-        "import signal; from server.http.sessions import _then; "
-        "signal.signal(signal.SIGTERM, _then(lambda: print('closed', flush=True), signal.SIG_DFL)); "
+        "import signal; from server.http.sessions import _chain; "
+        "signal.signal(signal.SIGTERM, _chain(lambda: print('closed', flush=True), signal.SIG_DFL)); "
         "signal.raise_signal(signal.SIGTERM)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

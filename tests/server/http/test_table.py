@@ -1,4 +1,4 @@
-"""The table of routes: whole, as the documents show it, and what decides who may do what."""
+"""The table of routes: complete, equal to the documents, and decisive for permissions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def filled(row: Row) -> str:
     "row", [row for row in TABLE if row.role != OPEN], ids=lambda row: f"{row.method} {row.path}"
 )
 def test_each_route_wants_its_role(clinic: Target, row: Row) -> None:
-    """Every role but its own is refused, no token is, and its own is let in."""
+    """A missing token and every other role are refused; the route's own role is let in."""
     assert clinic.ask(row.method, filled(row), headers={"X": "1"}).status_code == (
         200 if row.role == SIGNED_IN else 403
     )

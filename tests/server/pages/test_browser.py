@@ -1,4 +1,4 @@
-"""The browser that tests of pages stand on."""
+"""The browser that the tests of pages rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed pages are what their sources build."""
+"""The committed pages match a build of their sources."""
 
 from __future__ import annotations
 

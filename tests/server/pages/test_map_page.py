@@ -43,7 +43,7 @@ class Site:
         return [pick["image"] for pick in self.get("plan").json()["picks"]]
 
     def next_sample(self) -> str:
-        """What would be handed out, given back at once."""
+        """Ask for the next sample, and release it at once."""
         answer = requests.post(
             f"{self.url}/activelearning/auto", json={"client_id": "peek"}, timeout=60
         ).json()
@@ -56,7 +56,7 @@ class Site:
         self.wait(page)
 
     def wait(self, page: Page) -> None:
-        """Until the page shows what the server has now."""
+        """Wait until the page shows the server's current data."""
         version = self.data()["version"]
         page.wait_for_selector(f"body[data-version='{version}']")
         page.wait_for_timeout(300)  # the last frame
@@ -64,7 +64,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Four labelled in cold start, a model, two labelled actively, one each handed out, held out, broken."""
+    """Four images labelled in cold start, a model, two labelled actively, one each of the other states."""
     folder = tmp_path_factory.mktemp("map")
     shutil.copytree(phantoms / "studies", folder / "studies")
     shutil.copytree(phantoms / "labels", folder / "labels")
@@ -205,7 +205,7 @@ def test_a_label_is_drawn_where_it_is(site: Site, phantoms: Path) -> None:
 
 
 def place(page: Page, image: str) -> tuple[float, float]:
-    """Where an image is on the screen; going there by the list rings it."""
+    """Return the position of an image on the screen, going there by the list, which rings it."""
     page.click("#tab-list")
     page.fill("#panel-list input[type=search]", image)
     page.focus(".images")
@@ -356,7 +356,7 @@ def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -
     row = page.locator("#results tbody tr").first
     expect(row).to_contain_text(f"{dice['mean']:.3f}")
     expect(page.locator("#results")).to_contain_text("ada")
-    expect(page.locator("#results .advice")).to_contain_text("cannot be said yet")
+    expect(page.locator("#results .advice")).to_contain_text("No advice yet")
     assert page.locator("#results img").evaluate("image => image.complete && image.naturalWidth") > 500
     for button, start in (("CSV", b"round,labels"), ("PNG", b"\x89PNG"), ("report", b"<!doctype html>")):
         with page.expect_download() as download:

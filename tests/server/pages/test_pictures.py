@@ -1,4 +1,4 @@
-"""Pictures of the pages without a server: files that have gone, and whose turn it is."""
+"""Pictures of the pages without a server: missing files, and the queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_file_that_has_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     pictures = Pictures(store, bundle, tmp_path / "model.pt")
     assert pictures.picture("a", 64).startswith(b"\x89PNG")
     file.unlink()
-    with pytest.raises(PoolError, match="has gone") as refused:
+    with pytest.raises(HTTPException, match="is missing") as refused:
         pictures.picture("a", 64)
     assert refused.value.status == 404
 

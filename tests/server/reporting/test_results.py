@@ -1,4 +1,4 @@
-"""Results over rounds: hand-computed means, gains, pace and advice; what a page and a file say of them."""
+"""Results over rounds: hand-computed means, gains, pace and advice, on the page and in files."""
 
 from __future__ import annotations
 

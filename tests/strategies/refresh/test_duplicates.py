@@ -193,7 +193,7 @@ def test_prints_are_made_of_a_pool_that_was_embedded_before(world: Any, studies:
 
 def test_a_search_that_was_killed_goes_on(world: Any, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(studies / "i05.png", studies / "new.png")
-    monkeypatch.setattr("pool.imaging.prints._NEW", 4)
+    monkeypatch.setattr("pool.imaging.prints._BATCH_IMAGES", 4)
     keep, left = world.context.state.duplicates.add, [2]
 
     def dying(*args: Any) -> None:

@@ -1,8 +1,8 @@
-"""The first schema: `pool.database.schema` creates it whole, so there is nothing to do."""
+"""First schema, which `pool.database.schema` creates in full."""
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    """Nothing: databases of this revision were created with it."""
+    """Do nothing: databases of this revision were created with it."""

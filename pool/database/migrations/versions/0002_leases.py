@@ -1,4 +1,4 @@
-"""Hand-outs become leases; skips, the pool's clock, images placed on a map later, labels of a training."""
+"""Leases on hand-outs; skips, the pool's clock, images placed on a map later, labels of a training."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Hand-outs from before leases existed are closed; nothing is lost."""
+    """Add tables and columns, and close the hand-outs made before leases existed; nothing is lost."""
     with op.batch_alter_table("handouts") as table:
         table.add_column(sa.Column("expires", sa.Float, nullable=False, server_default="0"))
         table.add_column(sa.Column("ended", sa.Float))

@@ -1,4 +1,4 @@
-"""Numbers of an image beside its entropy: foreground, entropies of classes."""
+"""Scores of an image other than its entropy: foreground, entropies of classes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """A new table; it fills when a model is applied next."""
+    """Add a table, filled when a model is next applied."""
     op.create_table(
         "measures",
         sa.Column("source", sa.String, primary_key=True),

@@ -1,5 +1,4 @@
-"""What a lead decided about single images: to come next, or to be held out of training; and
-how good models are on the latter."""
+"""Decisions of a lead on single images (next, held out), and scores of models on held-out images."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """New tables, empty."""
+    """Add empty tables."""
     op.create_table(
         "marks",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),

@@ -1,4 +1,4 @@
-"""Prints of images, and which image is a copy of which."""
+"""Prints of images, and the copies among them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """New tables; they fill when the images are read next."""
+    """Add tables, filled when the images are next read."""
     op.create_table(
         "prints",
         sa.Column("image", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""The history of one image is looked up, not searched for in the whole ledger."""
+"""Index that finds the history of one image without scanning the whole ledger."""
 
 from alembic import op
 
@@ -7,5 +7,5 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """An index of the ledger by image."""
+    """Index the ledger by image."""
     op.create_index("ix_ledger_image", "ledger", ["image"], if_not_exists=True)

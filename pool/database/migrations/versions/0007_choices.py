@@ -1,4 +1,4 @@
-"""Settings that a lead changed while the server runs."""
+"""Settings that a lead changes while the server runs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """A new table, empty."""
+    """Add an empty table."""
     op.create_table(
         "choices",
         sa.Column("name", sa.String, primary_key=True),
