@@ -130,13 +130,17 @@ def link_or_copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def remove_leftovers(*folders: Path) -> None:
-    """Remove temporary files left by a killed process. No other process may be writing to these folders."""
-    for folder in filter(os.path.isdir, folders):
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _TEMPORARY.fullmatch(entry.name):
-                    os.unlink(entry.path)
+def remove_leftovers(*folders: Path, recursive: bool = False) -> None:
+    """Remove temporary files and folders of a killed process; no other process may be writing here."""
+    for folder in filter(Path.is_dir, folders):
+        for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
+            if _TEMPORARY.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def cannot_write(what: str, error: OSError) -> PoolError:
+    """Return the error to raise when a file could not be written."""
+    return PoolError(507, f"{what}: the server could not write it ({error}); {advice(error)}")
 
 
 def advice(error: OSError) -> str:

@@ -272,7 +272,7 @@ class Shell:
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:
-        """Turn database errors in the block into an answer that says what to do. Raises HTTPException 503."""
+        """Turn database errors in the block into an answer that says what to do. Raises PoolError 503."""
         try:
             yield
         except SQLAlchemyError as error:
@@ -298,7 +298,7 @@ class Shell:
         return self._trainers["segmentation"].stats()  # type: ignore[attr-defined]
 
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
-        """Return the answers a strategy would give next, without leasing. Raises HTTPException."""
+        """Return the answers a strategy would give next, without leasing. Raises PoolError."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
         known("strategy", strategy, strategies)
         with self.database_errors():
@@ -319,7 +319,7 @@ class Shell:
         image, store = request.get("image"), self.datastore()
         is_file = isinstance(image, Path)
         if not is_file and not (isinstance(image, str) and store.has_image(image)):
-            raise HTTPException(404, f"there is no image {image!r} in this pool")
+            raise PoolError(404, f"there is no image {image!r} in this pool")
         path = str(image) if is_file else store.get_image_uri(str(image))
         file, params = task({**request, "image": path, "description": task.description})
         label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
@@ -330,11 +330,11 @@ class Shell:
         return {"label": label, "tag": tag, "file": file, "params": params}
 
     def check_trainable(self, model: str) -> None:
-        """Raise HTTPException 409 when there is nothing to train on."""
+        """Raise PoolError 409 when there is nothing to train on."""
         with self.database_errors():
             is_empty = model != "pretraining" and not self._count_labelled()
         if is_empty:
-            raise HTTPException(409, "nothing is labelled yet: save at least one final label, then train")
+            raise PoolError(409, "nothing is labelled yet: save at least one final label, then train")
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         """Open the server's own sessions; MONAI Label's share one folder among all servers of a user."""

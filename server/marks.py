@@ -54,7 +54,7 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
     """Apply a mark to all images, or to none.
 
-    Raises HTTPException 404 for an unknown image, 409 for one that cannot be skipped
+    Raises PoolError 404 for an unknown image, 409 for one that cannot be skipped
     because somebody holds it.
     """
     images = list(dict.fromkeys(request.images))

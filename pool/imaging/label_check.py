@@ -13,16 +13,16 @@ from pool.imaging.labels import EXTENSIONS, LabelError
 
 
 def check_tag(tag: str) -> str:
-    """Return a tag as text that can safely name a folder. Raises HTTPException 400."""
+    """Return a tag as text that can safely name a folder. Raises PoolError 400."""
     text = str(getattr(tag, "value", tag))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise HTTPException(400, f"tag {text[:80]!r}: use only letters, digits, _ and -, 64 at most")
+        raise PoolError(400, f"tag {text[:80]!r}: use only letters, digits, _ and -, 64 at most")
     return text
 
 
-def unknown_image(image: str) -> HTTPException:
+def unknown_image(image: str) -> PoolError:
     """Return the error for an image that is not in the pool (404)."""
-    return HTTPException(
+    return PoolError(
         404, f"there is no image {image!r} in this pool; ask for the next sample, or list the datastore"
     )
 

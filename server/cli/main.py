@@ -59,8 +59,8 @@ def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
         )
         State(opened_app.state.folder, migrate=True, url=opened_app.context.settings.database)
         yield opened_app
-    except HTTPException as error:
-        message = str(error.detail)
+    except PoolError as error:
+        message = error.text
     except SQLAlchemyError as error:
         message = opened_app.state.trouble(error)
     except (OSError, ValueError) as error:

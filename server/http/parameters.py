@@ -10,7 +10,7 @@ from pool.errors import PoolError
 
 
 def checked(request: Any, declared: Mapping[str, Parameter], task: str) -> dict[str, Any]:
-    """Return the values that a request sets, in the declared types. Raises HTTPException 422."""
+    """Return the values that a request sets, in the declared types. Raises PoolError 422."""
     if request is None:
         return {}
     if not isinstance(request, dict):
@@ -22,7 +22,7 @@ def checked(request: Any, declared: Mapping[str, Parameter], task: str) -> dict[
 
 
 def known(kind: str, name: Any, existing: Mapping[str, Any]) -> Any:
-    """Return the model, method or strategy of this name. Raises HTTPException 404."""
+    """Return the model, method or strategy of this name. Raises PoolError 404."""
     if name not in existing:
         raise PoolError(404, f"there is no {kind} {name!r}; there are: {', '.join(existing)}")
     return existing[name]

@@ -44,7 +44,7 @@ class Pictures:
         self._predictor: tuple[str, Predictor] | None = None
 
     def picture(self, image: str, size: int) -> bytes:
-        """Return a PNG of an image, its longer side at most `size` pixels. Raises HTTPException 404, 422."""
+        """Return a PNG of an image, its longer side at most `size` pixels. Raises PoolError 404, 422."""
         path = self._path(image)
         return self._cached(("picture", image, size), [path], lambda: _grey_png(_grey_plane(path), size))
 
@@ -62,9 +62,7 @@ class Pictures:
         """Return a transparent PNG of the newest model's prediction. Raises 404, 422; 409 without a model."""
         path, model = self._path(image), model_fingerprint(self._model)
         if model is None:
-            raise HTTPException(
-                409, "there is no trained model yet: label some images, then start a training"
-            )
+            raise PoolError(409, "there is no trained model yet: label some images, then start a training")
         return self._cached(
             ("prediction", image, size, model),
             [path],
@@ -82,7 +80,7 @@ class Pictures:
         try:
             return self._store.get_label_uri(image, "final")
         except LabelError as error:  # a SEG that cannot be used
-            raise HTTPException(422, str(error)) from error
+            raise PoolError(422, str(error)) from error
 
     def _cached(self, what: tuple[Any, ...], files: list[str], make: Callable[[], bytes]) -> bytes:
         """Return the PNG from the cache, if the files have not changed since, or make it."""
@@ -95,7 +93,7 @@ class Pictures:
         except (ImageError, LabelError) as error:
             raise PoolError(422, str(error)) from error
         except FileNotFoundError as error:
-            raise HTTPException(404, f"the file is missing: {error.filename}") from error
+            raise PoolError(404, f"the file is missing: {error.filename}") from error
         with self._lock:
             self._cache[key] = picture
         return picture

@@ -39,14 +39,14 @@ class Previews:
         self._lock, self._cache = threading.Lock(), LRUCache[Any, list[dict[str, Any]]](32)
 
     def picks(self, context: Context, store: PoolStore, alpha: float, count: int) -> dict[str, Any]:
-        """Return the next picks by the newest model with entropies. Raises HTTPException 409 without one.
+        """Return the next picks by the newest model with entropies. Raises PoolError 409 without one.
 
         Computed as `strategies.planning` does; with the configured alpha they are the plan's own picks.
         """
         pool = PoolSnapshot.of(context, store)
         model_and_plan, layout = context.active_plan(context.active_alpha), context.layout()
         if model_and_plan is None or layout is None:
-            raise HTTPException(
+            raise PoolError(
                 409,
                 "alpha weighs the uncertainty of a model, and no model has been applied to the pool yet: "
                 "label images, then train",

@@ -17,7 +17,6 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
-from pool.errors import PoolError
 from server.pages.pictures import Pictures
 from server.pages.routes import _in_turn
 
@@ -30,7 +29,7 @@ def test_a_file_that_has_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     pictures = Pictures(store, bundle, tmp_path / "model.pt")
     assert pictures.picture("a", 64).startswith(b"\x89PNG")
     file.unlink()
-    with pytest.raises(HTTPException, match="is missing") as refused:
+    with pytest.raises(PoolError, match="is missing") as refused:
         pictures.picture("a", 64)
     assert refused.value.status == 404
 
