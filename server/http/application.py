@@ -62,6 +62,7 @@ def install(app: FastAPI, chosen: Settings) -> None:
     for router in routers:
         app.include_router(router, prefix=prefix, **_form_limits(app))
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(PoolError, _refused)
     app.user_middleware = []  # MONAI Label's allows every site (CORS *)
     allowed = [name for name in names_of(chosen.allow) if name]
     gate = Gate(

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
+from pool.errors import PoolError
 from server.pages.pictures import Pictures
 from server.pages.routes import _in_turn
 
