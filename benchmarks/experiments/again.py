@@ -9,7 +9,6 @@ what differs in these is named first. Exit code 1 when a number differs.
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
+from benchmarks.experiments.results import CELLS, read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite
 from benchmarks.hardware import processor
 from pool.imaging.images import ImageError
@@ -91,31 +91,31 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the draw")] = 0,
     cell: Annotated[list[str] | None, typer.Option(help="A cell by name, instead; may be repeated")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
 ) -> None:
     """Run finished cells afresh and compare them with what is kept."""
     try:
         found = read_suite(suite)
-        kept = (out or RESULTS / found.name) / "cells"
+        kept = out or RESULTS / found.name
         todo, data = chosen(found, kept, cell or [], cells, seed), Data(studies, labels)
-        check_data(kept.parent, data)
+        check_data(kept, data)
     except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    first = {one.name: json.loads((kept / f"{one.name}.json").read_text()) for one in todo}
-    for line in surroundings(list(first.values())):
+    first = read_cells(kept)
+    for line in surroundings([first[one.name] for one in todo]):
         typer.echo(line)
     with (
         tempfile.TemporaryDirectory(prefix="again-") as folder,
         tqdm(total=len(todo), unit="cell") as bar,
     ):
-        fresh, work = Path(folder) / "cells", Path(folder) / "work"
+        work = Path(folder) / "work"
         work.mkdir()
-        wrong = Jobs(todo, (data, weights, fresh, work), bar).run(jobs)
-        for name in (one.name for one in todo if (fresh / f"{one.name}.json").exists()):
-            lines = differences(first[name], json.loads((fresh / f"{name}.json").read_text()))
+        wrong = Jobs(todo, (data, weights, Path(folder) / CELLS, work), bar).run(jobs)
+        for name, result in read_cells(Path(folder)).items():
+            lines = differences(first[name], result)
             wrong += bool(lines)
             tqdm.write("\n  ".join([f"{name}: {'DIFFERS' if lines else 'equal'}", *lines]))
     typer.echo(f"{len(todo) - wrong} of {len(todo)} cells are equal")

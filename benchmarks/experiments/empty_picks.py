@@ -36,7 +36,7 @@ def main(
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
     labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
     """Print the share of picks whose true label is empty, of the last stage of each method."""
@@ -48,7 +48,7 @@ def main(
     }
     typer.echo(f"{np.mean(list(empty.values())):.2f} of {len(empty)} images have an empty label\n")
     typer.echo("| labels | method | empty, of the picks of the last stage |\n|---|---|---|")
-    for row in rows(Outcome(found, (out or RESULTS / found.name) / "cells"), empty):
+    for row in rows(Outcome(found, out or RESULTS / found.name), empty):
         typer.echo(row)
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.annotator import write_json
 from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.results import CELLS, PACKED, read_cells
 from benchmarks.experiments.suite import Cell, SuiteError
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -23,17 +24,18 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def unfinished(cells: list[Cell], folder: Path) -> list[Cell]:
-    """Cells without a file. Raises SuiteError for a file of another configuration."""
-    found = []
+    """Return the cells that have no result in `folder`.
+
+    Raises SuiteError for a result of another configuration, and as `read_cells` does.
+    """
+    finished = read_cells(folder)
     for cell in cells:
-        file = folder / f"{cell.name}.json"
-        if not file.exists():
-            found.append(cell)
-        elif json.loads(file.read_text())["cell"] != cell.as_json():
+        if cell.name in finished and finished[cell.name]["cell"] != cell.as_json():
             raise SuiteError(
-                f"{file} was made with another configuration: remove it, or choose another --out"
+                f"{folder} has a cell {cell.name} of another configuration: remove it there (its line in "
+                f"{PACKED}, or its file in {CELLS}/), or choose another --out"
             )
-    return found
+    return [cell for cell in cells if cell.name not in finished]
 
 
 def check_data(folder: Path, data: Data) -> None:

@@ -1,8 +1,9 @@
 """Run a suite: python -m benchmarks.run montgomery_reduced --studies IMAGES --labels MASKS --jobs 2
 
-Every cell (method, budget, seed) is one JSON file; finished ones are never run again, and one that fails does
-not stop the others. `python -m benchmarks.tables SUITE` makes tables and plots of what there is. For data of
-your own there is python -m benchmarks.run mine --help
+While the suite runs, every finished cell (method, budget, seed) is a file in cells/; at the end, also after
+Ctrl-C, they are packed into cells.jsonl. Finished cells never run again, and one that fails does not stop the
+others. `python -m benchmarks.tables SUITE` writes tables and plots of what has run. For data of your own see
+python -m benchmarks.run mine --help
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
+from benchmarks.experiments.results import CELLS, packing
 from benchmarks.experiments.suite import SuiteError, read_suite
 from pool.imaging.images import ImageError
 
@@ -36,15 +38,22 @@ def main(
     """Run what is missing of a suite. What to use on data of your own says the suite `mine` (mine --help)."""
     try:
         found = read_suite(suite)
-        folder = (out or RESULTS / found.name) / "cells"
+        folder = out or RESULTS / found.name
         todo, data = unfinished(found.cells, folder), Data(studies, labels)
-        check_data(folder.parent, data)
+        check_data(folder, data)
     except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     work.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar:
-        failed = Jobs(todo, (data, weights, folder, work), bar).run(jobs)
+    try:
+        with (
+            packing(folder),
+            tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar,
+        ):
+            failed = Jobs(todo, (data, weights, folder / CELLS, work), bar).run(jobs)
+    except SuiteError as error:  # cells that cannot be packed stay files
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     if failed:
         typer.echo(f"{failed} cells failed; run again to try them again", err=True)
         raise typer.Exit(1)

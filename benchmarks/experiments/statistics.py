@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap, t
 
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.suite import Claim, Suite
 from infers.metrics import dice_per_image
 
@@ -39,17 +39,19 @@ class Difference:
 
 
 class Outcome:
-    """The last stage of every finished cell of a suite, by method, budget and seed."""
+    """The finished cells of a suite, by method, budget and seed.
+
+    :param folder: results folder (`read_cells`); raises SuiteError as that does
+    """
 
     def __init__(self, suite: Suite, folder: Path) -> None:
-        self.suite = suite
-        self.missing = [cell.name for cell in suite.cells if not (folder / f"{cell.name}.json").exists()]
+        self.suite, finished = suite, read_cells(folder)
+        self.missing = [cell.name for cell in suite.cells if cell.name not in finished]
         self._cells: dict[Key, dict[int, dict[str, Any]]] = {}
         for cell in suite.cells:
             seeds = self._cells.setdefault((cell.method, cell.budget), {})
-            file = folder / f"{cell.name}.json"
-            if file.exists():
-                seeds[cell.seed] = json.loads(file.read_text())
+            if cell.name in finished:
+                seeds[cell.seed] = finished[cell.name]
 
     @property
     def rows(self) -> list[Key]:

@@ -20,6 +20,11 @@ class SuiteError(ValueError):
     """A suite that cannot be meant; the text names the key."""
 
 
+def cell_name(method: str, budget: str, seed: int) -> str:
+    """Return the name under which a cell's result is kept."""
+    return f"{method}_{budget}_{seed}".replace(" ", "-")
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run.
@@ -54,8 +59,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its file."""
-        return f"{self.method}_{self.budget}_{self.seed}".replace(" ", "-")
+        """Unique in a suite."""
+        return cell_name(self.method, self.budget, self.seed)
 
     def as_json(self) -> dict[str, Any]:
         """Without what is absent, so that a key that comes later leaves finished cells as they are."""

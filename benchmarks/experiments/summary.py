@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.statistics import Outcome
-from benchmarks.experiments.suite import FOLDER, read_suite
+from benchmarks.experiments.suite import FOLDER, SuiteError, read_suite
 from benchmarks.experiments.tables import RANDOM, claim_rows
 
 Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
@@ -23,10 +23,7 @@ Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 
 def outcomes(results: Path) -> list[Outcome]:
     """Of every suite that has finished cells."""
-    found = [
-        Outcome(read_suite(path.stem), results / path.stem / "cells")
-        for path in sorted(FOLDER.glob("*.yaml"))
-    ]
+    found = [Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
     return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
 
 
@@ -108,7 +105,11 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
 ) -> None:
     """Write README.md of all suites that have finished cells."""
-    found = outcomes(results)
+    try:
+        found = outcomes(results)
+    except SuiteError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     if not found:
         typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
         raise typer.Exit(1)

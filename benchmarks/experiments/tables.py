@@ -217,19 +217,19 @@ def page(outcome: Outcome, folder: Path) -> str:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
     """Write README.md and curves.png of a suite from its finished cells."""
     try:
         found = read_suite(suite)
+        folder = out or RESULTS / found.name
+        outcome = Outcome(found, folder)
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    folder = out or RESULTS / found.name
-    outcome = Outcome(found, folder / "cells")
     if len(outcome.missing) == len(found.cells):
-        typer.echo(f"{folder / 'cells'} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
+        typer.echo(f"{folder} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
         raise typer.Exit(1)
     (folder / "README.md").write_text(page(outcome, folder))
     draw(outcome, folder / "curves.png")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.jobs import Jobs, unfinished
+from benchmarks.experiments.results import CELLS, packing
 from benchmarks.experiments.simulate import groups_of, split
 from benchmarks.experiments.statistics import Outcome
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, suite_of
@@ -200,16 +201,16 @@ def main(
         write_masks(own, masks)
         data = Data(studies, masks)
         suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
-        todo = unfinished(suite.cells, out / "cells")
-        with FileLock(out / "running.lock", timeout=0):
+        todo = unfinished(suite.cells, out)
+        with FileLock(out / "running.lock", timeout=0), packing(out):
             failed = _run(suite, todo, data, (weights, out, jobs))
+        outcome = Outcome(suite, out)
     except Timeout:
         typer.echo(f"another command is running in {out}: wait for it, or choose another --out", err=True)
         raise typer.Exit(2) from None
     except (DataError, SuiteError, OSError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(2) from None
-    outcome = Outcome(suite, out / "cells")
     if len(outcome.missing) < len(suite.cells):
         command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
         write_report(outcome, Facts(own, chosen, budget, groups, weights, command), out)
@@ -222,7 +223,7 @@ def main(
 def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Path, int]) -> int:
     """Run what is left, the first cell alone to know the time; the number of cells that failed."""
     weights, out, jobs = how
-    work, folder, failed = out / "work", out / "cells", 0
+    work, folder, failed = out / "work", out / CELLS, 0
     work.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(suite.cells), initial=len(suite.cells) - len(todo), unit="cell") as bar:
         if len(todo) > 1:

@@ -10,7 +10,6 @@ what `benchmarks.run` left in the work folder is not trained again.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import tempfile
@@ -24,6 +23,7 @@ import typer
 
 from benchmarks.experiments.cell import Data, Run
 from benchmarks.experiments.jobs import RESULTS
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite
 from benchmarks.pictures.maps import Panel, draw_maps
 from benchmarks.pictures.overlays import Sample, draw_overlays, extremes
@@ -116,13 +116,13 @@ def samples_of(runs: list[Run]) -> list[Sample]:
     ]
 
 
-def warn_of_others(run: Run, picks: list[str], cells: Path) -> None:
+def warn_of_others(run: Run, picks: list[str], folder: Path) -> None:
     """Say so when the finished cell has other picks: another processor or version may lay out another map."""
-    file = cells / f"{run.cell.name}.json"
-    if file.exists():
-        kept = [pick["image"] for stage in json.loads(file.read_text())["stages"] for pick in stage["picks"]]
+    finished = read_cells(folder).get(run.cell.name)
+    if finished is not None:
+        kept = [pick["image"] for stage in finished["stages"] for pick in stage["picks"]]
         if sorted(kept) != sorted(picks):
-            typer.echo(f"{run.cell.name}: the picks shown are not those of {file}", err=True)
+            typer.echo(f"{run.cell.name}: the picks shown are not those of the cell in {folder}", err=True)
 
 
 def main(
@@ -161,7 +161,7 @@ def main(
     for cell in shown:
         with opened(cell, data, weights, work) as run:
             panels.append(panel_of(run))
-            warn_of_others(run, run.store.get_labeled_images(), folder / "cells")
+            warn_of_others(run, run.store.get_labeled_images(), folder)
     encoders = ", ".join(sorted({cell.encoder.rpartition(":")[2] for cell in shown}))
     draw_maps(panels, f"{found.data}, seed {seed}: map of {encoders}", folder / "maps.png")
     with ExitStack() as stack:

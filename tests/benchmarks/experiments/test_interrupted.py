@@ -17,7 +17,7 @@ from benchmarks.phantoms.generate import generate
 from tests.benchmarks.experiments.test_suite import TINY, written
 
 
-def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_suite_and_packs_the_cells_that_finished(tmp_path: Path) -> None:
     generate(tmp_path, count=16, seed=1, size=64)
     cells, seeds = tmp_path / "out" / "cells", list(range(200))
     one = [{"budgets": ["4"], "methods": {"random": {"first": "random"}}}]
@@ -40,9 +40,10 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode not in (0, 1), said
-    left = sorted(cells.glob("*.json"))
+    assert not list(cells.glob("*.json")), "what had finished is packed"
+    left = [json.loads(line) for line in (cells.parent / "cells.jsonl").read_text().splitlines()]
     assert 0 < len(left) < len(seeds), said
-    assert all(json.loads(file.read_text())["cell"]["method"] == "random" for file in left), "no half file"
+    assert all(cell["cell"]["method"] == "random" and cell["stages"] for cell in left), "no half cell"
 
 
 def _heed_ctrl_c() -> None:

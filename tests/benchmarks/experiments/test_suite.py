@@ -17,6 +17,7 @@ from benchmarks.experiments import run, tables
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.empty_picks import rows
 from benchmarks.experiments.jobs import unfinished
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
 from benchmarks.experiments.suite import FOLDER, Claim, SuiteError, read_suite
 from benchmarks.experiments.summary import rank_rows
@@ -84,14 +85,15 @@ def test_what_was_worked_out_of_other_labels_is_not_used(tmp_path: Path) -> None
 def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:
     phantoms = tmp_path / "phantoms"
     generate(phantoms, count=16, seed=1, size=64)
-    suite, cells = written(tmp_path), tmp_path / "out" / "cells"
+    suite, out = written(tmp_path), tmp_path / "out"
     line = [suite, "--studies", f"{phantoms / 'studies'}", "--labels", f"{phantoms / 'labels'}"]
-    line += ["--out", f"{tmp_path / 'out'}"]
+    line += ["--out", f"{out}"]
     first = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
     assert first.exit_code == 0, first.output
-    found = {path.name: json.loads(path.read_text())["stages"] for path in sorted(cells.iterdir())}
-    assert list(found) == ["active_4+2_43.json", "cold_4_43.json", "random_4_43.json"]
-    active, cold = found["active_4+2_43.json"], found["cold_4_43.json"]
+    finished = read_cells(out)
+    assert list(finished) == ["active_4+2_43", "cold_4_43", "random_4_43"]
+    assert not any((out / "cells").iterdir()), "all are packed"
+    active, cold = finished["active_4+2_43"]["stages"], finished["cold_4_43"]["stages"]
     assert [stage["labels"] for stage in active] == [4, 6]
     assert active[0]["images"] == cold[0]["images"], "the same labels are the same model"
     assert [pick["role"] for pick in active[1]["picks"]] == ["most_uncertain", "combined"]
@@ -99,27 +101,29 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
 
     picked = {pick["image"] for stage in active for pick in stage["picks"]}
     assert len(picked) == 6 and not picked & set(cold[0]["images"])
-    before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    (cells / "active_4+2_43.json").unlink()
+    before = packed_lines(out)
+    (out / "cells.jsonl").write_text("".join(before[1:]))
     again = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'other'}"])
     assert again.exit_code == 0, again.output
-    stages = json.loads((cells / "active_4+2_43.json").read_text())["stages"]
+    stages = read_cells(out)["active_4+2_43"]["stages"]
     assert [_numbers(stage) for stage in stages] == [_numbers(stage) for stage in active]
-    assert {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != "active_4+2_43.json"} == {
-        name: time for name, time in before.items() if name != "active_4+2_43.json"
-    }
-    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{tmp_path / 'out'}"])
-    page = (tmp_path / "out" / "README.md").read_text()
+    assert packed_lines(out)[1:] == before[1:], "they did not run again: `seconds` is the same"
+    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{out}"])
+    page = (out / "README.md").read_text()
     assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
-    assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
+    assert f"{cold[0]['dice']:.4f}" in page and (out / "curves.png").exists()
 
-    (cells / "cold_4_43.json").unlink()
+    (out / "cells.jsonl").write_text("".join(before[:1] + before[2:]))
     (phantoms / "labels" / "phantom_003.png").write_bytes(
         (phantoms / "labels" / "phantom_004.png").read_bytes()
     )
     other = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
     assert other.exit_code == 2 and "are of 16 other images or labels" in other.output
-    assert not (cells / "cold_4_43.json").exists()
+    assert "cold_4_43" not in read_cells(out)
+
+
+def packed_lines(out: Path) -> list[str]:
+    return (out / "cells.jsonl").read_text().splitlines(keepends=True)
 
 
 def _numbers(stage: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +157,7 @@ def outcome_of(
             stage = {"labels": 4, "dice": value, "hd95": distance, "failures": 0}
             content = {"cell": cell.as_json(), "stages": [stage]}
             (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
-    return Outcome(suite, folder / "cells")
+    return Outcome(suite, folder)
 
 
 @pytest.mark.parametrize(
@@ -252,11 +256,11 @@ def test_chance_alone_is_rarely_certain() -> None:
 
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
-    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
+    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path)] == ["cold"] * 5
     cells = [{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}]
     other = read_suite(written(tmp_path, seeds=[1], cells=cells, claims=[]))
     with pytest.raises(SuiteError, match="another configuration"):
-        unfinished(other.cells, tmp_path / "cells")
+        unfinished(other.cells, tmp_path)
 
 
 def test_labels_saved_and_area() -> None:
