@@ -1,4 +1,4 @@
-"""Reading what was published and writing what the server takes."""
+"""Read published files and write the formats the server expects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LUNGS = {"right lung": 1, "left lung": 2}  # the values of the apps
 
 
 def check_folder(source: Path, *folders: str) -> None:
-    """Raises ValueError when one of the folders is not in `source`."""
+    """Raise ValueError if one of the folders is missing from `source`."""
     missing = [folder for folder in folders if not (source / folder).is_dir()]
     if missing:
         raise ValueError(
@@ -24,7 +24,7 @@ def check_folder(source: Path, *folders: str) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises DataError when a file is missing or empty."""
+    """Raise DataError if a file is missing or empty."""
     if not path.is_file():
         raise DataError(f"{path}: is missing; copy it from the download again")
     if path.stat().st_size == 0:
@@ -32,7 +32,7 @@ def check_file(path: Path) -> None:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A grey picture as it is stored, (H, W), or with its colours, (H, W, C). Raises DataError."""
+    """Read a picture unchanged: grey (H, W) or colour (H, W, C). Raises DataError."""
     check_file(path)
     try:
         with Image.open(path) as picture:
@@ -42,7 +42,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A picture of zeros and another value as bool (H, W). Raises DataError: unreadable, or another size."""
+    """Read a picture of zeros and another value as bool (H, W). Raises DataError, also on a wrong size."""
     mask = read_picture(path)
     if mask.ndim != 2:
         raise DataError(f"{path}: is no mask, for it has colours")
@@ -58,10 +58,10 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def join_lungs(right: np.ndarray, left: np.ndarray, path: Path) -> np.ndarray:
-    """Two masks (H, W) as one label with the values of LUNGS; where they overlap, the left lung.
+    """Join two masks (H, W) into one label with the values of LUNGS; the left lung wins where they overlap.
 
-    Raises DataError when the right lung is not on the picture's left, as it is on a frontal radiograph: then
-    the masks are swapped or the picture is mirrored.
+    Raises DataError if the right lung is not on the picture's left, where a frontal radiograph shows it: the
+    masks are swapped, or the picture is mirrored.
     """
     columns = np.arange(right.shape[1])
     if np.average(columns, weights=right.sum(0)) >= np.average(columns, weights=left.sum(0)):
@@ -72,18 +72,21 @@ def join_lungs(right: np.ndarray, left: np.ndarray, path: Path) -> np.ndarray:
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """Pixels (H, W) as PNG."""
+    """Write pixels (H, W) as PNG."""
     Image.fromarray(pixels).save(path, format="PNG")
 
 
 def picture_affine(spacing: float) -> np.ndarray:
-    """(4, 4) of a picture (columns, rows, 1) with square pixels of `spacing` mm, laid out as ITK reads a
-    radiograph without a position in the body: along columns to the left, along rows to the back."""
+    """Return the affine (4, 4) of a picture (columns, rows, 1) with square pixels of `spacing` mm.
+
+    The orientation is ITK's for a radiograph without a position in the body: columns run to the left, rows to
+    the back.
+    """
     return np.diag([-spacing, -spacing, 1.0, 1.0])
 
 
 def read_nifti(path: Path) -> nibabel.Nifti1Image:
-    """A NIfTI file, read to its end. Raises DataError."""
+    """Read a NIfTI file completely. Raises DataError."""
     check_file(path)
     try:
         image = nibabel.Nifti1Image.from_filename(path)
@@ -95,7 +98,7 @@ def read_nifti(path: Path) -> nibabel.Nifti1Image:
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """An array and its affine (4, 4), in mm, right-anterior-superior."""
+    """Write an array with its affine (4, 4), in mm, RAS."""
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)

@@ -1,10 +1,10 @@
-"""The Montgomery County chest X-rays: 138 radiographs with masks of the right and the left lung.
+"""The Montgomery County chest X-rays: 138 radiographs with masks of the right and left lung.
 
     python -m benchmarks.datasets.montgomery --source MontgomerySet --out pools/montgomery
 
-Published layout: `CXR_png/MCUCXR_0001_0.png` and, of the same name, `ManualMask/leftMask/` and
-`ManualMask/rightMask/` (Jaeger et al., 2014). Images are 4020 x 4892 or 4892 x 4020 pixels of 0.0875 mm; they
-are written as NIfTI, which carries the spacing, with pixels unchanged, so that distances can be given in mm.
+Published layout: `CXR_png/MCUCXR_0001_0.png` and, under the same name, `ManualMask/leftMask/` and
+`ManualMask/rightMask/` (Jaeger et al., 2014). Images are 4020 x 4892 or 4892 x 4020 pixels of 0.0875 mm. They
+are written as NIfTI with pixels unchanged: it carries the spacing, so distances can be given in mm.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ SIZES = {(4020, 4892), (4892, 4020)}
 
 
 def plan(source: Path, spacing: float | None = None) -> Plan:
-    """What to write.
+    """List the cases to write.
 
-    :param spacing: mm of a pixel in a resized copy; None: 0.0875, and other sizes than the
-        published are refused
-    Raises ValueError when `source` is not laid out as published.
+    :param spacing: mm per pixel of a resized copy; None: 0.0875, and sizes other than the published ones are
+        refused
+    Raises ValueError if `source` is not laid out as published.
     """
     folders = "CXR_png", "ManualMask/leftMask", "ManualMask/rightMask"
     check_folder(source, *folders)

@@ -24,7 +24,7 @@ _BRIGHT = 99.5  # percentile that becomes white
 
 
 def plan(images: Path, labels: Path, per_volume: int) -> Plan:
-    """What to write. Raises ValueError when an image has no label, or there is none."""
+    """List the slices to write. Raises ValueError if an image has no label, or there are no images."""
     files = sorted(images.glob("[!.]*.nii.gz"))
     lacking = [file.name for file in files if not (labels / file.name).is_file()]
     if not files or lacking:
@@ -69,7 +69,7 @@ def main(
         int, typer.Option(help="Slices of each volume, all of one that has fewer", min=1)
     ] = 6,
 ) -> None:
-    """Write slices of labelled volumes as pictures with their labels."""
+    """Write slices of labelled volumes, with their labels, as pictures."""
     run(lambda: plan(images, labels, per_volume), images, out)
 
 

@@ -1,10 +1,10 @@
-"""Run finished cells of a suite afresh and compare with what is kept.
+"""Run finished cells of a suite again and compare the results.
 
     python -m benchmarks.again montgomery_reduced --cells 10 --studies IMAGES --labels MASKS --weights WEIGHTS
 
-Nothing of the first run is used: features and models are made anew in a folder that is deleted afterwards.
-The same numbers are promised for the same versions on the same kind of processor, each cell on one thread;
-what differs in these is named first. Exit code 1 when a number differs.
+Nothing of the first run is reused: features and models are computed in a temporary folder. Results are
+reproducible for the same versions on the same kind of processor, each cell on one thread; differences in
+these are reported first. Exits with 1 if a number differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from strategies.planning.plans import versions
 
 
 def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) -> list[Cell]:
-    """The named cells, or `count` finished ones that the seed draws. Raises SuiteError."""
+    """Return the named cells, or `count` finished ones sampled with the seed. Raises SuiteError."""
     missing = {cell.name for cell in unfinished(suite.cells, folder)}
     finished = {cell.name: cell for cell in suite.cells if cell.name not in missing}
     if unknown := [name for name in names if name not in finished]:
@@ -40,7 +40,7 @@ def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) 
 
 
 def surroundings(cells: list[dict[str, Any]]) -> list[str]:
-    """What of the first run's processor and versions is not what there is now, a line each."""
+    """List the processor and versions of the first run that differ from the current ones, one per line."""
     now = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(), **versions()}
     lines = []
     for name, value in now.items():
@@ -50,7 +50,7 @@ def surroundings(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def differences(first: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """What differs between two runs of one cell, in words; nothing when picks and scores are the same."""
+    """Describe how two runs of a cell differ; empty if picks and scores are equal."""
     found = []
     for before, now in zip(first["stages"], again["stages"], strict=True):
         at, (old, new) = (
@@ -95,7 +95,7 @@ def main(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
 ) -> None:
-    """Run finished cells afresh and compare them with what is kept."""
+    """Run finished cells again and compare them with the results on file."""
     try:
         found = read_suite(suite)
         kept = out or RESULTS / found.name

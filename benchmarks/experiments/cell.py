@@ -1,4 +1,4 @@
-"""One cell of a suite, by the product's own selection, training, prediction and metrics, without a server."""
+"""One cell of a suite, run by the product's own selection, training and metrics, without a server."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _ANNOTATOR = "annotator"
 class Data:
     """Images with their true labels.
 
-    :param labels: folder of masks, named as their images
-    :ivar mark: changes with any image's file or true label: what is worked out of one data set is no other's
+    :param labels: folder of masks, named like their images
+    :ivar mark: fingerprint of all images and labels, so that cached work is never shared between data sets
     """
 
     def __init__(self, images: Path, labels: Path) -> None:
@@ -57,7 +57,7 @@ class Data:
         self.mark = found.hexdigest()[:12]
 
     def as_json(self) -> dict[str, Any]:
-        """How many images, and a hash of their names and of the pixels of them and their labels.
+        """Return the number of images and a hash of their names, pixels and labels.
 
         Raises ImageError.
         """
@@ -70,7 +70,7 @@ class Data:
 
 
 class Run:
-    """The pool of one cell in a folder of its own, and what cells share in `work`: features and trainings."""
+    """The pool of one cell in its own folder; cells share features and trainings through `work`."""
 
     def __init__(self, cell: Cell, data: Data, weights: Path | None, folder: Path, work: Path) -> None:
         self.cell, self.data, self.work = cell, data, work
@@ -105,7 +105,7 @@ class Run:
         self.refresh = Refresh(self.context, self.bundle)
 
     def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
-        """Label `count` images, train, and measure on the held-out ones."""
+        """Label `count` images, train, and evaluate on the held-out images."""
         picks = self.label(strategy, count)
         labelled = self.store.get_labeled_images()
         if len(labelled) != total:
@@ -122,12 +122,12 @@ class Run:
         }
 
     def label(self, strategy: str, count: int) -> list[dict[str, Any]]:
-        """Label the `count` images that a strategy hands out; each with its evidence, in order."""
+        """Label the next `count` images of a strategy; return them in order, with their evidence."""
         self._prepare()
         return [self._label_next(strategy) for _ in range(count)]
 
     def _prepare(self) -> None:
-        """Bring the pool up to date; features are worked out once for all cells."""
+        """Refresh the pool; features are computed once for all cells."""
         if self.context.is_pretrained_here and self.context.pretrained_key is None:
             key = key_of(self.same)
             pretrain(self.work, key, self.context, self.bundle, self.store)
@@ -154,7 +154,7 @@ class Run:
             self.store.save_label(image, str(drawn), "final", {"empty": True})
 
     def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
-        """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
+        """Return the scores of a model of these labels; equal labels, seed and settings train once."""
         key = key_of(self.same, self.cell.noise, sorted(labelled))
         model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
         if not (model.exists() and file.exists()):
@@ -183,7 +183,7 @@ def _device() -> str:
 
 
 def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path) -> Path:
-    """Run a cell and write it as one JSON file in `out`, whole or not at all; on one thread, to repeat."""
+    """Run a cell and write its JSON file to `out` atomically; single-threaded, for reproducibility."""
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
     total, stages = 0, []

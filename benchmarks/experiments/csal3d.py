@@ -1,8 +1,8 @@
-"""Pretrain on real volumes and draw the three losses: does CSAL-3D learn anything here?
+"""Pretrain on real volumes and plot the three losses: does CSAL-3D learn anything here?
 
     python -m benchmarks.csal3d --studies IMAGES --out results/csal3d [--iterations 300] [--conf KEY=VALUE]
 
-Runs the train task of the app `volumes` without a server. Started again with the same --out, it goes on.
+Runs the train task of the app `volumes` without a server. Restart with the same --out to resume.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SMOOTH = 20  # points of a running mean
 
 
 def smoothed(values: list[float]) -> np.ndarray:
-    """Mean of each value and the up to 19 before it."""
+    """Return the running mean over each value and up to 19 before it."""
     sums = np.cumsum([0.0, *values])
     first = np.maximum(np.arange(len(values)) + 1 - _SMOOTH, 0)
     last = np.arange(len(values)) + 1
@@ -39,7 +39,7 @@ def smoothed(values: list[float]) -> np.ndarray:
 
 
 def falls(curve: list[dict[str, float]], names: list[str]) -> dict[str, dict[str, float]]:
-    """Mean of each loss over the first and the last tenth of the run."""
+    """Return the mean of each loss over the first and the last tenth of the run."""
     tenth = max(1, len(curve) // 10)
     return {
         name: {
@@ -51,7 +51,7 @@ def falls(curve: list[dict[str, float]], names: list[str]) -> dict[str, dict[str
 
 
 def draw(curve: list[dict[str, float]], names: list[str], path: Path) -> None:
-    """One panel per loss: every point, and its running mean."""
+    """Plot each loss in its own panel: every point, and the running mean."""
     figure, axes = plt.subplots(
         1, len(names), figsize=(4 * len(names), 3.4), layout="constrained", squeeze=False
     )
@@ -74,7 +74,7 @@ def main(
     losses: Annotated[str, typer.Option(help="LeasePolicy of the loss")] = "inpainting,rotation,consistency",
     conf: Annotated[list[str] | None, typer.Option(help="Settings of the app, as KEY=VALUE")] = None,
 ) -> None:
-    """Pretrain and draw the losses."""
+    """Pretrain and plot the losses."""
     values: dict[str, Any] = {}
     for pair in conf or []:
         key, _, text = pair.partition("=")

@@ -1,6 +1,6 @@
-"""What share of the picks shows no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
+"""Share of picks that show no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
 
-For pools like slices, where many images have an empty label. Prints one line per method and budget.
+For pools such as slices, where many images have an empty label. Prints one line per method and budget.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pool.imaging.labels import read_label
 
 
 def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:
-    """Share of empty picks of the last stage of each row that has cells."""
+    """Return the share of empty picks in the last stage of each row that has cells."""
     found = []
     for method, budget in outcome.rows:
         picks = [
@@ -39,7 +39,7 @@ def main(
         Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
-    """Print the share of picks whose true label is empty, of the last stage of each method."""
+    """Print the share of picks with an empty true label in the last stage of each method."""
     found, data = read_suite(suite), Data(studies, labels)
     named = found.cells[0].overrides["labels"]
     empty = {

@@ -1,4 +1,4 @@
-"""Run the cells of a suite in processes of their own; finished cells are never run again."""
+"""Run the cells of a suite in separate processes; finished cells never run again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def unfinished(cells: list[Cell], folder: Path) -> list[Cell]:
 
 
 def check_data(folder: Path, data: Data) -> None:
-    """Keep in `data.json` what a folder's cells are of. Raises SuiteError when that is other data."""
+    """Record the identity of the data in the folder's `data.json`.
+
+    Raises SuiteError if the folder holds cells of other data.
+    """
     file, now = folder / "data.json", data.as_json()
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +55,7 @@ def check_data(folder: Path, data: Data) -> None:
 
 
 class Jobs:
-    """Runs cells in processes of their own, some at a time.
+    """Runs cells in separate processes, several at a time.
 
     :param more: the further arguments of `run_cell`
     """
@@ -62,7 +65,7 @@ class Jobs:
         self._lock, self._is_stopped = threading.Lock(), False
 
     def run(self, jobs: int) -> int:
-        """Run all cells, `jobs` at a time; the number of those that failed."""
+        """Run all cells, `jobs` at a time; return the number of failures."""
         with ThreadPoolExecutor(jobs) as threads:
             workers = [threads.submit(self._work) for _ in range(jobs)]
             try:
@@ -75,9 +78,9 @@ class Jobs:
                 raise
 
     def _work(self) -> int:
-        """Run waiting cells in one process until none is left; the number of those that failed.
+        """Run waiting cells in one process until none is left; return the number of failures.
 
-        A process that dies takes its cell with it; the next cell has a new one.
+        If the process dies, its cell fails, and the next cell gets a new process.
         """
         failed, child, ours = 0, None, None
         while True:

@@ -1,7 +1,7 @@
-"""Finished cells of a suite: lines of `cells.jsonl`, and files in `cells/` that are not packed yet.
+"""Finished cells of a suite: the lines of `cells.jsonl`, and files in `cells/` that are not packed yet.
 
-A running suite writes each cell as a file of its own: a kill loses nothing, and several processes can write.
-`pack` moves the files into `cells.jsonl`, one cell per line. Read cells through `read_cells` only.
+A running suite writes each cell to its own file, so that a kill loses nothing and several processes can
+write. `pack` moves the files into `cells.jsonl`, one cell per line. Read cells only through `read_cells`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKED = "cells.jsonl"
 
 
 class _Record(NamedTuple):
-    """A finished cell, and the file (and line) that holds it."""
+    """A finished cell and its source: the file, or the file and line."""
 
     source: str
     name: str
@@ -36,7 +36,7 @@ class _Record(NamedTuple):
 def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the finished cells of a results folder by name, packed or not.
 
-    Raises SuiteError for a damaged line or file, and where a cell has two different results.
+    Raises SuiteError for a damaged line or file, or a cell with two different results.
     """
     # files first: one that another command packs and removes meanwhile is in cells.jsonl by then
     files = [record for _, record in _read_files(folder)]
@@ -64,7 +64,7 @@ def pack(folder: Path) -> None:
 
 @contextmanager
 def packing(folder: Path) -> Iterator[None]:
-    """Pack what a killed command left, and when the block ends, by Ctrl-C or an error too, what it adds."""
+    """Pack cells left by a killed command on entry, and new ones on exit, even after Ctrl-C or an error."""
     pack(folder)
     try:
         yield

@@ -1,9 +1,9 @@
 """Run a suite: python -m benchmarks.run montgomery_reduced --studies IMAGES --labels MASKS --jobs 2
 
-While the suite runs, every finished cell (method, budget, seed) is a file in cells/; at the end, also after
-Ctrl-C, they are packed into cells.jsonl. Finished cells never run again, and one that fails does not stop the
-others. `python -m benchmarks.tables SUITE` writes tables and plots of what has run. For data of your own see
-python -m benchmarks.run mine --help
+While the suite runs, each finished cell (method, budget, seed) is a file in cells/; at the end, even after
+Ctrl-C, they are packed into cells.jsonl. Finished cells never run again, and a failing cell does not stop the
+others. `python -m benchmarks.tables SUITE` writes tables and plots of the finished cells. For your own data,
+see python -m benchmarks.run mine --help
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(
     ),
     jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
 ) -> None:
-    """Run what is missing of a suite. What to use on data of your own says the suite `mine` (mine --help)."""
+    """Run the missing cells of a suite. For advice on your own data, run the suite `mine` (mine --help)."""
     try:
         found = read_suite(suite)
         folder = out or RESULTS / found.name

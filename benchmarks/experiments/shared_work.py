@@ -1,4 +1,4 @@
-"""What cells of a suite share, so that it is not made twice: features, and a pretraining on the pool."""
+"""Work shared by the cells of a suite: features, and pretraining on the pool."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from trainers.csal3d.task import Pretraining
 
 
 def key_of(*parts: Any) -> str:
-    """A name for what depends on `parts` (JSON) only."""
+    """Return a cache key for `parts` (JSON)."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def keep_file(source: Path, target: Path) -> None:
-    """Copy into the shared folder, whole or not at all: another job may be reading."""
+    """Copy a file into the shared folder atomically: another job may be reading."""
     part = target.with_name(f"{os.getpid()}-{target.name}")
     shutil.copy(source, part)
     os.replace(part, target)
 
 
 class Features:
-    """Features of a data set's images by one encoder, and uncertainties where it gives them."""
+    """Features of a data set's images by one encoder, with uncertainties if it provides them."""
 
     def __init__(self, work: Path, mark: str, context: Context) -> None:
         self.context = context
@@ -42,9 +42,9 @@ class Features:
 
     @contextmanager
     def shared(self, store: PoolDatastore) -> Iterator[None]:
-        """Gives the pool's state what is known, and keeps what the `with` block works out besides.
+        """Load cached features into the pool's state; on exit, cache those computed in the `with` block.
 
-        Where some are missing, other jobs wait, instead of working out the same.
+        If some are missing, other jobs wait instead of computing the same.
         """
         with ExitStack() as held:
             if self._missing(store):
@@ -97,7 +97,7 @@ class Features:
 
 
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:
-    """Publish the network that is pretrained on this pool (CSAL-3D); the same pool is pretrained on once."""
+    """Publish the network pretrained on this pool (CSAL-3D); each pool is pretrained on once."""
     file = work / f"pretrained-{key}.pt"
     with FileLock(file.with_suffix(".lock")):  # another job may be at it
         if not file.exists():

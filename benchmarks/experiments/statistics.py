@@ -1,4 +1,4 @@
-"""What the cells of a suite say: means over seeds, paired differences, and answers to claims."""
+"""Statistics of a suite's cells: means over seeds, paired differences, and verdicts on claims."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MIN_SEEDS = 5  # seeds below which an interval, and a verdict, would say more th
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences over seeds with its 95 % bootstrap interval; without ends of few seeds.
+    """Mean of paired differences over seeds with its 95 % bootstrap interval (None with few seeds).
 
-    :param certain: whether Student's interval leaves out zero too. Of five normal values that differ by
-        chance only, the bootstrap's leaves it out in one case of six, Student's in one of twenty
+    :param certain: Student's interval excludes zero too. For five normal values that differ by chance only,
+        the bootstrap interval excludes zero in one case of six, Student's in one of twenty
     """
 
     mean: float
@@ -59,11 +59,11 @@ class Outcome:
         return list(self._cells)
 
     def cells(self, key: Key) -> list[dict[str, Any]]:
-        """Finished cells of a row, by seed."""
+        """Return the finished cells of a row, by seed."""
         return [self._cells[key][seed] for seed in sorted(self._cells[key])]
 
     def values(self, key: Key, metric: str) -> dict[int, float]:
-        """A number of the last stage, by seed: dice, hd95, failures, or `worst`, Dice of the worst tenth."""
+        """Return a metric of the last stage by seed: dice, hd95, failures, or `worst` (see `worst_tenth`)."""
         last = {seed: cell["stages"][-1] for seed, cell in self._cells.get(key, {}).items()}
         return {
             seed: worst_tenth(stage) if metric == "worst" else float(stage[metric])
@@ -71,7 +71,7 @@ class Outcome:
         }
 
     def alike(self) -> list[tuple[str, list[str]]]:
-        """By budget: methods that labelled the same images in every seed, so that their rows are one."""
+        """Return (budget, methods) where methods labelled the same images in every seed: equal rows."""
         found: dict[tuple[str, str], list[str]] = {}
         for (method, budget), cells in self._cells.items():
             if cells:
@@ -82,16 +82,17 @@ class Outcome:
         return [(budget, methods) for (budget, _), methods in found.items() if len(methods) > 1]
 
     def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
-        """Paired by seed, which fixes the split and the first weights; None without a seed in common."""
+        """Return the difference paired by seed (same split, same initial weights); None if none is shared."""
         ours, theirs = self.values(one, metric), self.values(other, metric)
         return paired(ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
 
     def answer(self, claim: Claim) -> tuple[str, Difference | None]:
-        """In one of the words "confirmed", "likely", "not confirmed", "unlikely", "contradicted", "too few
-        seeds", "not measured"; likely and unlikely where the bootstrap's interval leaves out zero and
-        Student's does not.
+        """Return the verdict on a claim, and the difference behind it.
 
-        The difference is positive where the claim's better method is better: more Dice, less HD95 or spread.
+        The verdict is "confirmed", "likely", "not confirmed", "unlikely", "contradicted", "too few seeds" or
+        "not measured"; likely and unlikely where the bootstrap interval excludes zero and Student's does not.
+
+        The difference is positive if the claim holds: more Dice, less HD95 or less spread.
         """
         metric = "hd95" if claim.metric == "hd95" else "dice"
         ours, theirs = (
@@ -117,20 +118,21 @@ class Outcome:
 
 
 def _labelled(cell: Mapping[str, Any]) -> list[list[str]]:
-    """The images that each stage labelled, sorted."""
+    """Return the images labelled in each stage, sorted."""
     return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
 
 
 def worst_tenth(stage: Mapping[str, Any]) -> float:
-    """Mean Dice of the tenth of the held-out images (at least one) that fare worst."""
+    """Return the mean Dice of the worst tenth (at least one) of the held-out images."""
     dice = sorted(dice_per_image(stage["images"], stage["metric"]))
     return float(np.mean(dice[: math.ceil(len(dice) / 10)]))
 
 
 def spread_difference(one: list[list[float]], other: list[list[float]]) -> Difference | None:
-    """How much larger the standard deviation over seeds of `one` (budgets x seeds) is, mean of the budgets.
+    """Return the difference in standard deviation over seeds, `one` - `other`, averaged over budgets.
 
-    Its interval resamples seeds, the same for both; None of fewer than two.
+    `one` and `other` are (budgets x seeds). The interval resamples seeds, the same for both. None with fewer
+    than two seeds.
     """
     first, second, count = np.array(one), np.array(other), len(one[0])
     if count < 2:
@@ -144,7 +146,7 @@ def spread_difference(one: list[list[float]], other: list[list[float]]) -> Diffe
 
 
 def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than MIN_SEEDS values."""
+    """Return the seeded 95 % percentile bootstrap interval; (None, None) below MIN_SEEDS values."""
     if len(values) < MIN_SEEDS:
         return None, None
     rng = np.random.default_rng(0)
@@ -153,7 +155,7 @@ def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | No
 
 
 def paired(differences: Iterable[float]) -> Difference | None:
-    """Mean of paired differences with its interval; None of nothing."""
+    """Return the mean of paired differences with its interval; None without values."""
     values = np.array([float(value) for value in differences])
     if not len(values):
         return None
@@ -165,7 +167,7 @@ def paired(differences: Iterable[float]) -> Difference | None:
 
 
 def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -> float | None:
-    """Labels at which a curve first reaches a Dice, between two budgets by a straight line; None if never."""
+    """Return the labels at which a curve first reaches a Dice, by linear interpolation; None if never."""
     for at, value in enumerate(dice):
         if value >= wanted:
             if at == 0:
@@ -176,7 +178,7 @@ def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -
 
 
 def area(labels: Sequence[int], dice: Sequence[float]) -> float | None:
-    """Area under a learning curve divided by its width, so that it reads as a Dice; None of one point."""
+    """Return the area under a learning curve, divided by its width to read as a Dice; None for one point."""
     if len(labels) < 2:
         return None
     return float(np.trapz(dice, labels) / (labels[-1] - labels[0]))

@@ -1,4 +1,4 @@
-"""A suite: which cells (data, method, budget, seed) make up one experiment, from a small YAML file."""
+"""A suite, the cells (data, method, budget, seed) of one experiment, read from a small YAML file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOLDER = Path(__file__).parents[1] / "suites"
 
 
 class SuiteError(ValueError):
-    """A suite that cannot be meant; the text names the key."""
+    """An invalid suite or result; the text names the key or the file."""
 
 
 def cell_name(method: str, budget: str, seed: int) -> str:
-    """Return the name under which a cell's result is kept."""
+    """Return the name that identifies a cell in its suite."""
     return f"{method}_{budget}_{seed}".replace(" ", "-")
 
 
@@ -31,11 +31,11 @@ class Cell:
 
     :param first: strategy of the first stage; :param then: of every later one
     :param budget: labels of each stage, as "8+4"
-    :param settings: of the selection, beside those that follow from the others
-    :param overrides: of the app's training
-    :param groups: pattern that tells an image's patient by its id, as the app's setting; no patient is in the
-        pool and held out
-    :param noise: share of the labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
+    :param settings: selection settings, beyond those that follow from the other fields
+    :param overrides: overrides of the app's training
+    :param groups: pattern for the patient in an image's id, as the app's setting; a patient is never both in
+        the pool and held out
+    :param noise: share of labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
     """
 
     app: str
@@ -59,21 +59,21 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Unique in a suite."""
+        """Name of the cell, unique in its suite."""
         return cell_name(self.method, self.budget, self.seed)
 
     def as_json(self) -> dict[str, Any]:
-        """Without what is absent, so that a key that comes later leaves finished cells as they are."""
+        """Return the fields, without empty optional ones: adding one leaves finished cells valid."""
         found = asdict(self)
         return {key: value for key, value in found.items() if value or key not in ("groups", "noise")}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that is said of two methods: `better` is better `than` the other, at these budgets.
+    """A claim about two methods: `better` is better `than` the other, at these budgets.
 
-    :param metric: by what: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice over
-        seeds
+    :param metric: the measure: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice
+        over seeds
     """
 
     text: str
@@ -85,9 +85,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Suite:
-    """The cells of one experiment, what its table says of the protocol, and the claims that it answers.
+    """The cells of one experiment, its protocol in words, and the claims it tests.
 
-    :param compare: methods that each other one is compared with
+    :param compare: methods that every other method is compared with
     """
 
     name: str
@@ -108,7 +108,7 @@ METRICS = ("dice", "hd95", "spread")
 
 
 def read_suite(name: str) -> Suite:
-    """The suite of a name in `benchmarks/suites`, or of a path. Raises SuiteError."""
+    """Read a suite by its name in `benchmarks/suites`, or from a path. Raises SuiteError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         there = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
@@ -117,7 +117,7 @@ def read_suite(name: str) -> Suite:
 
 
 def suite_of(found: dict[str, Any], name: str) -> Suite:
-    """The suite that a file's content describes. Raises SuiteError."""
+    """Build the suite that a file's content describes. Raises SuiteError."""
     wrong = [key for key in found if key not in (*_KEYS, *_OPTIONAL)]
     wrong += [key for key in _KEYS if key not in found]
     if wrong:

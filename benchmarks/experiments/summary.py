@@ -1,6 +1,6 @@
 """All suites on one page: python -m benchmarks.summary
 
-Writes benchmarks/results/README.md: how methods rank over data sets, and what became of every claim.
+Writes benchmarks/results/README.md: the ranking of methods over data sets, and the verdict on every claim.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 
 
 def outcomes(results: Path) -> list[Outcome]:
-    """Of every suite that has finished cells."""
+    """Return the outcome of every suite that has finished cells."""
     found = [Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
     return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
 
 
 def by_data(found: list[Outcome]) -> dict[str, Cells]:
-    """Dice of all cells of each data set; suites of one data set and protocol share cells."""
+    """Return the Dice of all cells by data set; suites with the same data set and protocol share cells."""
     data: dict[str, Cells] = {}
     for outcome in found:
         cells = data.setdefault(f"{outcome.suite.data} ({outcome.suite.protocol})", {})
@@ -39,12 +39,12 @@ def by_data(found: list[Outcome]) -> dict[str, Cells]:
 
 
 def methods_of(cells: Cells, active: bool) -> set[str]:
-    """Methods with cells of budgets that have several stages (`active`), or of those with one."""
+    """Return the methods with cells of multi-stage budgets (`active`), or of single-stage ones."""
     return {method for method, budget, _ in cells if ("+" in budget) == active}
 
 
 def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
-    """Mean difference of each method to random, over the budgets and seeds that all of them have."""
+    """Return each method's mean difference to random, over the budgets and seeds that all of them have."""
     runs = {(budget, seed) for _, budget, seed in cells if ("+" in budget) == active}
     shared = [(b, s) for b, s in sorted(runs) if all((method, b, s) in cells for method in methods)]
     if not shared:
@@ -54,7 +54,7 @@ def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
 
 
 def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
-    """Methods that ran on every data set, by their mean rank; 1 is best."""
+    """Rank the methods that ran on every data set by mean rank; 1 is best."""
     data = {name: cells for name, cells in data.items() if len(methods_of(cells, active)) > 1}
     if not data:
         return
@@ -73,7 +73,7 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
 
 
 def page(found: list[Outcome]) -> str:
-    """The page, in Markdown."""
+    """Return the page, in Markdown."""
     data = by_data(found)
     lines = [
         "# Evidence",
@@ -104,7 +104,7 @@ def page(found: list[Outcome]) -> str:
 def main(
     results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
 ) -> None:
-    """Write README.md of all suites that have finished cells."""
+    """Write the README.md of all suites that have finished cells."""
     try:
         found = outcomes(results)
     except SuiteError as error:

@@ -1,7 +1,7 @@
 """Tables and plots of a suite from its cells: python -m benchmarks.tables montgomery_reduced
 
-Writes README.md and curves.png beside the cells. Prints nothing that the cells do not hold; what has not run
-is an empty cell.
+Writes README.md and curves.png beside the cells. Shows only what the cells contain; a row that has not run
+stays empty.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"
 
 
 def total(budget: str) -> int:
-    """Labels of a budget such as "8+4"."""
+    """Return the total number of labels of a budget such as "8+4"."""
     return sum(map(int, budget.split("+")))
 
 
 def result_rows(outcome: Outcome) -> Iterator[str]:
-    """One line per method and budget."""
+    """Yield one table row per method and budget."""
     compare = outcome.suite.compare
     yield (
         "| labels | method | seeds | Dice, mean ± SD | worst tenth | HD95, mean ± SD | below 0.5 | "
@@ -70,7 +70,7 @@ def result_rows(outcome: Outcome) -> Iterator[str]:
 
 
 def _spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation; the mean alone of one value."""
+    """Format mean and standard deviation; only the mean if there is one value."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
 
@@ -79,7 +79,7 @@ Curve = list[tuple[int, dict[int, float]]]  # labels, and the Dice of each seed
 
 
 def curves(outcome: Outcome) -> dict[str, Curve]:
-    """By method: its one-stage budgets in order, where any seed has run; of one budget there is no curve."""
+    """Return each method's curve over its finished single-stage budgets; one budget makes no curve."""
     found: dict[str, Curve] = {}
     for method, budget in outcome.rows:
         values = outcome.values((method, budget), "dice")
@@ -93,7 +93,7 @@ def curves(outcome: Outcome) -> dict[str, Curve]:
 
 
 def areas(points: Curve) -> dict[int, float]:
-    """Area under the curve of each seed that has all of its points."""
+    """Return the area under the curve for each seed that has all points."""
     labels = [n for n, _ in points]
     seeds = sorted(set.intersection(*(set(values) for _, values in points)))
     found = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
@@ -101,7 +101,7 @@ def areas(points: Curve) -> dict[int, float]:
 
 
 def curve_rows(outcome: Outcome) -> Iterator[str]:
-    """Area under each method's curve, and the labels that it needs for random's last Dice."""
+    """Yield the area under each method's curve and the labels it needs to reach random's final Dice."""
     found = curves(outcome)
     if RANDOM not in found:
         return
@@ -121,7 +121,7 @@ def curve_rows(outcome: Outcome) -> Iterator[str]:
 
 
 def claim_rows(outcome: Outcome) -> Iterator[str]:
-    """Each claim with its verdict and the difference that it rests on; positive speaks for the claim."""
+    """Yield each claim with its verdict and the difference behind it; positive supports the claim."""
     yield "| claim | here | by | difference in its favour [95 %], mean of the budgets | seeds |"
     yield "|---|---|---|---|---|"
     for claim in outcome.suite.claims:
@@ -131,7 +131,7 @@ def claim_rows(outcome: Outcome) -> Iterator[str]:
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Mean Dice against labels, and the paired difference to random with its interval."""
+    """Plot mean Dice against labels, and the paired difference to random with its interval."""
     names = list(dict.fromkeys(method for method, _ in outcome.rows))
     colour = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(names)}
     mark = {name: MARKS[at % len(MARKS)] for at, name in enumerate(names)}
@@ -172,7 +172,7 @@ def draw(outcome: Outcome, path: Path) -> None:
 
 
 def _beside(outcome: Outcome, width: float) -> dict[Key, float]:
-    """Where each row is drawn: at its labels, and those of as many labels side by side within `width`."""
+    """Return the x position of each row: its labels; rows with equal labels are spread over `width`."""
     found: dict[Key, float] = {}
     for labels in {total(budget) for _, budget in outcome.rows}:
         rows = [key for key in outcome.rows if total(key[1]) == labels]
@@ -182,7 +182,7 @@ def _beside(outcome: Outcome, width: float) -> dict[Key, float]:
 
 
 def page(outcome: Outcome, folder: Path) -> str:
-    """The README of a suite's results in `folder`, with the pictures of `benchmarks.figures` that it has."""
+    """Return the README of the results in `folder`, with the pictures of `benchmarks.figures`, if any."""
     names = {"maps.png": "Maps of the pool with what was picked", "overlays.png": "Held-out images"}
     pictures = [f"![{text}]({name})\n" for name, text in names.items() if (folder / name).exists()]
     cells = [cell for key in outcome.rows for cell in outcome.cells(key)]

@@ -1,10 +1,10 @@
-"""Many annotators at once on one server that is killed again and again; then everything is checked.
+"""Many annotators at once on one server that is killed repeatedly; then everything is checked.
 
 python -m benchmarks.crowd --handouts 10000 --clients 32 --out runs/crowd
 python -m benchmarks.crowd --kills 200 --clients 8 --out runs/kills
 
-Every answer that a client got is remembered: a hand-out, a label or a skip that was answered must be there
-afterwards, whatever was killed, and nobody may hold what another holds.
+Every answer to a client is recorded: an acknowledged hand-out, label or skip must exist afterwards, whatever
+was killed, and no two clients may hold the same image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SMALL = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_bud
 
 
 class Worker(threading.Thread):
-    """One annotator: asks, then labels, skips, gives back or keeps what it was given."""
+    """One annotator: requests an image, then labels, skips, releases or keeps it."""
 
     def __init__(self, name: str, url: str, labels: Path, record: Record, ended: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
@@ -77,7 +77,7 @@ class Worker(threading.Thread):
         return body if answer.status_code == 200 else {}
 
     def _skip(self, image: str) -> None:
-        """Skip, and half of the time take it back, so that the pool is not used up by it."""
+        """Skip an image, and undo it half of the time, so that skips do not use up the pool."""
         few = sum(self._record.skips.values()) < self._most / 2
         for verb, skipped in (("skip", True), ("unskip", False))[
             : self._random.choice((1, 2, 2)) if few else 2
@@ -112,7 +112,7 @@ class Worker(threading.Thread):
 
 
 def kill(server: Server, whom: str) -> bool:
-    """kill -9 the server ("server"), or its scoring or training child, if there is one."""
+    """kill -9 the server ("server"), or its scoring or training child; return False if there is none."""
     if whom == "server":
         server.stop(kill=True)
         return True
@@ -135,7 +135,7 @@ def main(
     images: Annotated[int, typer.Option(min=16, help="Size of the pool")] = 300,
     seed: Annotated[int, typer.Option(help="Of the phantoms and of who is killed when")] = 1,
 ) -> None:
-    """Let a crowd loose on a server and check that nothing was given twice or lost."""
+    """Let many annotators loose on a server and check that nothing was handed out twice or lost."""
     shutil.rmtree(out, ignore_errors=True)
     generate(out.resolve(), count=images, seed=seed, size=96)
     report = run_crowd(out.resolve(), clients, handouts, kills, random.Random(seed))
@@ -146,7 +146,7 @@ def main(
 
 @dataclass
 class Goal:
-    """How long a crowd goes on, and how far it is."""
+    """The end of a crowd's run, and its progress."""
 
     handouts: int
     kills: int
@@ -161,7 +161,7 @@ class Goal:
 
 
 def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random.Random) -> dict[str, Any]:
-    """The crowd on the pool of `out`; the report has a list of what is wrong, empty when all is well."""
+    """Run the crowd on the pool in `out`; return a report whose list `wrong` is empty if all is well."""
     goal, started, embedded = Goal(handouts, kills), time.time(), 0
     wrong: list[str] = []
     with tqdm(total=handouts + kills, desc="crowd") as bar:
@@ -182,7 +182,7 @@ def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random
 
 
 def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
-    """One life of a server; what clients were told that they should not have been."""
+    """Run one server until it is killed; return the unexpected answers to clients."""
     conf = {
         **_SMALL,
         "state": out / "state",

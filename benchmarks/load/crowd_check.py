@@ -1,4 +1,4 @@
-"""Opens what a killed server left and compares it with what its clients were answered."""
+"""Compare the pool that a killed server left with the answers its clients got."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pool.datastore import PoolDatastore
 
 @dataclass
 class Record:
-    """What clients were answered, by image. Filled from many threads."""
+    """The answers that clients got, by image. Filled from many threads."""
 
     handouts: list[tuple[str, str]] = field(default_factory=list)  # image, client
     labels: dict[str, int] = field(default_factory=dict)  # final labels that were accepted
@@ -28,8 +28,10 @@ class Record:
 
 
 def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
-    """What is wrong with the pool of `out`, and its number of embeddings, which must not fall below
-    `embedded`."""
+    """Check the pool in `out`; return its errors and its number of embeddings.
+
+    There must be at least `embedded` embeddings.
+    """
     wrong = _damaged(out / "state" / "pool.db")
     state = State(out / "state", migrate=True)
     ledger = state.ledger.entries()
@@ -57,7 +59,7 @@ def _damaged(file: Path) -> list[str]:
 
 
 def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
-    """Hand-outs of an image while it was in somebody's hands."""
+    """Find hand-outs of an image that somebody else still held."""
     holders: dict[str, str] = {}
     wrong = []
     for line in ledger:
@@ -72,7 +74,7 @@ def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
 
 
 def _labels(out: Path, record: Record) -> list[str]:
-    """Labels that were accepted and are not there, byte for byte, with all their versions."""
+    """Find accepted labels that are missing or changed, byte for byte, and missing earlier versions."""
     store = PoolDatastore(str(out / "studies"), Bundle("cxr_lungs").get("labels"))
     try:
         done, versions = set(store.get_labeled_images()), out / "studies" / "versions" / "final"

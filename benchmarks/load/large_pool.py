@@ -1,5 +1,7 @@
-"""Pools of any size for measuring the server: small real pictures under many names, and a state in which the
-pool is embedded, mapped and planned, so that only the hand-out is left to do. The map is random."""
+"""Pools of any size for load tests: a few small images under many names, and a prepared state.
+
+In the state, the pool is embedded, mapped and planned, so that only the hand-out remains. The map is random.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _ROWS = 2_000  # written in one transaction
 
 
 def make_studies(studies: Path, count: int) -> list[Path]:
-    """`count` radiographs `img_000000.png` ..., hard links of a few phantoms; sorted."""
+    """Create `count` radiographs `img_000000.png` ..., hard links of a few phantoms; return them sorted."""
     studies.mkdir(parents=True)
     originals = studies.parent / "originals"
     generate(originals, count=8, seed=1, size=96)
@@ -37,7 +39,7 @@ def make_studies(studies: Path, count: int) -> list[Path]:
 
 
 def make_state(folder: Path, paths: list[Path], settings: Settings, seed: int = 1) -> None:
-    """The state of a pool that has been prepared, with a cold-start plan of `cold_start_budget` images."""
+    """Write the state of a prepared pool, with a cold-start plan of `cold_start_budget` images."""
     state, random = State(folder, migrate=True), np.random.default_rng(seed)
     context = Context(state, settings, "descriptor:1")
     marks = {path.stem: image_fingerprint(path) for path in paths}

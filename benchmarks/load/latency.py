@@ -1,4 +1,4 @@
-"""How long an annotator waits for the next image, over HTTP: planned, while refresh or a training runs.
+"""Waiting time for the next image over HTTP: from a plan, during a refresh, and during training.
 
 python -m benchmarks.latency --studies IMAGES --labels MASKS --out runs/latency
 """
@@ -21,7 +21,7 @@ from benchmarks.server_process import running
 
 
 def measure(annotator: Annotator, name: str, go_on: Callable[[int], bool]) -> dict[str, float]:
-    """Ask while `go_on(number of answers)` holds; percentiles in milliseconds."""
+    """Request images while `go_on(number of answers)` holds; return percentiles in milliseconds."""
     times: list[float] = []
     request: dict[str, Any] = {}
     while go_on(len(times)):
@@ -43,7 +43,7 @@ def main(
     clicks: Annotated[int, typer.Option(help="Clicks on a planned pool")] = 300,
     epochs: Annotated[int, typer.Option(help="Epochs of the training in the background")] = 10,
 ) -> None:
-    """Print and keep the waiting times of next_sample."""
+    """Measure the waiting times of next_sample; print and save them."""
     shutil.rmtree(out, ignore_errors=True)
     fill_studies(find_images(studies), out / "studies")
     conf = {"encoder": encoder, "state": (out / "state").resolve(), "cold_start_budget": 8}

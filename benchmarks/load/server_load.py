@@ -1,4 +1,4 @@
-"""How long a click takes and how many a server answers, against the size of the pool: ours and MONAI Label's.
+"""Time per click and clicks per second against the size of the pool, for our server and MONAI Label's.
 
 python -m benchmarks.server_load --out runs/load --keep benchmarks/results/server_load
 """
@@ -35,14 +35,14 @@ _ASKED = {"ours": ("auto", "random"), "stock": ("random", "first")}
 
 
 class Asker:
-    """A client that gives each image back with its next click, so that the pool is not used up."""
+    """A client that releases each image with its next click, so that the pool is not used up."""
 
     def __init__(self, url: str, strategy: str, name: str, ours: bool) -> None:
         self._url, self._session = f"{url}/activelearning/{strategy}", requests.Session()
         self._request, self._ours = {"client_id": name}, ours
 
     def click(self) -> float:
-        """Milliseconds until the answer."""
+        """Request an image; return the milliseconds until the answer."""
         started = time.perf_counter()
         answer = self._session.post(self._url, json=self._request, timeout=600)
         took = (time.perf_counter() - started) * 1000
@@ -53,7 +53,7 @@ class Asker:
 
 
 def measure(url: str, strategy: str, ours: bool, clicks: int, seconds: float) -> dict[str, float]:
-    """One client's clicks one by one (ms), then those of `_CLIENTS` at once (per second)."""
+    """Time one client's clicks one by one (ms), then those of `_CLIENTS` in parallel (per second)."""
     one = Asker(url, strategy, "one", ours)
     first = one.click()
     deadline, times = time.monotonic() + 120, list[float]()
@@ -89,7 +89,7 @@ def _together(url: str, strategy: str, ours: bool, seconds: float) -> float:
 
 @contextmanager
 def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
-    """A server on a pool of `count` images: its address, and the seconds until it answered."""
+    """Run a server on a pool of `count` images; yield its address and its start-up time in seconds."""
     folder = out / f"{whose}-{count}"
     shutil.rmtree(folder, ignore_errors=True)
     paths = make_studies(folder / "studies", count)
@@ -115,7 +115,7 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Median click against the size of the pool."""
+    """Plot the median click against the size of the pool."""
     figure, axis = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
     for name in dict.fromkeys((row["server"], row["strategy"]) for row in rows):
         mine = [row for row in rows if (row["server"], row["strategy"]) == name]
@@ -129,7 +129,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     lines = [
         "| images | server | strategy | start s | first click ms | p50 ms | p99 ms | clicks/s, 32 clients |",
         "|---|---|---|---|---|---|---|---|",
@@ -149,7 +149,7 @@ def main(
     clicks: Annotated[int, typer.Option(help="Clicks of one client, or fewer in 2 minutes")] = 300,
     seconds: Annotated[float, typer.Option(help="How long 32 clients click at once")] = 10.0,
 ) -> None:
-    """Measure and keep: each size with ours, then with MONAI Label's own server."""
+    """Measure each size with our server, then with MONAI Label's; save the results."""
     rows: list[dict[str, Any]] = []
     keep.mkdir(parents=True, exist_ok=True)
     for count in sizes:

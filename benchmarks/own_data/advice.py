@@ -1,7 +1,7 @@
-"""What cells on a user's own data recommend: sentences that follow from paired intervals only.
+"""Recommendations from cells on a user's own data, based on paired intervals only.
 
-Many methods are compared and the best is looked for, so the intervals hold for all of them together
-(Bonferroni). They are Student's: of five values a percentile bootstrap is too narrow.
+Many methods are compared to find the best, so the intervals hold simultaneously (Bonferroni). They are
+Student's: with five values a percentile bootstrap is too narrow.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Advice:
-    """:param key: (method, budget) of the row to use
-    :param why: sentences
-    :param unknown: what cannot be said, sentences
+    """The recommendation.
+
+    :param key: (method, budget) of the row to use
+    :param why: reasons, as sentences
+    :param unknown: what the data cannot show, as sentences
     """
 
     headline: str
@@ -34,7 +36,7 @@ class Advice:
 
 
 def interval(values: Iterable[float], among: int = 1) -> Difference | None:
-    """Mean of paired differences; its interval and those of `among` - 1 others hold together with 95 %."""
+    """Return the mean of paired differences; the intervals of `among` comparisons jointly cover 95 %."""
     found = np.array(list(values))
     if not len(found):
         return None
@@ -46,7 +48,7 @@ def interval(values: Iterable[float], among: int = 1) -> Difference | None:
 
 
 class Rows:
-    """The rows of an outcome at the full budget, and how each one gets there."""
+    """The rows of an outcome at the full budget, and their learning curves."""
 
     def __init__(self, outcome: Outcome, budget: int) -> None:
         self.outcome, self.budget, self.half = outcome, budget, budget // 2
@@ -58,19 +60,19 @@ class Rows:
         self.default = next(key for key in self.full if _is_default(self.cell[key]))
 
     def against(self, key: Key, other: Key) -> Difference | None:
-        """Dice of a row less that of another, paired by seed."""
+        """Return the Dice of a row minus that of another, paired by seed."""
         ours, theirs = self.outcome.values(key, "dice"), self.outcome.values(other, "dice")
         shared = sorted(ours.keys() & theirs.keys())
         return interval((ours[seed] - theirs[seed] for seed in shared), len(self.full) - 1)
 
     @property
     def compared(self) -> dict[Key, Difference]:
-        """Difference to random of every other row."""
+        """Difference of every other row to random."""
         found = {key: self.against(key, self.random) for key in self.full if key != self.random}
         return {key: difference for key, difference in found.items() if difference is not None}
 
     def curve(self, key: Key) -> dict[int, dict[int, float]]:
-        """{labels: {seed: Dice}} of a row's method: its own stages, or its row at half of the budget."""
+        """Return {labels: {seed: Dice}} of a row's method: its own stages, or its row at half the budget."""
         found: dict[int, dict[int, float]] = {}
         for one in (key, (key[0], str(self.half))):
             for cell in self.outcome.cells(one) if one in self.cell else []:
@@ -79,13 +81,13 @@ class Rows:
         return dict(sorted(found.items()))
 
     def growth(self, key: Key) -> Difference | None:
-        """Dice at the full budget less that at half of it, paired by seed."""
+        """Return the Dice at the full budget minus that at half of it, paired by seed."""
         curve = self.curve(key)
         few, many = curve.get(self.half, {}), curve.get(self.budget, {})
         return interval(many[seed] - few[seed] for seed in sorted(few.keys() & many.keys()))
 
     def needed(self, key: Key) -> float | None:
-        """Labels for random's mean Dice at the full budget; None when it is not reached."""
+        """Return the labels needed for random's mean Dice at the full budget; None if not reached."""
         curve, wanted = self.curve(key), self.outcome.values(self.random, "dice")
         if not wanted or not curve:
             return None
@@ -93,7 +95,7 @@ class Rows:
         return labels_needed(list(curve), means, float(np.mean(list(wanted.values()))))
 
     def encoders(self) -> dict[str, Difference]:
-        """Of each encoder but the default's: mean Dice of its rows less those of the same methods there."""
+        """Return each encoder's mean difference in Dice to the default encoder, over the same methods."""
         plain = self.cell[self.default].encoder
         values: dict[str, dict[int, list[float]]] = {}
         for key, cell in self.cell.items():
@@ -116,7 +118,7 @@ def _how(cell: Cell) -> tuple[str, str, str, str]:
 
 
 def _is_default(cell: Cell) -> bool:
-    """Whether it is what the app does unless told otherwise."""
+    """Check whether a cell uses the app's default settings."""
     told = Settings(**Bundle(cell.app).selection)
     asked = (cell.first, cell.then, cell.settings.get("alpha", told.alpha), cell.encoder)
     is_plain = not cell.settings.keys() - {"alpha"}
@@ -132,7 +134,7 @@ def below(difference: Difference | None) -> bool:
 
 
 def advise(rows: Rows) -> Advice:
-    """What to use."""
+    """Recommend a method, budget and encoder."""
     headline, key, why = _strategy(rows)
     encoders = rows.encoders()
     why += [_encoder(name, difference) for name, difference in encoders.items()]

@@ -1,4 +1,4 @@
-"""A user's own images and masks, looked at before anything is run: what they are, and what is wrong."""
+"""Check a user's own images and masks before anything runs: their kind, their structures, and errors."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _AIR = -200.0  # a median darkest voxel below it is Hounsfield's
 
 
 class DataError(ValueError):
-    """Data that cannot be measured on; the text names the files and says what to do."""
+    """Data that cannot be used; the text names the files and says what to do."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """What is known of the data.
+    """Facts about the user's data.
 
     :param images: {image id: file}
     :param masks: {image id: file}
     :param structures: {name: value in the masks}
-    :param everywhere: whether each mask has every structure
-    :param overrides: of the app that the images call for
+    :param everywhere: every mask has every structure
+    :param overrides: overrides of the app that the images require
     """
 
     images: dict[str, Path]
@@ -50,7 +50,7 @@ class Own:
 
     @property
     def app(self) -> str:
-        """Of the apps for pictures the one whose Dice leaves out absent structures, where some are absent."""
+        """The app; for pictures where structures may be absent, the one whose Dice leaves those out."""
         if self.volumes:
             return "volumes"
         return "cxr_lungs" if self.everywhere else "brain_mri"
@@ -62,14 +62,14 @@ class Own:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more there are."""
+    """Name the first items of a list, and count the rest."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
-    """Read every image and mask once. Raises DataError for what cannot be used.
+    """Read every image and mask once. Raises DataError for files that cannot be used.
 
-    :param names: {structure: value in the masks} as the user calls them
+    :param names: the user's names, {structure: value in the masks}
     """
     files = find_images(studies)
     images = {image_id(path.name): path for path in files}
@@ -119,7 +119,7 @@ def _are_volumes(images: Mapping[str, Path]) -> bool:
 
 
 def _values_of(mask: Path, image: Path) -> set[int]:
-    """Values of a mask but 0. Raises LabelError, ImageError."""
+    """Return the values of a mask except 0. Raises LabelError, ImageError."""
     if mask.name.lower().endswith(".nrrd") and "Segment0_Name" in nrrd.read_header(str(mask)):
         raise LabelError(
             f"{mask}: has named segments; export it as a label map (.nii.gz), a value per structure"
@@ -136,7 +136,7 @@ def _values_of(mask: Path, image: Path) -> set[int]:
 
 
 def _named(found: Sequence[set[int]], names: Mapping[str, int]) -> dict[str, int]:
-    """{structure: value} of the values found. Raises DataError."""
+    """Return {structure: value} for the values in the masks. Raises DataError."""
     values = sorted(set().union(*found))
     if not values:
         raise DataError("all masks are empty: there is nothing to learn")
@@ -149,7 +149,7 @@ def _named(found: Sequence[set[int]], names: Mapping[str, int]) -> dict[str, int
 def _overrides(
     grids: Sequence[tuple[int, tuple[int, ...], np.ndarray]], dark: Sequence[float]
 ) -> dict[str, Any]:
-    """What the app for volumes has to know; long volumes get larger voxels. Raises DataError."""
+    """Return the overrides of the app for volumes; long volumes get larger voxels. Raises DataError."""
     channels = sorted({count for count, _, _ in grids})
     if len(channels) > 1:
         raise DataError(f"some volumes have {channels[0]} channels, others {channels[-1]}: keep one kind")
@@ -165,7 +165,7 @@ def _overrides(
 
 
 def write_masks(own: Own, folder: Path) -> None:
-    """The masks with the values 1, 2, ... on their images' grids: what training needs. Raises DataError."""
+    """Write the masks on their images' grids, values 1, 2, ..., as training needs. Raises DataError."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(path.parent.samefile(folder) for path in (*own.images.values(), *own.masks.values())):
         raise DataError(
@@ -183,7 +183,7 @@ def write_masks(own: Own, folder: Path) -> None:
 
 
 def check_groups(own: Own, text: str) -> None:
-    """Raises DataError for groups that do not fit: unreadable, unknown of some images, or too few."""
+    """Raise DataError if `--groups` is invalid, misses images, or makes too few groups."""
     try:
         groups = read_groups(text)
     except ValueError as error:

@@ -1,10 +1,11 @@
-"""Which strategy, encoder and budget to use on data of your own, from images that are labelled already.
+"""Choose a strategy, encoder and budget for your own data, from images that are already labelled.
 
     python -m benchmarks.run mine --studies IMAGES --labels MASKS [--weights WEIGHTS] [--budget 12] [--jobs 2]
 
-A fifth of the images is held out, the rest plays an unlabelled pool; each method labels images from it with
-your masks, a network is trained on them by a shortened protocol that all methods share, and measured. Ends
-with one page, `report.html` and `report.md` in the folder of --out. Stopped, the same command goes on.
+A fifth of the images is held out; the rest acts as an unlabelled pool. Each method labels images from it with
+your masks; a network is trained on them with a shortened protocol, the same for all methods, and evaluated.
+The result is one page, `report.html` and `report.md` in the folder given by --out. If interrupted, run the
+same command again to resume.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ app: typer.Typer = typer.Typer(add_completion=False)
 
 
 def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
-    """The descriptor, and those that are asked for, or else that work of those in the folder.
+    """Return the descriptor and the requested encoders, or else the usable ones in the folder.
 
-    Raises DataError for one that is asked for.
+    Raises DataError if a requested encoder is unusable.
     """
     found = list(wanted)
     if not wanted and weights:
@@ -67,7 +68,7 @@ def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
 
 
 def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
-    """The budget, or half of the smallest pool. Raises DataError for too few images."""
+    """Limit the budget to half of the smallest pool. Raises DataError if there are too few images."""
     images = list(own.images.values())
     rows = groups_of(images, groups) if groups else None
     pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
@@ -81,9 +82,9 @@ def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
 
 
 def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[str, Any]) -> Suite:
-    """The suite: every method at half of the budget and at all of it, the active ones from half on.
+    """Build the suite: every method at half and at the full budget; active methods start from half.
 
-    :param data: changes with the images and masks, so that finished cells of others are not taken for these
+    :param data: changes with images and masks, so that finished cells of other data are not reused
     :param more: seeds, groups, overrides and quick
     """
     half = budget // 2
@@ -131,14 +132,15 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
 
 
 def short(encoder: str) -> str:
-    """An encoder's name without its folder."""
+    """Return an encoder's name without its folder."""
     return Path(encoder.rpartition(":")[2]).name
 
 
 def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
-    """Say how long it will take.
+    """Print an estimate of the time left.
 
-    :param seconds: of one training with all around it; first stages of active methods are other cells' too
+    :param seconds: time per training, overhead included; active methods share their first stage with other
+        cells
     """
     count = sum(max(1, len(cell.steps) - 1) for cell in todo)
     minutes = count * seconds / min(jobs, len(todo)) / 60
@@ -149,7 +151,7 @@ def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
 
 
 def named(pairs: Sequence[str]) -> dict[str, int]:
-    """["lung=255"] -> {"lung": 255}. Raises DataError."""
+    """Parse ["lung=255"] to {"lung": 255}. Raises DataError."""
     found: dict[str, int] = {}
     for pair in pairs:
         name, _, value = pair.rpartition("=")
@@ -183,7 +185,7 @@ def main(
     jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer methods, shorter trainings")] = False,
 ) -> None:
-    """Say which strategy, encoder and budget to use on your own data."""
+    """Recommend a strategy, encoder and budget for your own data."""
     try:
         own = look(studies, labels, named(label or []))
         if groups:
@@ -221,7 +223,7 @@ def main(
 
 
 def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Path, int]) -> int:
-    """Run what is left, the first cell alone to know the time; the number of cells that failed."""
+    """Run the remaining cells, the first one alone to time it; return the number of failures."""
     weights, out, jobs = how
     work, folder, failed = out / "work", out / CELLS, 0
     work.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The page of `benchmarks.run mine`: what to use on a user's own data, as HTML and as Markdown."""
+"""The report of `benchmarks.run mine`, as HTML and Markdown: recommendations for a user's own data."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # of
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page says beside the numbers.
+    """Facts about the run that the report states.
 
     :param budget: labels of a full row
-    :param command: that made it
+    :param command: the command that made the report
     """
 
     own: Own
@@ -44,7 +44,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table, as text."""
+    """One table row, as text."""
 
     labels: str
     method: str
@@ -57,7 +57,7 @@ class Line:
 
 
 def lines(rows: Rows) -> Iterator[Line]:
-    """Every method and budget, by labels."""
+    """Yield a table row for every method and budget, by labels."""
     for key in sorted(rows.cell, key=lambda key: sum(rows.cell[key].steps)):
         dice, hd95 = (list(rows.outcome.values(key, name).values()) for name in ("dice", "hd95"))
         if not dice:
@@ -85,7 +85,7 @@ def _saved(rows: Rows, key: Key) -> str:
 
 
 def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
-    """The settings that make a server select as a row did, as `--conf` takes them."""
+    """Return the `--conf` options that make a server select as a row did."""
     cell, weights = rows.cell[key], facts.weights or Path("WEIGHTS")
     said = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
     if cell.encoder.startswith("transformers:"):
@@ -110,7 +110,7 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
 
 
 def draw(rows: Rows, advice: Advice) -> bytes:
-    """Left the curves of random, the default and what is recommended; right every difference to random."""
+    """Plot the curves of random, the default and the recommendation, and every difference to random."""
     figure = Figure(figsize=(11, 4.2 + 0.12 * len(rows.full)), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

@@ -1,11 +1,11 @@
-"""Pictures of single cells of a suite: what was picked where on the map, and what the models then draw.
+"""Figures of single cells of a suite: the picks on the map, and the predictions of the models.
 
     python -m benchmarks.figures montgomery_reduced --seed 43 --budget 12 --methods random,cold_start \\
         --overlay-budget 8+4 --overlay-methods 'random,alpha 0.3' --studies IMAGES --labels MASKS --weights W
 
-maps.png is made like Figure 6 of arXiv 2601.18532, overlays.png like its Figure 5: the held-out images on
-which two methods differ most, each way, and the one in the middle. Selection and models are the product's;
-what `benchmarks.run` left in the work folder is not trained again.
+maps.png follows Figure 6 of arXiv 2601.18532, overlays.png its Figure 5: the held-out images on which two
+methods differ most, in each direction, and the median one. Selection and models are the product's; models
+that `benchmarks.run` left in the work folder are not trained again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from strategies.planning.plans import CLUSTER
 
 
 def names_of(text: str) -> list[str]:
-    """Methods with commas between; one that is followed by a space belongs to a name."""
+    """Split a comma-separated list of methods; a comma followed by a space is part of a name."""
     return re.split(r",(?! )", text)
 
 
 def cells_of(suite: Suite, methods: list[str], budget: str, seed: int) -> list[Cell]:
-    """The cell of each method. Raises SuiteError."""
+    """Return the cell of each method. Raises SuiteError."""
     there = {(cell.method, cell.budget, cell.seed): cell for cell in suite.cells}
     for method in methods:
         if (method, budget, seed) not in there:
@@ -53,7 +53,7 @@ def cells_of(suite: Suite, methods: list[str], budget: str, seed: int) -> list[C
 
 @contextmanager
 def opened(cell: Cell, data: Data, weights: Path | None, work: Path) -> Iterator[Run]:
-    """The pool of a cell, before its first label, for as long as the block lasts."""
+    """Open the pool of a cell, before its first label, for the duration of the block."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         run = Run(cell, data, weights, Path(folder), work)
         try:
@@ -63,7 +63,7 @@ def opened(cell: Cell, data: Data, weights: Path | None, work: Path) -> Iterator
 
 
 def label_all(run: Run, train_last: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Go through a cell: its picks, and what was measured after the last stage, where it was trained."""
+    """Label all stages of a cell; return its picks, and the scores after the last stage that was trained."""
     picks: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
     for stage, step in enumerate(run.cell.steps):
@@ -77,7 +77,7 @@ def label_all(run: Run, train_last: bool) -> tuple[list[dict[str, Any]], dict[st
 
 
 def panel_of(run: Run) -> Panel:
-    """The map of a cell's pool with its picks."""
+    """Return the map of a cell's pool with its picks."""
     picks, _ = label_all(run, train_last=False)
     layout, clusters = (
         run.context.layout(),
@@ -96,7 +96,7 @@ def panel_of(run: Run) -> Panel:
 
 
 def samples_of(runs: list[Run]) -> list[Sample]:
-    """Of two cells, the held-out images on which they differ most, and the median one."""
+    """Return the held-out images on which two cells differ most, and the median one."""
     scores = []
     for run in runs:
         images, metric = label_all(run, train_last=True)[1]["images"], run.bundle.get("metric")
@@ -117,7 +117,7 @@ def samples_of(runs: list[Run]) -> list[Sample]:
 
 
 def warn_of_others(run: Run, picks: list[str], folder: Path) -> None:
-    """Say so when the finished cell has other picks: another processor or version may lay out another map."""
+    """Warn if the finished cell has other picks: another processor or version may give another map."""
     finished = read_cells(folder).get(run.cell.name)
     if finished is not None:
         kept = [pick["image"] for stage in finished["stages"] for pick in stage["picks"]]

@@ -1,4 +1,4 @@
-"""The map of a pool with what each method picked, as Figure 6 of arXiv 2601.18532 shows it."""
+"""The map of a pool with the picks of each method, as in Figure 6 of arXiv 2601.18532."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ANY = "D"
 class Panel:
     """One method on its map.
 
-    :param points: (N, 2); only the first two dimensions of another map are drawn
-    :param clusters: of each point; -1 for none
+    :param points: (N, 2); of a map with more dimensions, only the first two are drawn
+    :param clusters: cluster of each point; -1 for none
     :param picks: rows of `points`, in order
-    :param roles: of the picks
+    :param roles: role of each pick
     """
 
     method: str
@@ -38,7 +38,7 @@ class Panel:
 
 
 def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
-    """One panel per method; picks carry their order."""
+    """Draw one panel per method; picks show their order."""
     figure, axes = plt.subplots(
         1, len(panels), figsize=(5.4 * len(panels), 5.9), layout="constrained", squeeze=False
     )
@@ -65,7 +65,7 @@ def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def _draw_pool(axis: Any, panel: Panel) -> None:
-    """All images, in the colour of their cluster."""
+    """Draw all images in the colour of their cluster."""
     clusters = np.asarray(panel.clusters)
     for cluster, count in sorted(Counter(panel.clusters).items()):
         x, y = panel.points[clusters == cluster, :2].T
@@ -75,7 +75,7 @@ def _draw_pool(axis: Any, panel: Panel) -> None:
 
 
 def _draw_picks(axis: Any, panel: Panel) -> None:
-    """Each pick with its order, the shape by its role, the edge by its cluster."""
+    """Draw each pick with its order; the shape shows its role, the edge its cluster."""
     for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
         x, y = panel.points[row, :2]
         marker, edge = SHAPES.get(role, _ANY), _colour(panel.clusters[row])

@@ -1,6 +1,6 @@
-"""Pictures of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
+"""Screenshots of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
 
-A real server works on a phantom pool with a small trained model; headless Chromium looks at each page.
+A real server runs on a phantom pool with a small trained model; headless Chromium opens each page.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONF = {
 
 
 def fill(url: str, labels: Path) -> None:
-    """Label, train and go on, until the pages have something to show."""
+    """Label, train and continue until the pages have something to show."""
     annotator = Annotator(url, labels, "Ada")
     annotator.wait_ready(rounds=0)
     for _ in range(_COLD + _HELD):  # the held-out ones come right after the cold start
@@ -51,7 +51,7 @@ def fill(url: str, labels: Path) -> None:
 
 
 def show_map(page: Page, url: str) -> None:
-    """The map with the newest label open."""
+    """Open the map with the newest label."""
     page.goto(f"{url}/selection/map")
     page.wait_for_selector("body[data-version]")
     ledger = requests.get(f"{url}/selection/ledger", timeout=60).json()
@@ -66,7 +66,7 @@ def show_map(page: Page, url: str) -> None:
 
 
 def show_progress(page: Page, url: str) -> None:
-    """Counts, learning curves and advice."""
+    """Open the page with counts, learning curves and advice."""
     page.goto(f"{url}/selection/progress")
     page.wait_for_selector("#results table")
 
@@ -79,7 +79,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder for the pictures")],
     only: Annotated[list[str] | None, typer.Option(help=f"some of {', '.join(SCENES)}")] = None,
 ) -> None:
-    """Make the pictures anew."""
+    """Take the screenshots."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
         folder = Path(name)

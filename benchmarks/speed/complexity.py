@@ -1,4 +1,4 @@
-"""How the time of each step of planning grows with the number of images; a part of `benchmarks.speed`."""
+"""Growth of the time of each planning step with the number of images; a part of `benchmarks.speed`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SOON = 1.0  # seconds below which a step is measured three times
 
 
 def sizes(quick: bool) -> list[int]:
-    """Numbers of points to measure."""
+    """Return the numbers of points to measure."""
     return [1_000, 3_000, 10_000] if quick else [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
 
 
 def measure(count: int) -> dict[str, float]:
-    """Processor seconds of each step on a map of `count` points; the shortest of three for short ones."""
+    """Return the processor seconds of each step on a map of `count` points; short steps: best of three."""
     points, entropy = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count)
     with threadpool_limits(limits=1):
         mean_silhouettes(points[:50], [np.arange(50) % 2])  # compiles it
@@ -58,12 +58,12 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def slope(seconds: Mapping[int, float]) -> float:
-    """p of the power law seconds = c * points^p that fits best on logarithmic axes."""
+    """Return p of the power law seconds = c * points^p that fits best on logarithmic axes."""
     return float(np.polyfit(np.log(list(seconds)), np.log(np.maximum(list(seconds.values()), 1e-9)), 1)[0])
 
 
 def table(found: Mapping[str, Mapping[int, float]]) -> str:
-    """Seconds by step (rows) and size (columns), with fitted slopes; Markdown."""
+    """Return seconds by step (rows) and size (columns), with fitted slopes, as Markdown."""
     counts = sorted(next(iter(found.values())))
     head = ["seconds", *(f"{count:,}" for count in counts), "slope", f"slope of the last {_LAST}"]
     lines = [head, ["---"] * len(head)]
@@ -75,7 +75,7 @@ def table(found: Mapping[str, Mapping[int, float]]) -> str:
 
 
 def draw(found: Mapping[str, Mapping[int, float]], path: Path) -> None:
-    """The same as a picture."""
+    """Plot the seconds of each step against the size."""
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
     for name, seconds in found.items():
         counts = sorted(seconds)

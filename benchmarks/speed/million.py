@@ -1,9 +1,9 @@
-"""A pool of a million images without a server or a file: the time and memory of planning and handing out.
+"""A pool of a million images without a server or files: time and memory of planning and handing out.
 
 python -m benchmarks.million --images 1000000 --out runs/million
 
-Each size has a process of its own, so that the peak of its memory is its own. The map and the entropies are
-random: what is measured is all that comes after them.
+Each size runs in its own process to measure its own peak memory. The map and the entropies are random: only
+the steps after them are measured.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROWS = 10_000  # entropies of one transaction
 
 
 class Names:
-    """A datastore that is nothing but its ids, some of them labelled."""
+    """A datastore of ids only, some of them labelled."""
 
     def __init__(self, count: int) -> None:
         self._images = [f"image_{n:08d}" for n in range(count)]
@@ -67,18 +67,18 @@ class Names:
         return ""
 
     def take_over_changes(self) -> None:
-        """Nothing ever does."""
+        """Do nothing: there are no changes."""
 
 
 def clustered_map(count: int, seed: int = 1) -> np.ndarray:
-    """A map (count, 2) of Gaussian clusters that run into each other, as those of t-SNE do."""
+    """Return a map (count, 2) of overlapping Gaussian clusters, like those of t-SNE."""
     random = np.random.default_rng(seed)
     centres = random.normal(size=(_CLUSTERS, 2)) * 4
     return np.asarray(centres[random.integers(0, _CLUSTERS, count)] + random.normal(size=(count, 2)))
 
 
 def measure(count: int) -> dict[str, float]:
-    """Processor seconds of each step, milliseconds of a hand-out, megabytes of the database and of memory."""
+    """Measure processor seconds of each step, milliseconds per hand-out, and MB of database and memory."""
     store, found = Names(count), dict[str, float]()
     names = store.list_images()
 
@@ -110,7 +110,7 @@ def measure(count: int) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float:
-    """Of this process alone, on Linux; `ru_maxrss` begins with that of the process that started it."""
+    """Return this process's own peak (Linux); `ru_maxrss` starts at the parent process's value."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -123,7 +123,10 @@ def _add_entropies(state: State, names: list[str], values: list[float]) -> None:
 
 
 def _click_ms(context: Context, store: Names) -> float:
-    """Median wait for the next image of one annotator, who gives each back; the first is not counted."""
+    """Return the median wait for the next image, for one annotator who releases each image.
+
+    The first click is not counted.
+    """
     select, request, times = all_strategies(context)["auto"], {"client_id": "one"}, list[float]()
     for _ in range(_CLICKS):
         started = time.perf_counter()
@@ -133,7 +136,7 @@ def _click_ms(context: Context, store: Names) -> float:
 
 
 def measure_apart(count: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
+    """Run `measure` in its own process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as one:
         return one.submit(measure, count).result()
 
@@ -142,7 +145,7 @@ def main(
     images: Annotated[list[int], typer.Option(help="Size of the pool; may be given several times")],
     out: Annotated[Path, typer.Option(help="Folder for million.json; sizes in it are not measured again")],
 ) -> None:
-    """Print and keep what each size takes."""
+    """Measure each size; print and save the results."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "million.json"
     kept = json.loads(file.read_text()) if file.exists() else {"sizes": {}}

@@ -1,7 +1,8 @@
-"""The speed of encoders and of predictions, against doing it plainly: part of `python -m benchmarks.speed`.
+"""Speed of encoders and predictions against a plain implementation: part of `python -m benchmarks.speed`.
 
-On one thread, in seconds of the processor, so that a busy machine does not decide; on a GPU in those of the
-wall clock. MobileNetV2 has its published weights where `make weights` has put them; others are random.
+Single-threaded, in processor seconds, so that other load on the machine does not matter; on a GPU in
+wall-clock seconds. MobileNetV2 has its published weights if `make weights` has downloaded them; all others
+are random.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _PREPARE = {
 
 @contextmanager
 def room(threads: int = 1) -> Iterator[Path]:
-    """A folder for a while, so many threads, and no log but of what goes wrong."""
+    """Provide a temporary folder, set the number of threads, and silence the log except for warnings."""
     before, level = torch.get_num_threads(), logging.root.manager.disable
     torch.set_num_threads(threads)
     logging.disable(logging.INFO)
@@ -64,7 +65,7 @@ def room(threads: int = 1) -> Iterator[Path]:
 
 
 def _encoder(name: str, folder: Path) -> tuple[Path, str]:
-    """A folder of transformers with the network, and what its weights are."""
+    """Return a transformers folder with the network, and a description of its weights."""
     if name == "MobileNetV2" and WEIGHTS.is_dir():
         return WEIGHTS, "published weights"
     torch.manual_seed(0)
@@ -75,7 +76,7 @@ def _encoder(name: str, folder: Path) -> tuple[Path, str]:
 
 
 def _forward(work: str, network: Callable[..., Any], fast: Runtime, batch: torch.Tensor, quick: bool) -> Row:
-    """A network on one batch, against PyTorch in eager mode."""
+    """Time a network on one batch, against PyTorch in eager mode."""
     there = batch.to(DEVICE)
 
     @torch.inference_mode()
@@ -133,7 +134,7 @@ def segmentation_forward(quick: bool) -> Row:
 
 
 def _batches(images: list[Path], count: int) -> list[list[tuple[str, str]]]:
-    """`count` images in batches; a file stands for several when there are fewer."""
+    """Return `count` images in batches; files repeat if there are fewer."""
     named = [(str(n), str(images[n % len(images)])) for n in range(count)]
     return [named[at : at + BATCH] for at in range(0, count, BATCH)]
 
@@ -144,7 +145,7 @@ def _images(folder: Path, quick: bool) -> list[Path]:
 
 
 def embedding(quick: bool) -> Row:
-    """From files to vectors, with the start of the encoder, as in a pool of many thousand images."""
+    """Time files to vectors, including the start of the encoder, as in a pool of many thousand images."""
     with room() as folder, mock.patch.object(infers.runtime, "PAYS_FOR_MAPS", infers.runtime.PAYS):
         (path, _), images = _encoder("ResNet-50", folder), _images(folder, quick)
         batches = _batches(images, 96 if quick else 512)
@@ -181,7 +182,7 @@ def embedding(quick: bool) -> Row:
 
 
 def _embed_apart(path: str, images: list[Path], count: int) -> tuple[float, float]:
-    """Seconds and the peak of memory in MiB of embedding in a process of its own."""
+    """Return the seconds and peak memory (MiB) of embedding; run in a new process."""
     torch.set_num_threads(1)
     infers.runtime.PAYS_FOR_MAPS = infers.runtime.PAYS  # so that few images are enough to be past its start
     began = time.process_time()
@@ -261,5 +262,5 @@ COMPARISONS = (
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All comparisons, as they are measured."""
+    """Yield all comparisons as they are measured."""
     return (compare(quick) for compare in COMPARISONS)

@@ -1,6 +1,6 @@
-"""The speed of planning: the map, and each step from the map to the picks, against plain ways of doing it.
+"""Speed of planning, the map and each step from the map to the picks, against plain implementations.
 
-Part of `python -m benchmarks.speed`. Each comparison checks in its own run that both ways agree.
+Part of `python -m benchmarks.speed`. Each comparison checks in the same run that both results agree.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NEAR = 10  # neighbours that a map should keep
 
 
 def timed(*works: Callable[[], Any], repeats: int) -> tuple[list[float], list[Any]]:
-    """Median seconds of each, after one run that is not counted (compiling), and what that run returned."""
+    """Return the median seconds and the result of each, after one warm-up run (compilation)."""
     with threadpool_limits(limits=1):
         first = [work() for work in works]
         return median_seconds(*works, repeats=repeats), first
 
 
 def timed_once(*works: Callable[[], Any]) -> tuple[list[float], list[Any]]:
-    """Seconds of one run of each, for those that take minutes, and what it returned."""
+    """Return the seconds and the result of a single run of each, for work that takes minutes."""
     results: list[Any] = []
     keeping = [lambda work=work: results.append(work()) for work in works]
     with threadpool_limits(limits=1):
@@ -43,7 +43,7 @@ def timed_once(*works: Callable[[], Any]) -> tuple[list[float], list[Any]]:
 
 
 def timed_slow(slow: Callable[[], Any], fast: Callable[[], Any]) -> tuple[list[float], list[Any]]:
-    """`slow` as `timed_once`, `fast` as `timed`."""
+    """Time `slow` with `timed_once` and `fast` with `timed`."""
     [slow_s], [slow_result] = timed_once(slow)
     [fast_s], [fast_result] = timed(fast, repeats=3)
     return [slow_s, fast_s], [slow_result, fast_result]
@@ -227,7 +227,7 @@ def round_with_one_start(quick: bool) -> Row:
 
 
 def _round(count: int, goal: float | None) -> Row:
-    """Choose k, cluster, medoids, allocation, fill, then a round of active picks."""
+    """Choose k, cluster, find medoids, allocate, fill, then plan a round of active picks."""
     points, starts = clustered_map(count), 10 if count <= MANY_POINTS else 1
     entropy = _entropy(points)
 
@@ -254,7 +254,7 @@ def _round(count: int, goal: float | None) -> Row:
 
 
 def large_round(quick: bool) -> Row:
-    """The whole of it with the pool's database, in a process of its own."""
+    """Plan a round with the pool's database, in its own process."""
     count = 5_000 if quick else 100_000
     found = measure_apart(count)
     cold, active, memory = found["cold_plan_s"], found["active_plan_s"], found["peak_memory_mb"]
@@ -298,5 +298,5 @@ COMPARISONS = (
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All comparisons, as they are done."""
+    """Yield all comparisons as they are measured."""
     return (compare(quick) for compare in COMPARISONS)

@@ -1,10 +1,10 @@
-"""The table of speed, each row ours against a plain way of doing the same, in one run.
+"""The speed table: each row compares ours with a plain implementation of the same, in one run.
 
 python -m benchmarks.speed --out benchmarks/results/speed
 
-Every row is kept as soon as it is measured, and a run that was stopped goes on behind it; remove speed.json
-to measure anew. A part is a module of this folder with `COMPARISONS`, functions of `quick` that
-return one `Row` each; or with `rows(quick)` alone, and then it begins again when it was stopped.
+Every row is saved as soon as it is measured, and an interrupted run resumes after it; remove speed.json to
+measure again. A part is a module of this folder with `COMPARISONS`, functions of `quick` that return one
+`Row` each; or with `rows(quick)` only, which starts over if interrupted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _COLUMNS = ("work", "plain way", "s", "ours", "s", "times faster", "do they agre
 
 
 class Kept:
-    """speed.json: what has been measured, and on what."""
+    """speed.json: the rows measured so far and their conditions."""
 
     def __init__(self, folder: Path, quick: bool) -> None:
         self._file, head = folder / "speed.json", conditions(quick)
@@ -69,7 +69,7 @@ class Kept:
 
 
 def conditions(quick: bool) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
+    """Return the conditions that the numbers depend on, besides the code."""
     installed = [*_PACKAGES, *(name for name in _EXTRAS if find_spec(name))]
     return {
         "quick": quick,
@@ -82,7 +82,7 @@ def conditions(quick: bool) -> dict[str, Any]:
 
 
 def works(part: str, quick: bool, kept: Kept) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What is left to do of a part, by name; each keeps what it has measured."""
+    """Yield the remaining work of a part, by name; each piece saves its own result."""
     if part == GROWTH:
         for count in complexity.sizes(quick):
             if str(count) not in kept.found[GROWTH]:
@@ -114,7 +114,7 @@ def _all_rows(part: str, rows: Iterator[Row], kept: Kept) -> None:
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """All rows as Markdown, by part and then by the clock that they were measured with."""
+    """Return all rows as Markdown, grouped by part and by clock."""
     text = ""
     for part, clock in dict.fromkeys((name.split("/")[0], row["clock"]) for name, row in rows.items()):
         lines = [_COLUMNS, ["---"] * len(_COLUMNS)]
@@ -133,7 +133,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def goal_of(row: Row) -> str:
-    """Whether a row is as fast as is wanted of it."""
+    """Say whether a row reaches its goal."""
     words = {True: "reached", False: "not reached"}
     if row.limit_s is not None and row.ours_s is not None:
         return f"{row.limit_s:g} s: {words[row.ours_s <= row.limit_s]} ({row.ours_s:.3g} s)"
@@ -147,7 +147,7 @@ def _markdown(lines: list[Any]) -> str:
 
 
 def write_report(folder: Path, found: Mapping[str, Any], command: str) -> None:
-    """table.md, complexity.png and README.md."""
+    """Write table.md, complexity.png and README.md."""
     text = table(found["rows"])
     steps: dict[str, dict[int, float]] = {}
     for count, seconds in sorted(found[GROWTH].items(), key=lambda item: int(item[0])):
