@@ -38,13 +38,13 @@ class Annotator:
 
     def label_of(self, image: str) -> Path:
         """Return the path of an image's true mask. Raises FileNotFoundError naming the image."""
-        found = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
-        if not found:
+        masks = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
+        if not masks:
             raise FileNotFoundError(
                 f"{self.labels} has no label for image {image!r}: expected {image}.png, "
                 f"{image}.nii.gz or {image}.nrrd"
             )
-        return found[0]
+        return masks[0]
 
     def wait_ready(self, rounds: int) -> None:
         """Wait until the pool is prepared and `rounds` models are applied to it; show a progress bar.

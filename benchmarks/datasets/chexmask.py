@@ -127,10 +127,10 @@ def draw(scores: dict[str, float], sample: int, keep: int, seed: int) -> list[st
     return sorted(sorted(drawn, key=lambda name: (-scores[name], name))[:keep])
 
 
-def _rows(masks: Path, what: str, wanted: Collection[str] | None = None) -> Iterator[dict[str, str]]:
+def _rows(masks: Path, what: str, selected: Collection[str] | None = None) -> Iterator[dict[str, str]]:
     """Read the table's rows, all or only the selected images'. Raises ValueError if columns are missing."""
     csv.field_size_limit(sys.maxsize)  # a mask has more than csv's 128 KiB
-    names = None if wanted is None else set(wanted)
+    names = None if selected is None else set(selected)
     with (
         open(masks, encoding="utf-8-sig", newline="") as file,
         tqdm(desc=what, total=masks.stat().st_size, unit="B", unit_scale=True, disable=None) as bar,

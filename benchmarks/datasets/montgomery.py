@@ -54,8 +54,8 @@ def plan(source: Path, spacing: float | None = None) -> Plan:
     check_folder(source, *folders)
     names = [sorted(path.stem for path in (source / folder).glob("[!.]*.png")) for folder in folders]
     cases = [Case(name, _writer(source, name, spacing)) for name in sorted(set().union(*names))]
-    whats = "images", "left masks", "right masks"
-    counts = {what: (PUBLISHED, len(found)) for what, found in zip(whats, names, strict=True)}
+    kinds = "images", "left masks", "right masks"
+    counts = {kind: (PUBLISHED, len(stems)) for kind, stems in zip(kinds, names, strict=True)}
     return Plan(SOURCE, LUNGS, cases, {"spacing_mm": spacing or SPACING}, counts)
 
 

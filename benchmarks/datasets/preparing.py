@@ -92,7 +92,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
                 failed[case.id] = str(error)
             _save(_manifest(plan, done, failed, complete=False), out)
     shutil.rmtree(parts)
-    as_published = all(wanted == found for wanted, found in plan.counts.values())
+    as_published = all(published == counted for published, counted in plan.counts.values())
     manifest = _manifest(plan, done, failed, complete=as_published and not failed)
     _save(manifest, out)
     return manifest
@@ -107,13 +107,13 @@ def _claim(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
         for folder in ("studies", "labels"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         return {}
-    there = json.loads(path.read_text(encoding="utf-8"))
-    if (there["dataset"]["name"], there["settings"]) != (plan.source.name, plan.settings):
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if (manifest["dataset"]["name"], manifest["settings"]) != (plan.source.name, plan.settings):
         raise ValueError(
-            f"{out} holds {there['dataset']['name']} with the settings {there['settings']}, not "
+            f"{out} holds {manifest['dataset']['name']} with the settings {manifest['settings']}, not "
             f"{plan.source.name} with {plan.settings}: give another --out"
         )
-    done: dict[str, dict[str, Any]] = there["cases"]
+    done: dict[str, dict[str, Any]] = manifest["cases"]
     strange = sorted(done.keys() - {case.id for case in plan.cases})
     if strange:
         raise ValueError(

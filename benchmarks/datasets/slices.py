@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.datasets.files import read_nifti
 from benchmarks.datasets.preparing import Case, DataError, Plan, Source, run
 
-_BRIGHT = 99.5  # percentile that becomes white
+_WHITE_PERCENTILE = 99.5  # percentile that becomes white
 
 
 def plan(images: Path, labels: Path, per_volume: int) -> Plan:
@@ -50,7 +50,7 @@ def _writer(image_path: Path, label_path: Path, at: int) -> Any:
         image, mask = (np.asanyarray(read_nifti(path).dataobj) for path in (image_path, label_path))
         if image.shape != mask.shape:
             raise DataError(f"{label_path}: has the shape {mask.shape}, its image {image.shape}")
-        low, high = float(image.min()), float(np.percentile(image, _BRIGHT))
+        low, high = float(image.min()), float(np.percentile(image, _WHITE_PERCENTILE))
         if high <= low:
             raise DataError(f"{image_path}: is of one value")
         grey = np.clip((image[..., at] - low) / (high - low), 0, 1)

@@ -51,7 +51,7 @@ def surroundings(cells: list[dict[str, Any]]) -> list[str]:
 
 def differences(first: dict[str, Any], again: dict[str, Any]) -> list[str]:
     """Describe how two runs of a cell differ; empty if picks and scores are equal."""
-    found = []
+    lines = []
     for before, now in zip(first["stages"], again["stages"], strict=True):
         at, (old, new) = (
             f"at {now['labels']} labels",
@@ -59,15 +59,15 @@ def differences(first: dict[str, Any], again: dict[str, Any]) -> list[str]:
         )
         if old != new:
             places = sum(a != b for a, b in zip(old, new, strict=True))
-            found.append(f"{at}: {places} of {len(old)} picks, {len(set(old) - set(new))} other images")
+            lines.append(f"{at}: {places} of {len(old)} picks, {len(set(old) - set(new))} other images")
         for metric in ("dice", "hd95"):
             if before[metric] != now[metric]:
-                found.append(f"{at}: {metric} {before[metric]:.6f}, now {now[metric]:.6f}")
-        found += [f"{at}: {line}" for line in _of_images(before["images"], now["images"])]
-    return found
+                lines.append(f"{at}: {metric} {before[metric]:.6f}, now {now[metric]:.6f}")
+        lines += [f"{at}: {line}" for line in _image_differences(before["images"], now["images"])]
+    return lines
 
 
-def _of_images(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _image_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old.keys() != new.keys():
         return [f"{len(old.keys() ^ new.keys())} held-out images are not in both"]
     lines = []
@@ -97,29 +97,29 @@ def main(
 ) -> None:
     """Run finished cells again and compare them with the results on file."""
     try:
-        found = read_suite(suite)
-        kept = out or RESULTS / found.name
-        todo, data = chosen(found, kept, cell or [], cells, seed), Data(studies, labels)
-        check_data(kept, data)
+        loaded = read_suite(suite)
+        folder = out or RESULTS / loaded.name
+        todo, data = chosen(loaded, folder, cell or [], cells, seed), Data(studies, labels)
+        check_data(folder, data)
     except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    first = read_cells(kept)
-    for line in surroundings([first[one.name] for one in todo]):
+    first = read_cells(folder)
+    for line in surroundings([first[chosen_cell.name] for chosen_cell in todo]):
         typer.echo(line)
     with (
-        tempfile.TemporaryDirectory(prefix="again-") as folder,
+        tempfile.TemporaryDirectory(prefix="again-") as scratch,
         tqdm(total=len(todo), unit="cell") as bar,
     ):
-        work = Path(folder) / "work"
+        work = Path(scratch) / "work"
         work.mkdir()
-        wrong = Jobs(todo, (data, weights, Path(folder) / CELLS, work), bar).run(jobs)
-        for name, result in read_cells(Path(folder)).items():
+        unequal = Jobs(todo, (data, weights, Path(scratch) / CELLS, work), bar).run(jobs)
+        for name, result in read_cells(Path(scratch)).items():
             lines = differences(first[name], result)
-            wrong += bool(lines)
+            unequal += bool(lines)
             tqdm.write("\n  ".join([f"{name}: {'DIFFERS' if lines else 'equal'}", *lines]))
-    typer.echo(f"{len(todo) - wrong} of {len(todo)} cells are equal")
-    raise typer.Exit(1 if wrong else 0)
+    typer.echo(f"{len(todo) - unequal} of {len(todo)} cells are equal")
+    raise typer.Exit(1 if unequal else 0)
 
 
 if __name__ == "__main__":

@@ -50,23 +50,23 @@ class Data:
         if lacking:
             raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self.images:
-            found.update(f"{path.name} {image_fingerprint(path)} ".encode())
-            found.update(self.label_of[image_id(path.name)].read_bytes())
-        self.mark = found.hexdigest()[:12]
+            digest.update(f"{path.name} {image_fingerprint(path)} ".encode())
+            digest.update(self.label_of[image_id(path.name)].read_bytes())
+        self.mark = digest.hexdigest()[:12]
 
     def as_json(self) -> dict[str, Any]:
         """Return the number of images and a hash of their names, pixels and labels.
 
         Raises ImageError.
         """
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self.images:
             for file in (path, self.label_of[image_id(path.name)]):
                 array = read_array(file)[0]
-                found.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
-        return {"images": len(self.images), "sha256": found.hexdigest()}
+                digest.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
+        return {"images": len(self.images), "sha256": digest.hexdigest()}
 
 
 class Run:
@@ -112,10 +112,10 @@ class Run:
             raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
         started = time.time()
         scores = self._train(labelled)
-        found = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
+        summary = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
         return {
             "labels": total,
-            **found,
+            **summary,
             "seconds": round(time.time() - started, 1),
             "picks": picks,
             "images": scores,

@@ -27,13 +27,13 @@ from trainers.csal3d.task import Pretraining
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-_SMOOTH = 20  # points of a running mean
+_WINDOW = 20  # points of a running mean
 
 
 def smoothed(values: list[float]) -> np.ndarray:
     """Return the running mean over each value and up to 19 before it."""
     sums = np.cumsum([0.0, *values])
-    first = np.maximum(np.arange(len(values)) + 1 - _SMOOTH, 0)
+    first = np.maximum(np.arange(len(values)) + 1 - _WINDOW, 0)
     last = np.arange(len(values)) + 1
     return (sums[last] - sums[first]) / (last - first)
 
@@ -86,18 +86,18 @@ def main(
     Pretraining(state, bundle, seed)({"iterations": iterations, "losses": losses}, store)
     details = torch.load(state / "pretrained.pt", weights_only=True)["details"]
     curve, names = details.pop("curve"), details["losses"]
-    found = falls(curve, names)
+    means = falls(curve, names)
     images = {"images": len(details.pop("images")), "trained_on": len(details.pop("trained_on"))}
     seconds = round(time.time() - started)
-    made = {"seconds": seconds, "hardware": processor(), "date": today()}
-    record = {**details, **images, **made, "means": found}
+    run_facts = {"seconds": seconds, "hardware": processor(), "date": today()}
+    record = {**details, **images, **run_facts, "means": means}
     (out / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     with open(out / "curve.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["iteration", *names, "total"])
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in point.items()} for point in curve)
     draw(curve, names, out / "curve.png")
-    for name, value in found.items():
+    for name, value in means.items():
         typer.echo(f"{name}: {value['first_tenth']:.4f} -> {value['last_tenth']:.4f}")
 
 

@@ -20,15 +20,15 @@ from pool.imaging.labels import read_label
 
 def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:
     """Return the share of empty picks in the last stage of each row that has cells."""
-    found = []
+    lines = []
     for method, budget in outcome.rows:
         picks = [
             pick["image"] for cell in outcome.cells((method, budget)) for pick in cell["stages"][-1]["picks"]
         ]
         if picks:
             share = np.mean([empty[image] for image in picks])
-            found.append(f"| {budget} | {method} | {share:.2f} of {len(picks)} |")
-    return found
+            lines.append(f"| {budget} | {method} | {share:.2f} of {len(picks)} |")
+    return lines
 
 
 def main(
@@ -40,15 +40,15 @@ def main(
     ] = None,
 ) -> None:
     """Print the share of picks with an empty true label in the last stage of each method."""
-    found, data = read_suite(suite), Data(studies, labels)
-    named = found.cells[0].overrides["labels"]
+    loaded, data = read_suite(suite), Data(studies, labels)
+    structures = loaded.cells[0].overrides["labels"]
     empty = {
-        image: not read_label(label, named, path).any()
+        image: not read_label(label, structures, path).any()
         for path, (image, label) in zip(data.images, data.label_of.items(), strict=True)
     }
     typer.echo(f"{np.mean(list(empty.values())):.2f} of {len(empty)} images have an empty label\n")
     typer.echo("| labels | method | empty, of the picks of the last stage |\n|---|---|---|")
-    for row in rows(Outcome(found, out or RESULTS / found.name), empty):
+    for row in rows(Outcome(loaded, out or RESULTS / loaded.name), empty):
         typer.echo(row)
 
 

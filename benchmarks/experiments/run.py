@@ -37,9 +37,9 @@ def main(
 ) -> None:
     """Run the missing cells of a suite. For advice on your own data, run the suite `mine` (mine --help)."""
     try:
-        found = read_suite(suite)
-        folder = out or RESULTS / found.name
-        todo, data = unfinished(found.cells, folder), Data(studies, labels)
+        loaded = read_suite(suite)
+        folder = out or RESULTS / loaded.name
+        todo, data = unfinished(loaded.cells, folder), Data(studies, labels)
         check_data(folder, data)
     except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
@@ -48,7 +48,7 @@ def main(
     try:
         with (
             packing(folder),
-            tqdm(total=len(found.cells), initial=len(found.cells) - len(todo), unit="cell") as bar,
+            tqdm(total=len(loaded.cells), initial=len(loaded.cells) - len(todo), unit="cell") as bar,
         ):
             failed = Jobs(todo, (data, weights, folder / CELLS, work), bar).run(jobs)
     except SuiteError as error:  # cells that cannot be packed stay files

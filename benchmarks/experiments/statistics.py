@@ -72,14 +72,15 @@ class Outcome:
 
     def alike(self) -> list[tuple[str, list[str]]]:
         """Return (budget, methods) where methods labelled the same images in every seed: equal rows."""
-        found: dict[tuple[str, str], list[str]] = {}
+        methods_by_labels: dict[tuple[str, str], list[str]] = {}
         for (method, budget), cells in self._cells.items():
             if cells:
-                seen = [
-                    (seed, cells[seed]["cell"].get("noise"), _labelled(cells[seed])) for seed in sorted(cells)
+                labelled = [
+                    (seed, cells[seed]["cell"].get("noise"), _labelled_images(cells[seed]))
+                    for seed in sorted(cells)
                 ]
-                found.setdefault((budget, str(seen)), []).append(method)
-        return [(budget, methods) for (budget, _), methods in found.items() if len(methods) > 1]
+                methods_by_labels.setdefault((budget, str(labelled)), []).append(method)
+        return [(budget, methods) for (budget, _), methods in methods_by_labels.items() if len(methods) > 1]
 
     def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
         """Return the difference paired by seed (same split, same initial weights); None if none is shared."""
@@ -117,7 +118,7 @@ class Outcome:
         return words[difference.mean < 0], difference
 
 
-def _labelled(cell: Mapping[str, Any]) -> list[list[str]]:
+def _labelled_images(cell: Mapping[str, Any]) -> list[list[str]]:
     """Return the images labelled in each stage, sorted."""
     return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
 
@@ -141,17 +142,19 @@ def spread_difference(one: list[list[float]], other: list[list[float]]) -> Diffe
     def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds (..., n), numbers of columns
         return np.mean(first[:, seeds].std(axis=-1, ddof=1) - second[:, seeds].std(axis=-1, ddof=1), axis=0)
 
-    low, high = _ends(np.arange(count), statistic)
+    low, high = _bootstrap_interval(np.arange(count), statistic)
     return Difference(float(statistic(np.arange(count))), low, high, count)
 
 
-def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
+def _bootstrap_interval(
+    values: np.ndarray, statistic: Callable[..., Any]
+) -> tuple[float | None, float | None]:
     """Return the seeded 95 % percentile bootstrap interval; (None, None) below MIN_SEEDS values."""
     if len(values) < MIN_SEEDS:
         return None, None
     rng = np.random.default_rng(0)
-    found = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
-    return float(found.low), float(found.high)
+    interval = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def paired(differences: Iterable[float]) -> Difference | None:
@@ -159,20 +162,20 @@ def paired(differences: Iterable[float]) -> Difference | None:
     values = np.array([float(value) for value in differences])
     if not len(values):
         return None
-    low, high = _ends(values, np.mean)
+    low, high = _bootstrap_interval(values, np.mean)
     if low is None:
         return Difference(float(values.mean()), low, high, len(values))
     half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     return Difference(float(values.mean()), low, high, len(values), bool(abs(values.mean()) > half))
 
 
-def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -> float | None:
+def labels_needed(labels: Sequence[int], dice: Sequence[float], target: float) -> float | None:
     """Return the labels at which a curve first reaches a Dice, by linear interpolation; None if never."""
     for at, value in enumerate(dice):
-        if value >= wanted:
+        if value >= target:
             if at == 0:
                 return float(labels[0])
-            share = (wanted - dice[at - 1]) / (value - dice[at - 1])
+            share = (target - dice[at - 1]) / (value - dice[at - 1])
             return float(labels[at - 1] + share * (labels[at] - labels[at - 1]))
     return None
 

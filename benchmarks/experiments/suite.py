@@ -64,8 +64,8 @@ class Cell:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields, without empty optional ones: adding one leaves finished cells valid."""
-        found = asdict(self)
-        return {key: value for key, value in found.items() if value or key not in ("groups", "noise")}
+        content = asdict(self)
+        return {key: value for key, value in content.items() if value or key not in ("groups", "noise")}
 
 
 @dataclass(frozen=True)
@@ -111,32 +111,32 @@ def read_suite(name: str) -> Suite:
     """Read a suite by its name in `benchmarks/suites`, or from a path. Raises SuiteError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        there = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
-        raise SuiteError(f"there is no suite {name!r}; there are: {there}, or the path of a .yaml file")
+        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise SuiteError(f"there is no suite {name!r}; there are: {names}, or the path of a .yaml file")
     return suite_of(yaml.safe_load(path.read_text()), path.stem)
 
 
-def suite_of(found: dict[str, Any], name: str) -> Suite:
+def suite_of(content: dict[str, Any], name: str) -> Suite:
     """Build the suite that a file's content describes. Raises SuiteError."""
-    wrong = [key for key in found if key not in (*_KEYS, *_OPTIONAL)]
-    wrong += [key for key in _KEYS if key not in found]
+    wrong = [key for key in content if key not in (*_KEYS, *_OPTIONAL)]
+    wrong += [key for key in _KEYS if key not in content]
     if wrong:
         raise SuiteError(
             f"{name}: {wrong[0]!r} is unknown or missing; a suite has {', '.join(_KEYS)}, and may have "
             f"{', '.join(_OPTIONAL)}"
         )
-    cells = list(_cells(found, name))
-    twice = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
-    if twice:
-        raise SuiteError(f"{name}: two cells would be called {min(twice)}")
-    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in found["claims"]]
+    cells = list(_cells(content, name))
+    repeated = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
+    if repeated:
+        raise SuiteError(f"{name}: two cells would be called {min(repeated)}")
+    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in content["claims"]]
     rows = {(cell.method, cell.budget) for cell in cells}
     for claim in claims:
         lacking = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
         if lacking or claim.metric not in METRICS:
-            said = f"no cells {min(lacking)}" if lacking else f"no metric {claim.metric!r}"
-            raise SuiteError(f"{name}, claim {claim.text!r}: {said}")
-    return Suite(name, found["protocol"], cells, claims, found.get("compare", ["random"]))
+            problem = f"no cells {min(lacking)}" if lacking else f"no metric {claim.metric!r}"
+            raise SuiteError(f"{name}, claim {claim.text!r}: {problem}")
+    return Suite(name, content["protocol"], cells, claims, content.get("compare", ["random"]))
 
 
 def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
@@ -160,14 +160,14 @@ def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
                     )
 
 
-def _check(how: dict[str, Any], file: str, method: str) -> None:
-    if wrong := how.keys() - set(_METHOD_KEYS):
+def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
+    if wrong := method_keys.keys() - set(_METHOD_KEYS):
         raise SuiteError(
             f"{file}, {method}: no key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
         )
-    for strategy in (how.get("first"), how.get("then", how.get("first"))):
+    for strategy in (method_keys.get("first"), method_keys.get("then", method_keys.get("first"))):
         if strategy not in METHODS:
             raise SuiteError(f"{file}, {method}: no strategy {strategy!r}; there are: {', '.join(METHODS)}")
-    known = {item.name for item in fields(Settings)}
-    if unknown := how.get("settings", {}).keys() - known:
-        raise SuiteError(f"{file}, {method}: no setting {min(unknown)!r}; there are: {', '.join(known)}")
+    settings = {item.name for item in fields(Settings)}
+    if unknown := method_keys.get("settings", {}).keys() - settings:
+        raise SuiteError(f"{file}, {method}: no setting {min(unknown)!r}; there are: {', '.join(settings)}")

@@ -23,14 +23,16 @@ Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 
 def outcomes(results: Path) -> list[Outcome]:
     """Return the outcome of every suite that has finished cells."""
-    found = [Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))]
-    return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
+    all_outcomes = [
+        Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))
+    ]
+    return [outcome for outcome in all_outcomes if len(outcome.missing) < len(outcome.suite.cells)]
 
 
-def by_data(found: list[Outcome]) -> dict[str, Cells]:
+def by_data(finished: list[Outcome]) -> dict[str, Cells]:
     """Return the Dice of all cells by data set; suites with the same data set and protocol share cells."""
     data: dict[str, Cells] = {}
-    for outcome in found:
+    for outcome in finished:
         cells = data.setdefault(f"{outcome.suite.data} ({outcome.suite.protocol})", {})
         for method, budget in outcome.rows:
             values = outcome.values((method, budget), "dice")
@@ -72,9 +74,9 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
         yield f"| {methods[at]} | {means[at]:.2f} | {' | '.join(row)} |"
 
 
-def page(found: list[Outcome]) -> str:
+def page(finished: list[Outcome]) -> str:
     """Return the page, in Markdown."""
-    data = by_data(found)
+    data = by_data(finished)
     lines = [
         "# Evidence",
         "",
@@ -93,7 +95,7 @@ def page(found: list[Outcome]) -> str:
         "",
         "Protocols: " + "; ".join(data) + ".",
     ]
-    for outcome in found:
+    for outcome in finished:
         name, cells = outcome.suite.name, outcome.suite.cells
         lines += ["", f"## [{name}]({name}/README.md)", ""]
         lines += [f"{len(cells) - len(outcome.missing)} of {len(cells)} cells have run.", ""]
@@ -106,15 +108,15 @@ def main(
 ) -> None:
     """Write the README.md of all suites that have finished cells."""
     try:
-        found = outcomes(results)
+        finished = outcomes(results)
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    if not found:
+    if not finished:
         typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
         raise typer.Exit(1)
-    (results / "README.md").write_text(page(found))
-    typer.echo(f"Written: {results / 'README.md'}, {len(found)} suites")
+    (results / "README.md").write_text(page(finished))
+    typer.echo(f"Written: {results / 'README.md'}, {len(finished)} suites")
 
 
 if __name__ == "__main__":

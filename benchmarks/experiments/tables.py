@@ -80,14 +80,14 @@ Curve = list[tuple[int, dict[int, float]]]  # labels, and the Dice of each seed
 
 def curves(outcome: Outcome) -> dict[str, Curve]:
     """Return each method's curve over its finished single-stage budgets; one budget makes no curve."""
-    found: dict[str, Curve] = {}
+    points_of: dict[str, Curve] = {}
     for method, budget in outcome.rows:
         values = outcome.values((method, budget), "dice")
         if "+" not in budget and values:
-            found.setdefault(method, []).append((total(budget), values))
+            points_of.setdefault(method, []).append((total(budget), values))
     return {
         method: sorted(points, key=lambda point: point[0])
-        for method, points in found.items()
+        for method, points in points_of.items()
         if len(points) > 1
     }
 
@@ -96,25 +96,25 @@ def areas(points: Curve) -> dict[int, float]:
     """Return the area under the curve for each seed that has all points."""
     labels = [n for n, _ in points]
     seeds = sorted(set.intersection(*(set(values) for _, values in points)))
-    found = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
-    return {seed: value for seed, value in found.items() if value is not None}
+    area_of = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
+    return {seed: value for seed, value in area_of.items() if value is not None}
 
 
 def curve_rows(outcome: Outcome) -> Iterator[str]:
     """Yield the area under each method's curve and the labels it needs to reach random's final Dice."""
-    found = curves(outcome)
-    if RANDOM not in found:
+    points_of = curves(outcome)
+    if RANDOM not in points_of:
         return
     yield "| method | area under the curve | - random [95 %] | labels for random's last Dice |"
     yield "|---|---|---|---|"
-    most, last = found[RANDOM][-1]
-    theirs, wanted = areas(found[RANDOM]), float(np.mean(list(last.values())))
-    for method, points in found.items():
+    most, last = points_of[RANDOM][-1]
+    theirs, target = areas(points_of[RANDOM]), float(np.mean(list(last.values())))
+    for method, points in points_of.items():
         ours = areas(points)
         shared = sorted(ours.keys() & theirs.keys())
         against = paired(ours[seed] - theirs[seed] for seed in shared) if method != RANDOM else None
         means = [float(np.mean(list(values.values()))) for _, values in points]
-        needed = labels_needed([n for n, _ in points], means, wanted)
+        needed = labels_needed([n for n, _ in points], means, target)
         shown = "never" if needed is None else f"{needed:.1f}"
         mean = f"{np.mean(list(ours.values())):.4f}" if ours else ""
         yield f"| {method} | {mean} | {against or ''} | {shown} of {most} |"
@@ -126,8 +126,8 @@ def claim_rows(outcome: Outcome) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for claim in outcome.suite.claims:
         verdict, difference = outcome.answer(claim)
-        said = f"{claim.text} ({', '.join(claim.budgets)}) | {verdict} | {_METRIC[claim.metric]}"
-        yield f"| {said} | {difference or ''} | {difference.seeds if difference else 0} |"
+        row = f"{claim.text} ({', '.join(claim.budgets)}) | {verdict} | {_METRIC[claim.metric]}"
+        yield f"| {row} | {difference or ''} | {difference.seeds if difference else 0} |"
 
 
 def draw(outcome: Outcome, path: Path) -> None:
@@ -141,12 +141,12 @@ def draw(outcome: Outcome, path: Path) -> None:
         means = [np.mean(list(values.values())) for _, values in points]
         left.plot([n for n, _ in points], means, "-", color=colour[name], alpha=0.5)
     budgets = sorted({total(budget) for _, budget in outcome.rows})
-    beside = _beside(outcome, min(np.diff(budgets), default=1) * 0.4)
+    positions = _positions(outcome, min(np.diff(budgets), default=1) * 0.4)
     for method, budget in outcome.rows:
         dice = list(outcome.values((method, budget), "dice").values())
         if not dice:
             continue
-        at = beside[method, budget]
+        at = positions[method, budget]
         style = {"color": colour[method], "marker": mark[method], "linestyle": "", "markersize": 5}
         if "+" not in budget or method not in lines:
             left.plot(at if "+" in budget else total(budget), np.mean(dice), **style)
@@ -158,9 +158,11 @@ def draw(outcome: Outcome, path: Path) -> None:
     right.axhline(0, color="black", linewidth=0.8)
     for method in names:
         left.plot([], [], color=colour[method], marker=mark[method], label=method)
-    run = {cell["cell"]["seed"] for key in outcome.rows for cell in outcome.cells(key)}
-    wanted = {cell.seed for cell in outcome.suite.cells}
-    title = f"{outcome.suite.data}: {outcome.suite.protocol}; {len(run)} of {len(wanted)} seeds"
+    finished_seeds = {cell["cell"]["seed"] for key in outcome.rows for cell in outcome.cells(key)}
+    planned_seeds = {cell.seed for cell in outcome.suite.cells}
+    title = (
+        f"{outcome.suite.data}: {outcome.suite.protocol}; {len(finished_seeds)} of {len(planned_seeds)} seeds"
+    )
     left.set(xlabel="labels", ylabel="mean Dice on held-out images", xticks=budgets)
     right.set(xlabel="labels", ylabel="Dice - random, paired by seed, 95 %", xticks=budgets)
     for axis in (left, right):
@@ -171,14 +173,14 @@ def draw(outcome: Outcome, path: Path) -> None:
     plt.close(figure)
 
 
-def _beside(outcome: Outcome, width: float) -> dict[Key, float]:
+def _positions(outcome: Outcome, width: float) -> dict[Key, float]:
     """Return the x position of each row: its labels; rows with equal labels are spread over `width`."""
-    found: dict[Key, float] = {}
+    positions: dict[Key, float] = {}
     for labels in {total(budget) for _, budget in outcome.rows}:
         rows = [key for key in outcome.rows if total(key[1]) == labels]
         places = np.linspace(-width / 2, width / 2, len(rows)) if len(rows) > 1 else [0.0]
-        found |= {key: labels + float(place) for key, place in zip(rows, places, strict=True)}
-    return found
+        positions |= {key: labels + float(place) for key, place in zip(rows, places, strict=True)}
+    return positions
 
 
 def page(outcome: Outcome, folder: Path) -> str:
@@ -222,13 +224,13 @@ def main(
 ) -> None:
     """Write README.md and curves.png of a suite from its finished cells."""
     try:
-        found = read_suite(suite)
-        folder = out or RESULTS / found.name
-        outcome = Outcome(found, folder)
+        loaded = read_suite(suite)
+        folder = out or RESULTS / loaded.name
+        outcome = Outcome(loaded, folder)
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    if len(outcome.missing) == len(found.cells):
+    if len(outcome.missing) == len(loaded.cells):
         typer.echo(f"{folder} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
         raise typer.Exit(1)
     (folder / "README.md").write_text(page(outcome, folder))

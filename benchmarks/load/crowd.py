@@ -28,7 +28,7 @@ from benchmarks.load.crowd_check import Record, check
 from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server, running
 
-_SMALL = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
+_SMALL_CONF = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
 
 
 class Worker(threading.Thread):
@@ -91,9 +91,9 @@ class Worker(threading.Thread):
 
     def _label_again(self) -> None:
         with self._record.lock:
-            known = sorted(self._record.labels)
-        if known:
-            self._label(self._random.choice(known))
+            labelled = sorted(self._record.labels)
+        if labelled:
+            self._label(self._random.choice(labelled))
 
     def _label(self, image: str) -> None:
         with open(self._labels / f"{image}.png", "rb") as file:
@@ -163,14 +163,14 @@ class Goal:
 def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random.Random) -> dict[str, Any]:
     """Run the crowd on the pool in `out`; return a report whose list `wrong` is empty if all is well."""
     goal, started, embedded = Goal(handouts, kills), time.time(), 0
-    wrong: list[str] = []
+    all_errors: list[str] = []
     with tqdm(total=handouts + kills, desc="crowd") as bar:
-        while not wrong and not goal.reached():
-            wrong += _until_killed(out, clients, goal, chance, bar)
-            found, embedded = check(out, goal.record, embedded)
-            wrong += found
+        while not all_errors and not goal.reached():
+            all_errors += _until_killed(out, clients, goal, chance, bar)
+            errors, embedded = check(out, goal.record, embedded)
+            all_errors += errors
     return {
-        "wrong": wrong[:20],
+        "wrong": all_errors[:20],
         "handouts": len(goal.record.handouts),
         "labels": sum(goal.record.labels.values()),
         "skips": sum(goal.record.skips.values()),
@@ -184,7 +184,7 @@ def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random
 def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
     """Run one server until it is killed; return the unexpected answers to clients."""
     conf = {
-        **_SMALL,
+        **_SMALL_CONF,
         "state": out / "state",
         "auto_train": goal.kills > 0,
         "duplicates": "off",  # some phantoms repeat others, and all are to be labelled

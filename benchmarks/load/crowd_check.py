@@ -35,17 +35,17 @@ def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
     wrong = _damaged(out / "state" / "pool.db")
     state = State(out / "state", migrate=True)
     ledger = state.ledger.entries()
-    wrong += _given_twice(ledger)
-    known = Counter(
+    wrong += _double_handouts(ledger)
+    handed_out = Counter(
         (line["image"], line["details"]["client"]) for line in ledger if line["event"] == "handout"
     )
-    missing = Counter(record.handouts) - known
+    missing = Counter(record.handouts) - handed_out
     wrong += [f"hand-out of {image} to {client} is not in the ledger" for image, client in missing]
     skipped = state.handouts.skipped()
     for image, skip in record.skips.items():
         if image not in record.unclear and (image in skipped) != skip:
             wrong.append(f"{image} should {'' if skip else 'not '}be skipped")
-    wrong += _labels(out, record)
+    wrong += _label_errors(out, record)
     now = len(state.embeddings.fingerprints("descriptor:1"))
     if now < embedded:
         wrong.append(f"{embedded - now} embeddings are gone")
@@ -54,11 +54,11 @@ def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
 
 def _damaged(file: Path) -> list[str]:
     with sqlite3.connect(file) as connection:
-        said = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-    return [] if said == ["ok"] else [f"{file.name}: {line}" for line in said]
+        report = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [] if report == ["ok"] else [f"{file.name}: {line}" for line in report]
 
 
-def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
+def _double_handouts(ledger: list[dict[str, Any]]) -> list[str]:
     """Find hand-outs of an image that somebody else still held."""
     holders: dict[str, str] = {}
     wrong = []
@@ -73,7 +73,7 @@ def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
     return wrong
 
 
-def _labels(out: Path, record: Record) -> list[str]:
+def _label_errors(out: Path, record: Record) -> list[str]:
     """Find accepted labels that are missing or changed, byte for byte, and missing earlier versions."""
     store = PoolDatastore(str(out / "studies"), Bundle("cxr_lungs").get("labels"))
     try:
@@ -84,9 +84,9 @@ def _labels(out: Path, record: Record) -> list[str]:
                 continue
             if not filecmp.cmp(store.get_label_uri(image, "final"), out / "labels" / f"{image}.png", False):
                 wrong.append(f"the label of {image} is another one")
-            kept = len(list(versions.glob(f"{image}.*.png")))
-            if kept < count - 1:
-                wrong.append(f"{image} was labelled {count} times, {kept} earlier versions are kept")
+            earlier = len(list(versions.glob(f"{image}.*.png")))
+            if earlier < count - 1:
+                wrong.append(f"{image} was labelled {count} times, {earlier} earlier versions are kept")
         return wrong
     finally:
         store.close()

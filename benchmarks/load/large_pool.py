@@ -19,8 +19,8 @@ from pool.imaging.images import image_fingerprint
 from strategies.context import Context
 from strategies.settings import Settings
 
-_LINKS = 20_000  # names of one file; file systems have a limit
-_ROWS = 2_000  # written in one transaction
+_MAX_LINKS = 20_000  # names of one file; file systems have a limit
+_BATCH_ROWS = 2_000  # written in one transaction
 
 
 def make_studies(studies: Path, count: int) -> list[Path]:
@@ -31,10 +31,10 @@ def make_studies(studies: Path, count: int) -> list[Path]:
     sources = sorted((originals / "studies").iterdir())
     paths = [studies / f"img_{n:06d}.png" for n in range(count)]
     for n, path in enumerate(tqdm(paths, desc="images", leave=False)):
-        if n % _LINKS < len(sources):
+        if n % _MAX_LINKS < len(sources):
             shutil.copyfile(sources[n % len(sources)], path)
         else:
-            os.link(paths[n - n % _LINKS + n % len(sources)], path)
+            os.link(paths[n - n % _MAX_LINKS + n % len(sources)], path)
     return paths
 
 
@@ -44,8 +44,8 @@ def make_state(folder: Path, paths: list[Path], settings: Settings, seed: int = 
     context = Context(state, settings, "descriptor:1")
     marks = {path.stem: image_fingerprint(path) for path in paths}
     points, images = random.normal(size=(len(paths), 2)), list(marks)
-    for i in tqdm(range(0, len(images), _ROWS), desc="state", leave=False):
-        rows = [(image, marks[image], points[k]) for k, image in enumerate(images[i : i + _ROWS], i)]
+    for i in tqdm(range(0, len(images), _BATCH_ROWS), desc="state", leave=False):
+        rows = [(image, marks[image], points[k]) for k, image in enumerate(images[i : i + _BATCH_ROWS], i)]
         state.embeddings.add(context.encoder_key, rows)
     state.maps.add(context.layout_key, marks, points)
     chosen = random.permutation(len(images))[: settings.cold_start_budget]

@@ -132,16 +132,16 @@ def measure(url: str, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 def ask(url: str) -> dict[str, float]:
     """Return the seconds to fetch the map's data: computed, cached, and unchanged (304)."""
-    found, tag = {}, ""
+    seconds, tag = {}, ""
     for name in ("first", "again", "unchanged"):
         started = time.perf_counter()
         answer = requests.get(
             f"{url}/selection/map/data", headers={"If-None-Match": tag} if name == "unchanged" else {}
         )
         answer.raise_for_status()
-        found[name] = time.perf_counter() - started
+        seconds[name] = time.perf_counter() - started
         tag = answer.headers["ETag"]
-    return found
+    return seconds
 
 
 def main(

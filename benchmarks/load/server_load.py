@@ -29,9 +29,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 _BUDGET, _CLIENTS = 1_000, 32
-_SETTLE = 20.0  # seconds; the look through the pool that follows a start is not what is measured
+_SETTLE_SECONDS = 20.0  # seconds; the look through the pool that follows a start is not what is measured
 _STOCK = Path(__file__).parent / "stock_app"
-_ASKED = {"ours": ("auto", "random"), "stock": ("random", "first")}
+_STRATEGIES = {"ours": ("auto", "random"), "stock": ("random", "first")}
 
 
 class Asker:
@@ -45,11 +45,11 @@ class Asker:
         """Request an image; return the milliseconds until the answer."""
         started = time.perf_counter()
         answer = self._session.post(self._url, json=self._request, timeout=600)
-        took = (time.perf_counter() - started) * 1000
+        milliseconds = (time.perf_counter() - started) * 1000
         answer.raise_for_status()
         if self._ours:
             self._request["release"] = answer.json()["id"]
-        return took
+        return milliseconds
 
 
 def measure(url: str, strategy: str, ours: bool, clicks: int, seconds: float) -> dict[str, float]:
@@ -65,11 +65,11 @@ def measure(url: str, strategy: str, ours: bool, clicks: int, seconds: float) ->
         "first": first,
         "p50": float(p50),
         "p99": float(p99),
-        "per_second": _together(url, strategy, ours, seconds),
+        "per_second": _parallel_rate(url, strategy, ours, seconds),
     }
 
 
-def _together(url: str, strategy: str, ours: bool, seconds: float) -> float:
+def _parallel_rate(url: str, strategy: str, ours: bool, seconds: float) -> float:
     done, end = [0] * _CLIENTS, time.monotonic() + seconds
 
     def work(number: int) -> None:
@@ -108,9 +108,9 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
     app = "cxr_lungs" if whose == "ours" else str(_STOCK)
     with Server(app, folder / "studies", conf, folder / "server.log", env=env) as server:
         server.wait(3_600)
-        took = time.monotonic() - started
-        time.sleep(_SETTLE)
-        yield server.url, took
+        start_seconds = time.monotonic() - started
+        time.sleep(_SETTLE_SECONDS)
+        yield server.url, start_seconds
     shutil.rmtree(folder)
 
 
@@ -153,11 +153,11 @@ def main(
     rows: list[dict[str, Any]] = []
     keep.mkdir(parents=True, exist_ok=True)
     for count in sizes:
-        for whose, strategies in _ASKED.items():
+        for whose, strategies in _STRATEGIES.items():
             with pool_of(count, out.resolve(), whose) as (url, start):
                 for strategy in strategies:
-                    found = measure(url, strategy, whose == "ours", clicks, seconds)
-                    row = {"images": count, "server": whose, "strategy": strategy, "start": start, **found}
+                    result = measure(url, strategy, whose == "ours", clicks, seconds)
+                    row = {"images": count, "server": whose, "strategy": strategy, "start": start, **result}
                     rows.append(row)
                     typer.echo(json.dumps(row))
             write_json(keep / "load.json", {"processor": processor(), "date": today(), "rows": rows})

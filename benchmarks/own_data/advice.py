@@ -37,14 +37,16 @@ class Advice:
 
 def interval(values: Iterable[float], among: int = 1) -> Difference | None:
     """Return the mean of paired differences; the intervals of `among` comparisons jointly cover 95 %."""
-    found = np.array(list(values))
-    if not len(found):
+    differences = np.array(list(values))
+    if not len(differences):
         return None
-    mean = float(found.mean())
-    if len(found) < MIN_SEEDS:
-        return Difference(mean, None, None, len(found))
-    half = float(t.ppf(1 - 0.025 / among, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return Difference(mean, mean - half, mean + half, len(found))
+    mean = float(differences.mean())
+    if len(differences) < MIN_SEEDS:
+        return Difference(mean, None, None, len(differences))
+    half = float(
+        t.ppf(1 - 0.025 / among, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
+    )
+    return Difference(mean, mean - half, mean + half, len(differences))
 
 
 class Rows:
@@ -68,17 +70,17 @@ class Rows:
     @property
     def compared(self) -> dict[Key, Difference]:
         """Difference of every other row to random."""
-        found = {key: self.against(key, self.random) for key in self.full if key != self.random}
-        return {key: difference for key, difference in found.items() if difference is not None}
+        differences = {key: self.against(key, self.random) for key in self.full if key != self.random}
+        return {key: difference for key, difference in differences.items() if difference is not None}
 
     def curve(self, key: Key) -> dict[int, dict[int, float]]:
         """Return {labels: {seed: Dice}} of a row's method: its own stages, or its row at half the budget."""
-        found: dict[int, dict[int, float]] = {}
+        dice: dict[int, dict[int, float]] = {}
         for one in (key, (key[0], str(self.half))):
             for cell in self.outcome.cells(one) if one in self.cell else []:
                 for stage in cell["stages"]:
-                    found.setdefault(stage["labels"], {})[cell["cell"]["seed"]] = stage["dice"]
-        return dict(sorted(found.items()))
+                    dice.setdefault(stage["labels"], {})[cell["cell"]["seed"]] = stage["dice"]
+        return dict(sorted(dice.items()))
 
     def growth(self, key: Key) -> Difference | None:
         """Return the Dice at the full budget minus that at half of it, paired by seed."""
@@ -88,11 +90,11 @@ class Rows:
 
     def needed(self, key: Key) -> float | None:
         """Return the labels needed for random's mean Dice at the full budget; None if not reached."""
-        curve, wanted = self.curve(key), self.outcome.values(self.random, "dice")
-        if not wanted or not curve:
+        curve, target = self.curve(key), self.outcome.values(self.random, "dice")
+        if not target or not curve:
             return None
         means = [float(np.mean(list(values.values()))) for values in curve.values()]
-        return labels_needed(list(curve), means, float(np.mean(list(wanted.values()))))
+        return labels_needed(list(curve), means, float(np.mean(list(target.values()))))
 
     def encoders(self) -> dict[str, Difference]:
         """Return each encoder's mean difference in Dice to the default encoder, over the same methods."""
@@ -100,29 +102,34 @@ class Rows:
         values: dict[str, dict[int, list[float]]] = {}
         for key, cell in self.cell.items():
             for other, same in self.cell.items():
-                if cell.encoder != plain == same.encoder and _how(cell) == _how(same):
+                if cell.encoder != plain == same.encoder and _method_of(cell) == _method_of(same):
                     ours, theirs = (self.outcome.values(one, "dice") for one in (key, other))
                     for seed in ours.keys() & theirs.keys():
                         values.setdefault(cell.encoder, {}).setdefault(seed, []).append(
                             ours[seed] - theirs[seed]
                         )
-        found = {
+        differences = {
             name: interval((float(np.mean(v)) for _, v in sorted(of.items())), len(values))
             for name, of in values.items()
         }
-        return {name: difference for name, difference in found.items() if difference is not None}
+        return {name: difference for name, difference in differences.items() if difference is not None}
 
 
-def _how(cell: Cell) -> tuple[str, str, str, str]:
+def _method_of(cell: Cell) -> tuple[str, str, str, str]:
     return cell.first, cell.then, cell.budget, str(cell.settings)
 
 
 def _is_default(cell: Cell) -> bool:
     """Check whether a cell uses the app's default settings."""
-    told = Settings(**Bundle(cell.app).selection)
-    asked = (cell.first, cell.then, cell.settings.get("alpha", told.alpha), cell.encoder)
+    defaults = Settings(**Bundle(cell.app).selection)
+    choice = (cell.first, cell.then, cell.settings.get("alpha", defaults.alpha), cell.encoder)
     is_plain = not cell.settings.keys() - {"alpha"}
-    return is_plain and asked == (told.cold_start_method, told.active_method, told.alpha, told.encoder)
+    return is_plain and choice == (
+        defaults.cold_start_method,
+        defaults.active_method,
+        defaults.alpha,
+        defaults.encoder,
+    )
 
 
 def above(difference: Difference | None) -> bool:
@@ -135,20 +142,24 @@ def below(difference: Difference | None) -> bool:
 
 def advise(rows: Rows) -> Advice:
     """Recommend a method, budget and encoder."""
-    headline, key, why = _strategy(rows)
+    headline, key, why = _recommend_method(rows)
     encoders = rows.encoders()
-    why += [_encoder(name, difference) for name, difference in encoders.items()]
+    why += [_encoder_reason(name, difference) for name, difference in encoders.items()]
     better = [name for name, difference in encoders.items() if above(difference)]
     if key == rows.default and better:
         name = max(better, key=lambda name: encoders[name].mean)
         cells = {other: rows.cell[other] for other in rows.full}
-        key = next(o for o, c in cells.items() if c.encoder == name and _how(c) == _how(cells[rows.default]))
+        key = next(
+            o
+            for o, c in cells.items()
+            if c.encoder == name and _method_of(c) == _method_of(cells[rows.default])
+        )
         headline = f"{headline.rstrip('.')}, with the encoder {name}."
-    why.append(_budget(rows, key))
-    return Advice(headline, key, why, _unknown(rows))
+    why.append(_budget_reason(rows, key))
+    return Advice(headline, key, why, _unknowns(rows))
 
 
-def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
+def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
     compared, default, budget = rows.compared, rows.default, rows.budget
     usual = "the default (auto: the cold start, then alpha 0.3, with the descriptor)"
     if not compared or all(difference.low is None for difference in compared.values()):
@@ -160,8 +171,8 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
     better = {key: difference for key, difference in compared.items() if above(difference)}
     if not better:
         if below(compared.get(default)):
-            said = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
-            return "Take images at random.", rows.random, [said[:1].upper() + said[1:]]
+            reason = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
+            return "Take images at random.", rows.random, [reason[:1].upper() + reason[1:]]
         counted = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
         against = f"{usual[:1].upper()}{usual[1:]} against random: {compared.get(default, 'not measured')}."
         if default not in compared or compared[default].mean < 0:
@@ -173,8 +184,8 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
         return "Nothing is shown to beat random here: use the default.", default, [counted, against]
     best = max(better, key=lambda key: better[key].mean)
     if default in better and not above(rows.against(best, default)):
-        return "Use the default.", default, _beats(rows, default, better)
-    why = _beats(rows, best, better)
+        return "Use the default.", default, _better_than_random(rows, default, better)
+    why = _better_than_random(rows, best, better)
     if best != default and (to_default := rows.against(best, default)):
         why.append(
             f"Against {usual}: {to_default}" + ("." if above(to_default) else ", which is not certain.")
@@ -182,7 +193,7 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
     return f"Use {best[0]}.", best, why
 
 
-def _beats(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
+def _better_than_random(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
     lines = [f"{key[0]} is better than random at {rows.budget} labels: {better[key]} Dice."]
     level = [
         other[0]
@@ -194,7 +205,7 @@ def _beats(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
     return lines
 
 
-def _encoder(name: str, difference: Difference) -> str:
+def _encoder_reason(name: str, difference: Difference) -> str:
     start = f"Encoder {name} against the descriptor, mean of the methods: {difference}"
     if above(difference):
         return f"{start}; it is better here."
@@ -203,7 +214,7 @@ def _encoder(name: str, difference: Difference) -> str:
     return f"{start}; no difference is certain, and the descriptor needs no weights."
 
 
-def _budget(rows: Rows, key: Key) -> str:
+def _budget_reason(rows: Rows, key: Key) -> str:
     growth, many, few = rows.growth(key), rows.budget, rows.half
     if growth is None or growth.low is None:
         return f"What {many} labels bring beyond {few} is not known of so few repetitions."
@@ -214,7 +225,7 @@ def _budget(rows: Rows, key: Key) -> str:
     return f"From {few} to {many} labels no gain is certain ({growth}): whether {few} would do is not known."
 
 
-def _unknown(rows: Rows) -> list[str]:
+def _unknowns(rows: Rows) -> list[str]:
     compared = rows.compared.values()
     halves = [value.high - value.mean for value in compared if value.high is not None]
     lines = [f"Budgets above {rows.budget} were not tried."]

@@ -22,8 +22,8 @@ from pool.imaging.labels import LabelError, grid_of, read_label
 from pool.imaging.volumes import read_volume, volume_grid
 
 MAX_STRUCTURES = 40  # more values than that are grey levels
-_LONGEST = 96  # voxels of a volume's longest side that a reduced protocol leaves
-_AIR = -200.0  # a median darkest voxel below it is Hounsfield's
+_MAX_SIDE = 96  # voxels of a volume's longest side that a reduced protocol leaves
+_MAX_AIR = -200.0  # a median darkest voxel below it is Hounsfield's
 
 
 class DataError(ValueError):
@@ -73,35 +73,35 @@ def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
     """
     files = find_images(studies)
     images = {image_id(path.name): path for path in files}
-    if twice := [image for image, count in Counter(image_id(p.name) for p in files).items() if count > 1]:
+    if repeated := [image for image, count in Counter(image_id(p.name) for p in files).items() if count > 1]:
         raise DataError(
-            f"{studies} has two files for {some(twice)}: images are told apart by their names without the "
+            f"{studies} has two files for {some(repeated)}: images are told apart by their names without the "
             "ending; rename or remove one"
         )
-    there = [path for path in labels.iterdir() if path.name.lower().endswith(EXTENSIONS)]
-    masks = {image_id(path.name): path for path in sorted(there)}
-    if lacking := [path.name for image, path in images.items() if image not in masks]:
+    mask_files = [path for path in labels.iterdir() if path.name.lower().endswith(EXTENSIONS)]
+    masks = {image_id(path.name): path for path in sorted(mask_files)}
+    if unmasked := [path.name for image, path in images.items() if image not in masks]:
         raise DataError(
-            f"{len(lacking)} of {len(images)} images have no mask in {labels}: {some(lacking)}. A mask has "
+            f"{len(unmasked)} of {len(images)} images have no mask in {labels}: {some(unmasked)}. A mask has "
             "its image's name; put images that are not labelled yet into a folder of their own"
         )
     masks = {image: masks[image] for image in images}
     volumes = _are_volumes(images)
-    wrong, found = [], list[set[int]]()
-    dark, grids = list[float](), []
+    errors, values_of_masks = [], list[set[int]]()
+    darkest, grids = list[float](), []
     for image, path in tqdm(images.items(), desc="reading", unit="image", leave=False):
         try:
             pixels = read_volume(path)[0] if volumes else read_image(path)[0]
-            dark.append(float(pixels.min()))
+            darkest.append(float(pixels.min()))
             grids.append((len(pixels) if volumes else 1, *grid_of(path)))
-            found.append(_values_of(masks[image], path))
+            values_of_masks.append(_values_of(masks[image], path))
         except (ImageError, LabelError) as error:
-            wrong.append(str(error))
-    if wrong:
-        raise DataError(f"{len(wrong)} files cannot be used:\n" + "\n".join(wrong[:10]))
-    structures = _named(found, names)
-    everywhere = all(values == set(structures.values()) for values in found)
-    return Own(images, masks, structures, everywhere, volumes, _overrides(grids, dark) if volumes else {})
+            errors.append(str(error))
+    if errors:
+        raise DataError(f"{len(errors)} files cannot be used:\n" + "\n".join(errors[:10]))
+    structures = _name_structures(values_of_masks, names)
+    everywhere = all(values == set(structures.values()) for values in values_of_masks)
+    return Own(images, masks, structures, everywhere, volumes, _overrides(grids, darkest) if volumes else {})
 
 
 def _are_volumes(images: Mapping[str, Path]) -> bool:
@@ -135,19 +135,19 @@ def _values_of(mask: Path, image: Path) -> set[int]:
     return present
 
 
-def _named(found: Sequence[set[int]], names: Mapping[str, int]) -> dict[str, int]:
+def _name_structures(values_of_masks: Sequence[set[int]], names: Mapping[str, int]) -> dict[str, int]:
     """Return {structure: value} for the values in the masks. Raises DataError."""
-    values = sorted(set().union(*found))
+    values = sorted(set().union(*values_of_masks))
     if not values:
         raise DataError("all masks are empty: there is nothing to learn")
     if unknown := [f"{name}={value}" for name, value in names.items() if value not in values]:
         raise DataError(f"--label {unknown[0]}: no mask has that value; there are {values}")
-    called = {value: name for name, value in names.items()}
-    return {called.get(value, f"structure {value}"): value for value in values}
+    name_of = {value: name for name, value in names.items()}
+    return {name_of.get(value, f"structure {value}"): value for value in values}
 
 
 def _overrides(
-    grids: Sequence[tuple[int, tuple[int, ...], np.ndarray]], dark: Sequence[float]
+    grids: Sequence[tuple[int, tuple[int, ...], np.ndarray]], darkest: Sequence[float]
 ) -> dict[str, Any]:
     """Return the overrides of the app for volumes; long volumes get larger voxels. Raises DataError."""
     channels = sorted({count for count, _, _ in grids})
@@ -155,11 +155,11 @@ def _overrides(
         raise DataError(f"some volumes have {channels[0]} channels, others {channels[-1]}: keep one kind")
     spacings = np.array([affine_to_spacing(affine) for _, _, affine in grids])
     extent = np.median(spacings * [shape for _, shape, _ in grids], axis=0)
-    own, coarse = np.median(spacings, axis=0), float(extent.max()) / _LONGEST
-    fine = bool((extent / own).max() <= _LONGEST)
+    own, coarse = np.median(spacings, axis=0), float(extent.max()) / _MAX_SIDE
+    fine = bool((extent / own).max() <= _MAX_SIDE)
     return {
         "in_channels": channels[0],
-        "modality_rule": "ct" if np.median(dark) < _AIR else "mr",
+        "modality_rule": "ct" if np.median(darkest) < _MAX_AIR else "mr",
         "spacing": [] if fine else [round(float(max(step, coarse)), 3) for step in own],
     }
 

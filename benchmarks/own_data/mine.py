@@ -40,17 +40,19 @@ DESCRIPTOR = "descriptor"
 app: typer.Typer = typer.Typer(add_completion=False)
 
 
-def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
+def encoders_of(weights: Path | None, requested: Sequence[str]) -> list[str]:
     """Return the descriptor and the requested encoders, or else the usable ones in the folder.
 
     Raises DataError if a requested encoder is unusable.
     """
-    found = list(wanted)
-    if not wanted and weights:
-        found += [f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))]
-        found += ["radimagenet"] * (weights / RADIMAGENET).is_file()
+    candidates = list(requested)
+    if not requested and weights:
+        candidates += [
+            f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))
+        ]
+        candidates += ["radimagenet"] * (weights / RADIMAGENET).is_file()
     usable = [DESCRIPTOR]
-    for name in found:
+    for name in candidates:
         kind, _, folder = name.partition(":")
         try:
             if name == CSAL3D:
@@ -61,7 +63,7 @@ def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
                 check_encoder(name, str(weights / RADIMAGENET) if weights and name == "radimagenet" else None)
             usable.append(name)
         except (ValueError, OSError) as error:
-            if name in wanted:
+            if name in requested:
                 raise DataError(f"--encoder {name}: {error}") from error
             typer.echo(f"Left out: encoder {name}: {error}", err=True)
     return list(dict.fromkeys(usable))
@@ -152,13 +154,18 @@ def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
 
 def named(pairs: Sequence[str]) -> dict[str, int]:
     """Parse ["lung=255"] to {"lung": 255}. Raises DataError."""
-    found: dict[str, int] = {}
+    values: dict[str, int] = {}
     for pair in pairs:
         name, _, value = pair.rpartition("=")
-        if not name.strip() or not value.strip().isdecimal() or name in found or int(value) in found.values():
+        if (
+            not name.strip()
+            or not value.strip().isdecimal()
+            or name in values
+            or int(value) in values.values()
+        ):
             raise DataError(f"--label {pair}: expected NAME=VALUE, each name and each value once, as liver=1")
-        found[name] = int(value)
-    return found
+        values[name] = int(value)
+    return values
 
 
 @app.command()

@@ -87,26 +87,26 @@ def _saved(rows: Rows, key: Key) -> str:
 def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
     """Return the `--conf` options that make a server select as a row did."""
     cell, weights = rows.cell[key], facts.weights or Path("WEIGHTS")
-    said = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
+    settings = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
     if cell.encoder.startswith("transformers:"):
-        said["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
+        settings["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
     if cell.encoder == "radimagenet":
-        said["encoder_weights"] = str(weights / RADIMAGENET)
+        settings["encoder_weights"] = str(weights / RADIMAGENET)
     if cell.first in COLD_METHODS:
-        said["cold_start_method"] = cell.first
+        settings["cold_start_method"] = cell.first
     else:
-        said["strategies"] = cell.first
+        settings["strategies"] = cell.first
     if len(cell.steps) > 1:
-        said["batch_size"] = str(cell.steps[1])
-        said["active_method"] = "active" if cell.then == "entropy" else cell.then
-        said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
-        said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
+        settings["batch_size"] = str(cell.steps[1])
+        settings["active_method"] = "active" if cell.then == "entropy" else cell.then
+        settings["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
+        settings |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
     if cell.groups:
-        said["groups"] = cell.groups
+        settings["groups"] = cell.groups
     if facts.own.volumes:
-        said["labels"] = json.dumps(facts.own.labels)
-        said |= {name: str(facts.own.overrides[name]) for name in ("in_channels", "modality_rule")}
-    return [f"--conf {name} {shlex.quote(value)}" for name, value in said.items()]
+        settings["labels"] = json.dumps(facts.own.labels)
+        settings |= {name: str(facts.own.overrides[name]) for name in ("in_channels", "modality_rule")}
+    return [f"--conf {name} {shlex.quote(value)}" for name, value in settings.items()]
 
 
 def draw(rows: Rows, advice: Advice) -> bytes:

@@ -85,14 +85,14 @@ def sample_anatomy(rng: np.random.Generator, mode: str) -> Anatomy:
 def outlines(anatomy: Anatomy) -> dict[str, np.ndarray]:
     """Return closed outlines (n, 2) in the patient's frame: both lungs (with the heart), heart, body."""
     rng = np.random.default_rng(anatomy.shape_seed)
-    found = {}
+    shapes = {}
     for name, sign, dome in (("right", 1, anatomy.domes[0]), ("left", -1, anatomy.domes[1])):
         points = _LUNG.copy()
         points[_DOME, 1] += dome
         points += rng.normal(0, 0.008, points.shape)
         points[:, 0] *= sign * (1 + 0.10 * sign * anatomy.turn)
         points[:, 0] += 0.04 * anatomy.turn
-        found[name] = _smooth(points)
+        shapes[name] = _smooth(points)
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     size = 0.29 * anatomy.heart
     along, across = size * 1.25 * np.cos(angle), size * 0.80 * np.sin(angle)
@@ -100,10 +100,10 @@ def outlines(anatomy: Anatomy) -> dict[str, np.ndarray]:
     heart = np.stack(
         [along * np.cos(lean) - across * np.sin(lean), along * np.sin(lean) + across * np.cos(lean)], 1
     )
-    found["heart"] = heart + (0.12 + 0.09 * anatomy.turn, 0.22 + anatomy.domes[1] / 2)
+    shapes["heart"] = heart + (0.12 + 0.09 * anatomy.turn, 0.22 + anatomy.domes[1] / 2)
     trunk = _BODY * (anatomy.body / anatomy.width, 1.0)
-    found["body"] = np.concatenate([trunk, (trunk * (-1, 1))[::-1]])
-    return found
+    shapes["body"] = np.concatenate([trunk, (trunk * (-1, 1))[::-1]])
+    return shapes
 
 
 def place(points: np.ndarray, anatomy: Anatomy, size: int) -> np.ndarray:

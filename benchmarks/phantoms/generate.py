@@ -104,7 +104,7 @@ def plan(count: int, seed: int, kind: Kind = KINDS[MIXED]) -> list[dict[str, Any
     rng = np.random.default_rng(seed)
     repeats = int(kind.repeats * count)
     order = rng.permutation(count)
-    modes = _spread(count - repeats, kind.modes)
+    modes = _divide(count - repeats, kind.modes)
     entries: dict[int, dict[str, Any]] = {}
     for index, mode in zip(order[repeats:], modes, strict=True):
         entries[int(index)] = _entry(int(index), mode, sample_anatomy(rng, mode), rng, None)
@@ -134,22 +134,22 @@ def _entry(
     }
 
 
-def _spread(count: int, modes: dict[str, float]) -> list[str]:
+def _divide(count: int, modes: dict[str, float]) -> list[str]:
     """Divide `count` among the modes by largest remainder, so that small pools are mixed too."""
     exact = {mode: share * count for mode, share in modes.items()}
-    given = {mode: int(value) for mode, value in exact.items()}
-    left = sorted(modes, key=lambda mode: given[mode] - exact[mode])[: count - sum(given.values())]
-    return [mode for mode in modes for _ in range(given[mode] + (mode in left))]
+    counts = {mode: int(value) for mode, value in exact.items()}
+    rounded_up = sorted(modes, key=lambda mode: counts[mode] - exact[mode])[: count - sum(counts.values())]
+    return [mode for mode in modes for _ in range(counts[mode] + (mode in rounded_up))]
 
 
 def _claim(out: Path, settings: dict[str, Any], entries: list[dict[str, Any]]) -> None:
     """Write the manifest, or check that the one in `out` has the same settings."""
     path = out / "manifest.json"
     if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8")).get("settings")
-        if there != settings:
+        existing = json.loads(path.read_text(encoding="utf-8")).get("settings")
+        if existing != settings:
             raise ValueError(
-                f"{out} holds phantoms of {there}, not of {settings}: give another --out, or empty it"
+                f"{out} holds phantoms of {existing}, not of {settings}: give another --out, or empty it"
             )
     elif any((out / "studies").glob("*")) or any((out / "labels").glob("*")):
         raise ValueError(f"{out} holds studies or labels without {path.name}: give another --out")

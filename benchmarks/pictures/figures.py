@@ -41,14 +41,14 @@ def names_of(text: str) -> list[str]:
 
 def cells_of(suite: Suite, methods: list[str], budget: str, seed: int) -> list[Cell]:
     """Return the cell of each method. Raises SuiteError."""
-    there = {(cell.method, cell.budget, cell.seed): cell for cell in suite.cells}
+    by_key = {(cell.method, cell.budget, cell.seed): cell for cell in suite.cells}
     for method in methods:
-        if (method, budget, seed) not in there:
-            known = ", ".join(sorted({f"{m!r} at {b}" for m, b, s in there if s == seed}))
+        if (method, budget, seed) not in by_key:
+            available = ", ".join(sorted({f"{m!r} at {b}" for m, b, s in by_key if s == seed}))
             raise SuiteError(
-                f"{suite.name} has no cell {method!r} at {budget} of seed {seed}; it has {known}"
+                f"{suite.name} has no cell {method!r} at {budget} of seed {seed}; it has {available}"
             )
-    return [there[method, budget, seed] for method in methods]
+    return [by_key[method, budget, seed] for method in methods]
 
 
 @contextmanager
@@ -100,19 +100,19 @@ def samples_of(runs: list[Run]) -> list[Sample]:
     scores = []
     for run in runs:
         images, metric = label_all(run, train_last=True)[1]["images"], run.bundle.get("metric")
-        found = {image: dice_per_image({image: score}, metric) for image, score in images.items()}
-        scores.append({image: values[0] for image, values in found.items() if values})
+        dice = {image: dice_per_image({image: score}, metric) for image, score in images.items()}
+        scores.append({image: values[0] for image, values in dice.items() if values})
     one, other = scores
     paths, labels = {image_id(path.name): path for path in runs[0].test}, runs[0].bundle.get("labels")
     predict = [Predictor(run.context.model_file) for run in runs]
     return [
         Sample(
             paths[image],
-            said,
+            reason,
             read_label(runs[0].data.label_of[image], labels, paths[image]),
             [(p.label(str(paths[image]))[0], score[image]) for p, score in zip(predict, scores, strict=True)],
         )
-        for said, image in extremes({i: other[i] - one[i] for i in one}, [run.cell.method for run in runs])
+        for reason, image in extremes({i: other[i] - one[i] for i in one}, [run.cell.method for run in runs])
     ]
 
 
@@ -144,17 +144,17 @@ def main(
     torch.set_num_threads(1)  # as cells are run
     logging.disable(logging.INFO)
     try:
-        found = read_suite(suite)
-        shown = cells_of(found, names_of(methods), budget, seed)
+        loaded = read_suite(suite)
+        shown = cells_of(loaded, names_of(methods), budget, seed)
         pair = names_of(overlay_methods) if overlay_methods else names_of(methods)[:2]
         if len(pair) != 2:
             raise SuiteError(f"overlays compare two methods, not {len(pair)}: --overlay-methods A,B")
-        compared = cells_of(found, pair, overlay_budget or budget, seed)
+        compared = cells_of(loaded, pair, overlay_budget or budget, seed)
         data = Data(studies, labels)
     except (SuiteError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    folder = out or RESULTS / found.name
+    folder = out or RESULTS / loaded.name
     work.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     panels = []
@@ -163,11 +163,11 @@ def main(
             panels.append(panel_of(run))
             warn_of_others(run, run.store.get_labeled_images(), folder)
     encoders = ", ".join(sorted({cell.encoder.rpartition(":")[2] for cell in shown}))
-    draw_maps(panels, f"{found.data}, seed {seed}: map of {encoders}", folder / "maps.png")
+    draw_maps(panels, f"{loaded.data}, seed {seed}: map of {encoders}", folder / "maps.png")
     with ExitStack() as stack:
         runs = [stack.enter_context(opened(cell, data, weights, work)) for cell in compared]
         samples = samples_of(runs)
-    title = f"{found.data}, seed {seed}, {overlay_budget or budget} labels; {found.protocol}"
+    title = f"{loaded.data}, seed {seed}, {overlay_budget or budget} labels; {loaded.protocol}"
     draw_overlays(samples, pair, title, folder / "overlays.png")
     typer.echo(f"Written: {folder / 'maps.png'}, {folder / 'overlays.png'}")
 

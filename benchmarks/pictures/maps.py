@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 # of Okabe and Ito, told apart by everybody; clusters past the seventh repeat them as triangles
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 SHAPES = {"medoid": "s", "farthest": "o"}
-_ANY = "D"
+_OTHER_SHAPE = "D"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     handles |= {
         role.replace("_", " "): plt.Line2D(
-            [], [], marker=SHAPES.get(role, _ANY), ls="", mfc="white", mec="black", ms=10
+            [], [], marker=SHAPES.get(role, _OTHER_SHAPE), ls="", mfc="white", mec="black", ms=10
         )
         for role in dict.fromkeys(role for panel in panels for role in panel.roles)
     }
@@ -69,16 +69,16 @@ def _draw_pool(axis: Any, panel: Panel) -> None:
     clusters = np.asarray(panel.clusters)
     for cluster, count in sorted(Counter(panel.clusters).items()):
         x, y = panel.points[clusters == cluster, :2].T
-        named = "in no cluster" if cluster < 0 else f"cluster {cluster + 1} ({count} images)"
+        label = "in no cluster" if cluster < 0 else f"cluster {cluster + 1} ({count} images)"
         marker = "o" if cluster < len(COLOURS) else "^"
-        axis.scatter(x, y, s=30, c=_colour(cluster), marker=marker, alpha=0.75, linewidths=0, label=named)
+        axis.scatter(x, y, s=30, c=_colour(cluster), marker=marker, alpha=0.75, linewidths=0, label=label)
 
 
 def _draw_picks(axis: Any, panel: Panel) -> None:
     """Draw each pick with its order; the shape shows its role, the edge its cluster."""
     for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
         x, y = panel.points[row, :2]
-        marker, edge = SHAPES.get(role, _ANY), _colour(panel.clusters[row])
+        marker, edge = SHAPES.get(role, _OTHER_SHAPE), _colour(panel.clusters[row])
         axis.scatter(x, y, s=190, marker=marker, c="black", linewidths=0, zorder=2 + order)
         axis.scatter(
             x, y, s=115, marker=marker, c="white", edgecolors=edge, linewidths=2.0, zorder=2.2 + order

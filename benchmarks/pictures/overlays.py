@@ -42,12 +42,12 @@ def extremes(gains: Mapping[str, float], methods: Sequence[str]) -> Iterator[tup
     :param gains: for each image, Dice of the second method minus that of the first
     """
     order = sorted(gains, key=lambda image: (gains[image], image))
-    for said, image in (
+    for reason, image in (
         (f"most in favour of {methods[1]}", order[-1]),
         (f"most in favour of {methods[0]}", order[0]),
         ("the median difference", order[len(order) // 2]),
     ):
-        yield f"{said} ({gains[image]:+.3f})", image
+        yield f"{reason} ({gains[image]:+.3f})", image
 
 
 def draw_overlays(samples: Sequence[Sample], methods: Sequence[str], title: str, path: Path) -> None:

@@ -43,9 +43,9 @@ def fill(url: str, labels: Path) -> None:
     for _ in range(_ACTIVE):
         annotator.label_next("auto")
     for name in ("Ben", "Chloé", "Dan"):
-        given = requests.post(f"{url}/activelearning/auto", json={"client_id": name}, timeout=60).json()["id"]
+        image = requests.post(f"{url}/activelearning/auto", json={"client_id": name}, timeout=60).json()["id"]
         if name == "Dan":
-            skip = {"client_id": name, "skip": given, "reason": "rotated"}
+            skip = {"client_id": name, "skip": image, "reason": "rotated"}
             requests.post(f"{url}/activelearning/auto", json=skip, timeout=60).raise_for_status()
     annotator.wait_ready(rounds=1)
 

@@ -43,7 +43,7 @@ class TellingWorker(EmbedWorker):
     """Report with each vector the process that computed it."""
 
     def look(self, images: Sequence[Any]) -> list[Any]:
-        return [(os.getpid(), each.vector) for each in super().look(images)]
+        return [(os.getpid(), result.vector) for result in super().look(images)]
 
 
 class IdleWorker(Worker):
@@ -123,26 +123,26 @@ def _time(
 
     The clock starts once each worker has processed `warm` images.
     """
-    looks, found, seconds = Counter[int](), dict[str, Any](), list[float]()
+    images_of, vectors, seconds = Counter[int](), dict[str, Any](), list[float]()
     answers = engine(make_worker, cycle(batches))
 
-    def take(most: int) -> None:
-        for done in islice(answers, most):
-            for each in done:
-                process, vector = each.found if isinstance(each.found, tuple) else (each.found, None)
-                looks[process] += 1
-                found[each.image] = vector
+    def take(limit: int) -> None:
+        for done in islice(answers, limit):
+            for result in done:
+                process, vector = result.found if isinstance(result.found, tuple) else (result.found, None)
+                images_of[process] += 1
+                vectors[result.image] = vector
 
-    while len(looks) < workers or min(looks.values()) < warm:
+    while len(images_of) < workers or min(images_of.values()) < warm:
         take(1)
-    while len(found) < sum(map(len, batches)):
+    while len(vectors) < sum(map(len, batches)):
         take(1)
     for _ in range(_WINDOWS):
         started = time.perf_counter()
         take(count)
         seconds.append(time.perf_counter() - started)
     answers.close()  # type: ignore[attr-defined]
-    return median(seconds), found
+    return median(seconds), vectors
 
 
 def _compare(

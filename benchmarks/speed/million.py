@@ -32,7 +32,7 @@ from strategies.strategy import all_strategies
 
 _BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
 _MODEL = "model"
-_ROWS = 10_000  # entropies of one transaction
+_BATCH_ROWS = 10_000  # entropies of one transaction
 
 
 class Names:
@@ -79,13 +79,13 @@ def clustered_map(count: int, seed: int = 1) -> np.ndarray:
 
 def measure(count: int) -> dict[str, float]:
     """Measure processor seconds of each step, milliseconds per hand-out, and MB of database and memory."""
-    store, found = Names(count), dict[str, float]()
+    store, results = Names(count), dict[str, float]()
     names = store.list_images()
 
     def step(name: str, work: Callable[[], Any]) -> Any:
         started = time.process_time()
         result = work()
-        found[name] = time.process_time() - started
+        results[name] = time.process_time() - started
         return result
 
     with tempfile.TemporaryDirectory() as folder:
@@ -95,18 +95,18 @@ def measure(count: int) -> dict[str, float]:
         step("write_map_s", lambda: state.maps.add(context.layout_key, dict.fromkeys(names, "mark"), points))
         layout = step("read_map_s", context.layout)
         step("cold_plan_s", lambda: make_cold_plan(context, layout, PoolSnapshot.of(context, store)))
-        found["click_cold_ms"] = _click_ms(context, store)
+        results["click_cold_ms"] = _click_ms(context, store)
         store.label(names[:: count // _LABELLED][:_LABELLED])
         state.models.add(_MODEL, store.get_labeled_images(), {})
         step("write_entropies_s", lambda: _add_entropies(state, names, values))
-        found["click_bridging_ms"] = _click_ms(context, store)
+        results["click_bridging_ms"] = _click_ms(context, store)
         model = state.models.all()[0]
         pool = PoolSnapshot.of(context, store)
         step("active_plan_s", lambda: make_active_plan(context, layout, model, context.active_alpha, pool))
-        found["click_active_ms"] = _click_ms(context, store)
-        found["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
-    found["peak_memory_mb"] = _peak_memory_mb()
-    return found
+        results["click_active_ms"] = _click_ms(context, store)
+        results["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
+    results["peak_memory_mb"] = _peak_memory_mb()
+    return results
 
 
 def _peak_memory_mb() -> float:
@@ -116,9 +116,9 @@ def _peak_memory_mb() -> float:
 
 
 def _add_entropies(state: State, names: list[str], values: list[float]) -> None:
-    for at in range(0, len(names), _ROWS):
+    for at in range(0, len(names), _BATCH_ROWS):
         state.scores.add_entropies(
-            _MODEL, dict(zip(names[at : at + _ROWS], values[at : at + _ROWS], strict=True))
+            _MODEL, dict(zip(names[at : at + _BATCH_ROWS], values[at : at + _BATCH_ROWS], strict=True))
         )
 
 

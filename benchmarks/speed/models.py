@@ -77,18 +77,18 @@ def _encoder(name: str, folder: Path) -> tuple[Path, str]:
 
 def _forward(work: str, network: Callable[..., Any], fast: Runtime, batch: torch.Tensor, quick: bool) -> Row:
     """Time a network on one batch, against PyTorch in eager mode."""
-    there = batch.to(DEVICE)
+    on_device = batch.to(DEVICE)
 
     @torch.inference_mode()
-    def plainly() -> torch.Tensor:
-        return torch.as_tensor(network(there)).cpu()
+    def plain() -> torch.Tensor:
+        return torch.as_tensor(network(on_device)).cpu()
 
     def ours() -> torch.Tensor:
         return fast(batch).cpu()
 
     fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start
-    gap = float((ours() - plainly()).abs().max() / plainly().abs().max())
-    seconds = median_seconds(plainly, ours, repeats=3 if quick else 9, clock=CLOCK)
+    gap = float((ours() - plain()).abs().max() / plain().abs().max())
+    seconds = median_seconds(plain, ours, repeats=3 if quick else 9, clock=CLOCK)
     same = f"largest difference {gap:.0e} of the largest value"
     return Row(work, "PyTorch, eager", fast.backend, seconds[0], seconds[1], same, 1.5, CLOCK_NAME)
 
@@ -150,7 +150,7 @@ def embedding(quick: bool) -> Row:
         (path, _), images = _encoder("ResNet-50", folder), _images(folder, quick)
         batches = _batches(images, 96 if quick else 512)
 
-        def plainly() -> np.ndarray:
+        def plain() -> np.ndarray:
             network, prepare, rows = _Vectors(path), load_processor(path), []
             for _, file in (image for batch in batches for image in batch):
                 grey = np.rint(unit_range(file) * 255).astype(np.uint8)
@@ -163,7 +163,7 @@ def embedding(quick: bool) -> Row:
             return np.stack([done.found.vector for batch in run_batches(make, batches) for done in batch])
 
         results: list[np.ndarray] = []
-        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        works = [lambda work=work: results.append(work()) for work in (plain, ours)]
         seconds = median_seconds(*works, repeats=1, clock=CLOCK)
     gap = np.abs(results[1] - results[0]).max() / np.abs(results[0]).max()
     count = len(results[0])
@@ -197,11 +197,11 @@ def embedding_memory(quick: bool) -> Row:
     few, many = (80, 240) if quick else (256, 4096)
     with room() as folder:
         (path, _), images = _encoder("MobileNetV2", folder), _images(folder, quick)
-        found = []
+        measured = []
         for count in (few, many):
             with multiprocessing.get_context("spawn").Pool(1) as process:
-                found.append(process.apply(_embed_apart, (str(path), images, count)))
-    (small_s, small), (large_s, large) = found
+                measured.append(process.apply(_embed_apart, (str(path), images, count)))
+    (small_s, small), (large_s, large) = measured
     return Row(
         f"Embedding {many:,} images against {few:,}, MobileNetV2",
         f"{few:,} images: peak {small:,.0f} MiB",
@@ -226,7 +226,7 @@ def entropies(quick: bool) -> Row:
         model, batches = _publish(folder, bundle), _batches(images, 96 if quick else 512)
         stock = StockInfer(model, bundle)
 
-        def plainly() -> list[float]:
+        def plain() -> list[float]:
             paths = [path for batch in batches for _, path in batch]
             return [selectors.mean_entropy(stock.probabilities(path)) for path in paths]
 
@@ -235,7 +235,7 @@ def entropies(quick: bool) -> Row:
             return [done.found.entropy for batch in run_batches(make, batches) for done in batch]
 
         results: list[list[float]] = []
-        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        works = [lambda work=work: results.append(work()) for work in (plain, ours)]
         seconds = median_seconds(*works, repeats=1, clock=CLOCK)
     gap = np.abs(np.divide(results[1], results[0]) - 1).max()
     return Row(

@@ -15,13 +15,13 @@ from sklearn.metrics import silhouette_score
 from strategies.selectors import allocate
 from strategies.selectors.numerics.cluster import numbered_by_size
 
-_VALUES = 1 << 24  # distances in memory at once
+_MAX_DISTANCES = 1 << 24  # distances in memory at once
 EPS = 1e-8
 
 
 def _blocks(points: np.ndarray) -> Iterator[np.ndarray]:
     """Yield distances (n, N) of blocks of rows to all rows."""
-    step = max(1, _VALUES // len(points))
+    step = max(1, _MAX_DISTANCES // len(points))
     for at in range(0, len(points), step):
         yield cdist(points[at : at + step], points)
 
@@ -38,19 +38,19 @@ def medoid(points: np.ndarray) -> int:
 
 def best_clustering(points: np.ndarray, seed: int, n_init: int) -> np.ndarray:
     """Return the k-means labels (N,) for the k in 2 .. 20 with the highest silhouette."""
-    found = [KMeans(k, n_init=n_init, random_state=seed).fit_predict(points) for k in range(2, 21)]
-    scores = [silhouette_score(points, labels) for labels in found]
-    return numbered_by_size(found[int(np.argmax(scores))])
+    labellings = [KMeans(k, n_init=n_init, random_state=seed).fit_predict(points) for k in range(2, 21)]
+    scores = [silhouette_score(points, labels) for labels in labellings]
+    return numbered_by_size(labellings[int(np.argmax(scores))])
 
 
 def farthest(points: np.ndarray, picks: Sequence[int], count: int) -> list[int]:
     """Return `count` rows, each the farthest from `picks` and the rows before it."""
-    found = list(picks)
-    while len(found) < len(picks) + count:
-        reach = cdist(points, points[found]).min(axis=1)
-        reach[found] = -1.0
-        found.append(int(np.argmax(reach)))
-    return found[len(picks) :]
+    rows = list(picks)
+    while len(rows) < len(picks) + count:
+        reach = cdist(points, points[rows]).min(axis=1)
+        reach[rows] = -1.0
+        rows.append(int(np.argmax(reach)))
+    return rows[len(picks) :]
 
 
 def cold_start(points: np.ndarray, labels: np.ndarray, budget: int) -> list[int]:

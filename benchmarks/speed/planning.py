@@ -24,7 +24,7 @@ from strategies.selectors.numerics.cluster import MANY_POINTS, kmeans_sweep
 from strategies.selectors.numerics.silhouette import exact_silhouettes, mean_silhouettes
 
 SEED, ALPHA, BUDGET = 42, 0.3, 100
-_NEAR = 10  # neighbours that a map should keep
+_NEIGHBOURS = 10  # neighbours that a map should keep
 
 
 def timed(*works: Callable[[], Any], repeats: int) -> tuple[list[float], list[Any]]:
@@ -65,24 +65,24 @@ def _map(count: int) -> Row:
     (theirs_s, ours_s), maps = timed_once(
         lambda: tsne.fit_transform(features), lambda: project(features, "tsne", 30, SEED)
     )
-    kept = [_neighbours_kept(features, found) for found in maps]
+    kept = [_neighbours_kept(features, points) for points in maps]
     return Row(
         f"2-D map of {count:,} images, 512 features",
         "scikit-learn t-SNE",
         "PCA to 50, openTSNE",
         theirs_s,
         ours_s,
-        f"of the {_NEAR} nearest images, {kept[0]:.0%} (theirs) and {kept[1]:.0%} (ours) stay so",
+        f"of the {_NEIGHBOURS} nearest images, {kept[0]:.0%} (theirs) and {kept[1]:.0%} (ours) stay so",
     )
 
 
 def _neighbours_kept(features: np.ndarray, points: np.ndarray) -> float:
     near = [
-        NearestNeighbors(n_neighbors=_NEAR).fit(where).kneighbors(return_distance=False)
+        NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(where).kneighbors(return_distance=False)
         for where in (features, points)
     ]
     both = [len(set(a) & set(b)) for a, b in zip(*near, strict=True)]
-    return sum(both) / (_NEAR * len(both))
+    return sum(both) / (_NEIGHBOURS * len(both))
 
 
 def kmeans_of_all_k(quick: bool) -> Row:
@@ -129,10 +129,10 @@ def silhouette(quick: bool) -> Row:
 
 def silhouette_of_all_k(quick: bool) -> Row:
     points = clustered_map(2_000 if quick else 10_000)
-    found = _labellings(points, range(2, 21))
+    labellings = _labellings(points, range(2, 21))
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
-        lambda: [silhouette_score(points, labels) for labels in found],
-        lambda: mean_silhouettes(points, found),
+        lambda: [silhouette_score(points, labels) for labels in labellings],
+        lambda: mean_silhouettes(points, labellings),
     )
     error = float(np.abs(np.subtract(theirs, ours)).max())
     return _silhouette_row(points, "k = 2 .. 20", "exact, numba, all k in one pass", theirs_s, ours_s, error)
@@ -140,10 +140,11 @@ def silhouette_of_all_k(quick: bool) -> Row:
 
 def silhouette_on_grid(quick: bool) -> Row:
     points = clustered_map(35_000 if quick else 100_000)
-    found = _labellings(points, range(2, 21))
+    labellings = _labellings(points, range(2, 21))
     rows = np.arange(len(points))
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
-        lambda: exact_silhouettes(points, np.stack(found), rows), lambda: mean_silhouettes(points, found)
+        lambda: exact_silhouettes(points, np.stack(labellings), rows),
+        lambda: mean_silhouettes(points, labellings),
     )
     same = f"k {np.argmax(theirs) + 2} and {np.argmax(ours) + 2}; error {np.abs(theirs - ours).max():.0e}"
     return Row(
@@ -158,8 +159,8 @@ def silhouette_on_grid(quick: bool) -> Row:
 
 def _labellings(points: np.ndarray, clusters: Sequence[int]) -> list[np.ndarray]:
     with threadpool_limits(limits=1):
-        found = [KMeans(k, n_init=1, random_state=SEED).fit_predict(points) for k in clusters]
-    return [labels.astype(np.int64) for labels in found]
+        labellings = [KMeans(k, n_init=1, random_state=SEED).fit_predict(points) for k in clusters]
+    return [labels.astype(np.int64) for labels in labellings]
 
 
 def _silhouette_row(
@@ -256,8 +257,8 @@ def _round(count: int, goal: float | None) -> Row:
 def large_round(quick: bool) -> Row:
     """Plan a round with the pool's database, in its own process."""
     count = 5_000 if quick else 100_000
-    found = measure_apart(count)
-    cold, active, memory = found["cold_plan_s"], found["active_plan_s"], found["peak_memory_mb"]
+    measured = measure_apart(count)
+    cold, active, memory = measured["cold_plan_s"], measured["active_plan_s"], measured["peak_memory_mb"]
     return Row(
         f"planning a round from database to database, {count:,} images",
         "none: its silhouettes alone are 100 times those of 10,000 points",

@@ -128,8 +128,8 @@ def _cells(row: Row) -> list[str]:
         return "not run" if value is None else f"{value:.3g}"
 
     ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
-    found = [row.work, row.baseline, seconds(row.baseline_s), row.ours, seconds(row.ours_s), ratio]
-    return [*found, row.same, goal_of(row), row.note]
+    cells = [row.work, row.baseline, seconds(row.baseline_s), row.ours, seconds(row.ours_s), ratio]
+    return [*cells, row.same, goal_of(row), row.note]
 
 
 def goal_of(row: Row) -> str:
@@ -146,21 +146,21 @@ def _markdown(lines: list[Any]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def write_report(folder: Path, found: Mapping[str, Any], command: str) -> None:
+def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None:
     """Write table.md, complexity.png and README.md."""
-    text = table(found["rows"])
+    text = table(content["rows"])
     steps: dict[str, dict[int, float]] = {}
-    for count, seconds in sorted(found[GROWTH].items(), key=lambda item: int(item[0])):
+    for count, seconds in sorted(content[GROWTH].items(), key=lambda item: int(item[0])):
         for name, value in seconds.items():
             steps.setdefault(name, {})[int(count)] = value
-    if len(found[GROWTH]) > 1:
+    if len(content[GROWTH]) > 1:
         text += f"## Growth with the number of images\n{complexity.table(steps)}\n![growth](complexity.png)\n"
         complexity.draw(steps, folder / "complexity.png")
     (folder / "table.md").write_text(text)
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     (folder / "README.md").write_text(
-        f"# Speed\n    {command}\n\n{found['date']}, {found['processor']}, {found['device']}, "
-        f"OMP_NUM_THREADS {found['threads']}; {versions}.\n\n"
+        f"# Speed\n    {command}\n\n{content['date']}, {content['processor']}, {content['device']}, "
+        f"OMP_NUM_THREADS {content['threads']}; {versions}.\n\n"
         "[table.md](table.md) has the rows, speed.json the numbers. What they mean: docs/speed.md.\n"
     )
 
