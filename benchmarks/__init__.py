@@ -2,7 +2,7 @@
 
 from pool.aliases import alias
 
-# commands by the short names that documents use: `python -m benchmarks.run` is benchmarks/experiments/run.py
+# short names used in the documentation: `python -m benchmarks.run` is benchmarks/experiments/run.py
 _COMMANDS = {
     "experiments": ("run", "tables", "summary", "again", "empty_picks", "curves", "simulate", "csal3d"),
     "pictures": ("figures", "screenshots", "screenshots_ohif"),

@@ -27,7 +27,9 @@ class Annotator:
 
     def __init__(self, url: str, labels: Path, name: str = "simulated annotator") -> None:
         self.url, self.labels = url, labels
-        self._folder = tempfile.TemporaryDirectory(prefix="annotator-")  # not the server's, which it empties
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="annotator-"
+        )  # not the server's own, which the server empties
         self.client = MONAILabelClient(url, tmpdir=self._folder.name, client_id=name)
 
     def status(self) -> dict[str, Any]:
@@ -41,7 +43,7 @@ class Annotator:
         masks = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
         if not masks:
             raise FileNotFoundError(
-                f"{self.labels} has no label for image {image!r}: expected {image}.png, "
+                f"no label for image {image!r} in {self.labels}: expected {image}.png, "
                 f"{image}.nii.gz or {image}.nrrd"
             )
         return masks[0]
@@ -76,9 +78,9 @@ class Annotator:
 
     def ask(self, strategy: str) -> dict[str, Any]:
         """Request the next sample. Raises RuntimeError if there is none."""
-        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # first what it was given before
+        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # images it still holds come first
         if not answer:
-            raise RuntimeError("the pool is used up: all images are labelled; ask for a smaller --budget")
+            raise RuntimeError("the pool is used up, all images are labelled: choose a smaller --budget")
         return answer
 
     def send(self, image: str) -> None:
@@ -96,7 +98,7 @@ class Annotator:
                     bar.set_postfix({k: f"{v:.3f}" for k, v in stats["train"]["metrics"].items()})
                 time.sleep(1.0)
         if task["status"] != "DONE":
-            raise RuntimeError(f"the training ended as {task['status']}:\n" + "\n".join(task["details"]))
+            raise RuntimeError(f"training ended with status {task['status']}:\n" + "\n".join(task["details"]))
         return dict(self.client.info()["train_stats"]["segmentation"])
 
     def evaluate(self, images: list[Path]) -> Iterator[tuple[str, dict[str, list[float]]]]:

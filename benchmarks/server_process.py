@@ -89,7 +89,7 @@ class Server:
                 time.sleep(0.3)
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-25:])
         self.stop()
-        raise RuntimeError(f"the server did not start; the end of {self.log}:\n{tail}")
+        raise RuntimeError(f"the server did not start; {self.log} ends with:\n{tail}")
 
     def stop(self, kill: bool = False) -> None:
         """Stop the server and its children as Ctrl-C would; `kill` kills the server alone, like a crash."""

@@ -52,7 +52,7 @@ def decode_rle(text: str, height: int, width: int) -> np.ndarray:
     Starts count from 1 in row-major order, as in CheXmask's own `get_mask_from_RLE`. Raises ValueError if the
     text is not pairs of numbers, runs are out of order, or a run ends beyond the image.
     """
-    runs = np.array(text.split(), dtype=np.int64)  # ValueError for what is no number
+    runs = np.array(text.split(), dtype=np.int64)  # ValueError unless all are numbers
     if len(runs) == 0 or len(runs) % 2:
         raise ValueError(f"{len(runs)} numbers are no pairs of start and length")
     starts, lengths = runs[::2] - 1, runs[1::2]
@@ -78,7 +78,7 @@ def plan(source: Path, masks: Path, sample: int = 800, keep: int = 300, seed: in
     for name in scores.keys() & images.keys():
         usable[name] = _number(scores[name])
         if math.isnan(usable[name]):
-            raise ValueError(f"{masks}: {name} has the {SCORE} {scores[name]!r}, which is no number")
+            raise ValueError(f"{masks}: {name} has the {SCORE} {scores[name]!r}, not a number")
     chosen = draw(usable, sample, keep, seed)
     rows = {row["Image Index"]: row for row in _rows(masks, "masks", chosen)}
     cases = [Case(Path(name).stem, _writer(images[name], rows[name]), ".png") for name in chosen]
@@ -129,7 +129,7 @@ def draw(scores: dict[str, float], sample: int, keep: int, seed: int) -> list[st
 
 def _rows(masks: Path, what: str, selected: Collection[str] | None = None) -> Iterator[dict[str, str]]:
     """Read the table's rows, all or only the selected images'. Raises ValueError if columns are missing."""
-    csv.field_size_limit(sys.maxsize)  # a mask has more than csv's 128 KiB
+    csv.field_size_limit(sys.maxsize)  # masks exceed csv's limit of 128 KiB
     names = None if selected is None else set(selected)
     with (
         open(masks, encoding="utf-8-sig", newline="") as file,
@@ -163,7 +163,7 @@ def _writer(path: Path, row: dict[str, str]) -> Any:
             )
         right, left, heart = (_decode(row, name, shape) for name in ("Right Lung", "Left Lung", "Heart"))
         joined = join_lungs(right, left, path)
-        joined[heart] = LABELS["heart"]  # before the lungs in the picture
+        joined[heart] = LABELS["heart"]  # in front of the lungs
         write_picture(label, joined)
         shutil.copyfile(path, study)
         return {"patient": path.name.split("_")[0], "rca_dice_mean": float(row[SCORE])}
@@ -187,9 +187,9 @@ def main(
         Path, typer.Option(help="CheXmask's OriginalResolution/ChestX-Ray8.csv", exists=True, dir_okay=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
-    sample: Annotated[int, typer.Option(help="How many patients to draw", min=1)] = 800,
-    keep: Annotated[int, typer.Option(help="How many of them to keep, by mean RCA Dice", min=1)] = 300,
-    seed: Annotated[int, typer.Option(help="Of the draw")] = 42,
+    sample: Annotated[int, typer.Option(help="Number of patients to sample", min=1)] = 800,
+    keep: Annotated[int, typer.Option(help="Number of them to keep, by mean RCA Dice", min=1)] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling")] = 42,
 ) -> None:
     """Sample images of ChestX-ray8 and write CheXmask's masks: right lung 1, left lung 2, heart 3."""
     run(lambda: plan(source, masks, sample, keep, seed), source, out)

@@ -64,8 +64,8 @@ def read_task(path: Path) -> dict[str, Any]:
         [int(value) for value in task["labels"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path}: is no dataset.json of a Decathlon task ({type(error).__name__}: {error}); --source is "
-            "the folder that a TaskXX_Name.tar unpacks to"
+            f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error}); "
+            "--source is the folder that a TaskXX_Name.tar unpacks to"
         ) from error
     return task
 

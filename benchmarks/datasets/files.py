@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.datasets.preparing import DataError
 
-LUNGS = {"right lung": 1, "left lung": 2}  # the values of the apps
+LUNGS = {"right lung": 1, "left lung": 2}  # as in the apps
 
 
 def check_folder(source: Path, *folders: str) -> None:
@@ -37,7 +37,7 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             return np.array(picture)
-    except Exception as error:  # Pillow raises many kinds for a damaged file
+    except Exception as error:  # Pillow raises many types for a damaged file
         raise DataError(f"{path}: cannot be read ({error}); copy it from the download again") from error
 
 
@@ -45,7 +45,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Read a picture of zeros and another value as bool (H, W). Raises DataError, also on a wrong size."""
     mask = read_picture(path)
     if mask.ndim != 2:
-        raise DataError(f"{path}: is no mask, for it has colours")
+        raise DataError(f"{path}: is not a mask: it has colours")
     if mask.shape != shape:
         raise DataError(f"{path}: has {_size(mask.shape)} pixels, its image {_size(shape)}")
     if not mask.any():
@@ -91,7 +91,7 @@ def read_nifti(path: Path) -> nibabel.Nifti1Image:
     try:
         image = nibabel.Nifti1Image.from_filename(path)
         array = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel, gzip and zlib raise many kinds for a damaged file
+    except Exception as error:  # nibabel, gzip and zlib raise many types for a damaged file
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: cannot be read ({reason}); copy it from the download again") from error
     return nibabel.Nifti1Image(array, image.affine, image.header)

@@ -64,11 +64,11 @@ def _writer(source: Path, name: str, spacing: float | None) -> Any:
         path = source / "CXR_png" / f"{name}.png"
         image = read_picture(path)
         if image.ndim != 2:
-            raise DataError(f"{path}: has colours, the published radiographs are grey")
+            raise DataError(f"{path}: has colours; the published radiographs are grey")
         if spacing is None and image.shape not in SIZES:
             raise DataError(
-                f"{path}: is {image.shape[1]} x {image.shape[0]} pixels, not of a published size, so that "
-                "its spacing is not known; give it with --spacing, or take the original"
+                f"{path}: is {image.shape[1]} x {image.shape[0]} pixels, not a published size, so "
+                "its spacing is unknown; give --spacing, or use the original"
             )
         left, right = (
             read_mask(source / "ManualMask" / side / f"{name}.png", image.shape)
@@ -91,7 +91,7 @@ def main(
     source: Annotated[Path, typer.Option(help="The unpacked MontgomerySet", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
     spacing: Annotated[
-        float | None, typer.Option(help="mm of a pixel, for a resized copy of the images", min=1e-6)
+        float | None, typer.Option(help="mm per pixel, for a resized copy of the images", min=1e-6)
     ] = None,
 ) -> None:
     """Join the left and right masks of the Montgomery set: right lung 1, left lung 2."""

@@ -79,7 +79,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
     done = _claim(plan, out)
     parts = out / "unfinished"
     parts.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)  # of a run that was killed
+    remove_leftovers(out)  # left by a killed run
     failed: dict[str, str] = {}
     for name, content in plan.files.items():
         write_atomically(out / name, content)
@@ -103,7 +103,7 @@ def _claim(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     path = out / "manifest.json"
     if not path.is_file():
         if any((out / folder).is_dir() and any((out / folder).iterdir()) for folder in ("studies", "labels")):
-            raise ValueError(f"{out} holds studies or labels without {path.name}: give another --out")
+            raise ValueError(f"{out} holds studies or labels without {path.name}: choose another --out")
         for folder in ("studies", "labels"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         return {}
@@ -111,14 +111,14 @@ def _claim(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     if (manifest["dataset"]["name"], manifest["settings"]) != (plan.source.name, plan.settings):
         raise ValueError(
             f"{out} holds {manifest['dataset']['name']} with the settings {manifest['settings']}, not "
-            f"{plan.source.name} with {plan.settings}: give another --out"
+            f"{plan.source.name} with {plan.settings}: choose another --out"
         )
     done: dict[str, dict[str, Any]] = manifest["cases"]
     strange = sorted(done.keys() - {case.id for case in plan.cases})
     if strange:
         raise ValueError(
-            f"{out} holds {len(strange)} cases that this source does not give ({', '.join(strange[:3])}), so "
-            "the source was another one: give another --out"
+            f"{out} holds {len(strange)} cases that are not in this source ({', '.join(strange[:3])}); "
+            "it was prepared from another source: choose another --out"
         )
     return done
 
@@ -140,7 +140,7 @@ def _write(case: Case, out: Path, parts: Path) -> dict[str, Any]:
     facts = case.write(part["study"], part["label"])
     sums = {kind: sha256(path) for kind, path in part.items()}
     for kind, name in names.items():
-        (out / name).unlink(missing_ok=True)  # renaming onto another name of the same file does nothing
+        (out / name).unlink(missing_ok=True)  # renaming onto a hard link to the same file does nothing
         part[kind].replace(out / name)
     return {**names, "sha256": sums, **facts}
 
@@ -183,7 +183,7 @@ def run(make_plan: Callable[[], Plan], source: Path, out: Path) -> None:
     """
     try:
         if out.resolve().is_relative_to(source.resolve()):
-            raise ValueError(f"--out {out} lies in the source, whose files it would be mixed with")
+            raise ValueError(f"--out {out} is inside --source: choose a folder outside it")
         manifest = prepare(make_plan(), out)
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
@@ -197,6 +197,6 @@ def run(make_plan: Callable[[], Plan], source: Path, out: Path) -> None:
     typer.echo(f"licence: {manifest['dataset']['licence']}")
     if not manifest["complete"]:
         typer.echo(
-            "not complete: see above and manifest.json; repair the source and run this again", err=True
+            "not complete: see above and manifest.json; repair the source and run the command again", err=True
         )
         raise typer.Exit(1)

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.datasets.files import read_nifti
 from benchmarks.datasets.preparing import Case, DataError, Plan, Source, run
 
-_WHITE_PERCENTILE = 99.5  # percentile that becomes white
+_WHITE_PERCENTILE = 99.5  # of the volume's intensities
 
 
 def plan(images: Path, labels: Path, per_volume: int) -> Plan:
@@ -52,7 +52,7 @@ def _writer(image_path: Path, label_path: Path, at: int) -> Any:
             raise DataError(f"{label_path}: has the shape {mask.shape}, its image {image.shape}")
         low, high = float(image.min()), float(np.percentile(image, _WHITE_PERCENTILE))
         if high <= low:
-            raise DataError(f"{image_path}: is of one value")
+            raise DataError(f"{image_path}: has only one value")
         grey = np.clip((image[..., at] - low) / (high - low), 0, 1)
         for path, array in ((study, np.rint(grey * 255)), (label, mask[..., at])):
             Image.fromarray(np.flipud(array.T).astype(np.uint8)).save(path, format="PNG")
@@ -63,11 +63,9 @@ def _writer(image_path: Path, label_path: Path, at: int) -> Any:
 
 def main(
     images: Annotated[Path, typer.Option(help="Folder of volumes", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of their labels, named alike", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of their labels, with the same names", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
-    per_volume: Annotated[
-        int, typer.Option(help="Slices of each volume, all of one that has fewer", min=1)
-    ] = 6,
+    per_volume: Annotated[int, typer.Option(help="Slices per volume; all, if it has fewer", min=1)] = 6,
 ) -> None:
     """Write slices of labelled volumes, with their labels, as pictures."""
     run(lambda: plan(images, labels, per_volume), images, out)

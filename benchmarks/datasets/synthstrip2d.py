@@ -34,7 +34,7 @@ SOURCE = Source(
     ],
 )
 PUBLISHED = {"fsm_t1": 38, "asl_t1": 43, "ixi_t1": 50}
-# FreeSurfer's values (FreeSurferColorLUT.txt), left and right; parts of a structure are counted to it
+# FreeSurfer's values (FreeSurferColorLUT.txt), left and right; parts count as their structure
 STRUCTURES: dict[str, tuple[int, ...]] = {
     "cerebral white matter": (2, 41, 77, 251, 252, 253, 254, 255),  # with its lesions and the corpus callosum
     "cerebral cortex": (3, 42),
@@ -114,7 +114,7 @@ def _writer(folder: Path) -> Any:
             )
         mapped, left_out = map_structures(values)
         if not mapped.any():
-            raise DataError(f"{paths[1]}: holds none of the {len(STRUCTURES)} structures")
+            raise DataError(f"{paths[1]}: contains none of the {len(STRUCTURES)} structures")
         write_nifti(study, image, affine)
         write_nifti(label, mapped, affine)
         group, _, subject = folder.name.rpartition("_")

@@ -85,15 +85,15 @@ def _image_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
-    weights: Annotated[Path | None, typer.Option(help="Folder that holds the encoder's weights")] = None,
-    cells: Annotated[int, typer.Option(help="How many finished cells to draw", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Of the draw")] = 0,
-    cell: Annotated[list[str] | None, typer.Option(help="A cell by name, instead; may be repeated")] = None,
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
+    weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
+    cells: Annotated[int, typer.Option(help="Number of finished cells to sample", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling")] = 0,
+    cell: Annotated[list[str] | None, typer.Option(help="Run this cell instead; may be repeated")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
 ) -> None:
     """Run finished cells again and compare them with the results on file."""
     try:

@@ -146,7 +146,9 @@ class Run:
         cell, true = self.cell, self.data.label_of[image]
         too_large = drawn_wrongly(image, cell.noise, cell.seed)
         if too_large is None:
-            self.store.save_label(image, str(true), "final", {"empty": True})  # where nothing is to be seen
+            self.store.save_label(
+                image, str(true), "final", {"empty": True}
+            )  # where there is nothing to label
             return
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             drawn, path = Path(folder) / true.name, Path(self.store.get_image_uri(image))

@@ -27,7 +27,7 @@ from trainers.csal3d.task import Pretraining
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-_WINDOW = 20  # points of a running mean
+_WINDOW = 20  # points of the running mean
 
 
 def smoothed(values: list[float]) -> np.ndarray:
@@ -71,7 +71,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for curve.csv, curve.png, run.json and state/")],
     iterations: Annotated[int, typer.Option(help="Iterations", min=2)] = 300,
     seed: Annotated[int, typer.Option(help="Seed")] = 42,
-    losses: Annotated[str, typer.Option(help="LeasePolicy of the loss")] = "inpainting,rotation,consistency",
+    losses: Annotated[str, typer.Option(help="Terms of the loss")] = "inpainting,rotation,consistency",
     conf: Annotated[list[str] | None, typer.Option(help="Settings of the app, as KEY=VALUE")] = None,
 ) -> None:
     """Pretrain and plot the losses."""

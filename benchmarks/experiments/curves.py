@@ -71,7 +71,7 @@ def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="Picture to write")],
+    out: Annotated[Path, typer.Argument(help="Image file to write")],
     ledgers: Annotated[list[Path], typer.Argument(help="ledger.json files of `benchmarks.simulate`")],
 ) -> None:
     """Plot runs together and print them as a table."""

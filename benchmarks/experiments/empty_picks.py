@@ -34,9 +34,9 @@ def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
     """Print the share of picks with an empty true label in the last stage of each method."""
@@ -47,7 +47,7 @@ def main(
         for path, (image, label) in zip(data.images, data.label_of.items(), strict=True)
     }
     typer.echo(f"{np.mean(list(empty.values())):.2f} of {len(empty)} images have an empty label\n")
-    typer.echo("| labels | method | empty, of the picks of the last stage |\n|---|---|---|")
+    typer.echo("| labels | method | empty picks of the last stage |\n|---|---|---|")
     for row in rows(Outcome(loaded, out or RESULTS / loaded.name), empty):
         typer.echo(row)
 

@@ -49,7 +49,7 @@ def check_data(folder: Path, data: Data) -> None:
         write_json(file, now)
     elif (before := json.loads(file.read_text())) != now:
         raise SuiteError(
-            f"{file} says that the cells beside it are of {before['images']} other images or labels; check "
+            f"{file}: the finished cells belong to other images or labels ({before['images']} images). Check "
             f"--studies and --labels ({now['images']} images), or choose another --out"
         )
 
@@ -71,7 +71,7 @@ class Jobs:
             try:
                 return sum(worker.result() for worker in workers)
             except BaseException:  # Ctrl-C
-                with self._lock:  # no process starts behind the last that is ended here
+                with self._lock:  # no further process starts after these have been terminated
                     self._is_stopped = True
                     for child in multiprocessing.active_children():
                         child.terminate()
@@ -96,7 +96,7 @@ class Jobs:
                 problem = ours.recv()
             except (EOFError, OSError):
                 child.join()
-                problem = f"its process ended with code {child.exitcode}"
+                problem = f"its process exited with code {child.exitcode}"
             if problem and not self._is_stopped:
                 failed += 1
                 tqdm.write(f"{cell.name} failed: {problem}")
@@ -114,7 +114,7 @@ class Jobs:
 
 
 def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one, and ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     while True:
         try:
             run_cell(pipe.recv(), *more)

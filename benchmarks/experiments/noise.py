@@ -15,8 +15,8 @@ from pool.imaging.label_writer import write_label
 from pool.imaging.labels import read_label
 from pool.imaging.volumes import volume_grid
 
-WIDTH = 8  # pixels at 256: by how much a wrong outline is off
-WIDTH_MM = 1.0  # millimetres, of a volume
+WIDTH = 8  # error of a wrong outline, in pixels at 256
+WIDTH_MM = 1.0  # the same for volumes, in mm
 
 
 def drawn_wrongly(image: str, share: float, seed: int) -> bool | None:

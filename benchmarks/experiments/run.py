@@ -25,15 +25,15 @@ from pool.imaging.images import ImageError
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
-    weights: Annotated[Path | None, typer.Option(help="Folder that holds the encoder's weights")] = None,
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
+    weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where results go; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder for results; default benchmarks/results/SUITE")
     ] = None,
-    work: Annotated[Path, typer.Option(help="Features and models, shared by cells; may be deleted")] = Path(
+    work: Annotated[Path, typer.Option(help="Cache of features and models; may be deleted")] = Path(
         "runs/cells"
     ),
-    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
 ) -> None:
     """Run the missing cells of a suite. For advice on your own data, run the suite `mine` (mine --help)."""
     try:
@@ -55,12 +55,12 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if failed:
-        typer.echo(f"{failed} cells failed; run again to try them again", err=True)
+        typer.echo(f"{failed} cells failed; run the command again to retry them", err=True)
         raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["mine"]:  # a suite that is made of the data, with options of its own
+    if sys.argv[1:2] == ["mine"]:  # a suite built from the data, with its own options
         from benchmarks.own_data.mine import app
 
         app(sys.argv[2:], prog_name="python -m benchmarks.run mine")

@@ -49,7 +49,7 @@ class Features:
         with ExitStack() as lock:
             if self._missing(store):
                 lock.enter_context(FileLock(self._file.with_suffix(".lock")))
-                if not self._missing(store):  # another job has worked them out meanwhile
+                if not self._missing(store):  # another job has computed them meanwhile
                     lock.close()
             self._load(store)
             yield
@@ -99,7 +99,7 @@ class Features:
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:
     """Publish the network pretrained on this pool (CSAL-3D); each pool is pretrained on once."""
     file = work / f"pretrained-{key}.pt"
-    with FileLock(file.with_suffix(".lock")):  # another job may be at it
+    with FileLock(file.with_suffix(".lock")):  # another job may be pretraining
         if not file.exists():
             request = {
                 "iterations": bundle.get("pretrain_iterations"),

@@ -43,7 +43,8 @@ def split(
     if groups:
         if math.ceil(share * len(set(groups))) >= len(set(groups)):
             raise typer.BadParameter(
-                f"{share:g} of {len(set(groups))} groups leaves none for the pool", param_hint="--test-split"
+                f"{share:g} of {len(set(groups))} groups leaves no images for the pool",
+                param_hint="--test-split",
             )
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         kept, out = next(splitter.split(images, groups=groups))
@@ -89,7 +90,7 @@ def resume(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     other = [k for k in settings if ledger["settings"].get(k) != settings[k]]
     if other:
         raise typer.BadParameter(
-            f"{file} was made with another {', '.join(other)}; choose another folder", param_hint="--out"
+            f"{file} was written with another {', '.join(other)}; choose another folder", param_hint="--out"
         )
     return ledger
 
@@ -109,7 +110,7 @@ def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], o
     bar = tqdm(
         total=sum(steps), initial=len(ledger["picks"]), desc=f"labels ({settings['strategy']})", unit="label"
     )
-    if ledger["picks"]:  # the last label may not have arrived before a kill
+    if ledger["picks"]:  # a kill may have prevented the last label from arriving
         annotator.send(ledger["picks"][-1]["image"])
     for stage, step in enumerate(steps):
         total += step
@@ -146,7 +147,7 @@ def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], o
 
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
     out: Annotated[
         Path, typer.Option(help="Folder for ledger.json, curve.png, the pool and the server's log")
     ],
@@ -186,7 +187,7 @@ def main(
     }
     out.mkdir(parents=True, exist_ok=True)
     ledger = resume(out, settings)
-    ledger.setdefault("unit", "mm" if volume_grid(test[0]) else "px at 256")  # of HD95
+    ledger.setdefault("unit", "mm" if volume_grid(test[0]) else "px at 256")  # unit of HD95
     write_json(out / "ledger.json", ledger)
     options = {
         "cold_start_budget": steps[0],
@@ -215,7 +216,7 @@ def check_server(annotator: Annotator, options: dict[str, Any], test: list[Path]
     for key in ("cold_start_budget", "batch_size", "seed"):
         if status[key] != options[key]:
             raise typer.BadParameter(
-                f"the server runs with {key} {status[key]}, --budget and --seed need "
+                f"the server runs with {key} {status[key]}, but --budget and --seed need "
                 f"{options[key]}; start it with --conf {key} {options[key]}"
             )
     leaked = sorted({image_id(image.name) for image in test} & set(annotator.client.datastore()["objects"]))

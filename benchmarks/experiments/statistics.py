@@ -16,7 +16,7 @@ from benchmarks.experiments.suite import Claim, Suite
 from infers.metrics import dice_per_image
 
 Key = tuple[str, str]  # method, budget
-MIN_SEEDS = 5  # seeds below which an interval, and a verdict, would say more than is known
+MIN_SEEDS = 5  # fewer seeds support neither an interval nor a verdict
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Outcome:
         seeds = sorted(set.intersection(*(set(values) for values in (*ours, *theirs))))
         if not seeds:
             return "not measured", None
-        # budgets of a seed share their split and their first picks, so that seeds are what is resampled
+        # budgets of a seed share their split and first picks, so seeds are resampled, not budgets
         one, other = ([[v[seed] for seed in seeds] for v in values] for values in (ours, theirs))
         if claim.metric == "spread":
             difference = spread_difference(other, one)
@@ -139,7 +139,7 @@ def spread_difference(one: list[list[float]], other: list[list[float]]) -> Diffe
     if count < 2:
         return None
 
-    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds (..., n), numbers of columns
+    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds: column indices (..., n)
         return np.mean(first[:, seeds].std(axis=-1, ddof=1) - second[:, seeds].std(axis=-1, ddof=1), axis=0)
 
     low, high = _bootstrap_interval(np.arange(count), statistic)

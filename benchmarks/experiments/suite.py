@@ -112,7 +112,7 @@ def read_suite(name: str) -> Suite:
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        raise SuiteError(f"there is no suite {name!r}; there are: {names}, or the path of a .yaml file")
+        raise SuiteError(f"unknown suite {name!r}; choose one of {names}, or give the path of a .yaml file")
     return suite_of(yaml.safe_load(path.read_text()), path.stem)
 
 
@@ -122,26 +122,30 @@ def suite_of(content: dict[str, Any], name: str) -> Suite:
     wrong += [key for key in _KEYS if key not in content]
     if wrong:
         raise SuiteError(
-            f"{name}: {wrong[0]!r} is unknown or missing; a suite has {', '.join(_KEYS)}, and may have "
+            f"{name}: {wrong[0]!r} is unknown or missing; a suite needs {', '.join(_KEYS)}, and may have "
             f"{', '.join(_OPTIONAL)}"
         )
     cells = list(_cells(content, name))
     repeated = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
     if repeated:
-        raise SuiteError(f"{name}: two cells would be called {min(repeated)}")
+        raise SuiteError(f"{name}: two cells have the same name {min(repeated)}")
     claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in content["claims"]]
     rows = {(cell.method, cell.budget) for cell in cells}
     for claim in claims:
         lacking = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
         if lacking or claim.metric not in METRICS:
-            problem = f"no cells {min(lacking)}" if lacking else f"no metric {claim.metric!r}"
+            problem = (
+                f"no cells {min(lacking)}"
+                if lacking
+                else f"unknown metric {claim.metric!r}; choose one of: {', '.join(METRICS)}"
+            )
             raise SuiteError(f"{name}, claim {claim.text!r}: {problem}")
     return Suite(name, content["protocol"], cells, claims, content.get("compare", ["random"]))
 
 
 def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
     shared = {key: suite[key] for key in ("app", "data", "test_split", "overrides")}
-    for seed in suite["seeds"]:  # first, so that an interrupted suite has whole seeds
+    for seed in suite["seeds"]:  # outermost, so that an interrupted suite has complete seeds
         for group in suite["cells"]:
             for budget in map(str, group["budgets"]):
                 for method, how in group["methods"].items():
@@ -163,11 +167,15 @@ def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
 def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
     if wrong := method_keys.keys() - set(_METHOD_KEYS):
         raise SuiteError(
-            f"{file}, {method}: no key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
+            f"{file}, {method}: unknown key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
         )
     for strategy in (method_keys.get("first"), method_keys.get("then", method_keys.get("first"))):
         if strategy not in METHODS:
-            raise SuiteError(f"{file}, {method}: no strategy {strategy!r}; there are: {', '.join(METHODS)}")
+            raise SuiteError(
+                f"{file}, {method}: unknown strategy {strategy!r}; choose one of: {', '.join(METHODS)}"
+            )
     settings = {item.name for item in fields(Settings)}
     if unknown := method_keys.get("settings", {}).keys() - settings:
-        raise SuiteError(f"{file}, {method}: no setting {min(unknown)!r}; there are: {', '.join(settings)}")
+        raise SuiteError(
+            f"{file}, {method}: unknown setting {min(unknown)!r}; choose from: {', '.join(settings)}"
+        )

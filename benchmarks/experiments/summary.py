@@ -65,7 +65,7 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
         return
     gained = np.array([gains(cells, methods, active) for cells in data.values()]).T
     ranks = rankdata(-gained, axis=0)
-    real = [not name.startswith("phantoms") for name in data]  # drawings say nothing of patients
+    real = [not name.startswith("phantoms") for name in data]  # drawings say nothing about patients
     means = ranks[:, real if any(real) else slice(None)].mean(axis=1)
     yield f"| method | mean rank of real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
     yield "|---" * (2 + len(data)) + "|"
@@ -104,7 +104,7 @@ def page(finished: list[Outcome]) -> str:
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder with one subfolder per suite", exists=True)] = RESULTS,
 ) -> None:
     """Write the README.md of all suites that have finished cells."""
     try:

@@ -75,7 +75,7 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-Curve = list[tuple[int, dict[int, float]]]  # labels, and the Dice of each seed
+Curve = list[tuple[int, dict[int, float]]]  # labels, and Dice by seed
 
 
 def curves(outcome: Outcome) -> dict[str, Curve]:
@@ -219,7 +219,7 @@ def page(outcome: Outcome, folder: Path) -> str:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells.jsonl; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
     """Write README.md and curves.png of a suite from its finished cells."""

@@ -37,8 +37,10 @@ class Worker(threading.Thread):
     def __init__(self, name: str, url: str, labels: Path, record: Record, ended: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
         self._url, self._labels, self._record, self._ended = url, labels, record, ended
-        self._most = len(list(labels.iterdir())) // 2  # images labelled at most, so that there is work to do
-        self._random = random.Random(name + str(record.asked))  # another course after each restart
+        self._most = len(list(labels.iterdir())) // 2  # most images to label, so that work remains
+        self._random = random.Random(
+            name + str(record.asked)
+        )  # another course after each restart of the server
         self._session = requests.Session()
         self.unexpected: list[str] = []
 
@@ -52,7 +54,7 @@ class Worker(threading.Thread):
     def _step(self) -> None:
         answer = self._post({})
         if answer.get("id") is None:
-            time.sleep(0.05)  # everything is in somebody's hands, or done
+            time.sleep(0.05)  # everything is held or done
             return self._label_again()
         image = answer["id"]
         action = self._random.random()
@@ -60,7 +62,7 @@ class Worker(threading.Thread):
             self._label(image) if len(self._record.labels) < self._most else self._label_again()
         elif action < 0.35:
             self._skip(image)
-        elif action < 0.9 or answer["selection"]["again"]:  # keeps some, but not so many that it gets no more
+        elif action < 0.9 or answer["selection"]["again"]:  # keep some, but not so many that it gets no more
             self._post({"release": image})
 
     def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
@@ -128,12 +130,12 @@ def kill(server: Server, whom: str) -> bool:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; made anew")],
+    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; emptied first")],
     clients: Annotated[int, typer.Option(min=1, help="Annotators at once")] = 32,
-    handouts: Annotated[int, typer.Option(help="Hand-outs to reach at least")] = 0,
-    kills: Annotated[int, typer.Option(help="kill -9 of server, scoring and training to reach")] = 0,
+    handouts: Annotated[int, typer.Option(help="Minimum number of hand-outs")] = 0,
+    kills: Annotated[int, typer.Option(help="Number of times to kill -9 server, scoring or training")] = 0,
     images: Annotated[int, typer.Option(min=16, help="Size of the pool")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the phantoms and of who is killed when")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the phantoms and of the kills")] = 1,
 ) -> None:
     """Let many annotators loose on a server and check that nothing was handed out twice or lost."""
     shutil.rmtree(out, ignore_errors=True)
@@ -187,7 +189,7 @@ def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, ba
         **_SMALL_CONF,
         "state": out / "state",
         "auto_train": goal.kills > 0,
-        "duplicates": "off",  # some phantoms repeat others, and all are to be labelled
+        "duplicates": "off",  # some phantoms are near-duplicates, and all of them must be labelled
     }
     with running("cxr_lungs", out / "studies", conf, out / "server.log") as server:
         ended = threading.Event()

@@ -20,9 +20,9 @@ class Record:
     """The answers that clients got, by image. Filled from many threads."""
 
     handouts: list[tuple[str, str]] = field(default_factory=list)  # image, client
-    labels: dict[str, int] = field(default_factory=dict)  # final labels that were accepted
-    skips: dict[str, bool] = field(default_factory=dict)  # what the last answer said: skipped or not
-    unclear: set[str] = field(default_factory=set)  # whose last request got no answer
+    labels: dict[str, int] = field(default_factory=dict)  # number of accepted final labels
+    skips: dict[str, bool] = field(default_factory=dict)  # whether the last answer says that it is skipped
+    unclear: set[str] = field(default_factory=set)  # images whose last request got no answer
     asked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,7 +66,7 @@ def _double_handouts(ledger: list[dict[str, Any]]) -> list[str]:
         image, event = line["image"], line["event"]
         if event == "handout":
             if image in holders:
-                wrong.append(f"{image} was given to {line['details']['client']} and to {holders[image]}")
+                wrong.append(f"{image} was handed out to {line['details']['client']} and to {holders[image]}")
             holders[image] = line["details"]["client"]
         elif event == "handout_ended":
             holders.pop(image, None)

@@ -19,8 +19,8 @@ from pool.imaging.images import image_fingerprint
 from strategies.context import Context
 from strategies.settings import Settings
 
-_MAX_LINKS = 20_000  # names of one file; file systems have a limit
-_BATCH_ROWS = 2_000  # written in one transaction
+_MAX_LINKS = 20_000  # hard links to one file; file systems limit them
+_BATCH_ROWS = 2_000  # embeddings per transaction
 
 
 def make_studies(studies: Path, count: int) -> list[Path]:

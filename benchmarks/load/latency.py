@@ -27,7 +27,7 @@ def measure(annotator: Annotator, name: str, go_on: Callable[[int], bool]) -> di
     while go_on(len(times)):
         started = time.perf_counter()
         answer = annotator.client.next_sample("auto", request)
-        request["release"] = answer["id"]  # so that the pool is not used up
+        request["release"] = answer["id"]  # released with the next click, so that the pool is not used up
         times.append((time.perf_counter() - started) * 1000)
         time.sleep(0.05)  # a click, not a load test
     p50, p99 = np.percentile(times, (50, 99))
@@ -38,7 +38,7 @@ def measure(annotator: Annotator, name: str, go_on: Callable[[int], bool]) -> di
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True)],
     labels: Annotated[Path, typer.Option(help="Folder of true masks", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and latency.json; made anew")],
+    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and latency.json; emptied first")],
     encoder: Annotated[str, typer.Option(help="Encoder, as --conf encoder")] = "descriptor",
     clicks: Annotated[int, typer.Option(help="Clicks on a planned pool")] = 300,
     epochs: Annotated[int, typer.Option(help="Epochs of the training in the background")] = 10,

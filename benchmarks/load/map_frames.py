@@ -32,7 +32,7 @@ from strategies.settings import Settings
 
 BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 _BUDGET = 12
-_SECONDS = 8.0  # of each movement
+_SECONDS = 8.0  # per movement
 _COUNT = """() => {
     window.frames_ = []; window.counting_ = true;
     const note = (at) => { window.frames_.push(at); if (window.counting_) requestAnimationFrame(note); };
@@ -145,9 +145,9 @@ def ask(url: str) -> dict[str, float]:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for the pool and the log; made anew")],
-    images: Annotated[int, typer.Option(min=100, help="points on the map")] = 100_000,
-    keep: Annotated[Path | None, typer.Option(help="folder for map_frames.json and table.md")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pool and the log; emptied first")],
+    images: Annotated[int, typer.Option(min=100, help="Points on the map")] = 100_000,
+    keep: Annotated[Path | None, typer.Option(help="Folder for map_frames.json and table.md")] = None,
 ) -> None:
     """Measure the frame rate of the map; print and save it."""
     shutil.rmtree(out, ignore_errors=True)

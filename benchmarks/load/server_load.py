@@ -29,7 +29,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 _BUDGET, _CLIENTS = 1_000, 32
-_SETTLE_SECONDS = 20.0  # seconds; the look through the pool that follows a start is not what is measured
+_SETTLE_SECONDS = 20.0  # lets the scan of the pool after the start finish: it is not measured
 _STOCK = Path(__file__).parent / "stock_app"
 _STRATEGIES = {"ours": ("auto", "random"), "stock": ("random", "first")}
 
@@ -101,7 +101,7 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
             "state": folder / "state",
             "cold_start_budget": _BUDGET,
             "max_open": 1_000,
-            "duplicates": "off",  # the images are a few under many names
+            "duplicates": "off",  # a few images under many names
         }
     started = time.monotonic()
     env = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.png"]'}
@@ -143,11 +143,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for the pools, removed when measured")],
+    out: Annotated[Path, typer.Option(help="Folder for the pools, each removed after its measurement")],
     keep: Annotated[Path, typer.Option(help="Folder for load.json, the table and the plot")],
     sizes: Annotated[list[int], typer.Option(help="Images in the pool")] = [1_000, 10_000, 100_000],  # noqa: B006
-    clicks: Annotated[int, typer.Option(help="Clicks of one client, or fewer in 2 minutes")] = 300,
-    seconds: Annotated[float, typer.Option(help="How long 32 clients click at once")] = 10.0,
+    clicks: Annotated[
+        int, typer.Option(help="Clicks of one client; fewer if they take more than 2 minutes")
+    ] = 300,
+    seconds: Annotated[float, typer.Option(help="Seconds that 32 clients click in parallel")] = 10.0,
 ) -> None:
     """Measure each size with our server, then with MONAI Label's; save the results."""
     rows: list[dict[str, Any]] = []

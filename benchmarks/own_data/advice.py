@@ -166,7 +166,7 @@ def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
         return (
             "Nothing can be recommended yet: use the default.",
             default,
-            [f"Fewer than {MIN_SEEDS} repetitions have finished, and no interval can be given of so few."],
+            [f"Fewer than {MIN_SEEDS} repetitions have finished, too few for an interval."],
         )
     better = {key: difference for key, difference in compared.items() if above(difference)}
     if not better:
@@ -201,7 +201,7 @@ def _better_than_random(rows: Rows, key: Key, better: dict[Key, Difference]) -> 
         if other != key and not above(rows.against(key, other)) and not below(rows.against(key, other))
     ]
     if level:
-        lines.append(f"Also better than random, and not told apart from it: {', '.join(level)}.")
+        lines.append(f"Also better than random, with no certain difference from it: {', '.join(level)}.")
     return lines
 
 
@@ -217,12 +217,13 @@ def _encoder_reason(name: str, difference: Difference) -> str:
 def _budget_reason(rows: Rows, key: Key) -> str:
     growth, many, few = rows.growth(key), rows.budget, rows.half
     if growth is None or growth.low is None:
-        return f"What {many} labels bring beyond {few} is not known of so few repetitions."
+        return f"The gain from {few} to {many} labels is unknown with so few repetitions."
     if above(growth):
         return (
-            f"From {few} to {many} labels Dice still grew by {growth}: label {many}, and look on from there."
+            f"From {few} to {many} labels Dice still grew by {growth}: label {many}, and measure again "
+            "from there."
         )
-    return f"From {few} to {many} labels no gain is certain ({growth}): whether {few} would do is not known."
+    return f"From {few} to {many} labels no gain is certain ({growth}); {few} may or may not be enough."
 
 
 def _unknowns(rows: Rows) -> list[str]:
@@ -234,8 +235,8 @@ def _unknowns(rows: Rows) -> list[str]:
         lines.insert(
             0,
             f"With {seeds} repetitions and {len(halves)} methods, a difference to random below about "
-            f"{np.median(halves):.3f} Dice could not be seen. The same command with a larger --seeds goes on "
-            "from here and sees smaller ones.",
+            f"{np.median(halves):.3f} Dice could not be detected. The same command with a larger --seeds "
+            "continues from here and detects smaller ones.",
         )
     if rows.outcome.missing:
         lines.append(f"{len(rows.outcome.missing)} cells have not run.")

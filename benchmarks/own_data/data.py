@@ -21,9 +21,9 @@ from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, grid_of, read_label
 from pool.imaging.volumes import read_volume, volume_grid
 
-MAX_STRUCTURES = 40  # more values than that are grey levels
-_MAX_SIDE = 96  # voxels of a volume's longest side that a reduced protocol leaves
-_MAX_AIR = -200.0  # a median darkest voxel below it is Hounsfield's
+MAX_STRUCTURES = 40  # more values than this are grey levels
+_MAX_SIDE = 96  # voxels along a volume's longest side in the reduced protocol
+_MAX_AIR = -200.0  # a median minimum below this means Hounsfield units
 
 
 class DataError(ValueError):
@@ -75,15 +75,15 @@ def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
     images = {image_id(path.name): path for path in files}
     if repeated := [image for image, count in Counter(image_id(p.name) for p in files).items() if count > 1]:
         raise DataError(
-            f"{studies} has two files for {some(repeated)}: images are told apart by their names without the "
-            "ending; rename or remove one"
+            f"{studies} has two files for {some(repeated)}: names without the extension must be unique; "
+            "rename or remove one"
         )
     mask_files = [path for path in labels.iterdir() if path.name.lower().endswith(EXTENSIONS)]
     masks = {image_id(path.name): path for path in sorted(mask_files)}
     if unmasked := [path.name for image, path in images.items() if image not in masks]:
         raise DataError(
             f"{len(unmasked)} of {len(images)} images have no mask in {labels}: {some(unmasked)}. A mask has "
-            "its image's name; put images that are not labelled yet into a folder of their own"
+            "its image's name; move unlabelled images to another folder"
         )
     masks = {image: masks[image] for image in images}
     volumes = _are_volumes(images)
@@ -122,7 +122,7 @@ def _values_of(mask: Path, image: Path) -> set[int]:
     """Return the values of a mask except 0. Raises LabelError, ImageError."""
     if mask.name.lower().endswith(".nrrd") and "Segment0_Name" in nrrd.read_header(str(mask)):
         raise LabelError(
-            f"{mask}: has named segments; export it as a label map (.nii.gz), a value per structure"
+            f"{mask}: has named segments; export it as a label map (.nii.gz) with one value per structure"
         )
     values = np.unique(read_array(mask)[0])
     if not np.array_equal(values, values.astype(np.uint8)) or len(values) > MAX_STRUCTURES + 1:
@@ -131,7 +131,7 @@ def _values_of(mask: Path, image: Path) -> set[int]:
             f"background and at most {MAX_STRUCTURES} whole numbers up to 255"
         )
     present = {int(value) for value in values if value}
-    read_label(mask, {str(value): value for value in present}, image)  # that it fits its image
+    read_label(mask, {str(value): value for value in present}, image)  # check that it fits its image
     return present
 
 
@@ -139,7 +139,7 @@ def _name_structures(values_of_masks: Sequence[set[int]], names: Mapping[str, in
     """Return {structure: value} for the values in the masks. Raises DataError."""
     values = sorted(set().union(*values_of_masks))
     if not values:
-        raise DataError("all masks are empty: there is nothing to learn")
+        raise DataError("all masks are empty: there is nothing to learn from")
     if unknown := [f"{name}={value}" for name, value in names.items() if value not in values]:
         raise DataError(f"--label {unknown[0]}: no mask has that value; there are {values}")
     name_of = {value: name for name, value in names.items()}
@@ -168,16 +168,14 @@ def write_masks(own: Own, folder: Path) -> None:
     """Write the masks on their images' grids, values 1, 2, ..., as training needs. Raises DataError."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(path.parent.samefile(folder) for path in (*own.images.values(), *own.masks.values())):
-        raise DataError(
-            f"{folder} is where masks are rewritten, and your files are in it: choose another --out"
-        )
+        raise DataError(f"{folder} is for rewritten masks, but contains your files: choose another --out")
     for image, path in own.images.items():
         label, grid = read_label(own.masks[image], own.structures, path), volume_grid(path)
         out = np.zeros_like(label)
         for name, value in own.labels.items():
             out[label == own.structures[name]] = value
         file = folder / f"{image}{'.nii.gz' if grid else '.png'}"
-        part = file.with_name(f".{os.getpid()}-{file.name}")  # a command that runs may be reading
+        part = file.with_name(f".{os.getpid()}-{file.name}")  # another running command may be reading it
         write_label(part, out, grid[1] if grid else np.eye(4), own.labels, {})
         os.replace(part, file)
 
@@ -192,9 +190,9 @@ def check_groups(own: Own, text: str) -> None:
     alone = [i for i, row in zip(own.images, rows, strict=True) if row == f"image:{i}"] if rows else []
     if rows is None or alone:
         raise DataError(
-            f"--groups {text}: gives no group to {some(alone or list(own.images))}; every image needs one"
+            f"--groups {text}: has no group for {some(alone or list(own.images))}; every image needs a group"
         )
     if len(set(rows)) < 5:
         raise DataError(
-            f"--groups {text}: makes {len(set(rows))} groups; a fifth of them is held out, so 5 at least"
+            f"--groups {text}: makes {len(set(rows))} groups; a fifth is held out, so at least 5 are needed"
         )

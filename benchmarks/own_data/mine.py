@@ -35,7 +35,7 @@ from strategies.settings import Settings
 
 FIRST_SEED = 43
 HELD_OUT = 0.2
-MIN_IMAGES = 8  # images of a pool: two labels and two more, of at most half of it
+MIN_IMAGES = 8  # in a pool: two labels and two more, and a budget of at most half the pool
 DESCRIPTOR = "descriptor"
 app: typer.Typer = typer.Typer(add_completion=False)
 
@@ -56,7 +56,7 @@ def encoders_of(weights: Path | None, requested: Sequence[str]) -> list[str]:
         kind, _, folder = name.partition(":")
         try:
             if name == CSAL3D:
-                raise ValueError("takes hours on each pool; write a suite for it")
+                raise ValueError("takes hours on each pool; write a suite for it instead")
             if kind == "transformers" and weights:
                 check_encoder(f"{kind}:{weights / folder}")
             else:
@@ -65,7 +65,7 @@ def encoders_of(weights: Path | None, requested: Sequence[str]) -> list[str]:
         except (ValueError, OSError) as error:
             if name in requested:
                 raise DataError(f"--encoder {name}: {error}") from error
-            typer.echo(f"Left out: encoder {name}: {error}", err=True)
+            typer.echo(f"Skipping encoder {name}: {error}", err=True)
     return list(dict.fromkeys(usable))
 
 
@@ -76,9 +76,9 @@ def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
     pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
     if pool < MIN_IMAGES:
         raise DataError(
-            f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the "
-            f"pool; {MIN_IMAGES} are needed there, so {round(MIN_IMAGES / (1 - HELD_OUT))} images at least, "
-            "better 60"
+            f"{len(images)} labelled images are too few: a fifth is held out, which leaves {pool} for the "
+            f"pool, and the pool needs {MIN_IMAGES}. Provide at least "
+            f"{round(MIN_IMAGES / (1 - HELD_OUT))} images, better 60"
         )
     return min(budget, pool // 2)
 
@@ -147,8 +147,8 @@ def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
     count = sum(max(1, len(cell.steps) - 1) for cell in todo)
     minutes = count * seconds / min(jobs, len(todo)) / 60
     tqdm.write(
-        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} at a time. It may be "
-        "stopped; the same command goes on."
+        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} in parallel. You may "
+        "interrupt; the same command resumes."
     )
 
 
@@ -163,7 +163,7 @@ def named(pairs: Sequence[str]) -> dict[str, int]:
             or name in values
             or int(value) in values.values()
         ):
-            raise DataError(f"--label {pair}: expected NAME=VALUE, each name and each value once, as liver=1")
+            raise DataError(f"--label {pair}: expected NAME=VALUE, each name and value once, such as liver=1")
         values[name] = int(value)
     return values
 
@@ -171,25 +171,29 @@ def named(pairs: Sequence[str]) -> dict[str, int]:
 @app.command()
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of labelled images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of masks, named like the images", exists=True)],
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of encoders (make weights); all in it are compared")
+        Path | None, typer.Option(help="Folder of encoders (make weights); all of them are compared")
     ] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Encoder beside the descriptor instead; may be repeated")
+        list[str] | None, typer.Option(help="Compare only this encoder with the descriptor; may be repeated")
     ] = None,
-    budget: Annotated[int, typer.Option(help="Labels; at most half of the pool", min=4)] = 12,
-    seeds: Annotated[int, typer.Option(help="Repetitions; intervals from 5 on", min=1)] = 5,
+    budget: Annotated[int, typer.Option(help="Number of labels, at most half the pool", min=4)] = 12,
+    seeds: Annotated[int, typer.Option(help="Repetitions; intervals need at least 5", min=1)] = 5,
     groups: Annotated[
-        str, typer.Option(help="Patient of an image: a pattern with one group, or a CSV (image,group)")
+        str, typer.Option(help="Patient of each image: a pattern with one group, or a CSV (image,group)")
     ] = "",
     label: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: what a value in the masks is; may be repeated")
+        list[str] | None, typer.Option(help="NAME=VALUE: name of a value in the masks; may be repeated")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Default 30, quick 15", min=1)] = None,
-    image_size: Annotated[int | None, typer.Option(help="Of pictures; default 128, quick 64", min=16)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs per training; default 30, with --quick 15", min=1)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Size of pictures; default 128, with --quick 64", min=16)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for cells, work and the report")] = Path("runs/mine"),
-    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer methods, shorter trainings")] = False,
 ) -> None:
     """Recommend a strategy, encoder and budget for your own data."""
@@ -225,7 +229,7 @@ def main(
         write_report(outcome, Facts(own, chosen, budget, groups, weights, command), out)
         typer.echo(f"Written: {out / 'report.html'}, {out / 'report.md'}")
     if failed:
-        typer.echo(f"{failed} cells failed; the same command tries them again", err=True)
+        typer.echo(f"{failed} cells failed; run the same command again to retry them", err=True)
         raise typer.Exit(1)
 
 
@@ -236,7 +240,7 @@ def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Pat
     work.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(suite.cells), initial=len(suite.cells) - len(todo), unit="cell") as bar:
         if len(todo) > 1:
-            tqdm.write("The first cell says how long the others take ...")
+            tqdm.write("Running the first cell to estimate the time ...")
             started = time.monotonic()
             failed = Jobs(todo[:1], (data, weights, folder, work), bar).run(1)
             announce(todo[1:], time.monotonic() - started, jobs)

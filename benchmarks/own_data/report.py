@@ -23,7 +23,7 @@ from infers.metrics import SIZE
 from strategies.settings import COLD_METHODS
 
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # of Okabe and Ito
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito
 
 
 @dataclass(frozen=True)

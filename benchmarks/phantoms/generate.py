@@ -25,7 +25,7 @@ from benchmarks.phantoms.anatomy import Anatomy, lung_labels, sample_anatomy
 from benchmarks.phantoms.image import radiograph
 
 VERSION = 1
-# share of the pool that a mode gets; the common appearance is common, as in a hospital
+# share of each mode in the pool; the normal appearance dominates, as in a hospital
 MODES = {
     "normal": 0.26,
     "large": 0.10,
@@ -83,7 +83,7 @@ def generate(
         ValueError: count or size out of range, unknown pool, or `out` holds other images.
     """
     if pool not in KINDS:
-        raise ValueError(f"there is no pool {pool!r}; there are: {', '.join(KINDS)}")
+        raise ValueError(f"unknown pool {pool!r}; choose one of: {', '.join(KINDS)}")
     if count < 1 or size < MIN_SIZE:
         raise ValueError(f"count is {count} and size {size}: expected at least 1 and at least {MIN_SIZE}")
     entries = plan(count, seed, KINDS[pool])
@@ -149,10 +149,10 @@ def _claim(out: Path, settings: dict[str, Any], entries: list[dict[str, Any]]) -
         existing = json.loads(path.read_text(encoding="utf-8")).get("settings")
         if existing != settings:
             raise ValueError(
-                f"{out} holds phantoms of {existing}, not of {settings}: give another --out, or empty it"
+                f"{out} holds phantoms of {existing}, not of {settings}: choose another --out, or empty it"
             )
     elif any((out / "studies").glob("*")) or any((out / "labels").glob("*")):
-        raise ValueError(f"{out} holds studies or labels without {path.name}: give another --out")
+        raise ValueError(f"{out} holds studies or labels without {path.name}: choose another --out")
     else:
         for folder in ("studies", "labels"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -169,11 +169,11 @@ def _save(path: Path, image: np.ndarray) -> None:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for studies/, labels/ and manifest.json")],
-    count: Annotated[int, typer.Option(min=1, help="how many radiographs")] = 60,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same pool")] = 42,
-    size: Annotated[int, typer.Option(min=MIN_SIZE, help="side of the images in pixels")] = 512,
-    pool: Annotated[str, typer.Option(help=f"what it is made of: {', '.join(KINDS)}")] = MIXED,
+    out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
+    count: Annotated[int, typer.Option(min=1, help="Number of radiographs")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pool")] = 42,
+    size: Annotated[int, typer.Option(min=MIN_SIZE, help="Side of the images, in pixels")] = 512,
+    pool: Annotated[str, typer.Option(help=f"Kind of pool: {', '.join(KINDS)}")] = MIXED,
 ) -> None:
     """Draw a pool of phantom chest radiographs with their true lung masks."""
     try:

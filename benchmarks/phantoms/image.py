@@ -143,7 +143,7 @@ def _add_opacities(grey: np.ndarray, anatomy: Anatomy, size: int, rng: np.random
         x, _ = _patient_frame(anatomy, size)
         near = (x < 0) == (label == RIGHT)
         shadow += 1.2 / (1 + np.exp(-(yy - bottom + rng.uniform(0.14, 0.26) * size) / (0.02 * size))) * near
-    # they take the air's place, so fluid meets the chest wall without a gap or a rim
+    # they replace air, so fluid meets the chest wall without a gap or rim
     return np.clip(grey + 0.40 * np.clip(shadow, 0, 1.1) * _air(lungs > 0), 0, 1)
 
 

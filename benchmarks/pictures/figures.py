@@ -122,26 +122,32 @@ def warn_of_others(run: Run, picks: list[str], folder: Path) -> None:
     if finished is not None:
         kept = [pick["image"] for stage in finished["stages"] for pick in stage["picks"]]
         if sorted(kept) != sorted(picks):
-            typer.echo(f"{run.cell.name}: the picks shown are not those of the cell in {folder}", err=True)
+            typer.echo(
+                f"{run.cell.name}: these picks differ from those of the finished cell in {folder}", err=True
+            )
 
 
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
-    seed: Annotated[int, typer.Option(help="Of the cells")],
-    budget: Annotated[str, typer.Option(help="Of the maps' cells, as 12 or 8+4")],
-    methods: Annotated[str, typer.Option(help="Of the maps, with commas between")] = "random,cold_start",
-    overlay_budget: Annotated[str, typer.Option(help="Of the overlays' cells; default: the maps'")] = "",
-    overlay_methods: Annotated[str, typer.Option(help="Two of them; default: the maps' first two")] = "",
-    weights: Annotated[Path | None, typer.Option(help="Folder that holds the encoder's weights")] = None,
-    work: Annotated[Path, typer.Option(help="Features and models, as of benchmarks.run")] = Path(
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
+    seed: Annotated[int, typer.Option(help="Seed of the cells")],
+    budget: Annotated[str, typer.Option(help="Budget of the maps' cells, such as 12 or 8+4")],
+    methods: Annotated[str, typer.Option(help="Methods of the maps, comma-separated")] = "random,cold_start",
+    overlay_budget: Annotated[
+        str, typer.Option(help="Budget of the overlays' cells; default: the maps'")
+    ] = "",
+    overlay_methods: Annotated[
+        str, typer.Option(help="Two methods for the overlays; default: the maps' first two")
+    ] = "",
+    weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
+    work: Annotated[Path, typer.Option(help="Work folder of benchmarks.run (features and models)")] = Path(
         "runs/cells"
     ),
-    out: Annotated[Path | None, typer.Option(help="Folder; default benchmarks/results/SUITE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default benchmarks/results/SUITE")] = None,
 ) -> None:
     """Write maps.png and overlays.png of a suite."""
-    torch.set_num_threads(1)  # as cells are run
+    torch.set_num_threads(1)  # as in benchmarks.run
     logging.disable(logging.INFO)
     try:
         loaded = read_suite(suite)

@@ -14,7 +14,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-# of Okabe and Ito, told apart by everybody; clusters past the seventh repeat them as triangles
+# Okabe and Ito, safe for colour blindness; from the eighth cluster on they repeat, as triangles
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 SHAPES = {"medoid": "s", "farthest": "o"}
 _OTHER_SHAPE = "D"

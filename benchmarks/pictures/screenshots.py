@@ -21,7 +21,7 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import running
 
 _WINDOW: ViewportSize = {"width": 1280, "height": 800}
-_COLD, _ACTIVE, _HELD = 10, 6, 4  # images that are labelled
+_COLD, _ACTIVE, _HELD = 10, 6, 4  # labelled images
 _CONF = {
     "epochs": 20,
     "image_size": 96,
@@ -36,7 +36,7 @@ def fill(url: str, labels: Path) -> None:
     """Label, train and continue until the pages have something to show."""
     annotator = Annotator(url, labels, "Ada")
     annotator.wait_ready(rounds=0)
-    for _ in range(_COLD + _HELD):  # the held-out ones come right after the cold start
+    for _ in range(_COLD + _HELD):  # validation images follow the cold start
         annotator.label_next("auto")
     annotator.train(None)
     annotator.wait_ready(rounds=1)
@@ -71,13 +71,13 @@ def show_progress(page: Page, url: str) -> None:
     page.wait_for_selector("#results table")
 
 
-# file name: what brings the page there
+# file name: function that opens the page
 SCENES: dict[str, Callable[[Page, str], None]] = {"map": show_map, "progress": show_progress}
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for the pictures")],
-    only: Annotated[list[str] | None, typer.Option(help=f"some of {', '.join(SCENES)}")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the screenshots")],
+    only: Annotated[list[str] | None, typer.Option(help=f"Take only these, of {', '.join(SCENES)}")] = None,
 ) -> None:
     """Take the screenshots."""
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def main(
                 for scene in only or SCENES:
                     page = browser.new_page(viewport=_WINDOW)
                     SCENES[scene](page, server.url)
-                    page.wait_for_timeout(1_500)  # pictures come, the map settles
+                    page.wait_for_timeout(1_500)  # until images have loaded and the map is still
                     page.screenshot(path=out / f"{scene}.png")
                     typer.echo(out / f"{scene}.png")
                 browser.close()

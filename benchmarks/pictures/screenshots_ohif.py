@@ -37,8 +37,8 @@ def take(page: Page, url: str, study: str, target: Path) -> None:
 
 def main(
     study: Annotated[str, typer.Option(help="StudyInstanceUID")],
-    url: Annotated[str, typer.Option(help="Of the server")] = "http://127.0.0.1:8000",
-    out: Annotated[Path, typer.Option(help="The picture")] = Path("docs/images/ohif.png"),
+    url: Annotated[str, typer.Option(help="Address of the server")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="File to write")] = Path("docs/images/ohif.png"),
 ) -> None:
     """Take the screenshot."""
     with sync_playwright() as playwright:

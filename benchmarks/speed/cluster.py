@@ -32,7 +32,7 @@ from strategies.engine.image_pass import BATCH
 from strategies.engine.local import Batch, Engine, run_batches
 from strategies.engine.workers import EmbedWorker, Worker
 
-_WINDOWS = 3  # the median of which is told
+_WINDOWS = 3  # the median of these is reported
 _PREPARE = {
     "image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224},
     "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
@@ -58,7 +58,7 @@ def _processors(count: int) -> Iterator[None]:
     """Restrict threads and processes started in the block to `count` processors."""
     before = os.sched_getaffinity(0)
     if count > len(before):
-        raise RuntimeError(f"this row takes {count} processors, here are {len(before)}")
+        raise RuntimeError(f"this row needs {count} processors; only {len(before)} are available")
     os.sched_setaffinity(0, sorted(before)[:count])
     try:
         yield
@@ -202,7 +202,7 @@ def rows(quick: bool) -> Iterator[Row]:
         yield comparison(quick)
 
 
-def main(quick: Annotated[bool, typer.Option(help="small sizes")] = False) -> None:
+def main(quick: Annotated[bool, typer.Option(help="Small sizes")] = False) -> None:
     """Print the rows."""
     for row in rows(quick):
         typer.echo(row)

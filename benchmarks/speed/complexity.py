@@ -20,8 +20,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 SEED, BUDGET, MAX_K = 42, 100, 20
-_LAST_SIZES = 3  # sizes that the second slope is fitted to
-_SHORT_SECONDS = 1.0  # seconds below which a step is measured three times
+_LAST_SIZES = 3  # sizes for the second slope
+_SHORT_SECONDS = 1.0  # faster steps are measured three times
 
 
 def sizes(quick: bool) -> list[int]:
@@ -33,7 +33,7 @@ def measure(count: int) -> dict[str, float]:
     """Return the processor seconds of each step on a map of `count` points; short steps: best of three."""
     points, entropy = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count)
     with threadpool_limits(limits=1):
-        mean_silhouettes(points[:50], [np.arange(50) % 2])  # compiles it
+        mean_silhouettes(points[:50], [np.arange(50) % 2])  # compile
         labels_of = kmeans_sweep(points, MAX_K, SEED, n_init=1)
         labels = labels_of[12]
         members = np.flatnonzero(labels == 0)

@@ -32,7 +32,7 @@ from strategies.strategy import all_strategies
 
 _BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
 _MODEL = "model"
-_BATCH_ROWS = 10_000  # entropies of one transaction
+_BATCH_ROWS = 10_000  # entropies per transaction
 
 
 class Names:
@@ -142,8 +142,10 @@ def measure_apart(count: int) -> dict[str, float]:
 
 
 def main(
-    images: Annotated[list[int], typer.Option(help="Size of the pool; may be given several times")],
-    out: Annotated[Path, typer.Option(help="Folder for million.json; sizes in it are not measured again")],
+    images: Annotated[list[int], typer.Option(help="Size of the pool; may be repeated")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for million.json; sizes already in it are not measured again")
+    ],
 ) -> None:
     """Measure each size; print and save the results."""
     out.mkdir(parents=True, exist_ok=True)

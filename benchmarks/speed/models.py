@@ -86,7 +86,7 @@ def _forward(work: str, network: Callable[..., Any], fast: Runtime, batch: torch
     def ours() -> torch.Tensor:
         return fast(batch).cpu()
 
-    fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start
+    fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start-up
     gap = float((ours() - plain()).abs().max() / plain().abs().max())
     seconds = median_seconds(plain, ours, repeats=3 if quick else 9, clock=CLOCK)
     same = f"largest difference {gap:.0e} of the largest value"
@@ -184,7 +184,7 @@ def embedding(quick: bool) -> Row:
 def _embed_apart(path: str, images: list[Path], count: int) -> tuple[float, float]:
     """Return the seconds and peak memory (MiB) of embedding; run in a new process."""
     torch.set_num_threads(1)
-    infers.runtime.PAYS_FOR_MAPS = infers.runtime.PAYS  # so that few images are enough to be past its start
+    infers.runtime.PAYS_FOR_MAPS = infers.runtime.PAYS  # so that few images get past its start-up
     began = time.process_time()
     make = partial(EmbedWorker, f"transformers:{path}", None, "cxr_lungs", {}, True)
     for _ in run_batches(make, _batches(images, count)):

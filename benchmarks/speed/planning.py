@@ -24,7 +24,7 @@ from strategies.selectors.numerics.cluster import MANY_POINTS, kmeans_sweep
 from strategies.selectors.numerics.silhouette import exact_silhouettes, mean_silhouettes
 
 SEED, ALPHA, BUDGET = 42, 0.3, 100
-_NEIGHBOURS = 10  # neighbours that a map should keep
+_NEIGHBOURS = 10  # neighbours compared between features and map
 
 
 def timed(*works: Callable[[], Any], repeats: int) -> tuple[list[float], list[Any]]:
@@ -60,7 +60,7 @@ def large_map(quick: bool) -> Row:
 def _map(count: int) -> Row:
     rng = np.random.default_rng(1)
     features = rng.normal(size=(20, 512))[rng.integers(0, 20, count)] + rng.normal(size=(count, 512))
-    features /= np.arange(1, 513)  # as in embeddings of images, few directions have most of the variance
+    features /= np.arange(1, 513)  # as in image embeddings, few directions carry most of the variance
     tsne = TSNE(init="pca", random_state=SEED)
     (theirs_s, ours_s), maps = timed_once(
         lambda: tsne.fit_transform(features), lambda: project(features, "tsne", 30, SEED)

@@ -20,7 +20,7 @@ from monailabel.tasks.train.basic_train import BasicTrainTask, Context
 from bundle_configs import Bundle
 from infers.segmentation.task import SegmentationInfer
 
-# what a client such as 3D Slicer sends when its user changes nothing, without the metrics of a split
+# the defaults of a client such as 3D Slicer, but without a validation split
 REQUEST = {"dataset": "SmartCacheDataset", "dataloader": "ThreadDataLoader", "val_split": 0.0}
 
 

@@ -60,7 +60,7 @@ class Kept:
                 if self.found[key] != head[key]:
                     raise ValueError(
                         f"{self._file} was measured with {key} {self.found[key]!r}, this is {head[key]!r}: "
-                        "give another --out, or remove it"
+                        "choose another --out, or remove the file"
                     )
 
     def keep(self) -> None:
@@ -168,12 +168,12 @@ def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None
 def main(
     out: Annotated[Path, typer.Option(help="Folder for speed.json, table.md, complexity.png, README.md")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: minutes instead of an hour")] = False,
-    only: Annotated[str, typer.Option(help=f"Parts with commas between: {', '.join(PARTS)}, {GROWTH}")] = "",
+    only: Annotated[str, typer.Option(help=f"Parts, comma-separated: {', '.join(PARTS)}, {GROWTH}")] = "",
 ) -> None:
     """Measure what is missing, and write the report."""
     parts = only.split(",") if only else [*PARTS, GROWTH]
     if unknown := set(parts) - {*PARTS, GROWTH}:
-        typer.echo(f"there is no part {min(unknown)!r}; there are: {', '.join([*PARTS, GROWTH])}", err=True)
+        typer.echo(f"unknown part {min(unknown)!r}; choose from: {', '.join([*PARTS, GROWTH])}", err=True)
         raise typer.Exit(2)
     try:
         kept = Kept(out, quick)
@@ -187,12 +187,12 @@ def main(
         bar.set_description(name)
         try:
             work()
-        except Exception:  # the other rows are worth having
+        except Exception:  # go on with the other rows
             failed += 1
             tqdm.write(f"{name} failed:\n{traceback.format_exc()}")
         write_report(out, kept.found, f"{command} --out {out}")
     write_report(out, kept.found, f"{command} --out {out}")
     typer.echo((out / "table.md").read_text())
     if failed:
-        typer.echo(f"{failed} rows failed; run again to try them again", err=True)
+        typer.echo(f"{failed} rows failed; run the command again to retry them", err=True)
         raise typer.Exit(1)

@@ -111,7 +111,8 @@ def test_what_is_no_task_is_refused(source: Path, tmp_path: Path, command: Comma
     (source / "dataset.json").write_text('{"name": "x"}')
     said = command(decathlon.main, source=source, out=tmp_path / "pool")
     assert (
-        said.exit_code == 2 and "is no dataset.json of a Decathlon task (KeyError: 'labels')" in said.output
+        said.exit_code == 2
+        and "is not the dataset.json of a Decathlon task (KeyError: 'labels')" in said.output
     )
 
 

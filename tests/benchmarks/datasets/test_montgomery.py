@@ -87,7 +87,7 @@ def test_the_published_size_needs_no_spacing_and_another_one_does(
     add(source, "MCUCXR_0002_0")
     said = command(montgomery.main, source=source, out=out)
     assert said.exit_code == 1 and "MCUCXR_0002_0.png: is 48 x 40 pixels" in said.output
-    assert "give it with --spacing" in said.output
+    assert "give --spacing" in said.output
     assert "wrong count: 2 images, published are 138" in said.output
     study = nibabel.load(out / "studies" / "MCUCXR_0001_0.nii.gz")
     assert study.shape == (4892, 4020, 1) and np.allclose(study.header.get_zooms()[:2], 0.0875)
@@ -137,11 +137,11 @@ def test_another_folder_and_another_out_are_refused(source: Path, tmp_path: Path
     said = command(montgomery.main, source=tmp_path, out=tmp_path.parent / f"{tmp_path.name}-out")
     assert said.exit_code == 2 and "has no folder CXR_png" in said.output
     said = command(montgomery.main, source=source, out=source / "pool", spacing=0.7)
-    assert said.exit_code == 2 and "lies in the source" in said.output
+    assert said.exit_code == 2 and "is inside --source" in said.output
     (tmp_path / "pool" / "studies").mkdir(parents=True)
     (tmp_path / "pool" / "studies" / "mine.png").touch()
     said = command(montgomery.main, source=source, out=tmp_path / "pool", spacing=0.7)
-    assert said.exit_code == 2 and "give another --out" in said.output
+    assert said.exit_code == 2 and "choose another --out" in said.output
     command(montgomery.main, source=source, out=tmp_path / "second", spacing=0.7)
     said = command(montgomery.main, source=source, out=tmp_path / "second", spacing=0.5)
     assert said.exit_code == 2 and "'spacing_mm': 0.7" in said.output
@@ -186,7 +186,7 @@ def test_a_case_that_the_source_no_longer_has_is_not_left_in_the_pool_unnoticed(
     prepare(montgomery.plan(source, 0.7), tmp_path / "pool")
     for path in source.rglob("MCUCXR_0108_1.png"):
         path.unlink()
-    with pytest.raises(ValueError, match="MCUCXR_0108_1.*give another --out"):
+    with pytest.raises(ValueError, match="MCUCXR_0108_1.*choose another --out"):
         prepare(montgomery.plan(source, 0.7), tmp_path / "pool")
 
 

@@ -55,15 +55,18 @@ def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Pat
     ("changes", "said"),
     [
         ({"epoch": 3}, "'epoch' is unknown or missing"),
-        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "no strategy 'best'"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "unknown strategy 'best'"),
         (
             {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "settings": {"alfa": 1}}}}]},
             "'alfa'",
         ),
-        ({"seeds": [1, 1]}, "two cells would be called"),
-        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]}, "no key 'nois'"),
+        ({"seeds": [1, 1]}, "two cells have the same name"),
+        (
+            {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]},
+            "unknown key 'nois'",
+        ),
         ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random"}}}]}, "no cells"),
-        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "no metric 'iou'"),
+        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "unknown metric 'iou'"),
     ],
 )
 def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -118,7 +121,7 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
         (phantoms / "labels" / "phantom_004.png").read_bytes()
     )
     other = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
-    assert other.exit_code == 2 and "are of 16 other images or labels" in other.output
+    assert other.exit_code == 2 and "belong to other images or labels (16 images)" in other.output
     assert "cold_4_43" not in read_cells(out)
 
 

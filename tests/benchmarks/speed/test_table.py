@@ -83,9 +83,9 @@ def test_numbers_of_another_run_are_not_mixed_in(tmp_path: Path, parts: dict[str
     parts["one"] = SimpleNamespace(COMPARISONS=(lambda quick: row("first"),))
     (tmp_path / "speed.json").write_text(json.dumps(speed.conditions(quick=False)))
     code, output = run(tmp_path)
-    assert code == 2 and "give another --out" in output
+    assert code == 2 and "choose another --out" in output
     code, output = run(tmp_path / "new", "--only", "three")
-    assert code == 2 and "no part 'three'" in output
+    assert code == 2 and "unknown part 'three'" in output
 
 
 def test_goals() -> None:
