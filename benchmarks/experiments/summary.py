@@ -67,7 +67,7 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
     ranks = rankdata(-gained, axis=0)
     real = [not name.startswith("phantoms") for name in data]  # drawings say nothing about patients
     means = ranks[:, real if any(real) else slice(None)].mean(axis=1)
-    yield f"| method | mean rank of real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
+    yield f"| method | mean rank on real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
     yield "|---" * (2 + len(data)) + "|"
     for at in np.argsort(means, kind="stable"):
         row = [f"{rank:g} ({gain:+.4f})" for rank, gain in zip(ranks[at], gained[at], strict=True)]
@@ -80,10 +80,9 @@ def page(finished: list[Outcome]) -> str:
     lines = [
         "# Evidence",
         "",
-        "Made by `python -m benchmarks.summary` from the cells in these folders. A rank is among the methods",
-        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over the",
-        "budgets that all of them have. How sure a difference is stands in each suite's own page, and no",
-        "rank says it.",
+        "Written by `python -m benchmarks.summary` from the cells in these folders. Methods are ranked",
+        "within their table; in brackets the mean difference in Dice to random labels, paired by seed, over",
+        "the budgets that all of them have. Ranks do not show uncertainty: see the page of each suite.",
         "",
         "Cold start, all labels picked at once:",
         "",

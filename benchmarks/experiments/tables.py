@@ -26,14 +26,14 @@ RANDOM = "random"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")  # Okabe and Ito
 MARKS = "osD^vPX*<>hd"
 _NOTE = """\
-HD95 as `infers/metrics.py` defines it; worst tenth: Dice of the tenth of the held-out images that fare
-worst; below 0.5: held-out images with less Dice, all seeds together. Intervals: percentile bootstrap over
-seeds, from five seeds on. Of five they are too narrow, so that a claim is confirmed or contradicted only
-where Student's interval leaves out zero too; where the bootstrap's alone does, it is likely or unlikely. A
-seed fixes the held-out images, the selection and the first weights, and differences are paired by seed.
-Held-out images take no part in selection. Copies are not looked for, and patients do not count in selection.
-An interval speaks of other splits of these images, not of other patients, and none is widened for the number
-of claims."""
+HD95 is defined in `infers/metrics.py`. Worst tenth: mean Dice of the worst tenth of the held-out images;
+below 0.5: number of held-out images with a lower Dice, over all seeds. Intervals are percentile bootstrap
+intervals over seeds and need at least five seeds. With five they are too narrow: a claim is confirmed or
+contradicted only if Student's interval excludes zero too, and likely or unlikely if only the bootstrap
+interval does. A seed fixes the held-out images, the selection and the initial weights; differences are
+paired by seed. Held-out images take no part in selection. Duplicates are not detected, and selection
+ignores patients. An interval covers other splits of these images, not other patients; intervals are not
+corrected for the number of claims."""
 _METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"}
 
 
@@ -105,7 +105,7 @@ def curve_rows(outcome: Outcome) -> Iterator[str]:
     points_of = curves(outcome)
     if RANDOM not in points_of:
         return
-    yield "| method | area under the curve | - random [95 %] | labels for random's last Dice |"
+    yield "| method | area under the curve | - random [95 %] | labels for random's final Dice |"
     yield "|---|---|---|---|"
     most, last = points_of[RANDOM][-1]
     theirs, target = areas(points_of[RANDOM]), float(np.mean(list(last.values())))
@@ -122,7 +122,7 @@ def curve_rows(outcome: Outcome) -> Iterator[str]:
 
 def claim_rows(outcome: Outcome) -> Iterator[str]:
     """Yield each claim with its verdict and the difference behind it; positive supports the claim."""
-    yield "| claim | here | by | difference in its favour [95 %], mean of the budgets | seeds |"
+    yield "| claim | verdict | metric | difference in its favour [95 %], mean over budgets | seeds |"
     yield "|---|---|---|---|---|"
     for claim in outcome.suite.claims:
         verdict, difference = outcome.answer(claim)
@@ -185,7 +185,7 @@ def _positions(outcome: Outcome, width: float) -> dict[Key, float]:
 
 def page(outcome: Outcome, folder: Path) -> str:
     """Return the README of the results in `folder`, with the pictures of `benchmarks.figures`, if any."""
-    names = {"maps.png": "Maps of the pool with what was picked", "overlays.png": "Held-out images"}
+    names = {"maps.png": "Maps of the pool with the picks", "overlays.png": "Held-out images"}
     pictures = [f"![{text}]({name})\n" for name, text in names.items() if (folder / name).exists()]
     cells = [cell for key in outcome.rows for cell in outcome.cells(key)]
     devices = ", ".join(sorted({cell["device"] for cell in cells}))
@@ -198,13 +198,16 @@ def page(outcome: Outcome, folder: Path) -> str:
         f"({dates[0]} to {dates[-1]}, {devices}).",
         "",
         f"    python -m benchmarks.run {name} --studies IMAGES --labels MASKS --weights WEIGHTS",
-        f"    python -m benchmarks.tables {name}      # this page and the picture, from the cells",
+        f"    python -m benchmarks.tables {name}      # writes this page and the plot from the cells",
         "",
         _NOTE,
         "",
         *result_rows(outcome),
         "",
-        *(f"At {budget} labels the same images: {', '.join(names)}.\n" for budget, names in outcome.alike()),
+        *(
+            f"At {budget} labels, these methods pick the same images: {', '.join(names)}.\n"
+            for budget, names in outcome.alike()
+        ),
         *curve_rows(outcome),
         "",
         *claim_rows(outcome),

@@ -214,7 +214,7 @@ def test_methods_are_ranked_over_data_sets_by_what_they_gain() -> None:
     drawn = {("random", "8", 1): 0.9, ("a", "8", 1): 0.1, ("b", "8", 1): 0.1}
     data = {"one (p)": cells, "two (p)": other, "phantoms, x (p)": drawn}
     ranked = [row.rpartition(" | ")[0] + " |" for row in rank_rows(data, active=False)]
-    assert ranked[0] == "| method | mean rank of real data | one | two |"
+    assert ranked[0] == "| method | mean rank on real data | one | two |"
     assert ranked[2:] == [
         "| b | 1.00 | 1 (+0.2000) | 1 (+0.1000) |",
         "| a | 2.50 | 2 (+0.1000) | 3 (-0.1000) |",
