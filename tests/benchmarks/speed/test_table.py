@@ -37,7 +37,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
     """Parts of the table that take no time, instead of the real ones."""
     found: dict[str, SimpleNamespace] = {}
     monkeypatch.setattr(speed, "PARTS", ["one", "two"])
-    importing = SimpleNamespace(import_module=lambda name: found[name.split("_")[-1]])
+    importing = SimpleNamespace(import_module=lambda name: found[name.rpartition(".")[2]])
     monkeypatch.setattr(speed, "importlib", importing)
     monkeypatch.setattr(complexity, "sizes", lambda quick: [300, 600])
     return found
