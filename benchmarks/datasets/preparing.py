@@ -192,7 +192,9 @@ def run(make_plan: Callable[[], Plan], source: Path, out: Path) -> None:
         typer.echo(f"left out: {name}: {reason}", err=True)
     for what, count in manifest["counts"].items():
         if isinstance(count, dict) and count["published"] != count["found"]:
-            typer.echo(f"wrong count: {count['found']} {what}, published are {count['published']}", err=True)
+            typer.echo(
+                f"wrong count: {count['found']} {what}; the published set has {count['published']}", err=True
+            )
     typer.echo(f"{manifest['counts']['written']} images with labels in {out}")
     typer.echo(f"licence: {manifest['dataset']['licence']}")
     if not manifest["complete"]:

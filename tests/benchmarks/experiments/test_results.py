@@ -1,4 +1,4 @@
-"""Finished cells as files and as lines: packing loses nothing, and damage is named."""
+"""Finished cells as files and as lines: packing loses nothing, and damage is reported with its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.benchmarks.experiments.test_suite import written
 
 
 def cells_of(folder: Path) -> list[Cell]:
-    """Cells `random`, `cold` and `active`."""
+    """Return the cells `random`, `cold` and `active`."""
     by_method = {cell.method: cell for cell in read_suite(written(folder)).cells}
     return [by_method[method] for method in ("random", "cold", "active")]
 
@@ -30,7 +30,7 @@ def result_of(cell: Cell, **changes: Any) -> dict[str, Any]:
 
 
 def finish(out: Path, cell: Cell, **changes: Any) -> Path:
-    """Write a finished cell as a suite that is running does."""
+    """Write a finished cell as a running suite does."""
     (out / "cells").mkdir(parents=True, exist_ok=True)
     file = out / "cells" / f"{cell.name}.json"
     file.write_text(json.dumps(result_of(cell, **changes), indent=1))

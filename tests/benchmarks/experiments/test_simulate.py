@@ -1,4 +1,4 @@
-"""The simulation's parts that need no server: split, budget, and going on where it stopped."""
+"""Parts of the simulation that need no server: split, budget, and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites: what is wrong is named, cells repeat to the bit, and statistics are those worked out by hand."""
+"""Suites: errors name the key, cells repeat to the bit, and statistics match those computed by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Pat
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"epoch": 3}, "'epoch' is unknown or missing"),
         ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "unknown strategy 'best'"),
@@ -69,8 +69,8 @@ def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Pat
         ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "unknown metric 'iou'"),
     ],
 )
-def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
+def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         read_suite(written(tmp_path, **changes))
     with pytest.raises(SuiteError, match="montgomery"):
         read_suite("nothing")
@@ -111,9 +111,9 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
     stages = read_cells(out)["active_4+2_43"]["stages"]
     assert [_numbers(stage) for stage in stages] == [_numbers(stage) for stage in active]
     assert packed_lines(out)[1:] == before[1:], "they did not run again: `seconds` is the same"
-    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{out}"])
+    tabulated = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{out}"])
     page = (out / "README.md").read_text()
-    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
+    assert tabulated.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
     assert f"{cold[0]['dice']:.4f}" in page and (out / "curves.png").exists()
 
     (out / "cells.jsonl").write_text("".join(before[:1] + before[2:]))
@@ -142,7 +142,7 @@ def _app(command: Any) -> Any:
 def outcome_of(
     folder: Path, dice: dict[str, list[float]], hd95: dict[str, list[float]] | None = None
 ) -> Outcome:
-    """Cells of one budget with the given Dice (and HD95) per seed."""
+    """Write cells of one budget with the given Dice (and HD95) per seed; return their outcome."""
     methods = {name: {"first": "random"} for name in dice}
     suite = read_suite(
         written(
@@ -193,13 +193,13 @@ def test_a_claim_may_be_about_distance_or_spread(
         {"random": [4.0, 4.0, 5.0, 3.0, 4.0], "cold": [3.0, 3.0, 4.0, 2.0, 3.0]},
     )
     claim = Claim("c", "cold", "random", ["4"], metric)
-    said, difference = outcome.answer(claim)
+    answer, difference = outcome.answer(claim)
     assert difference is not None
     by_hand = float(np.std([0.3, 0.5, 0.7, 0.5, 0.5], ddof=1)) if metric == "spread" else mean
     assert difference.mean == pytest.approx(by_hand)
     assert difference.low is not None and difference.low >= 0
     # nobody knows Student's interval of a spread; that of resamples without the two odd seeds ends at zero
-    assert said == verdict and (difference.low > 0) == (metric == "hd95")
+    assert answer == verdict and (difference.low > 0) == (metric == "hd95")
 
 
 def test_the_worst_tenth_is_the_mean_of_the_lowest_images() -> None:
@@ -243,18 +243,18 @@ def test_rows_of_the_same_images_are_named(tmp_path: Path) -> None:
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": [0.7, 0.8]})
-    found = outcome.difference(("cold", "4"), ("random", "4"))
-    assert found is not None and found.seeds == 2 and found.mean == pytest.approx(0.2)
+    difference = outcome.difference(("cold", "4"), ("random", "4"))
+    assert difference is not None and difference.seeds == 2 and difference.mean == pytest.approx(0.2)
     assert paired([]) is None and paired([0.1]) == Difference(0.1, None, None, 1)
 
 
 def test_chance_alone_is_rarely_certain() -> None:
     rng = np.random.default_rng(0)
-    found = [paired(rng.normal(size=5)) for _ in range(300)]
-    assert all(one is not None and one.low is not None and one.high is not None for one in found)
-    left_out = [one.low > 0 or one.high < 0 for one in found]  # type: ignore[union-attr,operator]
+    differences = [paired(rng.normal(size=5)) for _ in range(300)]
+    assert all(one is not None and one.low is not None and one.high is not None for one in differences)
+    left_out = [one.low > 0 or one.high < 0 for one in differences]  # type: ignore[union-attr,operator]
     assert 0.1 < np.mean(left_out) < 0.24, "of five values the bootstrap's interval is too narrow"
-    assert np.mean([one.certain for one in found]) < 0.08  # type: ignore[union-attr]
+    assert np.mean([one.certain for one in differences]) < 0.08  # type: ignore[union-attr]
 
 
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:

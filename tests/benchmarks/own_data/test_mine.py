@@ -1,4 +1,4 @@
-"""`benchmarks.run mine`: own data is read and refused by name, and advice follows from intervals only."""
+"""`benchmarks.run mine`: errors in the data are named, and advice follows only from intervals."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_too_few_images_and_groups_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="8 labelled images are too few.*at least 10 images"):
         mine.bounded(own_of(8), 12, [43], "")
     assert mine.bounded(own_of(20), 12, [43, 44], "") == 8, "half of a pool of 16"
-    for groups, said in ((r"^(q\d+)_", "has no group for p00_0"), ("(", "no regular expression")):
-        with pytest.raises(DataError, match=said):
+    for groups, message in ((r"^(q\d+)_", "has no group for p00_0"), ("(", "no regular expression")):
+        with pytest.raises(DataError, match=message):
             check_groups(own_of(20), groups)
     with pytest.raises(DataError, match="makes 4 groups"):
         check_groups(own_of(8), r"^(p\d+)_")
@@ -124,7 +124,7 @@ def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
-    """Finished cells of both encoders: random's Dice grows with labels, methods are above it by `gains`."""
+    """Write finished cells of both encoders: random's Dice grows with labels, others exceed it by `gains`."""
     more = {"seeds": list(range(seeds)), "groups": "", "quick": False, "overrides": {"epochs": 1}}
     suite = mine.plan(own_of(40), "test", ENCODERS, 12, more)
     (folder / "cells").mkdir(parents=True)
@@ -173,9 +173,9 @@ def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path:
     suite = mine.plan(own, "test", ["descriptor"], 12, more)
     key = ("foreground-aware", "6+6")
     rows = Rows(Outcome(suite, tmp_path), 12)
-    said = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
-    assert "--conf active_method foreground_active" in said and "--conf alpha 0.3" in said
-    assert rows.default == key and "--conf cold_start_method typiclust" in said, (
+    options = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
+    assert "--conf active_method foreground_active" in options and "--conf alpha 0.3" in options
+    assert rows.default == key and "--conf cold_start_method typiclust" in options, (
         "as the app for slices has it"
     )
 
@@ -225,9 +225,9 @@ def test_a_report_is_made_and_the_same_command_runs_nothing_again(
     ]
     line += ["--seeds", "1", "--epochs", "1", "--image-size", "32"]
     monkeypatch.setattr(sys, "argv", ["run", "mine", *line])
-    made = CliRunner().invoke(mine.app, line)
-    assert made.exit_code == 0, made.output
-    assert "6 cells are left, about" in made.output
+    first = CliRunner().invoke(mine.app, line)
+    assert first.exit_code == 0, first.output
+    assert "6 cells are left, about" in first.output
     html, text = (out / "report.html").read_text(), (out / "report.md").read_text()
     assert "Nothing can be recommended yet" in html and "Nothing can be recommended yet" in text
     assert "http" not in html and 'src="data:image/png;base64,' in html

@@ -1,4 +1,4 @@
-"""Phantom radiographs: a pool that is complete, repeatable and varied, with true masks."""
+"""Phantom radiographs: a complete, reproducible and varied pool with true masks."""
 
 import json
 from pathlib import Path
