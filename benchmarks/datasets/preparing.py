@@ -76,7 +76,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
 
     Raises ValueError if `out` holds something else.
     """
-    done = _claim(plan, out)
+    done = _resume(plan, out)
     parts = out / "unfinished"
     parts.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)  # left by a killed run
@@ -84,7 +84,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
     for name, content in plan.files.items():
         write_atomically(out / name, content)
     for case in tqdm(plan.cases, desc=plan.source.name, unit="image", disable=None):
-        if not _is_there(done.get(case.id), out):
+        if not _is_complete(done.get(case.id), out):
             done.pop(case.id, None)
             try:
                 done[case.id] = _write(case, out, parts)
@@ -98,7 +98,7 @@ def prepare(plan: Plan, out: Path) -> dict[str, Any]:
     return manifest
 
 
-def _claim(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
+def _resume(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     """Return the cases an earlier run wrote into `out`. Raises ValueError if it holds another data set."""
     path = out / "manifest.json"
     if not path.is_file():
@@ -123,7 +123,7 @@ def _claim(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     return done
 
 
-def _is_there(entry: Mapping[str, Any] | None, out: Path) -> bool:
+def _is_complete(entry: Mapping[str, Any] | None, out: Path) -> bool:
     """Check a case's files against the checksums in the manifest."""
     return entry is not None and all(
         (out / entry[kind]).is_file() and sha256(out / entry[kind]) == entry["sha256"][kind]

@@ -61,13 +61,13 @@ class Jobs:
     """
 
     def __init__(self, cells: list[Cell], more: tuple[Data, Path | None, Path, Path], bar: tqdm[Any]) -> None:
-        self._waiting, self._more, self._bar = deque(cells), more, bar
+        self._waiting, self._arguments, self._bar = deque(cells), more, bar
         self._lock, self._is_stopped = threading.Lock(), False
 
     def run(self, jobs: int) -> int:
         """Run all cells, `jobs` at a time; return the number of failures."""
         with ThreadPoolExecutor(jobs) as threads:
-            workers = [threads.submit(self._work) for _ in range(jobs)]
+            workers = [threads.submit(self._run_waiting) for _ in range(jobs)]
             try:
                 return sum(worker.result() for worker in workers)
             except BaseException:  # Ctrl-C
@@ -77,23 +77,23 @@ class Jobs:
                         child.terminate()
                 raise
 
-    def _work(self) -> int:
+    def _run_waiting(self) -> int:
         """Run waiting cells in one process until none is left; return the number of failures.
 
         If the process dies, its cell fails, and the next cell gets a new process.
         """
-        failed, child, ours = 0, None, None
+        failed, child, pipe = 0, None, None
         while True:
             with self._lock:
                 if self._is_stopped or not self._waiting:
                     break
                 cell = self._waiting.popleft()
                 if child is None or not child.is_alive():
-                    child, ours = self._new_process()
-            assert ours is not None
+                    child, pipe = self._new_process()
+            assert pipe is not None
             try:
-                ours.send(cell)
-                problem = ours.recv()
+                pipe.send(cell)
+                problem = pipe.recv()
             except (EOFError, OSError):
                 child.join()
                 problem = f"its process exited with code {child.exitcode}"
@@ -106,18 +106,18 @@ class Jobs:
         return failed
 
     def _new_process(self) -> tuple[Any, Connection]:
-        ours, theirs = _SPAWN.Pipe()
-        child = _SPAWN.Process(target=_serve, args=(theirs, self._more), daemon=True)
+        pipe, child_pipe = _SPAWN.Pipe()
+        child = _SPAWN.Process(target=_run_received_cells, args=(child_pipe, self._arguments), daemon=True)
         child.start()
-        theirs.close()
-        return child, ours
+        child_pipe.close()
+        return child, pipe
 
 
-def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
+def _run_received_cells(pipe: Connection, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     while True:
         try:
-            run_cell(pipe.recv(), *more)
+            run_cell(pipe.recv(), *arguments)
             pipe.send("")
         except EOFError:
             return

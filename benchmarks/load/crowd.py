@@ -37,7 +37,7 @@ class Worker(threading.Thread):
     def __init__(self, name: str, url: str, labels: Path, record: Record, ended: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
         self._url, self._labels, self._record, self._ended = url, labels, record, ended
-        self._most = len(list(labels.iterdir())) // 2  # most images to label, so that work remains
+        self._max_labels = len(list(labels.iterdir())) // 2  # most images to label, so that work remains
         self._random = random.Random(
             name + str(record.asked)
         )  # another course after each restart of the server
@@ -59,7 +59,7 @@ class Worker(threading.Thread):
         image = answer["id"]
         action = self._random.random()
         if action < 0.2:
-            self._label(image) if len(self._record.labels) < self._most else self._label_again()
+            self._label(image) if len(self._record.labels) < self._max_labels else self._label_again()
         elif action < 0.35:
             self._skip(image)
         elif action < 0.9 or answer["selection"]["again"]:  # keep some, but not so many that it gets no more
@@ -80,7 +80,7 @@ class Worker(threading.Thread):
 
     def _skip(self, image: str) -> None:
         """Skip an image, and undo it half of the time, so that skips do not use up the pool."""
-        few = sum(self._record.skips.values()) < self._most / 2
+        few = sum(self._record.skips.values()) < self._max_labels / 2
         for verb, skipped in (("skip", True), ("unskip", False))[
             : self._random.choice((1, 2, 2)) if few else 2
         ]:

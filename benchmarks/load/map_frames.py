@@ -33,12 +33,12 @@ from strategies.settings import Settings
 BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 _BUDGET = 12
 _SECONDS = 8.0  # per movement
-_COUNT = """() => {
+_START_COUNTING = """() => {
     window.frames_ = []; window.counting_ = true;
     const note = (at) => { window.frames_.push(at); if (window.counting_) requestAnimationFrame(note); };
     requestAnimationFrame(note);
 }"""
-_STOP = "() => { window.counting_ = false; return window.frames_; }"
+_STOP_COUNTING = "() => { window.counting_ = false; return window.frames_; }"
 
 
 def prepare(folder: Path, count: int) -> None:
@@ -66,11 +66,11 @@ def frames(page: Page, move: Callable[[Page, float, float], None]) -> dict[str, 
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
-    page.evaluate(_COUNT)
+    page.evaluate(_START_COUNTING)
     before = work()
     move(page, x, y)
     spent = 1000 * (work() - before)
-    gaps = np.diff(page.evaluate(_STOP))
+    gaps = np.diff(page.evaluate(_STOP_COUNTING))
     return {
         "frames": len(gaps),
         "per_second": 1000 / float(gaps.mean()),

@@ -73,11 +73,11 @@ def lines(rows: Rows) -> Iterator[Line]:
             f"{np.mean(hd95):.1f}",
             f"{sum(rows.outcome.values(key, 'failures').values()):.0f}",
             str(against or ""),
-            _saved(rows, key) if full and key != rows.random else "",
+            _labels_needed(rows, key) if full and key != rows.random else "",
         )
 
 
-def _saved(rows: Rows, key: Key) -> str:
+def _labels_needed(rows: Rows, key: Key) -> str:
     needed = rows.needed(key)
     if needed is None:
         return "not reached"
@@ -149,8 +149,8 @@ def _differences(axis: Axes, rows: Rows) -> None:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(compared)), [f"{method}, {budget}" for (method, budget), _ in compared])
     axis.set(
-        xlabel=f"Dice less random's at {rows.budget} labels",
-        title="paired; intervals 95 % together",
+        xlabel=f"Dice - random at {rows.budget} labels",
+        title="paired; joint 95 % intervals",
     )
     axis.grid(alpha=0.3, axis="x")
 

@@ -21,14 +21,14 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import running
 
 _WINDOW: ViewportSize = {"width": 1280, "height": 800}
-_COLD, _ACTIVE, _HELD = 10, 6, 4  # labelled images
+_COLD, _ACTIVE, _VALIDATION = 10, 6, 4  # labelled images
 _CONF = {
     "epochs": 20,
     "image_size": 96,
     "channels": "[8,16,32]",
     "cold_start_budget": _COLD,
     "batch_size": 6,
-    "validation_budget": _HELD,
+    "validation_budget": _VALIDATION,
 }
 
 
@@ -36,7 +36,7 @@ def fill(url: str, labels: Path) -> None:
     """Label, train and continue until the pages have something to show."""
     annotator = Annotator(url, labels, "Ada")
     annotator.wait_ready(rounds=0)
-    for _ in range(_COLD + _HELD):  # validation images follow the cold start
+    for _ in range(_COLD + _VALIDATION):  # validation images follow the cold start
         annotator.label_next("auto")
     annotator.train(None)
     annotator.wait_ready(rounds=1)

@@ -111,7 +111,7 @@ def kmeans_same_starts(quick: bool) -> Row:
     )
     work = f"k-means, k = 2 .. 20, {starts} starts, {len(points):,} points"
     same = theirs.keys() == ours.keys() and all((theirs[k] == ours[k]).all() for k in ours)
-    return Row(work, "scikit-learn", "numba", theirs_s, ours_s, _same(same, "labels"))
+    return Row(work, "scikit-learn", "numba", theirs_s, ours_s, _agreement(same, "labels"))
 
 
 def _scatter(points: np.ndarray, labels: np.ndarray) -> float:
@@ -180,7 +180,7 @@ def medoid(quick: bool) -> Row:
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
         lambda: plain.medoid(points), lambda: selectors.medoid(points, np.arange(len(points)))
     )
-    work, same = f"medoid of one cluster, {len(points):,} points", _same(theirs == ours, "row")
+    work, same = f"medoid of one cluster, {len(points):,} points", _agreement(theirs == ours, "row")
     return Row(work, "SciPy, all pairs in blocks", "convex cutting planes", theirs_s, ours_s, same)
 
 
@@ -189,7 +189,7 @@ def diameter(quick: bool) -> Row:
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
         lambda: plain.diameter(points), lambda: selectors.diameter(points)
     )
-    work, same = f"largest distance, {len(points):,} points", _same(theirs == ours, "number, to the bit")
+    work, same = f"largest distance, {len(points):,} points", _agreement(theirs == ours, "number, to the bit")
     return Row(work, "SciPy, all pairs in blocks", "convex hull", theirs_s, ours_s, same)
 
 
@@ -215,7 +215,12 @@ def greedy_active(quick: bool) -> Row:
 def _greedy_row(what: str, points: np.ndarray, budget: int, theirs: float, ours: float, same: bool) -> Row:
     work = f"{what}, {budget:,} of {len(points):,} points"
     return Row(
-        work, "SciPy, anew at each pick", "the last pick only", theirs, ours, _same(same, "picks in order")
+        work,
+        "SciPy, anew at each pick",
+        "the last pick only",
+        theirs,
+        ours,
+        _agreement(same, "picks in order"),
     )
 
 
@@ -249,7 +254,7 @@ def _round(count: int, goal: float | None) -> Row:
         "all of the above",
         theirs_s,
         ours_s,
-        _same(picks[0] == picks[1], f"{2 * BUDGET} picks"),
+        _agreement(picks[0] == picks[1], f"{2 * BUDGET} picks"),
         goal,
     )
 
@@ -276,7 +281,7 @@ def _entropy(points: np.ndarray) -> np.ndarray:
     return np.random.default_rng(2).uniform(0.1, 0.6, len(points))
 
 
-def _same(is_same: bool, what: str) -> str:
+def _agreement(is_same: bool, what: str) -> str:
     return f"the same {what}" if is_same else f"NOT the same {what}"
 
 

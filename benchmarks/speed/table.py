@@ -86,29 +86,29 @@ def works(part: str, quick: bool, kept: Kept) -> Iterator[tuple[str, Callable[[]
     if part == GROWTH:
         for count in complexity.sizes(quick):
             if str(count) not in kept.found[GROWTH]:
-                yield f"{part}/{count}", partial(_grow, count, kept)
+                yield f"{part}/{count}", partial(_measure_growth, count, kept)
         return
     module = importlib.import_module(f"benchmarks.speed.{part}")
     for compare in getattr(module, "COMPARISONS", ()):
         if (name := f"{part}/{compare.__name__}") not in kept.found["rows"]:
-            yield name, partial(_compare, name, partial(compare, quick), kept)
+            yield name, partial(_save_row, name, partial(compare, quick), kept)
     if not hasattr(module, "COMPARISONS") and part not in kept.found["done"]:
-        yield part, partial(_all_rows, part, module.rows(quick), kept)
+        yield part, partial(_save_rows, part, module.rows(quick), kept)
 
 
-def _grow(count: int, kept: Kept) -> None:
+def _measure_growth(count: int, kept: Kept) -> None:
     kept.found[GROWTH][str(count)] = complexity.measure(count)
     kept.keep()
 
 
-def _compare(name: str, compare: Callable[[], Row], kept: Kept) -> None:
+def _save_row(name: str, compare: Callable[[], Row], kept: Kept) -> None:
     kept.found["rows"][name] = asdict(compare())
     kept.keep()
 
 
-def _all_rows(part: str, rows: Iterator[Row], kept: Kept) -> None:
+def _save_rows(part: str, rows: Iterator[Row], kept: Kept) -> None:
     for number, row in enumerate(rows):
-        _compare(f"{part}/{number}", lambda row=row: row, kept)  # type: ignore[misc]
+        _save_row(f"{part}/{number}", lambda row=row: row, kept)  # type: ignore[misc]
     kept.found["done"].append(part)
     kept.keep()
 
