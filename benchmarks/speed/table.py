@@ -161,7 +161,7 @@ def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None
     (folder / "README.md").write_text(
         f"# Speed\n    {command}\n\n{content['date']}, {content['processor']}, {content['device']}, "
         f"OMP_NUM_THREADS {content['threads']}; {versions}.\n\n"
-        "[table.md](table.md) has the rows, speed.json the numbers. What they mean: docs/speed.md.\n"
+        "[table.md](table.md) has the rows, speed.json the numbers; docs/speed.md explains them.\n"
     )
 
 
