@@ -54,7 +54,7 @@ def decode_rle(text: str, height: int, width: int) -> np.ndarray:
     """
     runs = np.array(text.split(), dtype=np.int64)  # ValueError unless all are numbers
     if len(runs) == 0 or len(runs) % 2:
-        raise ValueError(f"{len(runs)} numbers are no pairs of start and length")
+        raise ValueError(f"{len(runs)} numbers are not pairs of start and length")
     starts, lengths = runs[::2] - 1, runs[1::2]
     if (lengths < 1).any() or starts[0] < 0 or (starts[1:] < (starts + lengths)[:-1]).any():
         raise ValueError("its runs are not in order")

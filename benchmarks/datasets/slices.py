@@ -26,11 +26,11 @@ _WHITE_PERCENTILE = 99.5  # of the volume's intensities
 def plan(images: Path, labels: Path, per_volume: int) -> Plan:
     """List the slices to write. Raises ValueError if an image has no label, or there are no images."""
     files = sorted(images.glob("[!.]*.nii.gz"))
-    lacking = [file.name for file in files if not (labels / file.name).is_file()]
-    if not files or lacking:
+    unlabelled = [file.name for file in files if not (labels / file.name).is_file()]
+    if not files or unlabelled:
         raise ValueError(
-            f"{labels} has no {lacking[0]} ({len(lacking)} of {len(files)} volumes)"
-            if lacking
+            f"{labels} has no {unlabelled[0]} ({len(unlabelled)} of {len(files)} volumes)"
+            if unlabelled
             else f"{images} has no volumes (.nii.gz)"
         )
     cases, values = [], set()

@@ -46,9 +46,9 @@ class Data:
     def __init__(self, images: Path, labels: Path) -> None:
         self.images = find_images(images)
         masks = {image_id(path.name): path for path in labels.iterdir()}
-        lacking = [path.name for path in self.images if image_id(path.name) not in masks]
-        if lacking:
-            raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
+        unlabelled = [path.name for path in self.images if image_id(path.name) not in masks]
+        if unlabelled:
+            raise FileNotFoundError(f"{labels} has no label for {unlabelled[0]} ({len(unlabelled)} images)")
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
         digest = hashlib.sha256()
         for path in self.images:
@@ -146,9 +146,8 @@ class Run:
         cell, true = self.cell, self.data.label_of[image]
         too_large = drawn_wrongly(image, cell.noise, cell.seed)
         if too_large is None:
-            self.store.save_label(
-                image, str(true), "final", {"empty": True}
-            )  # where there is nothing to label
+            # true labels may be empty
+            self.store.save_label(image, str(true), "final", {"empty": True})
             return
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             drawn, path = Path(folder) / true.name, Path(self.store.get_image_uri(image))

@@ -38,7 +38,7 @@ def read_cells(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises SuiteError for a damaged line or file, or a cell with two different results.
     """
-    # files first: one that another command packs and removes meanwhile is in cells.jsonl by then
+    # files first: a file that another command packs and removes in between is in cells.jsonl by then
     files = [record for _, record in _read_files(folder)]
     return {name: record.content for name, record in _merge(files + _read_lines(folder)).items()}
 
@@ -76,7 +76,7 @@ def _read_files(folder: Path) -> list[tuple[Path, _Record]]:
     files = []
     for path in sorted((folder / CELLS).glob("*.json")):
         with suppress(FileNotFoundError):  # packed meanwhile
-            record = _record(str(path), path.read_text())
+            record = _parse(str(path), path.read_text(errors="replace"))
             if record.name != path.stem:
                 raise SuiteError(f"{path} holds the cell {record.name}: rename the file, or remove it")
             files.append((path, record))
@@ -85,11 +85,12 @@ def _read_files(folder: Path) -> list[tuple[Path, _Record]]:
 
 def _read_lines(folder: Path) -> list[_Record]:
     path = folder / PACKED
-    lines = path.read_text().removesuffix("\n").split("\n") if path.exists() else []
-    return [_record(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
+    text = path.read_text(errors="replace").rstrip("\n") if path.exists() else ""
+    lines = text.split("\n") if text else []
+    return [_parse(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1)]
 
 
-def _record(source: str, text: str) -> _Record:
+def _parse(source: str, text: str) -> _Record:
     try:
         content = json.loads(text)
         name = cell_name(*(content["cell"][key] for key in ("method", "budget", "seed")))
@@ -105,7 +106,7 @@ def _merge(records: list[_Record]) -> dict[str, _Record]:
     merged: dict[str, _Record] = {}
     for record in records:
         other = merged.setdefault(record.name, record)
-        if other.line != record.line:
+        if other is not record and other.line != record.line:
             raise SuiteError(
                 f"{other.source} and {record.source} hold different results of one cell: remove one of them"
             )

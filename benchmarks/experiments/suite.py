@@ -132,11 +132,11 @@ def suite_of(content: dict[str, Any], name: str) -> Suite:
     claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in content["claims"]]
     rows = {(cell.method, cell.budget) for cell in cells}
     for claim in claims:
-        lacking = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
-        if lacking or claim.metric not in METRICS:
+        missing = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
+        if missing or claim.metric not in METRICS:
             problem = (
-                f"no cells {min(lacking)}"
-                if lacking
+                f"no cells {min(missing)}"
+                if missing
                 else f"unknown metric {claim.metric!r}; choose one of: {', '.join(METRICS)}"
             )
             raise SuiteError(f"{name}, claim {claim.text!r}: {problem}")

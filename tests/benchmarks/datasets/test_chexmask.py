@@ -129,7 +129,7 @@ def test_run_lengths_come_back(height: int, width: int, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "no pairs"), ("1 2 3", "no pairs"), ("1 x", "x"), ("0 2", "order"), ("5 2 1 2", "order"),
+    [("", "not pairs"), ("1 2 3", "not pairs"), ("1 x", "x"), ("0 2", "order"), ("5 2 1 2", "order"),
      ("1 3 3 1", "order"), ("1 0", "order"), ("12 2", "beyond")],
 )  # fmt: skip
 def test_bad_run_lengths_are_refused(text: str, message: str) -> None:

@@ -85,7 +85,9 @@ def test_a_cell_in_both_forms_is_the_same_or_refused(tmp_path: Path) -> None:
     assert file.exists() and (out / "cells.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ['{"cell":{"method":"cold"', "<<<<<<< HEAD", "", "[1]", '{"stages":[]}'])
+@pytest.mark.parametrize(
+    "damage", ['{"cell":{"method":"cold"', "<<<<<<< HEAD", "\n{}", "[1]", '{"stages":[]}']
+)
 def test_a_damaged_line_is_named_and_nothing_is_lost(tmp_path: Path, damage: str) -> None:
     out, (random, cold, active) = tmp_path / "out", cells_of(tmp_path)
     finish(out, random)
@@ -106,6 +108,8 @@ def test_a_merge_that_kept_a_cell_twice_is_named(tmp_path: Path) -> None:
     line, other = (json.dumps(result_of(random, dice=dice)) for dice in (0.3, 0.4))
     (tmp_path / "cells.jsonl").write_text(f"{line}\n{line}\n")
     assert len(read_cells(tmp_path)) == 1, "the same line twice is one cell"
+    (tmp_path / "cells.jsonl").write_text("")
+    assert read_cells(tmp_path) == {}
     (tmp_path / "cells.jsonl").write_text(f"{line}\n{other}")
     with pytest.raises(SuiteError, match=r"line 1 and .*cells\.jsonl, line 2 hold different results"):
         read_cells(tmp_path)
