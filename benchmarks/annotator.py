@@ -1,4 +1,4 @@
-"""A simulated annotator: talks to a server with MONAI Label's own client and labels with known masks."""
+"""Simulated annotator: talks to a server through MONAI Label's own client and labels with known masks."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ from pool.imaging.images import image_id
 
 
 class Annotator:
-    """Asks for samples, sends true labels, trains, and predicts held-out images.
+    """Request samples, send their true labels, train, and predict held-out images.
 
-    :param labels: folder of true masks, named as their images
-    :param name: the client_id; two annotators with one name would share their images
+    :param labels: folder of true masks, named like their images
+    :param name: the client_id; two annotators with the same name would share their images
     """
 
     def __init__(self, url: str, labels: Path, name: str = "simulated annotator") -> None:
         self.url, self.labels = url, labels
-        self._folder = tempfile.TemporaryDirectory(prefix="annotator-")  # not the server's, which it empties
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="annotator-"
+        )  # not the server's own, which the server empties
         self.client = MONAILabelClient(url, tmpdir=self._folder.name, client_id=name)
 
     def status(self) -> dict[str, Any]:
-        """`GET /selection/status`."""
+        """Return the answer of `GET /selection/status`."""
         answer = requests.get(f"{self.url}/selection/status", timeout=60)
         answer.raise_for_status()
         return dict(answer.json())
 
     def label_of(self, image: str) -> Path:
-        """The true mask of an image. Raises FileNotFoundError that names it."""
-        found = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
-        if not found:
+        """Return the path of an image's true mask. Raises FileNotFoundError naming the image."""
+        masks = sorted(path for path in self.labels.iterdir() if image_id(path.name) == image)
+        if not masks:
             raise FileNotFoundError(
-                f"{self.labels} has no label for image {image!r}: expected {image}.png, "
+                f"no label for image {image!r} in {self.labels}: expected {image}.png, "
                 f"{image}.nii.gz or {image}.nrrd"
             )
-        return found[0]
+        return masks[0]
 
     def wait_ready(self, rounds: int) -> None:
-        """Until the pool is prepared and `rounds` models are applied to it, with a progress bar.
+        """Wait until the pool is prepared and `rounds` models are applied to it; show a progress bar.
 
-        Raises RuntimeError when the background work failed.
+        Raises RuntimeError if the background work fails.
         """
         with tqdm(desc="preparing", unit="image", leave=False) as bar:
             while True:
@@ -69,16 +71,16 @@ class Annotator:
                 time.sleep(0.5)
 
     def label_next(self, strategy: str) -> dict[str, Any]:
-        """Ask for a sample, send its true label, return the answer."""
+        """Request a sample, send its true label, and return the answer."""
         answer = self.ask(strategy)
         self.send(answer["id"])
         return answer
 
     def ask(self, strategy: str) -> dict[str, Any]:
-        """The next sample. Raises RuntimeError when there is none."""
-        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # first what it was given before
+        """Request the next sample. Raises RuntimeError if there is none."""
+        answer = dict(self.client.next_sample(strategy, {"resume": True}))  # images it still holds come first
         if not answer:
-            raise RuntimeError("the pool is used up: all images are labelled; ask for a smaller --budget")
+            raise RuntimeError("the pool is used up, all images are labelled: choose a smaller --budget")
         return answer
 
     def send(self, image: str) -> None:
@@ -86,7 +88,7 @@ class Annotator:
         self.client.save_label(image, str(self.label_of(image)))
 
     def train(self, epochs: int | None) -> dict[str, Any]:
-        """Train on all labels, with a progress bar. Raises RuntimeError with the log's end when it fails."""
+        """Train on all labels with a progress bar. Raises RuntimeError with the end of the log on failure."""
         self.client.train_start("segmentation", {"max_epochs": epochs} if epochs else {})
         with tqdm(desc="training", unit="epoch", leave=False, total=epochs) as bar:
             while (task := self.client.train_status())["status"] in ("SUBMITTED", "RUNNING"):
@@ -96,11 +98,11 @@ class Annotator:
                     bar.set_postfix({k: f"{v:.3f}" for k, v in stats["train"]["metrics"].items()})
                 time.sleep(1.0)
         if task["status"] != "DONE":
-            raise RuntimeError(f"the training ended as {task['status']}:\n" + "\n".join(task["details"]))
+            raise RuntimeError(f"training ended with status {task['status']}:\n" + "\n".join(task["details"]))
         return dict(self.client.info()["train_stats"]["segmentation"])
 
     def evaluate(self, images: list[Path]) -> Iterator[tuple[str, dict[str, list[float]]]]:
-        """Predict held-out images, which the server does not know, and score them (see `metrics`)."""
+        """Predict held-out images, which the server does not know, and score them (`infers.metrics`)."""
         labels: dict[str, int] = self.client.info()["models"]["segmentation"]["labels"]
         for image in tqdm(images, desc="evaluating", unit="image", leave=False):
             result, _ = self.client.infer(
@@ -111,7 +113,7 @@ class Annotator:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all."""
+    """Write `content` as JSON atomically."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")  # jobs may write the same file
     temporary.write_text(json.dumps(content, indent=1))
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""What a measurement was made on; no host names."""
+"""The hardware and date of a measurement; no host names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name and how many of its cores there are."""
+    """Return the processor's name and its number of cores."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -17,5 +17,5 @@ def processor() -> str:
 
 
 def today() -> str:
-    """The date as 2026-01-31."""
+    """Return the date in ISO format (2026-01-31)."""
     return date.today().isoformat()

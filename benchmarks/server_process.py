@@ -1,4 +1,4 @@
-"""A real MONAI Label server in a process of its own."""
+"""A real MONAI Label server in its own process."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nothing listens on now."""
+    """Return a port on 127.0.0.1 that nothing is listening on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Server:
-    """`monailabel start_server`, asked at 127.0.0.1.
+    """`monailabel start_server`, reached at 127.0.0.1.
 
     :param app: name of a folder in `apps`, or a path
     :param conf: `--conf` pairs
-    :param env: environment variables beside this process's own
-    :param host: the address that it listens on
+    :param env: environment variables added to this process's own
+    :param host: the address to listen on
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Server:
             )
 
     def wait(self, seconds: float = 180) -> None:
-        """Until it answers, be it that it wants a token.
+        """Wait until the server answers; a request for a token (401) counts.
 
-        Raises RuntimeError with the end of its log when it stopped or took too long.
+        Raises RuntimeError with the end of the log if the server stopped or took too long.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
@@ -89,10 +89,10 @@ class Server:
                 time.sleep(0.3)
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-25:])
         self.stop()
-        raise RuntimeError(f"the server did not start; the end of {self.log}:\n{tail}")
+        raise RuntimeError(f"the server did not start; {self.log} ends with:\n{tail}")
 
     def stop(self, kill: bool = False) -> None:
-        """End the server and its children as Ctrl-C would; `kill` ends the server alone, as a crash."""
+        """Stop the server and its children as Ctrl-C would; `kill` kills the server alone, like a crash."""
         if self.process.poll() is None:
             if kill:
                 self.process.kill()
@@ -113,7 +113,7 @@ class Server:
 
 @contextmanager
 def running(app: str, studies: Path, conf: Mapping[str, Any], log: Path) -> Iterator[Server]:
-    """A server that answers, for a `with` block."""
+    """Run a server for the duration of a `with` block; it answers when the block starts."""
     with Server(app, studies, conf, log) as server:
         server.wait()
         yield server

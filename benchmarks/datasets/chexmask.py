@@ -1,13 +1,13 @@
-"""ChestX-ray8 with CheXmask's masks of both lungs and the heart: the 300 best of 800 drawn patients.
+"""ChestX-ray8 with CheXmask's masks of both lungs and the heart: the best 300 of 800 sampled patients.
 
     python -m benchmarks.datasets.chexmask --source CXR8 --masks ChestX-Ray8.csv --out pools/chexmask
 
 Images: the PNG files of ChestX-ray8 (`00000001_000.png`: patient, number), in one folder or in
-`images_001/images` and so on. Masks: `OriginalResolution/ChestX-Ray8.csv` of CheXmask on PhysioNet, one row
-per image, masks as run lengths (Gaggion et al., 2024).
+`images_001/images` etc. Masks: `OriginalResolution/ChestX-Ray8.csv` of CheXmask on PhysioNet, one row per
+image, masks run-length encoded (Gaggion et al., 2024).
 
-As in arXiv 2601.18532, section 4.1: 800 images, at most one per patient, the 300 with the highest mean RCA
-Dice. Which 800 is not published; here a seed draws the patients, then one image of each.
+Follows arXiv 2601.18532, section 4.1: 800 images, at most one per patient; keep the 300 with the highest mean
+RCA Dice. The paper does not publish which 800; here a seed samples the patients, then one image of each.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ COLUMNS = ("Image Index", SCORE, "Left Lung", "Right Lung", "Heart", "Height", "
 
 
 def decode_rle(text: str, height: int, width: int) -> np.ndarray:
-    """A mask (height, width) bool from "start length start length ...".
+    """Decode "start length start length ..." to a mask (height, width), bool.
 
-    Starts count from 1 along the rows, as CheXmask's own `get_mask_from_RLE` reads them. Raises ValueError:
-    not pairs of numbers, not in order, or beyond the image.
+    Starts count from 1 in row-major order, as in CheXmask's own `get_mask_from_RLE`. Raises ValueError if the
+    text is not pairs of numbers, runs are out of order, or a run ends beyond the image.
     """
-    runs = np.array(text.split(), dtype=np.int64)  # ValueError for what is no number
+    runs = np.array(text.split(), dtype=np.int64)  # ValueError unless all are numbers
     if len(runs) == 0 or len(runs) % 2:
-        raise ValueError(f"{len(runs)} numbers are no pairs of start and length")
+        raise ValueError(f"{len(runs)} numbers are not pairs of start and length")
     starts, lengths = runs[::2] - 1, runs[1::2]
     if (lengths < 1).any() or starts[0] < 0 or (starts[1:] < (starts + lengths)[:-1]).any():
         raise ValueError("its runs are not in order")
@@ -67,9 +67,10 @@ def decode_rle(text: str, height: int, width: int) -> np.ndarray:
 
 
 def plan(source: Path, masks: Path, sample: int = 800, keep: int = 300, seed: int = 42) -> Plan:
-    """What to write: the draw, and the masks of the drawn.
+    """Sample the images and plan their masks.
 
-    Raises ValueError: no images, a table without its columns, or fewer patients than wanted.
+    Raises ValueError if there are no images, columns are missing from the table, or there are too few
+    patients.
     """
     images = find_images(source)
     scores = {row["Image Index"]: row[SCORE] for row in _rows(masks, "scores")}
@@ -77,7 +78,7 @@ def plan(source: Path, masks: Path, sample: int = 800, keep: int = 300, seed: in
     for name in scores.keys() & images.keys():
         usable[name] = _number(scores[name])
         if math.isnan(usable[name]):
-            raise ValueError(f"{masks}: {name} has the {SCORE} {scores[name]!r}, which is no number")
+            raise ValueError(f"{masks}: {name} has the {SCORE} {scores[name]!r}, not a number")
     chosen = draw(usable, sample, keep, seed)
     rows = {row["Image Index"]: row for row in _rows(masks, "masks", chosen)}
     cases = [Case(Path(name).stem, _writer(images[name], rows[name]), ".png") for name in chosen]
@@ -86,7 +87,7 @@ def plan(source: Path, masks: Path, sample: int = 800, keep: int = 300, seed: in
 
 
 def _number(text: str | None) -> float:
-    """What a cell holds; NaN when that is no number."""
+    """Parse a table cell; NaN if it is not a number."""
     try:
         return float(text or "nan")
     except ValueError:
@@ -94,7 +95,7 @@ def _number(text: str | None) -> float:
 
 
 def find_images(source: Path) -> dict[str, Path]:
-    """{file name: path} of ChestX-ray8's images below a folder. Raises ValueError when there are none."""
+    """Find ChestX-ray8's images below a folder: {file name: path}. Raises ValueError if there are none."""
     images = {path.name: path for path in source.rglob("[0-9]*_[0-9]*.png")}
     if not images:
         raise ValueError(
@@ -105,10 +106,10 @@ def find_images(source: Path) -> dict[str, Path]:
 
 
 def draw(scores: dict[str, float], sample: int, keep: int, seed: int) -> list[str]:
-    """Names of the chosen images, sorted: `sample` patients, one image of each, the `keep` with the highest
-    scores (ties: the first name).
+    """Sample `sample` patients and one image of each; return the names of the `keep` best, sorted.
 
-    The same for the same names and seed. Raises ValueError when there are fewer patients than `sample`.
+    The best have the highest scores; ties go to the first name. Deterministic in the names and the seed.
+    Raises ValueError if there are fewer patients than `sample`.
     """
     if keep > sample:
         raise ValueError(f"--keep {keep} is more than --sample {sample}")
@@ -126,10 +127,10 @@ def draw(scores: dict[str, float], sample: int, keep: int, seed: int) -> list[st
     return sorted(sorted(drawn, key=lambda name: (-scores[name], name))[:keep])
 
 
-def _rows(masks: Path, what: str, wanted: Collection[str] | None = None) -> Iterator[dict[str, str]]:
-    """Rows of the table, all or those of the wanted images. Raises ValueError when it has other columns."""
-    csv.field_size_limit(sys.maxsize)  # a mask has more than csv's 128 KiB
-    names = None if wanted is None else set(wanted)
+def _rows(masks: Path, what: str, selected: Collection[str] | None = None) -> Iterator[dict[str, str]]:
+    """Read the table's rows, all or only the selected images'. Raises ValueError if columns are missing."""
+    csv.field_size_limit(sys.maxsize)  # masks exceed csv's limit of 128 KiB
+    names = None if selected is None else set(selected)
     with (
         open(masks, encoding="utf-8-sig", newline="") as file,
         tqdm(desc=what, total=masks.stat().st_size, unit="B", unit_scale=True, disable=None) as bar,
@@ -162,7 +163,7 @@ def _writer(path: Path, row: dict[str, str]) -> Any:
             )
         right, left, heart = (_decode(row, name, shape) for name in ("Right Lung", "Left Lung", "Heart"))
         joined = join_lungs(right, left, path)
-        joined[heart] = LABELS["heart"]  # before the lungs in the picture
+        joined[heart] = LABELS["heart"]  # in front of the lungs
         write_picture(label, joined)
         shutil.copyfile(path, study)
         return {"patient": path.name.split("_")[0], "rca_dice_mean": float(row[SCORE])}
@@ -186,11 +187,11 @@ def main(
         Path, typer.Option(help="CheXmask's OriginalResolution/ChestX-Ray8.csv", exists=True, dir_okay=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
-    sample: Annotated[int, typer.Option(help="How many patients to draw", min=1)] = 800,
-    keep: Annotated[int, typer.Option(help="How many of them to keep, by mean RCA Dice", min=1)] = 300,
-    seed: Annotated[int, typer.Option(help="Of the draw")] = 42,
+    sample: Annotated[int, typer.Option(help="Number of patients to sample", min=1)] = 800,
+    keep: Annotated[int, typer.Option(help="Number of them to keep, by mean RCA Dice", min=1)] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling")] = 42,
 ) -> None:
-    """Draw images of ChestX-ray8 and write CheXmask's masks: right lung 1, left lung 2, heart 3."""
+    """Sample images of ChestX-ray8 and write CheXmask's masks: right lung 1, left lung 2, heart 3."""
     run(lambda: plan(source, masks, sample, keep, seed), source, out)
 
 

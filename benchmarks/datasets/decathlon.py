@@ -2,10 +2,10 @@
 
     python -m benchmarks.datasets.decathlon --source Task04_Hippocampus --out pools/hippocampus
 
-Published layout: `dataset.json`, `imagesTr`, `labelsTr` and `imagesTs` (without labels, not used); the
-archives also hold `._` files of macOS, which are no volumes (Antonelli et al., 2022). Volumes are not
-changed: they are linked where the file system can do that, so that a task does not need its space twice. A
-copy of `dataset.json` beside `studies` tells the app for volumes the names of the structures.
+Published layout: `dataset.json`, `imagesTr`, `labelsTr` and `imagesTs` (unlabelled, not used); the archives
+also contain macOS `._` files, which are not volumes (Antonelli et al., 2022). Volumes are not changed: they
+are hard-linked where the file system allows it, so a task does not take up its space twice. A copy of
+`dataset.json` beside `studies` gives the app for volumes the names of the structures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CITATION = [
 
 
 def plan(source: Path) -> Plan:
-    """What to write. Raises ValueError when `source` is no task."""
+    """List the cases to write. Raises ValueError if `source` is not a Decathlon task."""
     check_folder(source, "imagesTr", "labelsTr")
     task = read_task(source / "dataset.json")
     labels = {name: int(value) for value, name in task["labels"].items() if int(value)}
@@ -55,7 +55,7 @@ def plan(source: Path) -> Plan:
 
 
 def read_task(path: Path) -> dict[str, Any]:
-    """A task's dataset.json. Raises ValueError when it is none."""
+    """Read a task's dataset.json. Raises ValueError if it is not one."""
     try:
         task: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for key in ("name", "labels", "modality", "numTraining", "training"):
@@ -64,8 +64,8 @@ def read_task(path: Path) -> dict[str, Any]:
         [int(value) for value in task["labels"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path}: is no dataset.json of a Decathlon task ({type(error).__name__}: {error}); --source is "
-            "the folder that a TaskXX_Name.tar unpacks to"
+            f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error}); "
+            "--source is the folder that a TaskXX_Name.tar unpacks to"
         ) from error
     return task
 
@@ -85,7 +85,7 @@ def _writer(image_path: Path, label_path: Path, labels: Mapping[str, int]) -> An
 def _check(
     image: nibabel.Nifti1Image, mask: nibabel.Nifti1Image, path: Path, labels: Mapping[str, int]
 ) -> None:
-    """Raises DataError when a label does not belong to its image."""
+    """Check that a label belongs to its image. Raises DataError."""
     if image.shape[:3] != mask.shape[:3] or not np.allclose(image.affine, mask.affine, atol=1e-2):
         raise DataError(
             f"{path}: is not on its image's grid (shape {mask.shape} against {image.shape}, or another "
@@ -101,7 +101,7 @@ def main(
     source: Annotated[Path, typer.Option(help="An unpacked TaskXX_Name", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/, dataset.json and manifest.json")],
 ) -> None:
-    """Check a Decathlon task's training volumes and put them where the server takes them."""
+    """Check a Decathlon task's training volumes and arrange them as the server expects."""
     run(lambda: plan(source), source, out)
 
 

@@ -1,4 +1,4 @@
-"""Reading what was published and writing what the server takes."""
+"""Read published files and write the formats the server expects."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 
 from benchmarks.datasets.preparing import DataError
 
-LUNGS = {"right lung": 1, "left lung": 2}  # the values of the apps
+LUNGS = {"right lung": 1, "left lung": 2}  # as in the apps
 
 
 def check_folder(source: Path, *folders: str) -> None:
-    """Raises ValueError when one of the folders is not in `source`."""
+    """Raise ValueError if one of the folders is missing from `source`."""
     missing = [folder for folder in folders if not (source / folder).is_dir()]
     if missing:
         raise ValueError(
@@ -24,7 +24,7 @@ def check_folder(source: Path, *folders: str) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises DataError when a file is missing or empty."""
+    """Raise DataError if a file is missing or empty."""
     if not path.is_file():
         raise DataError(f"{path}: is missing; copy it from the download again")
     if path.stat().st_size == 0:
@@ -32,20 +32,20 @@ def check_file(path: Path) -> None:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A grey picture as it is stored, (H, W), or with its colours, (H, W, C). Raises DataError."""
+    """Read a picture unchanged: grey (H, W) or colour (H, W, C). Raises DataError."""
     check_file(path)
     try:
         with Image.open(path) as picture:
             return np.array(picture)
-    except Exception as error:  # Pillow raises many kinds for a damaged file
+    except Exception as error:  # Pillow raises many types for a damaged file
         raise DataError(f"{path}: cannot be read ({error}); copy it from the download again") from error
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A picture of zeros and another value as bool (H, W). Raises DataError: unreadable, or another size."""
+    """Read a picture of zeros and another value as bool (H, W). Raises DataError, also on a wrong size."""
     mask = read_picture(path)
     if mask.ndim != 2:
-        raise DataError(f"{path}: is no mask, for it has colours")
+        raise DataError(f"{path}: is not a mask: it has colours")
     if mask.shape != shape:
         raise DataError(f"{path}: has {_size(mask.shape)} pixels, its image {_size(shape)}")
     if not mask.any():
@@ -58,10 +58,10 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def join_lungs(right: np.ndarray, left: np.ndarray, path: Path) -> np.ndarray:
-    """Two masks (H, W) as one label with the values of LUNGS; where they overlap, the left lung.
+    """Join two masks (H, W) into one label with the values of LUNGS; the left lung wins where they overlap.
 
-    Raises DataError when the right lung is not on the picture's left, as it is on a frontal radiograph: then
-    the masks are swapped or the picture is mirrored.
+    Raises DataError if the right lung is not on the picture's left, where a frontal radiograph shows it: the
+    masks are swapped, or the picture is mirrored.
     """
     columns = np.arange(right.shape[1])
     if np.average(columns, weights=right.sum(0)) >= np.average(columns, weights=left.sum(0)):
@@ -72,30 +72,33 @@ def join_lungs(right: np.ndarray, left: np.ndarray, path: Path) -> np.ndarray:
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """Pixels (H, W) as PNG."""
+    """Write pixels (H, W) as PNG."""
     Image.fromarray(pixels).save(path, format="PNG")
 
 
 def picture_affine(spacing: float) -> np.ndarray:
-    """(4, 4) of a picture (columns, rows, 1) with square pixels of `spacing` mm, laid out as ITK reads a
-    radiograph without a position in the body: along columns to the left, along rows to the back."""
+    """Return the affine (4, 4) of a picture (columns, rows, 1) with square pixels of `spacing` mm.
+
+    The orientation is ITK's for a radiograph without a position in the body: columns run to the left, rows to
+    the back.
+    """
     return np.diag([-spacing, -spacing, 1.0, 1.0])
 
 
 def read_nifti(path: Path) -> nibabel.Nifti1Image:
-    """A NIfTI file, read to its end. Raises DataError."""
+    """Read a NIfTI file completely. Raises DataError."""
     check_file(path)
     try:
         image = nibabel.Nifti1Image.from_filename(path)
         array = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel, gzip and zlib raise many kinds for a damaged file
+    except Exception as error:  # nibabel, gzip and zlib raise many types for a damaged file
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: cannot be read ({reason}); copy it from the download again") from error
     return nibabel.Nifti1Image(array, image.affine, image.header)
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """An array and its affine (4, 4), in mm, right-anterior-superior."""
+    """Write an array with its affine (4, 4), in mm, RAS."""
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)

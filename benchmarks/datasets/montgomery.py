@@ -1,10 +1,10 @@
-"""The Montgomery County chest X-rays: 138 radiographs with masks of the right and the left lung.
+"""The Montgomery County chest X-rays: 138 radiographs with masks of the right and left lung.
 
     python -m benchmarks.datasets.montgomery --source MontgomerySet --out pools/montgomery
 
-Published layout: `CXR_png/MCUCXR_0001_0.png` and, of the same name, `ManualMask/leftMask/` and
-`ManualMask/rightMask/` (Jaeger et al., 2014). Images are 4020 x 4892 or 4892 x 4020 pixels of 0.0875 mm; they
-are written as NIfTI, which carries the spacing, with pixels unchanged, so that distances can be given in mm.
+Published layout: `CXR_png/MCUCXR_0001_0.png` and, under the same name, `ManualMask/leftMask/` and
+`ManualMask/rightMask/` (Jaeger et al., 2014). Images are 4020 x 4892 or 4892 x 4020 pixels of 0.0875 mm. They
+are written as NIfTI with pixels unchanged: it carries the spacing, so distances can be given in mm.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ SIZES = {(4020, 4892), (4892, 4020)}
 
 
 def plan(source: Path, spacing: float | None = None) -> Plan:
-    """What to write.
+    """List the cases to write.
 
-    :param spacing: mm of a pixel in a resized copy; None: 0.0875, and other sizes than the
-        published are refused
-    Raises ValueError when `source` is not laid out as published.
+    :param spacing: mm per pixel of a resized copy; None: 0.0875, and sizes other than the published ones are
+        refused
+    Raises ValueError if `source` is not laid out as published.
     """
     folders = "CXR_png", "ManualMask/leftMask", "ManualMask/rightMask"
     check_folder(source, *folders)
     names = [sorted(path.stem for path in (source / folder).glob("[!.]*.png")) for folder in folders]
     cases = [Case(name, _writer(source, name, spacing)) for name in sorted(set().union(*names))]
-    whats = "images", "left masks", "right masks"
-    counts = {what: (PUBLISHED, len(found)) for what, found in zip(whats, names, strict=True)}
+    kinds = "images", "left masks", "right masks"
+    counts = {kind: (PUBLISHED, len(stems)) for kind, stems in zip(kinds, names, strict=True)}
     return Plan(SOURCE, LUNGS, cases, {"spacing_mm": spacing or SPACING}, counts)
 
 
@@ -64,11 +64,11 @@ def _writer(source: Path, name: str, spacing: float | None) -> Any:
         path = source / "CXR_png" / f"{name}.png"
         image = read_picture(path)
         if image.ndim != 2:
-            raise DataError(f"{path}: has colours, the published radiographs are grey")
+            raise DataError(f"{path}: has colours; the published radiographs are grey")
         if spacing is None and image.shape not in SIZES:
             raise DataError(
-                f"{path}: is {image.shape[1]} x {image.shape[0]} pixels, not of a published size, so that "
-                "its spacing is not known; give it with --spacing, or take the original"
+                f"{path}: is {image.shape[1]} x {image.shape[0]} pixels, not a published size, so "
+                "its spacing is unknown; give --spacing, or use the original"
             )
         left, right = (
             read_mask(source / "ManualMask" / side / f"{name}.png", image.shape)
@@ -91,7 +91,7 @@ def main(
     source: Annotated[Path, typer.Option(help="The unpacked MontgomerySet", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
     spacing: Annotated[
-        float | None, typer.Option(help="mm of a pixel, for a resized copy of the images", min=1e-6)
+        float | None, typer.Option(help="mm per pixel, for a resized copy of the images", min=1e-6)
     ] = None,
 ) -> None:
     """Join the left and right masks of the Montgomery set: right lung 1, left lung 2."""

@@ -20,17 +20,17 @@ from PIL import Image
 from benchmarks.datasets.files import read_nifti
 from benchmarks.datasets.preparing import Case, DataError, Plan, Source, run
 
-_BRIGHT = 99.5  # percentile that becomes white
+_WHITE_PERCENTILE = 99.5  # of the volume's intensities
 
 
 def plan(images: Path, labels: Path, per_volume: int) -> Plan:
-    """What to write. Raises ValueError when an image has no label, or there is none."""
+    """List the slices to write. Raises ValueError if an image has no label, or there are no images."""
     files = sorted(images.glob("[!.]*.nii.gz"))
-    lacking = [file.name for file in files if not (labels / file.name).is_file()]
-    if not files or lacking:
+    unlabelled = [file.name for file in files if not (labels / file.name).is_file()]
+    if not files or unlabelled:
         raise ValueError(
-            f"{labels} has no {lacking[0]} ({len(lacking)} of {len(files)} volumes)"
-            if lacking
+            f"{labels} has no {unlabelled[0]} ({len(unlabelled)} of {len(files)} volumes)"
+            if unlabelled
             else f"{images} has no volumes (.nii.gz)"
         )
     cases, values = [], set()
@@ -50,9 +50,9 @@ def _writer(image_path: Path, label_path: Path, at: int) -> Any:
         image, mask = (np.asanyarray(read_nifti(path).dataobj) for path in (image_path, label_path))
         if image.shape != mask.shape:
             raise DataError(f"{label_path}: has the shape {mask.shape}, its image {image.shape}")
-        low, high = float(image.min()), float(np.percentile(image, _BRIGHT))
+        low, high = float(image.min()), float(np.percentile(image, _WHITE_PERCENTILE))
         if high <= low:
-            raise DataError(f"{image_path}: is of one value")
+            raise DataError(f"{image_path}: has only one value")
         grey = np.clip((image[..., at] - low) / (high - low), 0, 1)
         for path, array in ((study, np.rint(grey * 255)), (label, mask[..., at])):
             Image.fromarray(np.flipud(array.T).astype(np.uint8)).save(path, format="PNG")
@@ -63,13 +63,11 @@ def _writer(image_path: Path, label_path: Path, at: int) -> Any:
 
 def main(
     images: Annotated[Path, typer.Option(help="Folder of volumes", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of their labels, named alike", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of their labels, with the same names", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
-    per_volume: Annotated[
-        int, typer.Option(help="Slices of each volume, all of one that has fewer", min=1)
-    ] = 6,
+    per_volume: Annotated[int, typer.Option(help="Slices per volume; all, if it has fewer", min=1)] = 6,
 ) -> None:
-    """Write slices of labelled volumes as pictures with their labels."""
+    """Write slices of labelled volumes, with their labels, as pictures."""
     run(lambda: plan(images, labels, per_volume), images, out)
 
 

@@ -6,9 +6,9 @@ Published layout: one folder per scan, `fsm_t1_54jc`, `asl_t1_110`, `ixi_t1_...`
 `mask.nii.gz` and, for these three groups, `labels.nii.gz` with FreeSurfer's values (Hoopes et al., 2022).
 Scans of other contrasts have no labels and are left out.
 
-A sagittal slice shows one side of the head, so left and right structures are one class; of FreeSurfer's
-structures 18 remain. arXiv 2601.18532, section 4.1, has 14 to 18 classes per slice and does not name them:
-that they are these is our reading.
+A sagittal slice shows one side of the head, so left and right structures form one class; this leaves 18 of
+FreeSurfer's structures. arXiv 2601.18532, section 4.1, has 14 to 18 classes per slice and does not name them;
+that it means these is our reading.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SOURCE = Source(
     ],
 )
 PUBLISHED = {"fsm_t1": 38, "asl_t1": 43, "ixi_t1": 50}
-# FreeSurfer's values (FreeSurferColorLUT.txt), left and right; parts of a structure are counted to it
+# FreeSurfer's values (FreeSurferColorLUT.txt), left and right; parts count as their structure
 STRUCTURES: dict[str, tuple[int, ...]] = {
     "cerebral white matter": (2, 41, 77, 251, 252, 253, 254, 255),  # with its lesions and the corpus callosum
     "cerebral cortex": (3, 42),
@@ -59,7 +59,7 @@ LABELS = {name: value for value, name in enumerate(STRUCTURES, start=1)}
 
 
 def plan(source: Path) -> Plan:
-    """What to write. Raises ValueError when `source` has no folder of a published name."""
+    """List the cases to write. Raises ValueError if `source` has none of the published folders."""
     groups = {
         group: sorted(path.name for path in source.glob(f"{group}_*") if path.is_dir()) for group in PUBLISHED
     }
@@ -74,9 +74,9 @@ def plan(source: Path) -> Plan:
 
 
 def one_slice(image: nibabel.Nifti1Image, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A slice as (W, H, 1), and its affine (4, 4), whichever axis of the file is the one of a single slice.
+    """Return a slice as (W, H, 1) and its affine (4, 4), whichever axis of the file has length 1.
 
-    Raises DataError when there is no such axis.
+    Raises DataError if no axis has.
     """
     array, affine = np.asanyarray(image.dataobj), image.affine
     while array.ndim > 3 and array.shape[-1] == 1:
@@ -91,8 +91,11 @@ def one_slice(image: nibabel.Nifti1Image, path: Path) -> tuple[np.ndarray, np.nd
 
 
 def map_structures(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """FreeSurfer's values as the values of LABELS, uint8 of the same shape; and {value: pixels} of what
-    belongs to no structure and became background, without FreeSurfer's 0."""
+    """Map FreeSurfer's values to those of LABELS, uint8 of the same shape.
+
+    Also return {value: pixels} of the values that belong to no structure and became background, except
+    FreeSurfer's own background, 0.
+    """
     out = np.zeros(values.shape, np.uint8)
     for name, members in STRUCTURES.items():
         out[np.isin(values, members)] = LABELS[name]
@@ -111,7 +114,7 @@ def _writer(folder: Path) -> Any:
             )
         mapped, left_out = map_structures(values)
         if not mapped.any():
-            raise DataError(f"{paths[1]}: holds none of the {len(STRUCTURES)} structures")
+            raise DataError(f"{paths[1]}: contains none of the {len(STRUCTURES)} structures")
         write_nifti(study, image, affine)
         write_nifti(label, mapped, affine)
         group, _, subject = folder.name.rpartition("_")
@@ -130,7 +133,7 @@ def main(
     ],
     out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
 ) -> None:
-    """Take the labelled T1 slices of SynthStrip 2-D, with 18 brain structures as values 1 to 18."""
+    """Prepare the labelled T1 slices of SynthStrip 2-D, with 18 brain structures as values 1 to 18."""
     run(lambda: plan(source), source, out)
 
 

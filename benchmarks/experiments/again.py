@@ -1,15 +1,14 @@
-"""Run finished cells of a suite afresh and compare with what is kept.
+"""Run finished cells of a suite again and compare the results.
 
     python -m benchmarks.again montgomery_reduced --cells 10 --studies IMAGES --labels MASKS --weights WEIGHTS
 
-Nothing of the first run is used: features and models are made anew in a folder that is deleted afterwards.
-The same numbers are promised for the same versions on the same kind of processor, each cell on one thread;
-what differs in these is named first. Exit code 1 when a number differs.
+Nothing of the first run is reused: features and models are computed in a temporary folder. Results are
+reproducible for the same versions on the same kind of processor, each cell on one thread; differences in
+these are reported first. Exits with 1 if a number differs.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
+from benchmarks.experiments.results import CELLS, read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite
 from benchmarks.hardware import processor
 from pool.imaging.images import ImageError
@@ -28,7 +28,7 @@ from strategies.planning.plans import versions
 
 
 def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) -> list[Cell]:
-    """The named cells, or `count` finished ones that the seed draws. Raises SuiteError."""
+    """Return the named cells, or `count` finished ones sampled with the seed. Raises SuiteError."""
     missing = {cell.name for cell in unfinished(suite.cells, folder)}
     finished = {cell.name: cell for cell in suite.cells if cell.name not in missing}
     if unknown := [name for name in names if name not in finished]:
@@ -40,7 +40,7 @@ def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) 
 
 
 def surroundings(cells: list[dict[str, Any]]) -> list[str]:
-    """What of the first run's processor and versions is not what there is now, a line each."""
+    """List the processor and versions of the first run that differ from the current ones, one per line."""
     now = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(), **versions()}
     lines = []
     for name, value in now.items():
@@ -50,8 +50,8 @@ def surroundings(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def differences(first: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """What differs between two runs of one cell, in words; nothing when picks and scores are the same."""
-    found = []
+    """Describe how two runs of a cell differ; empty if picks and scores are equal."""
+    lines = []
     for before, now in zip(first["stages"], again["stages"], strict=True):
         at, (old, new) = (
             f"at {now['labels']} labels",
@@ -59,15 +59,15 @@ def differences(first: dict[str, Any], again: dict[str, Any]) -> list[str]:
         )
         if old != new:
             places = sum(a != b for a, b in zip(old, new, strict=True))
-            found.append(f"{at}: {places} of {len(old)} picks, {len(set(old) - set(new))} other images")
+            lines.append(f"{at}: {places} of {len(old)} picks, {len(set(old) - set(new))} other images")
         for metric in ("dice", "hd95"):
             if before[metric] != now[metric]:
-                found.append(f"{at}: {metric} {before[metric]:.6f}, now {now[metric]:.6f}")
-        found += [f"{at}: {line}" for line in _of_images(before["images"], now["images"])]
-    return found
+                lines.append(f"{at}: {metric} {before[metric]:.6f}, now {now[metric]:.6f}")
+        lines += [f"{at}: {line}" for line in _image_differences(before["images"], now["images"])]
+    return lines
 
 
-def _of_images(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def _image_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old.keys() != new.keys():
         return [f"{len(old.keys() ^ new.keys())} held-out images are not in both"]
     lines = []
@@ -85,41 +85,41 @@ def _of_images(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
-    weights: Annotated[Path | None, typer.Option(help="Folder that holds the encoder's weights")] = None,
-    cells: Annotated[int, typer.Option(help="How many finished cells to draw", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Of the draw")] = 0,
-    cell: Annotated[list[str] | None, typer.Option(help="A cell by name, instead; may be repeated")] = None,
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
+    weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
+    cells: Annotated[int, typer.Option(help="Number of finished cells to sample", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling")] = 0,
+    cell: Annotated[list[str] | None, typer.Option(help="Run this cell instead; may be repeated")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
 ) -> None:
-    """Run finished cells afresh and compare them with what is kept."""
+    """Run finished cells again and compare them with the results on file."""
     try:
-        found = read_suite(suite)
-        kept = (out or RESULTS / found.name) / "cells"
-        todo, data = chosen(found, kept, cell or [], cells, seed), Data(studies, labels)
-        check_data(kept.parent, data)
+        loaded = read_suite(suite)
+        folder = out or RESULTS / loaded.name
+        todo, data = chosen(loaded, folder, cell or [], cells, seed), Data(studies, labels)
+        check_data(folder, data)
     except (SuiteError, ImageError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    first = {one.name: json.loads((kept / f"{one.name}.json").read_text()) for one in todo}
-    for line in surroundings(list(first.values())):
+    first = read_cells(folder)
+    for line in surroundings([first[chosen_cell.name] for chosen_cell in todo]):
         typer.echo(line)
     with (
-        tempfile.TemporaryDirectory(prefix="again-") as folder,
+        tempfile.TemporaryDirectory(prefix="again-") as scratch,
         tqdm(total=len(todo), unit="cell") as bar,
     ):
-        fresh, work = Path(folder) / "cells", Path(folder) / "work"
+        work = Path(scratch) / "work"
         work.mkdir()
-        wrong = Jobs(todo, (data, weights, fresh, work), bar).run(jobs)
-        for name in (one.name for one in todo if (fresh / f"{one.name}.json").exists()):
-            lines = differences(first[name], json.loads((fresh / f"{name}.json").read_text()))
-            wrong += bool(lines)
+        unequal = Jobs(todo, (data, weights, Path(scratch) / CELLS, work), bar).run(jobs)
+        for name, result in read_cells(Path(scratch)).items():
+            lines = differences(first[name], result)
+            unequal += bool(lines)
             tqdm.write("\n  ".join([f"{name}: {'DIFFERS' if lines else 'equal'}", *lines]))
-    typer.echo(f"{len(todo) - wrong} of {len(todo)} cells are equal")
-    raise typer.Exit(1 if wrong else 0)
+    typer.echo(f"{len(todo) - unequal} of {len(todo)} cells are equal")
+    raise typer.Exit(1 if unequal else 0)
 
 
 if __name__ == "__main__":

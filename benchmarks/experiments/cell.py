@@ -1,4 +1,4 @@
-"""One cell of a suite, by the product's own selection, training, prediction and metrics, without a server."""
+"""One cell of a suite, run by the product's own selection, training and metrics, without a server."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ _ANNOTATOR = "annotator"
 class Data:
     """Images with their true labels.
 
-    :param labels: folder of masks, named as their images
-    :ivar mark: changes with any image's file or true label: what is worked out of one data set is no other's
+    :param labels: folder of masks, named like their images
+    :ivar mark: fingerprint of all images and labels, so that cached work is never shared between data sets
     """
 
     def __init__(self, images: Path, labels: Path) -> None:
         self.images = find_images(images)
         masks = {image_id(path.name): path for path in labels.iterdir()}
-        lacking = [path.name for path in self.images if image_id(path.name) not in masks]
-        if lacking:
-            raise FileNotFoundError(f"{labels} has no label for {lacking[0]} ({len(lacking)} images)")
+        unlabelled = [path.name for path in self.images if image_id(path.name) not in masks]
+        if unlabelled:
+            raise FileNotFoundError(f"{labels} has no label for {unlabelled[0]} ({len(unlabelled)} images)")
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self.images:
-            found.update(f"{path.name} {image_fingerprint(path)} ".encode())
-            found.update(self.label_of[image_id(path.name)].read_bytes())
-        self.mark = found.hexdigest()[:12]
+            digest.update(f"{path.name} {image_fingerprint(path)} ".encode())
+            digest.update(self.label_of[image_id(path.name)].read_bytes())
+        self.mark = digest.hexdigest()[:12]
 
     def as_json(self) -> dict[str, Any]:
-        """How many images, and a hash of their names and of the pixels of them and their labels.
+        """Return the number of images and a hash of their names, pixels and labels.
 
         Raises ImageError.
         """
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self.images:
             for file in (path, self.label_of[image_id(path.name)]):
                 array = read_array(file)[0]
-                found.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
-        return {"images": len(self.images), "sha256": found.hexdigest()}
+                digest.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
+        return {"images": len(self.images), "sha256": digest.hexdigest()}
 
 
 class Run:
-    """The pool of one cell in a folder of its own, and what cells share in `work`: features and trainings."""
+    """The pool of one cell in its own folder; cells share features and trainings through `work`."""
 
     def __init__(self, cell: Cell, data: Data, weights: Path | None, folder: Path, work: Path) -> None:
         self.cell, self.data, self.work = cell, data, work
@@ -105,29 +105,29 @@ class Run:
         self.refresh = Refresh(self.context, self.bundle)
 
     def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
-        """Label `count` images, train, and measure on the held-out ones."""
+        """Label `count` images, train, and evaluate on the held-out images."""
         picks = self.label(strategy, count)
         labelled = self.store.get_labeled_images()
         if len(labelled) != total:
             raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
         started = time.time()
         scores = self._train(labelled)
-        found = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
+        summary = summarise(scores, list(self.bundle.get("labels")), self.bundle.get("metric"))
         return {
             "labels": total,
-            **found,
+            **summary,
             "seconds": round(time.time() - started, 1),
             "picks": picks,
             "images": scores,
         }
 
     def label(self, strategy: str, count: int) -> list[dict[str, Any]]:
-        """Label the `count` images that a strategy hands out; each with its evidence, in order."""
+        """Label the next `count` images of a strategy; return them in order, with their evidence."""
         self._prepare()
         return [self._label_next(strategy) for _ in range(count)]
 
     def _prepare(self) -> None:
-        """Bring the pool up to date; features are worked out once for all cells."""
+        """Refresh the pool; features are computed once for all cells."""
         if self.context.is_pretrained_here and self.context.pretrained_key is None:
             key = key_of(self.same)
             pretrain(self.work, key, self.context, self.bundle, self.store)
@@ -146,7 +146,8 @@ class Run:
         cell, true = self.cell, self.data.label_of[image]
         too_large = drawn_wrongly(image, cell.noise, cell.seed)
         if too_large is None:
-            self.store.save_label(image, str(true), "final", {"empty": True})  # where nothing is to be seen
+            # true labels may be empty
+            self.store.save_label(image, str(true), "final", {"empty": True})
             return
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             drawn, path = Path(folder) / true.name, Path(self.store.get_image_uri(image))
@@ -154,7 +155,7 @@ class Run:
             self.store.save_label(image, str(drawn), "final", {"empty": True})
 
     def _train(self, labelled: list[str]) -> dict[str, dict[str, list[float]]]:
-        """Scores of the model of these labels; the same labels, seed and settings are trained on once."""
+        """Return the scores of a model of these labels; equal labels, seed and settings train once."""
         key = key_of(self.same, self.cell.noise, sorted(labelled))
         model, file = self.work / f"model-{key}.pt", self.work / f"scores-{key}.json"
         if not (model.exists() and file.exists()):
@@ -183,7 +184,7 @@ def _device() -> str:
 
 
 def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path) -> Path:
-    """Run a cell and write it as one JSON file in `out`, whole or not at all; on one thread, to repeat."""
+    """Run a cell and write its JSON file to `out` atomically; single-threaded, for reproducibility."""
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
     total, stages = 0, []

@@ -1,8 +1,8 @@
-"""Pretrain on real volumes and draw the three losses: does CSAL-3D learn anything here?
+"""Pretrain on real volumes and plot the three losses: does CSAL-3D learn anything here?
 
     python -m benchmarks.csal3d --studies IMAGES --out results/csal3d [--iterations 300] [--conf KEY=VALUE]
 
-Runs the train task of the app `volumes` without a server. Started again with the same --out, it goes on.
+Runs the train task of the app `volumes` without a server. Restart with the same --out to resume.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from trainers.csal3d.task import Pretraining
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-_SMOOTH = 20  # points of a running mean
+_WINDOW = 20  # points of the running mean
 
 
 def smoothed(values: list[float]) -> np.ndarray:
-    """Mean of each value and the up to 19 before it."""
+    """Return the running mean over each value and up to 19 before it."""
     sums = np.cumsum([0.0, *values])
-    first = np.maximum(np.arange(len(values)) + 1 - _SMOOTH, 0)
+    first = np.maximum(np.arange(len(values)) + 1 - _WINDOW, 0)
     last = np.arange(len(values)) + 1
     return (sums[last] - sums[first]) / (last - first)
 
 
 def falls(curve: list[dict[str, float]], names: list[str]) -> dict[str, dict[str, float]]:
-    """Mean of each loss over the first and the last tenth of the run."""
+    """Return the mean of each loss over the first and the last tenth of the run."""
     tenth = max(1, len(curve) // 10)
     return {
         name: {
@@ -51,7 +51,7 @@ def falls(curve: list[dict[str, float]], names: list[str]) -> dict[str, dict[str
 
 
 def draw(curve: list[dict[str, float]], names: list[str], path: Path) -> None:
-    """One panel per loss: every point, and its running mean."""
+    """Plot each loss in its own panel: every point, and the running mean."""
     figure, axes = plt.subplots(
         1, len(names), figsize=(4 * len(names), 3.4), layout="constrained", squeeze=False
     )
@@ -71,10 +71,10 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for curve.csv, curve.png, run.json and state/")],
     iterations: Annotated[int, typer.Option(help="Iterations", min=2)] = 300,
     seed: Annotated[int, typer.Option(help="Seed")] = 42,
-    losses: Annotated[str, typer.Option(help="LeasePolicy of the loss")] = "inpainting,rotation,consistency",
+    losses: Annotated[str, typer.Option(help="Terms of the loss")] = "inpainting,rotation,consistency",
     conf: Annotated[list[str] | None, typer.Option(help="Settings of the app, as KEY=VALUE")] = None,
 ) -> None:
-    """Pretrain and draw the losses."""
+    """Pretrain and plot the losses."""
     values: dict[str, Any] = {}
     for pair in conf or []:
         key, _, text = pair.partition("=")
@@ -86,18 +86,18 @@ def main(
     Pretraining(state, bundle, seed)({"iterations": iterations, "losses": losses}, store)
     details = torch.load(state / "pretrained.pt", weights_only=True)["details"]
     curve, names = details.pop("curve"), details["losses"]
-    found = falls(curve, names)
+    means = falls(curve, names)
     images = {"images": len(details.pop("images")), "trained_on": len(details.pop("trained_on"))}
     seconds = round(time.time() - started)
-    made = {"seconds": seconds, "hardware": processor(), "date": today()}
-    record = {**details, **images, **made, "means": found}
+    run_facts = {"seconds": seconds, "hardware": processor(), "date": today()}
+    record = {**details, **images, **run_facts, "means": means}
     (out / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     with open(out / "curve.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["iteration", *names, "total"])
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in point.items()} for point in curve)
     draw(curve, names, out / "curve.png")
-    for name, value in found.items():
+    for name, value in means.items():
         typer.echo(f"{name}: {value['first_tenth']:.4f} -> {value['last_tenth']:.4f}")
 
 

@@ -1,4 +1,4 @@
-"""Learning curves as a picture, and several runs in one: `python -m benchmarks.curves OUT.png LEDGER...`."""
+"""Plot the learning curves of one or several runs: `python -m benchmarks.curves OUT.png LEDGER...`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first
 
 
 def unit_of(ledger: dict[str, Any]) -> str:
-    """Of its distances; the first ledgers did not say."""
+    """Return the unit of a ledger's distances; the earliest ledgers do not record one."""
     return str(ledger.get("unit", "px at 256"))
 
 
 def _per_image(stage: dict[str, Any], metric: str) -> list[float]:
-    """Dice or HD95 of each image; ledgers from before apps named their Dice have that of all classes."""
+    """Return the Dice or HD95 of each image.
+
+    Ledgers that do not name the app's Dice metric predate it and use the Dice of all classes.
+    """
     if metric == "dice":
         return dice_per_image(stage["images"], stage.get("metric", "class_dice"))
     return [float(np.mean(image[metric])) for image in stage["images"].values()]
 
 
 def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
-    """Dice and HD95 against the number of labels, one line per run; the band is the images' middle half."""
+    """Plot Dice and HD95 against the number of labels, a line per run; the band is the middle half."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for colour, ledger in zip(cycle(plt.get_cmap("tab10")(range(10))), ledgers, strict=False):
         settings, stages = ledger["settings"], ledger["stages"]
@@ -68,10 +71,10 @@ def draw_curve(ledgers: list[dict[str, Any]], path: Path) -> None:
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="Picture to write")],
+    out: Annotated[Path, typer.Argument(help="Image file to write")],
     ledgers: Annotated[list[Path], typer.Argument(help="ledger.json files of `benchmarks.simulate`")],
 ) -> None:
-    """Draw runs together, and print a table of them."""
+    """Plot runs together and print them as a table."""
     runs = [json.loads(path.read_text()) for path in ledgers]
     draw_curve(runs, out)
     typer.echo(

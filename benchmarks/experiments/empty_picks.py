@@ -1,6 +1,6 @@
-"""What share of the picks shows no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
+"""Share of picks that show no structure: python -m benchmarks.empty_picks SUITE --studies A --labels B
 
-For pools like slices, where many images have an empty label. Prints one line per method and budget.
+For pools such as slices, where many images have an empty label. Prints one line per method and budget.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from pool.imaging.labels import read_label
 
 
 def rows(outcome: Outcome, empty: dict[str, bool]) -> list[str]:
-    """Share of empty picks of the last stage of each row that has cells."""
-    found = []
+    """Return the share of empty picks in the last stage of each row that has cells."""
+    lines = []
     for method, budget in outcome.rows:
         picks = [
             pick["image"] for cell in outcome.cells((method, budget)) for pick in cell["stages"][-1]["picks"]
         ]
         if picks:
             share = np.mean([empty[image] for image in picks])
-            found.append(f"| {budget} | {method} | {share:.2f} of {len(picks)} |")
-    return found
+            lines.append(f"| {budget} | {method} | {share:.2f} of {len(picks)} |")
+    return lines
 
 
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
-    """Print the share of picks whose true label is empty, of the last stage of each method."""
-    found, data = read_suite(suite), Data(studies, labels)
-    named = found.cells[0].overrides["labels"]
+    """Print the share of picks with an empty true label in the last stage of each method."""
+    loaded, data = read_suite(suite), Data(studies, labels)
+    structures = loaded.cells[0].overrides["labels"]
     empty = {
-        image: not read_label(label, named, path).any()
+        image: not read_label(label, structures, path).any()
         for path, (image, label) in zip(data.images, data.label_of.items(), strict=True)
     }
     typer.echo(f"{np.mean(list(empty.values())):.2f} of {len(empty)} images have an empty label\n")
-    typer.echo("| labels | method | empty, of the picks of the last stage |\n|---|---|---|")
-    for row in rows(Outcome(found, (out or RESULTS / found.name) / "cells"), empty):
+    typer.echo("| labels | method | empty picks of the last stage |\n|---|---|---|")
+    for row in rows(Outcome(loaded, out or RESULTS / loaded.name), empty):
         typer.echo(row)
 
 

@@ -1,4 +1,4 @@
-"""Run the cells of a suite in processes of their own; finished cells are never run again."""
+"""Run the cells of a suite in separate processes; finished cells never run again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.annotator import write_json
 from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.results import CELLS, PACKED, read_cells
 from benchmarks.experiments.suite import Cell, SuiteError
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -23,75 +24,79 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def unfinished(cells: list[Cell], folder: Path) -> list[Cell]:
-    """Cells without a file. Raises SuiteError for a file of another configuration."""
-    found = []
+    """Return the cells that have no result in `folder`.
+
+    Raises SuiteError for a result of another configuration, and as `read_cells` does.
+    """
+    finished = read_cells(folder)
     for cell in cells:
-        file = folder / f"{cell.name}.json"
-        if not file.exists():
-            found.append(cell)
-        elif json.loads(file.read_text())["cell"] != cell.as_json():
+        if cell.name in finished and finished[cell.name]["cell"] != cell.as_json():
             raise SuiteError(
-                f"{file} was made with another configuration: remove it, or choose another --out"
+                f"{folder} has a cell {cell.name} of another configuration: remove it there (its line in "
+                f"{PACKED}, or its file in {CELLS}/), or choose another --out"
             )
-    return found
+    return [cell for cell in cells if cell.name not in finished]
 
 
 def check_data(folder: Path, data: Data) -> None:
-    """Keep in `data.json` what a folder's cells are of. Raises SuiteError when that is other data."""
+    """Record the identity of the data in the folder's `data.json`.
+
+    Raises SuiteError if the folder holds cells of other data.
+    """
     file, now = folder / "data.json", data.as_json()
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(file, now)
     elif (before := json.loads(file.read_text())) != now:
         raise SuiteError(
-            f"{file} says that the cells beside it are of {before['images']} other images or labels; check "
+            f"{file}: the finished cells belong to other images or labels ({before['images']} images). Check "
             f"--studies and --labels ({now['images']} images), or choose another --out"
         )
 
 
 class Jobs:
-    """Runs cells in processes of their own, some at a time.
+    """Runs cells in separate processes, several at a time.
 
     :param more: the further arguments of `run_cell`
     """
 
     def __init__(self, cells: list[Cell], more: tuple[Data, Path | None, Path, Path], bar: tqdm[Any]) -> None:
-        self._waiting, self._more, self._bar = deque(cells), more, bar
+        self._waiting, self._arguments, self._bar = deque(cells), more, bar
         self._lock, self._is_stopped = threading.Lock(), False
 
     def run(self, jobs: int) -> int:
-        """Run all cells, `jobs` at a time; the number of those that failed."""
+        """Run all cells, `jobs` at a time; return the number of failures."""
         with ThreadPoolExecutor(jobs) as threads:
-            workers = [threads.submit(self._work) for _ in range(jobs)]
+            workers = [threads.submit(self._run_waiting) for _ in range(jobs)]
             try:
                 return sum(worker.result() for worker in workers)
             except BaseException:  # Ctrl-C
-                with self._lock:  # no process starts behind the last that is ended here
+                with self._lock:  # no further process starts after these have been terminated
                     self._is_stopped = True
                     for child in multiprocessing.active_children():
                         child.terminate()
                 raise
 
-    def _work(self) -> int:
-        """Run waiting cells in one process until none is left; the number of those that failed.
+    def _run_waiting(self) -> int:
+        """Run waiting cells in one process until none is left; return the number of failures.
 
-        A process that dies takes its cell with it; the next cell has a new one.
+        If the process dies, its cell fails, and the next cell gets a new process.
         """
-        failed, child, ours = 0, None, None
+        failed, child, pipe = 0, None, None
         while True:
             with self._lock:
                 if self._is_stopped or not self._waiting:
                     break
                 cell = self._waiting.popleft()
                 if child is None or not child.is_alive():
-                    child, ours = self._new_process()
-            assert ours is not None
+                    child, pipe = self._new_process()
+            assert pipe is not None
             try:
-                ours.send(cell)
-                problem = ours.recv()
+                pipe.send(cell)
+                problem = pipe.recv()
             except (EOFError, OSError):
                 child.join()
-                problem = f"its process ended with code {child.exitcode}"
+                problem = f"its process exited with code {child.exitcode}"
             if problem and not self._is_stopped:
                 failed += 1
                 tqdm.write(f"{cell.name} failed: {problem}")
@@ -101,18 +106,18 @@ class Jobs:
         return failed
 
     def _new_process(self) -> tuple[Any, Connection]:
-        ours, theirs = _SPAWN.Pipe()
-        child = _SPAWN.Process(target=_serve, args=(theirs, self._more), daemon=True)
+        pipe, child_pipe = _SPAWN.Pipe()
+        child = _SPAWN.Process(target=_run_received_cells, args=(child_pipe, self._arguments), daemon=True)
         child.start()
-        theirs.close()
-        return child, ours
+        child_pipe.close()
+        return child, pipe
 
 
-def _serve(pipe: Connection, more: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one, and ends it
+def _run_received_cells(pipe: Connection, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     while True:
         try:
-            run_cell(pipe.recv(), *more)
+            run_cell(pipe.recv(), *arguments)
             pipe.send("")
         except EOFError:
             return

@@ -1,4 +1,4 @@
-"""An annotator who is wrong at times: labels drawn too large or too small."""
+"""A fallible annotator: some labels are drawn too large or too small."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from pool.imaging.label_writer import write_label
 from pool.imaging.labels import read_label
 from pool.imaging.volumes import volume_grid
 
-WIDTH = 8  # pixels at 256: by how much a wrong outline is off
-WIDTH_MM = 1.0  # millimetres, of a volume
+WIDTH = 8  # error of a wrong outline, in pixels at 256
+WIDTH_MM = 1.0  # the same for volumes, in mm
 
 
 def drawn_wrongly(image: str, share: float, seed: int) -> bool | None:
-    """None: rightly. True: too large, False: too small. Fixed by the image and the seed, so that all methods
-    get the same label of an image."""
+    """Decide how the annotator draws an image: None correctly, True too large, False too small.
+
+    Deterministic in the image and the seed, so that all methods get the same label of an image.
+    """
     first, second = np.random.default_rng(
         int.from_bytes(hashlib.sha256(f"{seed} {image}".encode()).digest()[:8], "big")
     ).random(2)
@@ -29,8 +31,10 @@ def drawn_wrongly(image: str, share: float, seed: int) -> bool | None:
 
 
 def wrong_label(label: np.ndarray, too_large: bool, width: float) -> np.ndarray:
-    """`label` (any dimensions, whole numbers) with its structures grown into the background by `width`
-    pixels, or shrunk away from it. A structure that would vanish stays as it is."""
+    """Grow the structures of `label` into the background by `width` pixels, or shrink them.
+
+    `label` has any number of dimensions and integer values. A structure that would vanish stays unchanged.
+    """
     if too_large:
         return np.asarray(expand_labels(label, width), label.dtype)
     inner = np.where(distance_transform_edt(label > 0) > width, label, 0)
@@ -42,7 +46,7 @@ def wrong_label(label: np.ndarray, too_large: bool, width: float) -> np.ndarray:
 def write_wrong_label(
     path: Path, image: Path, true: Path, labels: Mapping[str, int], too_large: bool
 ) -> None:
-    """The label that a careless annotator would draw, as a file whose name says the format."""
+    """Write the label that a careless annotator would draw; the file name determines the format."""
     label, grid = read_label(true, labels, image), volume_grid(image)
     if grid is None:
         width, affine = WIDTH * max(label.shape) / SIZE, np.eye(4)

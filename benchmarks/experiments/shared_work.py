@@ -1,4 +1,4 @@
-"""What cells of a suite share, so that it is not made twice: features, and a pretraining on the pool."""
+"""Work shared by the cells of a suite: features, and pretraining on the pool."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from trainers.csal3d.task import Pretraining
 
 
 def key_of(*parts: Any) -> str:
-    """A name for what depends on `parts` (JSON) only."""
+    """Return a cache key for `parts` (JSON)."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def keep_file(source: Path, target: Path) -> None:
-    """Copy into the shared folder, whole or not at all: another job may be reading."""
+    """Copy a file into the shared folder atomically: another job may be reading."""
     part = target.with_name(f"{os.getpid()}-{target.name}")
     shutil.copy(source, part)
     os.replace(part, target)
 
 
 class Features:
-    """Features of a data set's images by one encoder, and uncertainties where it gives them."""
+    """Features of a data set's images by one encoder, with uncertainties if it provides them."""
 
     def __init__(self, work: Path, mark: str, context: Context) -> None:
         self.context = context
@@ -42,50 +42,50 @@ class Features:
 
     @contextmanager
     def shared(self, store: PoolDatastore) -> Iterator[None]:
-        """Gives the pool's state what is known, and keeps what the `with` block works out besides.
+        """Load cached features into the pool's state; on exit, cache those computed in the `with` block.
 
-        Where some are missing, other jobs wait, instead of working out the same.
+        If some are missing, other jobs wait instead of computing the same.
         """
-        with ExitStack() as held:
+        with ExitStack() as lock:
             if self._missing(store):
-                held.enter_context(FileLock(self._file.with_suffix(".lock")))
-                if not self._missing(store):  # another job has worked them out meanwhile
-                    held.close()
-            self._give(store)
+                lock.enter_context(FileLock(self._file.with_suffix(".lock")))
+                if not self._missing(store):  # another job has computed them meanwhile
+                    lock.close()
+            self._load(store)
             yield
-            self._take(store)
+            self._save(store)
 
     def _missing(self, store: PoolDatastore) -> bool:
-        known = np.load(self._file)["images"].tolist() if self._file.exists() else []
-        return not set(known).issuperset(store.list_images())
+        cached = np.load(self._file)["images"].tolist() if self._file.exists() else []
+        return not set(cached).issuperset(store.list_images())
 
-    def _give(self, store: PoolDatastore) -> None:
+    def _load(self, store: PoolDatastore) -> None:
         state, key = self.context.state, self.context.encoder_key
         if not self._file.exists():
             return
-        known, have = np.load(self._file), state.embeddings.fingerprints(key)
-        rows = {str(image): row for row, image in enumerate(known["images"])}
-        images = [image for image in store.list_images() if image in rows and image not in have]
-        vectors, uncertainties = known["vectors"], known["uncertainties"]
-        marks = {image: image_fingerprint(store.get_image_uri(image)) for image in images}
+        cached, embedded = np.load(self._file), state.embeddings.fingerprints(key)
+        rows = {str(image): row for row, image in enumerate(cached["images"])}
+        images = [image for image in store.list_images() if image in rows and image not in embedded]
+        vectors, uncertainties = cached["vectors"], cached["uncertainties"]
+        fingerprints = {image: image_fingerprint(store.get_image_uri(image)) for image in images}
         if images:
-            state.embeddings.add(key, [(i, marks[i], vectors[rows[i]]) for i in images])
-        found = {i: float(uncertainties[rows[i]]) for i in images if np.isfinite(uncertainties[rows[i]])}
-        if found:
-            state.scores.add_entropies(key, found)
+            state.embeddings.add(key, [(i, fingerprints[i], vectors[rows[i]]) for i in images])
+        entropies = {i: float(uncertainties[rows[i]]) for i in images if np.isfinite(uncertainties[rows[i]])}
+        if entropies:
+            state.scores.add_entropies(key, entropies)
 
-    def _take(self, store: PoolDatastore) -> None:
+    def _save(self, store: PoolDatastore) -> None:
         state, key = self.context.state, self.context.encoder_key
-        known = dict(np.load(self._file)) if self._file.exists() else None
-        names = set(known["images"].tolist()) if known else set()
+        cached = dict(np.load(self._file)) if self._file.exists() else None
+        cached_images = set(cached["images"].tolist()) if cached else set()
         images = [image for image in store.list_images() if image in state.embeddings.fingerprints(key)]
-        if names.issuperset(images):
+        if cached_images.issuperset(images):
             return
-        judged, vectors = state.scores.entropies(key), state.embeddings.vectors(key, images)
-        rows = {image: (vectors[at], judged.get(image, np.nan)) for at, image in enumerate(images)}
-        if known:
-            old = zip(known["vectors"], known["uncertainties"], strict=True)
-            rows = dict(zip(known["images"].tolist(), old, strict=True)) | rows
+        entropies, vectors = state.scores.entropies(key), state.embeddings.vectors(key, images)
+        rows = {image: (vectors[at], entropies.get(image, np.nan)) for at, image in enumerate(images)}
+        if cached:
+            old = zip(cached["vectors"], cached["uncertainties"], strict=True)
+            rows = dict(zip(cached["images"].tolist(), old, strict=True)) | rows
         temporary = self._file.with_name(f"{os.getpid()}-{self._file.name}")
         np.savez(
             temporary,
@@ -97,9 +97,9 @@ class Features:
 
 
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:
-    """Publish the network that is pretrained on this pool (CSAL-3D); the same pool is pretrained on once."""
+    """Publish the network pretrained on this pool (CSAL-3D); each pool is pretrained on once."""
     file = work / f"pretrained-{key}.pt"
-    with FileLock(file.with_suffix(".lock")):  # another job may be at it
+    with FileLock(file.with_suffix(".lock")):  # another job may be pretraining
         if not file.exists():
             request = {
                 "iterations": bundle.get("pretrain_iterations"),

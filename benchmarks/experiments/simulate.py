@@ -1,10 +1,10 @@
-"""Drive a real server as an annotator would, and measure what the labels bring.
+"""Drive a real server as an annotator would, and measure the benefit of the labels.
 
     python -m benchmarks.simulate --studies IMAGES --labels MASKS --app cxr_lungs --strategy auto \\
         --budget 8+4+4 --test-split 0.2 --seed 43 --out results/auto-43
 
-Asks for a sample, sends its true label, trains after each stage of the budget, and evaluates Dice and HD95
-on held-out images that never enter the studies folder. Started again with the same --out, it goes on.
+Requests samples, sends their true labels, trains after each stage of the budget, and evaluates Dice and HD95
+on held-out images that never enter the studies folder. Restart with the same --out to resume.
 Volumes: --app volumes, and for a Decathlon task also --conf dataset=TASK/dataset.json.
 """
 
@@ -36,14 +36,15 @@ from strategies.planning.plans import versions
 def split(
     images: list[Path], share: float, seed: int, groups: list[str] | None = None
 ) -> tuple[list[Path], list[Path]]:
-    """Pool and held-out images; the seed fixes the split (ceil(share * N) are held out).
+    """Split images into pool and held-out images, ceil(share * N) of them, with the seed.
 
-    :param groups: of each image; then whole groups are held out, ceil(share * G) of them
+    :param groups: group of each image; if given, ceil(share * G) whole groups are held out
     """
     if groups:
         if math.ceil(share * len(set(groups))) >= len(set(groups)):
             raise typer.BadParameter(
-                f"{share:g} of {len(set(groups))} groups leaves none for the pool", param_hint="--test-split"
+                f"{share:g} of {len(set(groups))} groups leaves no images for the pool",
+                param_hint="--test-split",
             )
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         kept, out = next(splitter.split(images, groups=groups))
@@ -54,7 +55,7 @@ def split(
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All images of a folder, sorted. Raises typer.BadParameter when there is none."""
+    """Return all images in a folder, sorted. Raises typer.BadParameter if there are none."""
     files = (path for path in folder.iterdir() if not path.name.startswith("."))
     images = sorted(path for path in files if path.name.lower().endswith(EXTENSIONS))
     if not images:
@@ -63,7 +64,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def groups_of(images: list[Path], text: str) -> list[str] | None:
-    """The group of each image by the app's setting `groups`. Raises typer.BadParameter."""
+    """Return the group of each image under the app's setting `groups`. Raises typer.BadParameter."""
     try:
         return read_groups(text).rows([image_id(image.name) for image in images])
     except ValueError as error:
@@ -71,7 +72,7 @@ def groups_of(images: list[Path], text: str) -> list[str] | None:
 
 
 def parse_budget(text: str) -> list[int]:
-    """ "8+4+4" -> [8, 4, 4]. Raises typer.BadParameter."""
+    """Parse "8+4+4" to [8, 4, 4]. Raises typer.BadParameter."""
     parts = text.split("+")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise typer.BadParameter(
@@ -81,7 +82,7 @@ def parse_budget(text: str) -> list[int]:
 
 
 def resume(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The ledger in `out`, or a new one. Raises typer.BadParameter when it belongs to other settings."""
+    """Return the ledger in `out`, or a new one. Raises typer.BadParameter if its settings differ."""
     file = out / "ledger.json"
     if not file.exists():
         return {"settings": settings, "versions": versions(), "picks": [], "stages": []}
@@ -89,13 +90,13 @@ def resume(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     other = [k for k in settings if ledger["settings"].get(k) != settings[k]]
     if other:
         raise typer.BadParameter(
-            f"{file} was made with another {', '.join(other)}; choose another folder", param_hint="--out"
+            f"{file} was written with another {', '.join(other)}; choose another folder", param_hint="--out"
         )
     return ledger
 
 
 def fill_studies(images: list[Path], studies: Path) -> None:
-    """Copy the pool; what is there already stays."""
+    """Copy the pool, except images that are already there."""
     studies.mkdir(parents=True, exist_ok=True)
     for image in tqdm(images, desc="copying the pool", unit="image", leave=False):
         if not (studies / image.name).exists():
@@ -103,13 +104,13 @@ def fill_studies(images: list[Path], studies: Path) -> None:
 
 
 def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], out: Path) -> None:
-    """Label, train and evaluate, stage by stage; the ledger is written after every step."""
+    """Label, train and evaluate, stage by stage; save the ledger after every step."""
     settings = ledger["settings"]
     total, steps = 0, parse_budget(settings["budget"])
     bar = tqdm(
         total=sum(steps), initial=len(ledger["picks"]), desc=f"labels ({settings['strategy']})", unit="label"
     )
-    if ledger["picks"]:  # the last label may not have arrived before a kill
+    if ledger["picks"]:  # a kill may have prevented the last label from arriving
         annotator.send(ledger["picks"][-1]["image"])
     for stage, step in enumerate(steps):
         total += step
@@ -146,7 +147,7 @@ def run_stages(annotator: Annotator, ledger: dict[str, Any], test: list[Path], o
 
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of true masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
     out: Annotated[
         Path, typer.Option(help="Folder for ledger.json, curve.png, the pool and the server's log")
     ],
@@ -160,7 +161,7 @@ def main(
     conf: Annotated[list[str] | None, typer.Option(help="More settings of the app, as KEY=VALUE")] = None,
     server: Annotated[str, typer.Option(help="Use this running server instead of starting one")] = "",
 ) -> None:
-    """Simulate an annotator and draw the learning curve."""
+    """Simulate an annotator and plot the learning curve."""
     steps, images = parse_budget(budget), find_images(studies)
     more: dict[str, str] = {}
     for pair in conf or []:
@@ -186,7 +187,7 @@ def main(
     }
     out.mkdir(parents=True, exist_ok=True)
     ledger = resume(out, settings)
-    ledger.setdefault("unit", "mm" if volume_grid(test[0]) else "px at 256")  # of HD95
+    ledger.setdefault("unit", "mm" if volume_grid(test[0]) else "px at 256")  # unit of HD95
     write_json(out / "ledger.json", ledger)
     options = {
         "cold_start_budget": steps[0],
@@ -210,12 +211,12 @@ def main(
 
 
 def check_server(annotator: Annotator, options: dict[str, Any], test: list[Path]) -> None:
-    """Refuse a server that runs with other settings, or whose pool holds test images."""
+    """Refuse a server that runs with other settings or has held-out images in its pool."""
     status = annotator.status()
     for key in ("cold_start_budget", "batch_size", "seed"):
         if status[key] != options[key]:
             raise typer.BadParameter(
-                f"the server runs with {key} {status[key]}, --budget and --seed need "
+                f"the server runs with {key} {status[key]}, but --budget and --seed need "
                 f"{options[key]}; start it with --conf {key} {options[key]}"
             )
     leaked = sorted({image_id(image.name) for image in test} & set(annotator.client.datastore()["objects"]))

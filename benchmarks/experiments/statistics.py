@@ -1,8 +1,7 @@
-"""What the cells of a suite say: means over seeds, paired differences, and answers to claims."""
+"""Statistics of a suite's cells: means over seeds, paired differences, and verdicts on claims."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +11,20 @@ from typing import Any
 import numpy as np
 from scipy.stats import bootstrap, t
 
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.suite import Claim, Suite
 from infers.metrics import dice_per_image
 
 Key = tuple[str, str]  # method, budget
-MIN_SEEDS = 5  # seeds below which an interval, and a verdict, would say more than is known
+MIN_SEEDS = 5  # fewer seeds support neither an interval nor a verdict
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences over seeds with its 95 % bootstrap interval; without ends of few seeds.
+    """Mean of paired differences over seeds with its 95 % bootstrap interval (None with few seeds).
 
-    :param certain: whether Student's interval leaves out zero too. Of five normal values that differ by
-        chance only, the bootstrap's leaves it out in one case of six, Student's in one of twenty
+    :param certain: Student's interval excludes zero too. For five normal values that differ by chance only,
+        the bootstrap interval excludes zero in one case of six, Student's in one of twenty
     """
 
     mean: float
@@ -39,17 +39,19 @@ class Difference:
 
 
 class Outcome:
-    """The last stage of every finished cell of a suite, by method, budget and seed."""
+    """The finished cells of a suite, by method, budget and seed.
+
+    :param folder: results folder (`read_cells`); raises SuiteError as that does
+    """
 
     def __init__(self, suite: Suite, folder: Path) -> None:
-        self.suite = suite
-        self.missing = [cell.name for cell in suite.cells if not (folder / f"{cell.name}.json").exists()]
+        self.suite, finished = suite, read_cells(folder)
+        self.missing = [cell.name for cell in suite.cells if cell.name not in finished]
         self._cells: dict[Key, dict[int, dict[str, Any]]] = {}
         for cell in suite.cells:
             seeds = self._cells.setdefault((cell.method, cell.budget), {})
-            file = folder / f"{cell.name}.json"
-            if file.exists():
-                seeds[cell.seed] = json.loads(file.read_text())
+            if cell.name in finished:
+                seeds[cell.seed] = finished[cell.name]
 
     @property
     def rows(self) -> list[Key]:
@@ -57,11 +59,11 @@ class Outcome:
         return list(self._cells)
 
     def cells(self, key: Key) -> list[dict[str, Any]]:
-        """Finished cells of a row, by seed."""
+        """Return the finished cells of a row, by seed."""
         return [self._cells[key][seed] for seed in sorted(self._cells[key])]
 
     def values(self, key: Key, metric: str) -> dict[int, float]:
-        """A number of the last stage, by seed: dice, hd95, failures, or `worst`, Dice of the worst tenth."""
+        """Return a metric of the last stage by seed: dice, hd95, failures, or `worst` (see `worst_tenth`)."""
         last = {seed: cell["stages"][-1] for seed, cell in self._cells.get(key, {}).items()}
         return {
             seed: worst_tenth(stage) if metric == "worst" else float(stage[metric])
@@ -69,27 +71,29 @@ class Outcome:
         }
 
     def alike(self) -> list[tuple[str, list[str]]]:
-        """By budget: methods that labelled the same images in every seed, so that their rows are one."""
-        found: dict[tuple[str, str], list[str]] = {}
+        """Return (budget, methods) where methods labelled the same images in every seed: equal rows."""
+        methods_by_labels: dict[tuple[str, str], list[str]] = {}
         for (method, budget), cells in self._cells.items():
             if cells:
-                seen = [
-                    (seed, cells[seed]["cell"].get("noise"), _labelled(cells[seed])) for seed in sorted(cells)
+                labelled = [
+                    (seed, cells[seed]["cell"].get("noise"), _labelled_images(cells[seed]))
+                    for seed in sorted(cells)
                 ]
-                found.setdefault((budget, str(seen)), []).append(method)
-        return [(budget, methods) for (budget, _), methods in found.items() if len(methods) > 1]
+                methods_by_labels.setdefault((budget, str(labelled)), []).append(method)
+        return [(budget, methods) for (budget, _), methods in methods_by_labels.items() if len(methods) > 1]
 
     def difference(self, one: Key, other: Key, metric: str = "dice") -> Difference | None:
-        """Paired by seed, which fixes the split and the first weights; None without a seed in common."""
+        """Return the difference paired by seed (same split, same initial weights); None if none is shared."""
         ours, theirs = self.values(one, metric), self.values(other, metric)
         return paired(ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
 
     def answer(self, claim: Claim) -> tuple[str, Difference | None]:
-        """In one of the words "confirmed", "likely", "not confirmed", "unlikely", "contradicted", "too few
-        seeds", "not measured"; likely and unlikely where the bootstrap's interval leaves out zero and
-        Student's does not.
+        """Return the verdict on a claim, and the difference behind it.
 
-        The difference is positive where the claim's better method is better: more Dice, less HD95 or spread.
+        The verdict is "confirmed", "likely", "not confirmed", "unlikely", "contradicted", "too few seeds" or
+        "not measured"; likely and unlikely where the bootstrap interval excludes zero and Student's does not.
+
+        The difference is positive if the claim holds: more Dice, less HD95 or less spread.
         """
         metric = "hd95" if claim.metric == "hd95" else "dice"
         ours, theirs = (
@@ -99,7 +103,7 @@ class Outcome:
         seeds = sorted(set.intersection(*(set(values) for values in (*ours, *theirs))))
         if not seeds:
             return "not measured", None
-        # budgets of a seed share their split and their first picks, so that seeds are what is resampled
+        # budgets of a seed share their split and first picks, so seeds are resampled, not budgets
         one, other = ([[v[seed] for seed in seeds] for v in values] for values in (ours, theirs))
         if claim.metric == "spread":
             difference = spread_difference(other, one)
@@ -114,67 +118,70 @@ class Outcome:
         return words[difference.mean < 0], difference
 
 
-def _labelled(cell: Mapping[str, Any]) -> list[list[str]]:
-    """The images that each stage labelled, sorted."""
+def _labelled_images(cell: Mapping[str, Any]) -> list[list[str]]:
+    """Return the images labelled in each stage, sorted."""
     return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
 
 
 def worst_tenth(stage: Mapping[str, Any]) -> float:
-    """Mean Dice of the tenth of the held-out images (at least one) that fare worst."""
+    """Return the mean Dice of the worst tenth (at least one) of the held-out images."""
     dice = sorted(dice_per_image(stage["images"], stage["metric"]))
     return float(np.mean(dice[: math.ceil(len(dice) / 10)]))
 
 
 def spread_difference(one: list[list[float]], other: list[list[float]]) -> Difference | None:
-    """How much larger the standard deviation over seeds of `one` (budgets x seeds) is, mean of the budgets.
+    """Return the difference in standard deviation over seeds, `one` - `other`, averaged over budgets.
 
-    Its interval resamples seeds, the same for both; None of fewer than two.
+    `one` and `other` are (budgets x seeds). The interval resamples seeds, the same for both. None with fewer
+    than two seeds.
     """
     first, second, count = np.array(one), np.array(other), len(one[0])
     if count < 2:
         return None
 
-    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds (..., n), numbers of columns
+    def statistic(seeds: np.ndarray, axis: int = -1) -> np.ndarray:  # seeds: column indices (..., n)
         return np.mean(first[:, seeds].std(axis=-1, ddof=1) - second[:, seeds].std(axis=-1, ddof=1), axis=0)
 
-    low, high = _ends(np.arange(count), statistic)
+    low, high = _bootstrap_interval(np.arange(count), statistic)
     return Difference(float(statistic(np.arange(count))), low, high, count)
 
 
-def _ends(values: np.ndarray, statistic: Callable[..., Any]) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval, seeded; without ends of fewer than MIN_SEEDS values."""
+def _bootstrap_interval(
+    values: np.ndarray, statistic: Callable[..., Any]
+) -> tuple[float | None, float | None]:
+    """Return the seeded 95 % percentile bootstrap interval; (None, None) below MIN_SEEDS values."""
     if len(values) < MIN_SEEDS:
         return None, None
     rng = np.random.default_rng(0)
-    found = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
-    return float(found.low), float(found.high)
+    interval = bootstrap((values,), statistic, method="percentile", rng=rng).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def paired(differences: Iterable[float]) -> Difference | None:
-    """Mean of paired differences with its interval; None of nothing."""
+    """Return the mean of paired differences with its interval; None without values."""
     values = np.array([float(value) for value in differences])
     if not len(values):
         return None
-    low, high = _ends(values, np.mean)
+    low, high = _bootstrap_interval(values, np.mean)
     if low is None:
         return Difference(float(values.mean()), low, high, len(values))
     half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     return Difference(float(values.mean()), low, high, len(values), bool(abs(values.mean()) > half))
 
 
-def labels_needed(labels: Sequence[int], dice: Sequence[float], wanted: float) -> float | None:
-    """Labels at which a curve first reaches a Dice, between two budgets by a straight line; None if never."""
+def labels_needed(labels: Sequence[int], dice: Sequence[float], target: float) -> float | None:
+    """Return the labels at which a curve first reaches a Dice, by linear interpolation; None if never."""
     for at, value in enumerate(dice):
-        if value >= wanted:
+        if value >= target:
             if at == 0:
                 return float(labels[0])
-            share = (wanted - dice[at - 1]) / (value - dice[at - 1])
+            share = (target - dice[at - 1]) / (value - dice[at - 1])
             return float(labels[at - 1] + share * (labels[at] - labels[at - 1]))
     return None
 
 
 def area(labels: Sequence[int], dice: Sequence[float]) -> float | None:
-    """Area under a learning curve divided by its width, so that it reads as a Dice; None of one point."""
+    """Return the area under a learning curve, divided by its width to read as a Dice; None for one point."""
     if len(labels) < 2:
         return None
     return float(np.trapz(dice, labels) / (labels[-1] - labels[0]))

@@ -1,4 +1,4 @@
-"""A suite: which cells (data, method, budget, seed) make up one experiment, from a small YAML file."""
+"""A suite, the cells (data, method, budget, seed) of one experiment, read from a small YAML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ FOLDER = Path(__file__).parents[1] / "suites"
 
 
 class SuiteError(ValueError):
-    """A suite that cannot be meant; the text names the key."""
+    """An invalid suite or result; the text names the key or the file."""
+
+
+def cell_name(method: str, budget: str, seed: int) -> str:
+    """Return the name that identifies a cell in its suite."""
+    return f"{method}_{budget}_{seed}".replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,11 @@ class Cell:
 
     :param first: strategy of the first stage; :param then: of every later one
     :param budget: labels of each stage, as "8+4"
-    :param settings: of the selection, beside those that follow from the others
-    :param overrides: of the app's training
-    :param groups: pattern that tells an image's patient by its id, as the app's setting; no patient is in the
-        pool and held out
-    :param noise: share of the labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
+    :param settings: selection settings, beyond those that follow from the other fields
+    :param overrides: overrides of the app's training
+    :param groups: pattern for the patient in an image's id, as the app's setting; a patient is never both in
+        the pool and held out
+    :param noise: share of labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
     """
 
     app: str
@@ -54,21 +59,21 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its file."""
-        return f"{self.method}_{self.budget}_{self.seed}".replace(" ", "-")
+        """Name of the cell, unique in its suite."""
+        return cell_name(self.method, self.budget, self.seed)
 
     def as_json(self) -> dict[str, Any]:
-        """Without what is absent, so that a key that comes later leaves finished cells as they are."""
-        found = asdict(self)
-        return {key: value for key, value in found.items() if value or key not in ("groups", "noise")}
+        """Return the fields, without empty optional ones: adding one leaves finished cells valid."""
+        content = asdict(self)
+        return {key: value for key, value in content.items() if value or key not in ("groups", "noise")}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that is said of two methods: `better` is better `than` the other, at these budgets.
+    """A claim about two methods: `better` is better `than` the other, at these budgets.
 
-    :param metric: by what: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice over
-        seeds
+    :param metric: the measure: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice
+        over seeds
     """
 
     text: str
@@ -80,9 +85,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Suite:
-    """The cells of one experiment, what its table says of the protocol, and the claims that it answers.
+    """The cells of one experiment, its protocol in words, and the claims it tests.
 
-    :param compare: methods that each other one is compared with
+    :param compare: methods that every other method is compared with
     """
 
     name: str
@@ -103,40 +108,44 @@ METRICS = ("dice", "hd95", "spread")
 
 
 def read_suite(name: str) -> Suite:
-    """The suite of a name in `benchmarks/suites`, or of a path. Raises SuiteError."""
+    """Read a suite by its name in `benchmarks/suites`, or from a path. Raises SuiteError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        there = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
-        raise SuiteError(f"there is no suite {name!r}; there are: {there}, or the path of a .yaml file")
+        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise SuiteError(f"unknown suite {name!r}; choose one of {names}, or give the path of a .yaml file")
     return suite_of(yaml.safe_load(path.read_text()), path.stem)
 
 
-def suite_of(found: dict[str, Any], name: str) -> Suite:
-    """The suite that a file's content describes. Raises SuiteError."""
-    wrong = [key for key in found if key not in (*_KEYS, *_OPTIONAL)]
-    wrong += [key for key in _KEYS if key not in found]
+def suite_of(content: dict[str, Any], name: str) -> Suite:
+    """Build the suite that a file's content describes. Raises SuiteError."""
+    wrong = [key for key in content if key not in (*_KEYS, *_OPTIONAL)]
+    wrong += [key for key in _KEYS if key not in content]
     if wrong:
         raise SuiteError(
-            f"{name}: {wrong[0]!r} is unknown or missing; a suite has {', '.join(_KEYS)}, and may have "
+            f"{name}: {wrong[0]!r} is unknown or missing; a suite needs {', '.join(_KEYS)}, and may have "
             f"{', '.join(_OPTIONAL)}"
         )
-    cells = list(_cells(found, name))
-    twice = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
-    if twice:
-        raise SuiteError(f"{name}: two cells would be called {min(twice)}")
-    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in found["claims"]]
+    cells = list(_cells(content, name))
+    repeated = [cell for cell, times in Counter(cell.name for cell in cells).items() if times > 1]
+    if repeated:
+        raise SuiteError(f"{name}: two cells have the same name {min(repeated)}")
+    claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in content["claims"]]
     rows = {(cell.method, cell.budget) for cell in cells}
     for claim in claims:
-        lacking = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
-        if lacking or claim.metric not in METRICS:
-            said = f"no cells {min(lacking)}" if lacking else f"no metric {claim.metric!r}"
-            raise SuiteError(f"{name}, claim {claim.text!r}: {said}")
-    return Suite(name, found["protocol"], cells, claims, found.get("compare", ["random"]))
+        missing = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
+        if missing or claim.metric not in METRICS:
+            problem = (
+                f"no cells {min(missing)}"
+                if missing
+                else f"unknown metric {claim.metric!r}; choose one of: {', '.join(METRICS)}"
+            )
+            raise SuiteError(f"{name}, claim {claim.text!r}: {problem}")
+    return Suite(name, content["protocol"], cells, claims, content.get("compare", ["random"]))
 
 
 def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
     shared = {key: suite[key] for key in ("app", "data", "test_split", "overrides")}
-    for seed in suite["seeds"]:  # first, so that an interrupted suite has whole seeds
+    for seed in suite["seeds"]:  # outermost, so that an interrupted suite has complete seeds
         for group in suite["cells"]:
             for budget in map(str, group["budgets"]):
                 for method, how in group["methods"].items():
@@ -155,14 +164,18 @@ def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
                     )
 
 
-def _check(how: dict[str, Any], file: str, method: str) -> None:
-    if wrong := how.keys() - set(_METHOD_KEYS):
+def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
+    if wrong := method_keys.keys() - set(_METHOD_KEYS):
         raise SuiteError(
-            f"{file}, {method}: no key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
+            f"{file}, {method}: unknown key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
         )
-    for strategy in (how.get("first"), how.get("then", how.get("first"))):
+    for strategy in (method_keys.get("first"), method_keys.get("then", method_keys.get("first"))):
         if strategy not in METHODS:
-            raise SuiteError(f"{file}, {method}: no strategy {strategy!r}; there are: {', '.join(METHODS)}")
-    known = {item.name for item in fields(Settings)}
-    if unknown := how.get("settings", {}).keys() - known:
-        raise SuiteError(f"{file}, {method}: no setting {min(unknown)!r}; there are: {', '.join(known)}")
+            raise SuiteError(
+                f"{file}, {method}: unknown strategy {strategy!r}; choose one of: {', '.join(METHODS)}"
+            )
+    settings = {item.name for item in fields(Settings)}
+    if unknown := method_keys.get("settings", {}).keys() - settings:
+        raise SuiteError(
+            f"{file}, {method}: unknown setting {min(unknown)!r}; choose from: {', '.join(settings)}"
+        )

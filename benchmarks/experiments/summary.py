@@ -1,6 +1,6 @@
 """All suites on one page: python -m benchmarks.summary
 
-Writes benchmarks/results/README.md: how methods rank over data sets, and what became of every claim.
+Writes benchmarks/results/README.md: the ranking of methods over data sets, and the verdict on every claim.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from scipy.stats import rankdata
 
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.statistics import Outcome
-from benchmarks.experiments.suite import FOLDER, read_suite
+from benchmarks.experiments.suite import FOLDER, SuiteError, read_suite
 from benchmarks.experiments.tables import RANDOM, claim_rows
 
 Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 
 
 def outcomes(results: Path) -> list[Outcome]:
-    """Of every suite that has finished cells."""
-    found = [
-        Outcome(read_suite(path.stem), results / path.stem / "cells")
-        for path in sorted(FOLDER.glob("*.yaml"))
+    """Return the outcome of every suite that has finished cells."""
+    all_outcomes = [
+        Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))
     ]
-    return [outcome for outcome in found if len(outcome.missing) < len(outcome.suite.cells)]
+    return [outcome for outcome in all_outcomes if len(outcome.missing) < len(outcome.suite.cells)]
 
 
-def by_data(found: list[Outcome]) -> dict[str, Cells]:
-    """Dice of all cells of each data set; suites of one data set and protocol share cells."""
+def by_data(finished: list[Outcome]) -> dict[str, Cells]:
+    """Return the Dice of all cells by data set; suites with the same data set and protocol share cells."""
     data: dict[str, Cells] = {}
-    for outcome in found:
+    for outcome in finished:
         cells = data.setdefault(f"{outcome.suite.data} ({outcome.suite.protocol})", {})
         for method, budget in outcome.rows:
             values = outcome.values((method, budget), "dice")
@@ -42,12 +41,12 @@ def by_data(found: list[Outcome]) -> dict[str, Cells]:
 
 
 def methods_of(cells: Cells, active: bool) -> set[str]:
-    """Methods with cells of budgets that have several stages (`active`), or of those with one."""
+    """Return the methods with cells of multi-stage budgets (`active`), or of single-stage ones."""
     return {method for method, budget, _ in cells if ("+" in budget) == active}
 
 
 def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
-    """Mean difference of each method to random, over the budgets and seeds that all of them have."""
+    """Return each method's mean difference to random, over the budgets and seeds that all of them have."""
     runs = {(budget, seed) for _, budget, seed in cells if ("+" in budget) == active}
     shared = [(b, s) for b, s in sorted(runs) if all((method, b, s) in cells for method in methods)]
     if not shared:
@@ -57,7 +56,7 @@ def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
 
 
 def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
-    """Methods that ran on every data set, by their mean rank; 1 is best."""
+    """Rank the methods that ran on every data set by mean rank; 1 is best."""
     data = {name: cells for name, cells in data.items() if len(methods_of(cells, active)) > 1}
     if not data:
         return
@@ -66,25 +65,24 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
         return
     gained = np.array([gains(cells, methods, active) for cells in data.values()]).T
     ranks = rankdata(-gained, axis=0)
-    real = [not name.startswith("phantoms") for name in data]  # drawings say nothing of patients
+    real = [not name.startswith("phantoms") for name in data]  # drawings say nothing about patients
     means = ranks[:, real if any(real) else slice(None)].mean(axis=1)
-    yield f"| method | mean rank of real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
+    yield f"| method | mean rank on real data | {' | '.join(name.partition(' (')[0] for name in data)} |"
     yield "|---" * (2 + len(data)) + "|"
     for at in np.argsort(means, kind="stable"):
         row = [f"{rank:g} ({gain:+.4f})" for rank, gain in zip(ranks[at], gained[at], strict=True)]
         yield f"| {methods[at]} | {means[at]:.2f} | {' | '.join(row)} |"
 
 
-def page(found: list[Outcome]) -> str:
-    """The page, in Markdown."""
-    data = by_data(found)
+def page(finished: list[Outcome]) -> str:
+    """Return the page, in Markdown."""
+    data = by_data(finished)
     lines = [
         "# Evidence",
         "",
-        "Made by `python -m benchmarks.summary` from the cells in these folders. A rank is among the methods",
-        "of its table, in brackets the mean difference in Dice to random labels, paired by seed, over the",
-        "budgets that all of them have. How sure a difference is stands in each suite's own page, and no",
-        "rank says it.",
+        "Written by `python -m benchmarks.summary` from the cells in these folders. Methods are ranked",
+        "within their table; in brackets the mean difference in Dice to random labels, paired by seed, over",
+        "the budgets that all of them have. Ranks do not show uncertainty: see the page of each suite.",
         "",
         "Cold start, all labels picked at once:",
         "",
@@ -96,7 +94,7 @@ def page(found: list[Outcome]) -> str:
         "",
         "Protocols: " + "; ".join(data) + ".",
     ]
-    for outcome in found:
+    for outcome in finished:
         name, cells = outcome.suite.name, outcome.suite.cells
         lines += ["", f"## [{name}]({name}/README.md)", ""]
         lines += [f"{len(cells) - len(outcome.missing)} of {len(cells)} cells have run.", ""]
@@ -105,15 +103,19 @@ def page(found: list[Outcome]) -> str:
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="Folder with a folder of each suite", exists=True)] = RESULTS,
+    results: Annotated[Path, typer.Option(help="Folder with one subfolder per suite", exists=True)] = RESULTS,
 ) -> None:
-    """Write README.md of all suites that have finished cells."""
-    found = outcomes(results)
-    if not found:
+    """Write the README.md of all suites that have finished cells."""
+    try:
+        finished = outcomes(results)
+    except SuiteError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if not finished:
         typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
         raise typer.Exit(1)
-    (results / "README.md").write_text(page(found))
-    typer.echo(f"Written: {results / 'README.md'}, {len(found)} suites")
+    (results / "README.md").write_text(page(finished))
+    typer.echo(f"Written: {results / 'README.md'}, {len(finished)} suites")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Tables and plots of a suite from its cells: python -m benchmarks.tables montgomery_reduced
 
-Writes README.md and curves.png beside the cells. Prints nothing that the cells do not hold; what has not run
-is an empty cell.
+Writes README.md and curves.png beside the cells. Shows only what the cells contain; a row that has not run
+stays empty.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ RANDOM = "random"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")  # Okabe and Ito
 MARKS = "osD^vPX*<>hd"
 _NOTE = """\
-HD95 as `infers/metrics.py` defines it; worst tenth: Dice of the tenth of the held-out images that fare
-worst; below 0.5: held-out images with less Dice, all seeds together. Intervals: percentile bootstrap over
-seeds, from five seeds on. Of five they are too narrow, so that a claim is confirmed or contradicted only
-where Student's interval leaves out zero too; where the bootstrap's alone does, it is likely or unlikely. A
-seed fixes the held-out images, the selection and the first weights, and differences are paired by seed.
-Held-out images take no part in selection. Copies are not looked for, and patients do not count in selection.
-An interval speaks of other splits of these images, not of other patients, and none is widened for the number
-of claims."""
+HD95 is defined in `infers/metrics.py`. Worst tenth: mean Dice of the worst tenth of the held-out images;
+below 0.5: number of held-out images with a lower Dice, over all seeds. Intervals are percentile bootstrap
+intervals over seeds and need at least five seeds. With five they are too narrow: a claim is confirmed or
+contradicted only if Student's interval excludes zero too, and likely or unlikely if only the bootstrap
+interval does. A seed fixes the held-out images, the selection and the initial weights; differences are
+paired by seed. Held-out images take no part in selection. Duplicates are not detected, and selection
+ignores patients. An interval covers other splits of these images, not other patients; intervals are not
+corrected for the number of claims."""
 _METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"}
 
 
 def total(budget: str) -> int:
-    """Labels of a budget such as "8+4"."""
+    """Return the total number of labels of a budget such as "8+4"."""
     return sum(map(int, budget.split("+")))
 
 
 def result_rows(outcome: Outcome) -> Iterator[str]:
-    """One line per method and budget."""
+    """Yield one table row per method and budget."""
     compare = outcome.suite.compare
     yield (
         "| labels | method | seeds | Dice, mean ± SD | worst tenth | HD95, mean ± SD | below 0.5 | "
@@ -70,68 +70,68 @@ def result_rows(outcome: Outcome) -> Iterator[str]:
 
 
 def _spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation; the mean alone of one value."""
+    """Format mean and standard deviation; only the mean if there is one value."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-Curve = list[tuple[int, dict[int, float]]]  # labels, and the Dice of each seed
+Curve = list[tuple[int, dict[int, float]]]  # labels, and Dice by seed
 
 
 def curves(outcome: Outcome) -> dict[str, Curve]:
-    """By method: its one-stage budgets in order, where any seed has run; of one budget there is no curve."""
-    found: dict[str, Curve] = {}
+    """Return each method's curve over its finished single-stage budgets; one budget makes no curve."""
+    points_of: dict[str, Curve] = {}
     for method, budget in outcome.rows:
         values = outcome.values((method, budget), "dice")
         if "+" not in budget and values:
-            found.setdefault(method, []).append((total(budget), values))
+            points_of.setdefault(method, []).append((total(budget), values))
     return {
         method: sorted(points, key=lambda point: point[0])
-        for method, points in found.items()
+        for method, points in points_of.items()
         if len(points) > 1
     }
 
 
 def areas(points: Curve) -> dict[int, float]:
-    """Area under the curve of each seed that has all of its points."""
+    """Return the area under the curve for each seed that has all points."""
     labels = [n for n, _ in points]
     seeds = sorted(set.intersection(*(set(values) for _, values in points)))
-    found = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
-    return {seed: value for seed, value in found.items() if value is not None}
+    area_of = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
+    return {seed: value for seed, value in area_of.items() if value is not None}
 
 
 def curve_rows(outcome: Outcome) -> Iterator[str]:
-    """Area under each method's curve, and the labels that it needs for random's last Dice."""
-    found = curves(outcome)
-    if RANDOM not in found:
+    """Yield the area under each method's curve and the labels it needs to reach random's final Dice."""
+    points_of = curves(outcome)
+    if RANDOM not in points_of:
         return
-    yield "| method | area under the curve | - random [95 %] | labels for random's last Dice |"
+    yield "| method | area under the curve | - random [95 %] | labels for random's final Dice |"
     yield "|---|---|---|---|"
-    most, last = found[RANDOM][-1]
-    theirs, wanted = areas(found[RANDOM]), float(np.mean(list(last.values())))
-    for method, points in found.items():
+    most, last = points_of[RANDOM][-1]
+    theirs, target = areas(points_of[RANDOM]), float(np.mean(list(last.values())))
+    for method, points in points_of.items():
         ours = areas(points)
         shared = sorted(ours.keys() & theirs.keys())
         against = paired(ours[seed] - theirs[seed] for seed in shared) if method != RANDOM else None
         means = [float(np.mean(list(values.values()))) for _, values in points]
-        needed = labels_needed([n for n, _ in points], means, wanted)
+        needed = labels_needed([n for n, _ in points], means, target)
         shown = "never" if needed is None else f"{needed:.1f}"
         mean = f"{np.mean(list(ours.values())):.4f}" if ours else ""
         yield f"| {method} | {mean} | {against or ''} | {shown} of {most} |"
 
 
 def claim_rows(outcome: Outcome) -> Iterator[str]:
-    """Each claim with its verdict and the difference that it rests on; positive speaks for the claim."""
-    yield "| claim | here | by | difference in its favour [95 %], mean of the budgets | seeds |"
+    """Yield each claim with its verdict and the difference behind it; positive supports the claim."""
+    yield "| claim | verdict | metric | difference in its favour [95 %], mean over budgets | seeds |"
     yield "|---|---|---|---|---|"
     for claim in outcome.suite.claims:
         verdict, difference = outcome.answer(claim)
-        said = f"{claim.text} ({', '.join(claim.budgets)}) | {verdict} | {_METRIC[claim.metric]}"
-        yield f"| {said} | {difference or ''} | {difference.seeds if difference else 0} |"
+        row = f"{claim.text} ({', '.join(claim.budgets)}) | {verdict} | {_METRIC[claim.metric]}"
+        yield f"| {row} | {difference or ''} | {difference.seeds if difference else 0} |"
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Mean Dice against labels, and the paired difference to random with its interval."""
+    """Plot mean Dice against labels, and the paired difference to random with its interval."""
     names = list(dict.fromkeys(method for method, _ in outcome.rows))
     colour = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(names)}
     mark = {name: MARKS[at % len(MARKS)] for at, name in enumerate(names)}
@@ -141,12 +141,12 @@ def draw(outcome: Outcome, path: Path) -> None:
         means = [np.mean(list(values.values())) for _, values in points]
         left.plot([n for n, _ in points], means, "-", color=colour[name], alpha=0.5)
     budgets = sorted({total(budget) for _, budget in outcome.rows})
-    beside = _beside(outcome, min(np.diff(budgets), default=1) * 0.4)
+    positions = _positions(outcome, min(np.diff(budgets), default=1) * 0.4)
     for method, budget in outcome.rows:
         dice = list(outcome.values((method, budget), "dice").values())
         if not dice:
             continue
-        at = beside[method, budget]
+        at = positions[method, budget]
         style = {"color": colour[method], "marker": mark[method], "linestyle": "", "markersize": 5}
         if "+" not in budget or method not in lines:
             left.plot(at if "+" in budget else total(budget), np.mean(dice), **style)
@@ -158,9 +158,11 @@ def draw(outcome: Outcome, path: Path) -> None:
     right.axhline(0, color="black", linewidth=0.8)
     for method in names:
         left.plot([], [], color=colour[method], marker=mark[method], label=method)
-    run = {cell["cell"]["seed"] for key in outcome.rows for cell in outcome.cells(key)}
-    wanted = {cell.seed for cell in outcome.suite.cells}
-    title = f"{outcome.suite.data}: {outcome.suite.protocol}; {len(run)} of {len(wanted)} seeds"
+    finished_seeds = {cell["cell"]["seed"] for key in outcome.rows for cell in outcome.cells(key)}
+    planned_seeds = {cell.seed for cell in outcome.suite.cells}
+    title = (
+        f"{outcome.suite.data}: {outcome.suite.protocol}; {len(finished_seeds)} of {len(planned_seeds)} seeds"
+    )
     left.set(xlabel="labels", ylabel="mean Dice on held-out images", xticks=budgets)
     right.set(xlabel="labels", ylabel="Dice - random, paired by seed, 95 %", xticks=budgets)
     for axis in (left, right):
@@ -171,19 +173,19 @@ def draw(outcome: Outcome, path: Path) -> None:
     plt.close(figure)
 
 
-def _beside(outcome: Outcome, width: float) -> dict[Key, float]:
-    """Where each row is drawn: at its labels, and those of as many labels side by side within `width`."""
-    found: dict[Key, float] = {}
+def _positions(outcome: Outcome, width: float) -> dict[Key, float]:
+    """Return the x position of each row: its labels; rows with equal labels are spread over `width`."""
+    positions: dict[Key, float] = {}
     for labels in {total(budget) for _, budget in outcome.rows}:
         rows = [key for key in outcome.rows if total(key[1]) == labels]
         places = np.linspace(-width / 2, width / 2, len(rows)) if len(rows) > 1 else [0.0]
-        found |= {key: labels + float(place) for key, place in zip(rows, places, strict=True)}
-    return found
+        positions |= {key: labels + float(place) for key, place in zip(rows, places, strict=True)}
+    return positions
 
 
 def page(outcome: Outcome, folder: Path) -> str:
-    """The README of a suite's results in `folder`, with the pictures of `benchmarks.figures` that it has."""
-    names = {"maps.png": "Maps of the pool with what was picked", "overlays.png": "Held-out images"}
+    """Return the README of the results in `folder`, with the pictures of `benchmarks.figures`, if any."""
+    names = {"maps.png": "Maps of the pool with the picks", "overlays.png": "Held-out images"}
     pictures = [f"![{text}]({name})\n" for name, text in names.items() if (folder / name).exists()]
     cells = [cell for key in outcome.rows for cell in outcome.cells(key)]
     devices = ", ".join(sorted({cell["device"] for cell in cells}))
@@ -196,13 +198,16 @@ def page(outcome: Outcome, folder: Path) -> str:
         f"({dates[0]} to {dates[-1]}, {devices}).",
         "",
         f"    python -m benchmarks.run {name} --studies IMAGES --labels MASKS --weights WEIGHTS",
-        f"    python -m benchmarks.tables {name}      # this page and the picture, from the cells",
+        f"    python -m benchmarks.tables {name}      # writes this page and the plot from the cells",
         "",
         _NOTE,
         "",
         *result_rows(outcome),
         "",
-        *(f"At {budget} labels the same images: {', '.join(names)}.\n" for budget, names in outcome.alike()),
+        *(
+            f"At {budget} labels, these methods pick the same images: {', '.join(names)}.\n"
+            for budget, names in outcome.alike()
+        ),
         *curve_rows(outcome),
         "",
         *claim_rows(outcome),
@@ -217,19 +222,19 @@ def page(outcome: Outcome, folder: Path) -> str:
 def main(
     suite: Annotated[str, typer.Argument(help="Name of a file in benchmarks/suites, or a path.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder that has cells/; default benchmarks/results/SUITE")
+        Path | None, typer.Option(help="Folder with cells.jsonl; default benchmarks/results/SUITE")
     ] = None,
 ) -> None:
     """Write README.md and curves.png of a suite from its finished cells."""
     try:
-        found = read_suite(suite)
+        loaded = read_suite(suite)
+        folder = out or RESULTS / loaded.name
+        outcome = Outcome(loaded, folder)
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    folder = out or RESULTS / found.name
-    outcome = Outcome(found, folder / "cells")
-    if len(outcome.missing) == len(found.cells):
-        typer.echo(f"{folder / 'cells'} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
+    if len(outcome.missing) == len(loaded.cells):
+        typer.echo(f"{folder} has no finished cell: python -m benchmarks.run {suite} ...", err=True)
         raise typer.Exit(1)
     (folder / "README.md").write_text(page(outcome, folder))
     draw(outcome, folder / "curves.png")

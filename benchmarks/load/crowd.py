@@ -1,10 +1,10 @@
-"""Many annotators at once on one server that is killed again and again; then everything is checked.
+"""Many annotators at once on one server that is killed repeatedly; then everything is checked.
 
 python -m benchmarks.crowd --handouts 10000 --clients 32 --out runs/crowd
 python -m benchmarks.crowd --kills 200 --clients 8 --out runs/kills
 
-Every answer that a client got is remembered: a hand-out, a label or a skip that was answered must be there
-afterwards, whatever was killed, and nobody may hold what another holds.
+Every answer to a client is recorded: an acknowledged hand-out, label or skip must exist afterwards, whatever
+was killed, and no two clients may hold the same image.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from benchmarks.load.crowd_check import Record, check
 from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server, running
 
-_SMALL = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
+_SMALL_CONF = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
 
 
 class Worker(threading.Thread):
-    """One annotator: asks, then labels, skips, gives back or keeps what it was given."""
+    """One annotator: requests an image, then labels, skips, releases or keeps it."""
 
     def __init__(self, name: str, url: str, labels: Path, record: Record, ended: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
         self._url, self._labels, self._record, self._ended = url, labels, record, ended
-        self._most = len(list(labels.iterdir())) // 2  # images labelled at most, so that there is work to do
-        self._random = random.Random(name + str(record.asked))  # another course after each restart
+        self._max_labels = len(list(labels.iterdir())) // 2  # most images to label, so that work remains
+        self._random = random.Random(
+            name + str(record.asked)
+        )  # another course after each restart of the server
         self._session = requests.Session()
         self.unexpected: list[str] = []
 
@@ -52,15 +54,15 @@ class Worker(threading.Thread):
     def _step(self) -> None:
         answer = self._post({})
         if answer.get("id") is None:
-            time.sleep(0.05)  # everything is in somebody's hands, or done
+            time.sleep(0.05)  # everything is held or done
             return self._label_again()
         image = answer["id"]
         action = self._random.random()
         if action < 0.2:
-            self._label(image) if len(self._record.labels) < self._most else self._label_again()
+            self._label(image) if len(self._record.labels) < self._max_labels else self._label_again()
         elif action < 0.35:
             self._skip(image)
-        elif action < 0.9 or answer["selection"]["again"]:  # keeps some, but not so many that it gets no more
+        elif action < 0.9 or answer["selection"]["again"]:  # keep some, but not so many that it gets no more
             self._post({"release": image})
 
     def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
@@ -77,8 +79,8 @@ class Worker(threading.Thread):
         return body if answer.status_code == 200 else {}
 
     def _skip(self, image: str) -> None:
-        """Skip, and half of the time take it back, so that the pool is not used up by it."""
-        few = sum(self._record.skips.values()) < self._most / 2
+        """Skip an image, and undo it half of the time, so that skips do not use up the pool."""
+        few = sum(self._record.skips.values()) < self._max_labels / 2
         for verb, skipped in (("skip", True), ("unskip", False))[
             : self._random.choice((1, 2, 2)) if few else 2
         ]:
@@ -91,9 +93,9 @@ class Worker(threading.Thread):
 
     def _label_again(self) -> None:
         with self._record.lock:
-            known = sorted(self._record.labels)
-        if known:
-            self._label(self._random.choice(known))
+            labelled = sorted(self._record.labels)
+        if labelled:
+            self._label(self._random.choice(labelled))
 
     def _label(self, image: str) -> None:
         with open(self._labels / f"{image}.png", "rb") as file:
@@ -112,7 +114,7 @@ class Worker(threading.Thread):
 
 
 def kill(server: Server, whom: str) -> bool:
-    """kill -9 the server ("server"), or its scoring or training child, if there is one."""
+    """kill -9 the server ("server"), or its scoring or training child; return False if there is none."""
     if whom == "server":
         server.stop(kill=True)
         return True
@@ -128,14 +130,14 @@ def kill(server: Server, whom: str) -> bool:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; made anew")],
+    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; emptied first")],
     clients: Annotated[int, typer.Option(min=1, help="Annotators at once")] = 32,
-    handouts: Annotated[int, typer.Option(help="Hand-outs to reach at least")] = 0,
-    kills: Annotated[int, typer.Option(help="kill -9 of server, scoring and training to reach")] = 0,
+    handouts: Annotated[int, typer.Option(help="Minimum number of hand-outs")] = 0,
+    kills: Annotated[int, typer.Option(help="Number of times to kill -9 server, scoring or training")] = 0,
     images: Annotated[int, typer.Option(min=16, help="Size of the pool")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the phantoms and of who is killed when")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the phantoms and of the kills")] = 1,
 ) -> None:
-    """Let a crowd loose on a server and check that nothing was given twice or lost."""
+    """Let many annotators loose on a server and check that nothing was handed out twice or lost."""
     shutil.rmtree(out, ignore_errors=True)
     generate(out.resolve(), count=images, seed=seed, size=96)
     report = run_crowd(out.resolve(), clients, handouts, kills, random.Random(seed))
@@ -146,7 +148,7 @@ def main(
 
 @dataclass
 class Goal:
-    """How long a crowd goes on, and how far it is."""
+    """The end of a crowd's run, and its progress."""
 
     handouts: int
     kills: int
@@ -161,16 +163,16 @@ class Goal:
 
 
 def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random.Random) -> dict[str, Any]:
-    """The crowd on the pool of `out`; the report has a list of what is wrong, empty when all is well."""
+    """Run the crowd on the pool in `out`; return a report whose list `wrong` is empty if all is well."""
     goal, started, embedded = Goal(handouts, kills), time.time(), 0
-    wrong: list[str] = []
+    all_errors: list[str] = []
     with tqdm(total=handouts + kills, desc="crowd") as bar:
-        while not wrong and not goal.reached():
-            wrong += _until_killed(out, clients, goal, chance, bar)
-            found, embedded = check(out, goal.record, embedded)
-            wrong += found
+        while not all_errors and not goal.reached():
+            all_errors += _until_killed(out, clients, goal, chance, bar)
+            errors, embedded = check(out, goal.record, embedded)
+            all_errors += errors
     return {
-        "wrong": wrong[:20],
+        "wrong": all_errors[:20],
         "handouts": len(goal.record.handouts),
         "labels": sum(goal.record.labels.values()),
         "skips": sum(goal.record.skips.values()),
@@ -182,12 +184,12 @@ def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random
 
 
 def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
-    """One life of a server; what clients were told that they should not have been."""
+    """Run one server until it is killed; return the unexpected answers to clients."""
     conf = {
-        **_SMALL,
+        **_SMALL_CONF,
         "state": out / "state",
         "auto_train": goal.kills > 0,
-        "duplicates": "off",  # some phantoms repeat others, and all are to be labelled
+        "duplicates": "off",  # some phantoms are near-duplicates, and all of them must be labelled
     }
     with running("cxr_lungs", out / "studies", conf, out / "server.log") as server:
         ended = threading.Event()

@@ -1,4 +1,4 @@
-"""Opens what a killed server left and compares it with what its clients were answered."""
+"""Compare the pool that a killed server left with the answers its clients got."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ from pool.datastore import PoolDatastore
 
 @dataclass
 class Record:
-    """What clients were answered, by image. Filled from many threads."""
+    """The answers that clients got, by image. Filled from many threads."""
 
     handouts: list[tuple[str, str]] = field(default_factory=list)  # image, client
-    labels: dict[str, int] = field(default_factory=dict)  # final labels that were accepted
-    skips: dict[str, bool] = field(default_factory=dict)  # what the last answer said: skipped or not
-    unclear: set[str] = field(default_factory=set)  # whose last request got no answer
+    labels: dict[str, int] = field(default_factory=dict)  # number of accepted final labels
+    skips: dict[str, bool] = field(default_factory=dict)  # whether the last answer says that it is skipped
+    unclear: set[str] = field(default_factory=set)  # images whose last request got no answer
     asked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
-    """What is wrong with the pool of `out`, and its number of embeddings, which must not fall below
-    `embedded`."""
+    """Check the pool in `out`; return its errors and its number of embeddings.
+
+    There must be at least `embedded` embeddings.
+    """
     wrong = _damaged(out / "state" / "pool.db")
     state = State(out / "state", migrate=True)
     ledger = state.ledger.entries()
-    wrong += _given_twice(ledger)
-    known = Counter(
+    wrong += _double_handouts(ledger)
+    handed_out = Counter(
         (line["image"], line["details"]["client"]) for line in ledger if line["event"] == "handout"
     )
-    missing = Counter(record.handouts) - known
+    missing = Counter(record.handouts) - handed_out
     wrong += [f"hand-out of {image} to {client} is not in the ledger" for image, client in missing]
     skipped = state.handouts.skipped()
     for image, skip in record.skips.items():
         if image not in record.unclear and (image in skipped) != skip:
             wrong.append(f"{image} should {'' if skip else 'not '}be skipped")
-    wrong += _labels(out, record)
+    wrong += _label_errors(out, record)
     now = len(state.embeddings.fingerprints("descriptor:1"))
     if now < embedded:
         wrong.append(f"{embedded - now} embeddings are gone")
@@ -52,27 +54,27 @@ def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
 
 def _damaged(file: Path) -> list[str]:
     with sqlite3.connect(file) as connection:
-        said = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-    return [] if said == ["ok"] else [f"{file.name}: {line}" for line in said]
+        report = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [] if report == ["ok"] else [f"{file.name}: {line}" for line in report]
 
 
-def _given_twice(ledger: list[dict[str, Any]]) -> list[str]:
-    """Hand-outs of an image while it was in somebody's hands."""
+def _double_handouts(ledger: list[dict[str, Any]]) -> list[str]:
+    """Find hand-outs of an image that somebody else still held."""
     holders: dict[str, str] = {}
     wrong = []
     for line in ledger:
         image, event = line["image"], line["event"]
         if event == "handout":
             if image in holders:
-                wrong.append(f"{image} was given to {line['details']['client']} and to {holders[image]}")
+                wrong.append(f"{image} was handed out to {line['details']['client']} and to {holders[image]}")
             holders[image] = line["details"]["client"]
         elif event == "handout_ended":
             holders.pop(image, None)
     return wrong
 
 
-def _labels(out: Path, record: Record) -> list[str]:
-    """Labels that were accepted and are not there, byte for byte, with all their versions."""
+def _label_errors(out: Path, record: Record) -> list[str]:
+    """Find accepted labels that are missing or changed, byte for byte, and missing earlier versions."""
     store = PoolDatastore(str(out / "studies"), Bundle("cxr_lungs").get("labels"))
     try:
         done, versions = set(store.get_labeled_images()), out / "studies" / "versions" / "final"
@@ -82,9 +84,9 @@ def _labels(out: Path, record: Record) -> list[str]:
                 continue
             if not filecmp.cmp(store.get_label_uri(image, "final"), out / "labels" / f"{image}.png", False):
                 wrong.append(f"the label of {image} is another one")
-            kept = len(list(versions.glob(f"{image}.*.png")))
-            if kept < count - 1:
-                wrong.append(f"{image} was labelled {count} times, {kept} earlier versions are kept")
+            earlier = len(list(versions.glob(f"{image}.*.png")))
+            if earlier < count - 1:
+                wrong.append(f"{image} was labelled {count} times, {earlier} earlier versions are kept")
         return wrong
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""How long an annotator waits for the next image, over HTTP: planned, while refresh or a training runs.
+"""Waiting time for the next image over HTTP: from a plan, during a refresh, and during training.
 
 python -m benchmarks.latency --studies IMAGES --labels MASKS --out runs/latency
 """
@@ -21,13 +21,13 @@ from benchmarks.server_process import running
 
 
 def measure(annotator: Annotator, name: str, go_on: Callable[[int], bool]) -> dict[str, float]:
-    """Ask while `go_on(number of answers)` holds; percentiles in milliseconds."""
+    """Request images while `go_on(number of answers)` holds; return percentiles in milliseconds."""
     times: list[float] = []
     request: dict[str, Any] = {}
     while go_on(len(times)):
         started = time.perf_counter()
         answer = annotator.client.next_sample("auto", request)
-        request["release"] = answer["id"]  # so that the pool is not used up
+        request["release"] = answer["id"]  # released with the next click, so that the pool is not used up
         times.append((time.perf_counter() - started) * 1000)
         time.sleep(0.05)  # a click, not a load test
     p50, p99 = np.percentile(times, (50, 99))
@@ -38,12 +38,12 @@ def measure(annotator: Annotator, name: str, go_on: Callable[[int], bool]) -> di
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True)],
     labels: Annotated[Path, typer.Option(help="Folder of true masks", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and latency.json; made anew")],
+    out: Annotated[Path, typer.Option(help="Folder for the pool, the log and latency.json; emptied first")],
     encoder: Annotated[str, typer.Option(help="Encoder, as --conf encoder")] = "descriptor",
     clicks: Annotated[int, typer.Option(help="Clicks on a planned pool")] = 300,
     epochs: Annotated[int, typer.Option(help="Epochs of the training in the background")] = 10,
 ) -> None:
-    """Print and keep the waiting times of next_sample."""
+    """Measure the waiting times of next_sample; print and save them."""
     shutil.rmtree(out, ignore_errors=True)
     fill_studies(find_images(studies), out / "studies")
     conf = {"encoder": encoder, "state": (out / "state").resolve(), "cold_start_budget": 8}

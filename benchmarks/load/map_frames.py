@@ -1,9 +1,9 @@
-"""How smooth the selection map is: frames per second while a mouse pans and zooms it, without a GPU.
+"""Frame rate of the selection map while a mouse pans and zooms it, without a GPU.
 
     python -m benchmarks.map_frames --out runs/map [--images 100000] [--keep benchmarks/results/map_frames]
 
-A real server shows a pool of that many images to headless Chromium, which draws WebGL in software. Mouse
-events move the map; the page notes when each frame was shown (requestAnimationFrame).
+A real server shows a pool of that many images to headless Chromium, which renders WebGL in software. Mouse
+events move the map; the page records when each frame is shown (requestAnimationFrame).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from strategies.settings import Settings
 
 BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 _BUDGET = 12
-_SECONDS = 8.0  # of each movement
-_COUNT = """() => {
+_SECONDS = 8.0  # per movement
+_START_COUNTING = """() => {
     window.frames_ = []; window.counting_ = true;
     const note = (at) => { window.frames_.push(at); if (window.counting_) requestAnimationFrame(note); };
     requestAnimationFrame(note);
 }"""
-_STOP = "() => { window.counting_ = false; return window.frames_; }"
+_STOP_COUNTING = "() => { window.counting_ = false; return window.frames_; }"
 
 
 def prepare(folder: Path, count: int) -> None:
-    """A pool of `count` images that is embedded, mapped, planned, clustered, and scored by one model."""
+    """Prepare a pool of `count` images: embedded, mapped, planned, clustered, and scored by one model."""
     paths = make_studies(folder / "studies", count)
     settings = Settings(cold_start_budget=_BUDGET)
     make_state(folder / "state", paths, settings)
@@ -61,16 +61,16 @@ def prepare(folder: Path, count: int) -> None:
 
 
 def frames(page: Page, move: Callable[[Page, float, float], None]) -> dict[str, float]:
-    """Frames while the mouse moves the map: how many, milliseconds between them, processor time of each."""
+    """Measure frames during a mouse movement: number, milliseconds between them, processor time of each."""
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
-    page.evaluate(_COUNT)
+    page.evaluate(_START_COUNTING)
     before = work()
     move(page, x, y)
     spent = 1000 * (work() - before)
-    gaps = np.diff(page.evaluate(_STOP))
+    gaps = np.diff(page.evaluate(_STOP_COUNTING))
     return {
         "frames": len(gaps),
         "per_second": 1000 / float(gaps.mean()),
@@ -81,7 +81,7 @@ def frames(page: Page, move: Callable[[Page, float, float], None]) -> dict[str, 
 
 
 def work() -> float:
-    """Processor seconds that the browser has used: unlike frames, they depend little on who else works."""
+    """Return the browser's processor seconds: unlike frames, they depend little on other load."""
     used = 0.0
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
@@ -102,7 +102,7 @@ def pan(page: Page, x: float, y: float) -> None:
 
 
 def zoom(page: Page, x: float, y: float) -> None:
-    """Turn the wheel, in and out."""
+    """Turn the wheel in and out."""
     begin, step = time.monotonic(), 0
     while time.monotonic() - begin < _SECONDS:
         step += 1
@@ -111,7 +111,7 @@ def zoom(page: Page, x: float, y: float) -> None:
 
 
 def measure(url: str, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Frames per second of each movement, coloured by state and by entropy."""
+    """Measure the frame rate of each movement, with the map coloured by state and by entropy."""
     rows = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
@@ -131,25 +131,25 @@ def measure(url: str, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 def ask(url: str) -> dict[str, float]:
-    """Seconds of the map's data: made anew, kept, and unchanged (304)."""
-    found, tag = {}, ""
+    """Return the seconds to fetch the map's data: computed, cached, and unchanged (304)."""
+    seconds, tag = {}, ""
     for name in ("first", "again", "unchanged"):
         started = time.perf_counter()
         answer = requests.get(
             f"{url}/selection/map/data", headers={"If-None-Match": tag} if name == "unchanged" else {}
         )
         answer.raise_for_status()
-        found[name] = time.perf_counter() - started
+        seconds[name] = time.perf_counter() - started
         tag = answer.headers["ETag"]
-    return found
+    return seconds
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for the pool and the log; made anew")],
-    images: Annotated[int, typer.Option(min=100, help="points on the map")] = 100_000,
-    keep: Annotated[Path | None, typer.Option(help="folder for map_frames.json and table.md")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pool and the log; emptied first")],
+    images: Annotated[int, typer.Option(min=100, help="Points on the map")] = 100_000,
+    keep: Annotated[Path | None, typer.Option(help="Folder for map_frames.json and table.md")] = None,
 ) -> None:
-    """Print and keep how smooth the map is."""
+    """Measure the frame rate of the map; print and save it."""
     shutil.rmtree(out, ignore_errors=True)
     prepare(out, images)
     conf = {"state": (out / "state").resolve(), "cold_start_budget": _BUDGET}

@@ -1,4 +1,4 @@
-"""How long a click takes and how many a server answers, against the size of the pool: ours and MONAI Label's.
+"""Time per click and clicks per second against the size of the pool, for our server and MONAI Label's.
 
 python -m benchmarks.server_load --out runs/load --keep benchmarks/results/server_load
 """
@@ -29,31 +29,31 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 _BUDGET, _CLIENTS = 1_000, 32
-_SETTLE = 20.0  # seconds; the look through the pool that follows a start is not what is measured
+_SETTLE_SECONDS = 20.0  # lets the scan of the pool after the start finish: it is not measured
 _STOCK = Path(__file__).parent / "stock_app"
-_ASKED = {"ours": ("auto", "random"), "stock": ("random", "first")}
+_STRATEGIES = {"ours": ("auto", "random"), "stock": ("random", "first")}
 
 
 class Asker:
-    """A client that gives each image back with its next click, so that the pool is not used up."""
+    """A client that releases each image with its next click, so that the pool is not used up."""
 
     def __init__(self, url: str, strategy: str, name: str, ours: bool) -> None:
         self._url, self._session = f"{url}/activelearning/{strategy}", requests.Session()
         self._request, self._ours = {"client_id": name}, ours
 
     def click(self) -> float:
-        """Milliseconds until the answer."""
+        """Request an image; return the milliseconds until the answer."""
         started = time.perf_counter()
         answer = self._session.post(self._url, json=self._request, timeout=600)
-        took = (time.perf_counter() - started) * 1000
+        milliseconds = (time.perf_counter() - started) * 1000
         answer.raise_for_status()
         if self._ours:
             self._request["release"] = answer.json()["id"]
-        return took
+        return milliseconds
 
 
 def measure(url: str, strategy: str, ours: bool, clicks: int, seconds: float) -> dict[str, float]:
-    """One client's clicks one by one (ms), then those of `_CLIENTS` at once (per second)."""
+    """Time one client's clicks one by one (ms), then those of `_CLIENTS` in parallel (per second)."""
     one = Asker(url, strategy, "one", ours)
     first = one.click()
     deadline, times = time.monotonic() + 120, list[float]()
@@ -65,11 +65,11 @@ def measure(url: str, strategy: str, ours: bool, clicks: int, seconds: float) ->
         "first": first,
         "p50": float(p50),
         "p99": float(p99),
-        "per_second": _together(url, strategy, ours, seconds),
+        "per_second": _parallel_rate(url, strategy, ours, seconds),
     }
 
 
-def _together(url: str, strategy: str, ours: bool, seconds: float) -> float:
+def _parallel_rate(url: str, strategy: str, ours: bool, seconds: float) -> float:
     done, end = [0] * _CLIENTS, time.monotonic() + seconds
 
     def work(number: int) -> None:
@@ -89,7 +89,7 @@ def _together(url: str, strategy: str, ours: bool, seconds: float) -> float:
 
 @contextmanager
 def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
-    """A server on a pool of `count` images: its address, and the seconds until it answered."""
+    """Run a server on a pool of `count` images; yield its address and its start-up time in seconds."""
     folder = out / f"{whose}-{count}"
     shutil.rmtree(folder, ignore_errors=True)
     paths = make_studies(folder / "studies", count)
@@ -101,21 +101,21 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
             "state": folder / "state",
             "cold_start_budget": _BUDGET,
             "max_open": 1_000,
-            "duplicates": "off",  # the images are a few under many names
+            "duplicates": "off",  # a few images under many names
         }
     started = time.monotonic()
     env = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.png"]'}
     app = "cxr_lungs" if whose == "ours" else str(_STOCK)
     with Server(app, folder / "studies", conf, folder / "server.log", env=env) as server:
         server.wait(3_600)
-        took = time.monotonic() - started
-        time.sleep(_SETTLE)
-        yield server.url, took
+        start_seconds = time.monotonic() - started
+        time.sleep(_SETTLE_SECONDS)
+        yield server.url, start_seconds
     shutil.rmtree(folder)
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Median click against the size of the pool."""
+    """Plot the median click against the size of the pool."""
     figure, axis = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
     for name in dict.fromkeys((row["server"], row["strategy"]) for row in rows):
         mine = [row for row in rows if (row["server"], row["strategy"]) == name]
@@ -129,7 +129,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     lines = [
         "| images | server | strategy | start s | first click ms | p50 ms | p99 ms | clicks/s, 32 clients |",
         "|---|---|---|---|---|---|---|---|",
@@ -143,21 +143,23 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for the pools, removed when measured")],
+    out: Annotated[Path, typer.Option(help="Folder for the pools, each removed after its measurement")],
     keep: Annotated[Path, typer.Option(help="Folder for load.json, the table and the plot")],
     sizes: Annotated[list[int], typer.Option(help="Images in the pool")] = [1_000, 10_000, 100_000],  # noqa: B006
-    clicks: Annotated[int, typer.Option(help="Clicks of one client, or fewer in 2 minutes")] = 300,
-    seconds: Annotated[float, typer.Option(help="How long 32 clients click at once")] = 10.0,
+    clicks: Annotated[
+        int, typer.Option(help="Clicks of one client; fewer if they take more than 2 minutes")
+    ] = 300,
+    seconds: Annotated[float, typer.Option(help="Seconds that 32 clients click in parallel")] = 10.0,
 ) -> None:
-    """Measure and keep: each size with ours, then with MONAI Label's own server."""
+    """Measure each size with our server, then with MONAI Label's; save the results."""
     rows: list[dict[str, Any]] = []
     keep.mkdir(parents=True, exist_ok=True)
     for count in sizes:
-        for whose, strategies in _ASKED.items():
+        for whose, strategies in _STRATEGIES.items():
             with pool_of(count, out.resolve(), whose) as (url, start):
                 for strategy in strategies:
-                    found = measure(url, strategy, whose == "ours", clicks, seconds)
-                    row = {"images": count, "server": whose, "strategy": strategy, "start": start, **found}
+                    result = measure(url, strategy, whose == "ours", clicks, seconds)
+                    row = {"images": count, "server": whose, "strategy": strategy, "start": start, **result}
                     rows.append(row)
                     typer.echo(json.dumps(row))
             write_json(keep / "load.json", {"processor": processor(), "date": today(), "rows": rows})

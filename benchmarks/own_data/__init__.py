@@ -1,1 +1,1 @@
-"""Find the method for a pool of one's own: a suite made of its data, and a report with advice."""
+"""Find the best method for your own data: build a suite from it, and report advice."""

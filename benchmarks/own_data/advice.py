@@ -1,7 +1,7 @@
-"""What cells on a user's own data recommend: sentences that follow from paired intervals only.
+"""Recommendations from cells on a user's own data, based on paired intervals only.
 
-Many methods are compared and the best is looked for, so the intervals hold for all of them together
-(Bonferroni). They are Student's: of five values a percentile bootstrap is too narrow.
+Many methods are compared to find the best, so the intervals hold simultaneously (Bonferroni). They are
+Student's: with five values a percentile bootstrap is too narrow.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Advice:
-    """:param key: (method, budget) of the row to use
-    :param why: sentences
-    :param unknown: what cannot be said, sentences
+    """The recommendation.
+
+    :param key: (method, budget) of the row to use
+    :param why: reasons, as sentences
+    :param unknown: what the data cannot show, as sentences
     """
 
     headline: str
@@ -34,19 +36,21 @@ class Advice:
 
 
 def interval(values: Iterable[float], among: int = 1) -> Difference | None:
-    """Mean of paired differences; its interval and those of `among` - 1 others hold together with 95 %."""
-    found = np.array(list(values))
-    if not len(found):
+    """Return the mean of paired differences; the intervals of `among` comparisons jointly cover 95 %."""
+    differences = np.array(list(values))
+    if not len(differences):
         return None
-    mean = float(found.mean())
-    if len(found) < MIN_SEEDS:
-        return Difference(mean, None, None, len(found))
-    half = float(t.ppf(1 - 0.025 / among, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return Difference(mean, mean - half, mean + half, len(found))
+    mean = float(differences.mean())
+    if len(differences) < MIN_SEEDS:
+        return Difference(mean, None, None, len(differences))
+    half = float(
+        t.ppf(1 - 0.025 / among, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences))
+    )
+    return Difference(mean, mean - half, mean + half, len(differences))
 
 
 class Rows:
-    """The rows of an outcome at the full budget, and how each one gets there."""
+    """The rows of an outcome at the full budget, and their learning curves."""
 
     def __init__(self, outcome: Outcome, budget: int) -> None:
         self.outcome, self.budget, self.half = outcome, budget, budget // 2
@@ -58,69 +62,74 @@ class Rows:
         self.default = next(key for key in self.full if _is_default(self.cell[key]))
 
     def against(self, key: Key, other: Key) -> Difference | None:
-        """Dice of a row less that of another, paired by seed."""
+        """Return the Dice of a row minus that of another, paired by seed."""
         ours, theirs = self.outcome.values(key, "dice"), self.outcome.values(other, "dice")
         shared = sorted(ours.keys() & theirs.keys())
         return interval((ours[seed] - theirs[seed] for seed in shared), len(self.full) - 1)
 
     @property
     def compared(self) -> dict[Key, Difference]:
-        """Difference to random of every other row."""
-        found = {key: self.against(key, self.random) for key in self.full if key != self.random}
-        return {key: difference for key, difference in found.items() if difference is not None}
+        """Difference of every other row to random."""
+        differences = {key: self.against(key, self.random) for key in self.full if key != self.random}
+        return {key: difference for key, difference in differences.items() if difference is not None}
 
     def curve(self, key: Key) -> dict[int, dict[int, float]]:
-        """{labels: {seed: Dice}} of a row's method: its own stages, or its row at half of the budget."""
-        found: dict[int, dict[int, float]] = {}
+        """Return {labels: {seed: Dice}} of a row's method: its own stages, or its row at half the budget."""
+        dice: dict[int, dict[int, float]] = {}
         for one in (key, (key[0], str(self.half))):
             for cell in self.outcome.cells(one) if one in self.cell else []:
                 for stage in cell["stages"]:
-                    found.setdefault(stage["labels"], {})[cell["cell"]["seed"]] = stage["dice"]
-        return dict(sorted(found.items()))
+                    dice.setdefault(stage["labels"], {})[cell["cell"]["seed"]] = stage["dice"]
+        return dict(sorted(dice.items()))
 
     def growth(self, key: Key) -> Difference | None:
-        """Dice at the full budget less that at half of it, paired by seed."""
+        """Return the Dice at the full budget minus that at half of it, paired by seed."""
         curve = self.curve(key)
         few, many = curve.get(self.half, {}), curve.get(self.budget, {})
         return interval(many[seed] - few[seed] for seed in sorted(few.keys() & many.keys()))
 
     def needed(self, key: Key) -> float | None:
-        """Labels for random's mean Dice at the full budget; None when it is not reached."""
-        curve, wanted = self.curve(key), self.outcome.values(self.random, "dice")
-        if not wanted or not curve:
+        """Return the labels needed for random's mean Dice at the full budget; None if not reached."""
+        curve, target = self.curve(key), self.outcome.values(self.random, "dice")
+        if not target or not curve:
             return None
         means = [float(np.mean(list(values.values()))) for values in curve.values()]
-        return labels_needed(list(curve), means, float(np.mean(list(wanted.values()))))
+        return labels_needed(list(curve), means, float(np.mean(list(target.values()))))
 
     def encoders(self) -> dict[str, Difference]:
-        """Of each encoder but the default's: mean Dice of its rows less those of the same methods there."""
+        """Return each encoder's mean difference in Dice to the default encoder, over the same methods."""
         plain = self.cell[self.default].encoder
         values: dict[str, dict[int, list[float]]] = {}
         for key, cell in self.cell.items():
             for other, same in self.cell.items():
-                if cell.encoder != plain == same.encoder and _how(cell) == _how(same):
+                if cell.encoder != plain == same.encoder and _method_of(cell) == _method_of(same):
                     ours, theirs = (self.outcome.values(one, "dice") for one in (key, other))
                     for seed in ours.keys() & theirs.keys():
                         values.setdefault(cell.encoder, {}).setdefault(seed, []).append(
                             ours[seed] - theirs[seed]
                         )
-        found = {
+        differences = {
             name: interval((float(np.mean(v)) for _, v in sorted(of.items())), len(values))
             for name, of in values.items()
         }
-        return {name: difference for name, difference in found.items() if difference is not None}
+        return {name: difference for name, difference in differences.items() if difference is not None}
 
 
-def _how(cell: Cell) -> tuple[str, str, str, str]:
+def _method_of(cell: Cell) -> tuple[str, str, str, str]:
     return cell.first, cell.then, cell.budget, str(cell.settings)
 
 
 def _is_default(cell: Cell) -> bool:
-    """Whether it is what the app does unless told otherwise."""
-    told = Settings(**Bundle(cell.app).selection)
-    asked = (cell.first, cell.then, cell.settings.get("alpha", told.alpha), cell.encoder)
+    """Check whether a cell uses the app's default settings."""
+    defaults = Settings(**Bundle(cell.app).selection)
+    choice = (cell.first, cell.then, cell.settings.get("alpha", defaults.alpha), cell.encoder)
     is_plain = not cell.settings.keys() - {"alpha"}
-    return is_plain and asked == (told.cold_start_method, told.active_method, told.alpha, told.encoder)
+    return is_plain and choice == (
+        defaults.cold_start_method,
+        defaults.active_method,
+        defaults.alpha,
+        defaults.encoder,
+    )
 
 
 def above(difference: Difference | None) -> bool:
@@ -132,34 +141,38 @@ def below(difference: Difference | None) -> bool:
 
 
 def advise(rows: Rows) -> Advice:
-    """What to use."""
-    headline, key, why = _strategy(rows)
+    """Recommend a method, budget and encoder."""
+    headline, key, why = _recommend_method(rows)
     encoders = rows.encoders()
-    why += [_encoder(name, difference) for name, difference in encoders.items()]
+    why += [_encoder_reason(name, difference) for name, difference in encoders.items()]
     better = [name for name, difference in encoders.items() if above(difference)]
     if key == rows.default and better:
         name = max(better, key=lambda name: encoders[name].mean)
         cells = {other: rows.cell[other] for other in rows.full}
-        key = next(o for o, c in cells.items() if c.encoder == name and _how(c) == _how(cells[rows.default]))
+        key = next(
+            o
+            for o, c in cells.items()
+            if c.encoder == name and _method_of(c) == _method_of(cells[rows.default])
+        )
         headline = f"{headline.rstrip('.')}, with the encoder {name}."
-    why.append(_budget(rows, key))
-    return Advice(headline, key, why, _unknown(rows))
+    why.append(_budget_reason(rows, key))
+    return Advice(headline, key, why, _unknowns(rows))
 
 
-def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
+def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
     compared, default, budget = rows.compared, rows.default, rows.budget
     usual = "the default (auto: the cold start, then alpha 0.3, with the descriptor)"
     if not compared or all(difference.low is None for difference in compared.values()):
         return (
             "Nothing can be recommended yet: use the default.",
             default,
-            [f"Fewer than {MIN_SEEDS} repetitions have finished, and no interval can be given of so few."],
+            [f"Fewer than {MIN_SEEDS} repetitions have finished, too few for an interval."],
         )
     better = {key: difference for key, difference in compared.items() if above(difference)}
     if not better:
         if below(compared.get(default)):
-            said = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
-            return "Take images at random.", rows.random, [said[:1].upper() + said[1:]]
+            reason = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
+            return "Take images at random.", rows.random, [reason[:1].upper() + reason[1:]]
         counted = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
         against = f"{usual[:1].upper()}{usual[1:]} against random: {compared.get(default, 'not measured')}."
         if default not in compared or compared[default].mean < 0:
@@ -171,8 +184,8 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
         return "Nothing is shown to beat random here: use the default.", default, [counted, against]
     best = max(better, key=lambda key: better[key].mean)
     if default in better and not above(rows.against(best, default)):
-        return "Use the default.", default, _beats(rows, default, better)
-    why = _beats(rows, best, better)
+        return "Use the default.", default, _better_than_random(rows, default, better)
+    why = _better_than_random(rows, best, better)
     if best != default and (to_default := rows.against(best, default)):
         why.append(
             f"Against {usual}: {to_default}" + ("." if above(to_default) else ", which is not certain.")
@@ -180,7 +193,7 @@ def _strategy(rows: Rows) -> tuple[str, Key, list[str]]:
     return f"Use {best[0]}.", best, why
 
 
-def _beats(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
+def _better_than_random(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
     lines = [f"{key[0]} is better than random at {rows.budget} labels: {better[key]} Dice."]
     level = [
         other[0]
@@ -188,11 +201,11 @@ def _beats(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:
         if other != key and not above(rows.against(key, other)) and not below(rows.against(key, other))
     ]
     if level:
-        lines.append(f"Also better than random, and not told apart from it: {', '.join(level)}.")
+        lines.append(f"Also better than random, with no certain difference from it: {', '.join(level)}.")
     return lines
 
 
-def _encoder(name: str, difference: Difference) -> str:
+def _encoder_reason(name: str, difference: Difference) -> str:
     start = f"Encoder {name} against the descriptor, mean of the methods: {difference}"
     if above(difference):
         return f"{start}; it is better here."
@@ -201,18 +214,19 @@ def _encoder(name: str, difference: Difference) -> str:
     return f"{start}; no difference is certain, and the descriptor needs no weights."
 
 
-def _budget(rows: Rows, key: Key) -> str:
+def _budget_reason(rows: Rows, key: Key) -> str:
     growth, many, few = rows.growth(key), rows.budget, rows.half
     if growth is None or growth.low is None:
-        return f"What {many} labels bring beyond {few} is not known of so few repetitions."
+        return f"The gain from {few} to {many} labels is unknown with so few repetitions."
     if above(growth):
         return (
-            f"From {few} to {many} labels Dice still grew by {growth}: label {many}, and look on from there."
+            f"From {few} to {many} labels Dice still grew by {growth}: label {many}, and measure again "
+            "from there."
         )
-    return f"From {few} to {many} labels no gain is certain ({growth}): whether {few} would do is not known."
+    return f"From {few} to {many} labels no gain is certain ({growth}); {few} may or may not be enough."
 
 
-def _unknown(rows: Rows) -> list[str]:
+def _unknowns(rows: Rows) -> list[str]:
     compared = rows.compared.values()
     halves = [value.high - value.mean for value in compared if value.high is not None]
     lines = [f"Budgets above {rows.budget} were not tried."]
@@ -221,8 +235,8 @@ def _unknown(rows: Rows) -> list[str]:
         lines.insert(
             0,
             f"With {seeds} repetitions and {len(halves)} methods, a difference to random below about "
-            f"{np.median(halves):.3f} Dice could not be seen. The same command with a larger --seeds goes on "
-            "from here and sees smaller ones.",
+            f"{np.median(halves):.3f} Dice could not be detected. The same command with a larger --seeds "
+            "continues from here and detects smaller ones.",
         )
     if rows.outcome.missing:
         lines.append(f"{len(rows.outcome.missing)} cells have not run.")

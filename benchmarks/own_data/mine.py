@@ -1,10 +1,11 @@
-"""Which strategy, encoder and budget to use on data of your own, from images that are labelled already.
+"""Choose a strategy, encoder and budget for your own data, from images that are already labelled.
 
     python -m benchmarks.run mine --studies IMAGES --labels MASKS [--weights WEIGHTS] [--budget 12] [--jobs 2]
 
-A fifth of the images is held out, the rest plays an unlabelled pool; each method labels images from it with
-your masks, a network is trained on them by a shortened protocol that all methods share, and measured. Ends
-with one page, `report.html` and `report.md` in the folder of --out. Stopped, the same command goes on.
+A fifth of the images is held out; the rest acts as an unlabelled pool. Each method labels images from it with
+your masks; a network is trained on them with a shortened protocol, the same for all methods, and evaluated.
+The result is one page, `report.html` and `report.md` in the folder given by --out. If interrupted, run the
+same command again to resume.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.jobs import Jobs, unfinished
+from benchmarks.experiments.results import CELLS, packing
 from benchmarks.experiments.simulate import groups_of, split
 from benchmarks.experiments.statistics import Outcome
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, suite_of
@@ -33,56 +35,58 @@ from strategies.settings import Settings
 
 FIRST_SEED = 43
 HELD_OUT = 0.2
-MIN_IMAGES = 8  # images of a pool: two labels and two more, of at most half of it
+MIN_IMAGES = 8  # in a pool: two labels and two more, and a budget of at most half the pool
 DESCRIPTOR = "descriptor"
 app: typer.Typer = typer.Typer(add_completion=False)
 
 
-def encoders_of(weights: Path | None, wanted: Sequence[str]) -> list[str]:
-    """The descriptor, and those that are asked for, or else that work of those in the folder.
+def encoders_of(weights: Path | None, requested: Sequence[str]) -> list[str]:
+    """Return the descriptor and the requested encoders, or else the usable ones in the folder.
 
-    Raises DataError for one that is asked for.
+    Raises DataError if a requested encoder is unusable.
     """
-    found = list(wanted)
-    if not wanted and weights:
-        found += [f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))]
-        found += ["radimagenet"] * (weights / RADIMAGENET).is_file()
+    candidates = list(requested)
+    if not requested and weights:
+        candidates += [
+            f"transformers:{folder.parent.name}" for folder in sorted(weights.glob("*/config.json"))
+        ]
+        candidates += ["radimagenet"] * (weights / RADIMAGENET).is_file()
     usable = [DESCRIPTOR]
-    for name in found:
+    for name in candidates:
         kind, _, folder = name.partition(":")
         try:
             if name == CSAL3D:
-                raise ValueError("takes hours on each pool; write a suite for it")
+                raise ValueError("takes hours on each pool; write a suite for it instead")
             if kind == "transformers" and weights:
                 check_encoder(f"{kind}:{weights / folder}")
             else:
                 check_encoder(name, str(weights / RADIMAGENET) if weights and name == "radimagenet" else None)
             usable.append(name)
         except (ValueError, OSError) as error:
-            if name in wanted:
+            if name in requested:
                 raise DataError(f"--encoder {name}: {error}") from error
-            typer.echo(f"Left out: encoder {name}: {error}", err=True)
+            typer.echo(f"Skipping encoder {name}: {error}", err=True)
     return list(dict.fromkeys(usable))
 
 
 def bounded(own: Own, budget: int, seeds: Sequence[int], groups: str) -> int:
-    """The budget, or half of the smallest pool. Raises DataError for too few images."""
+    """Limit the budget to half of the smallest pool. Raises DataError if there are too few images."""
     images = list(own.images.values())
     rows = groups_of(images, groups) if groups else None
     pool = min(len(split(images, HELD_OUT, seed, rows)[0]) for seed in seeds)
     if pool < MIN_IMAGES:
         raise DataError(
-            f"{len(images)} labelled images are too few: a fifth is held out, and {pool} are left for the "
-            f"pool; {MIN_IMAGES} are needed there, so {round(MIN_IMAGES / (1 - HELD_OUT))} images at least, "
-            "better 60"
+            f"{len(images)} labelled images are too few: a fifth is held out, which leaves {pool} for the "
+            f"pool, and the pool needs {MIN_IMAGES}. Provide at least "
+            f"{round(MIN_IMAGES / (1 - HELD_OUT))} images, better 60"
         )
     return min(budget, pool // 2)
 
 
 def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[str, Any]) -> Suite:
-    """The suite: every method at half of the budget and at all of it, the active ones from half on.
+    """Build the suite: every method at half and at the full budget; active methods start from half.
 
-    :param data: changes with the images and masks, so that finished cells of others are not taken for these
+    :param data: changes with images and masks, so that finished cells of other data are not reused
     :param more: seeds, groups, overrides and quick
     """
     half = budget // 2
@@ -130,59 +134,69 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
 
 
 def short(encoder: str) -> str:
-    """An encoder's name without its folder."""
+    """Return an encoder's name without its folder."""
     return Path(encoder.rpartition(":")[2]).name
 
 
 def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
-    """Say how long it will take.
+    """Print an estimate of the time left.
 
-    :param seconds: of one training with all around it; first stages of active methods are other cells' too
+    :param seconds: time per training, overhead included; active methods share their first stage with other
+        cells
     """
     count = sum(max(1, len(cell.steps) - 1) for cell in todo)
     minutes = count * seconds / min(jobs, len(todo)) / 60
     tqdm.write(
-        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} at a time. It may be "
-        "stopped; the same command goes on."
+        f"{len(todo)} cells are left, about {max(minutes, 1):.0f} min with {jobs} in parallel. You may "
+        "interrupt; the same command resumes."
     )
 
 
 def named(pairs: Sequence[str]) -> dict[str, int]:
-    """["lung=255"] -> {"lung": 255}. Raises DataError."""
-    found: dict[str, int] = {}
+    """Parse ["lung=255"] to {"lung": 255}. Raises DataError."""
+    values: dict[str, int] = {}
     for pair in pairs:
         name, _, value = pair.rpartition("=")
-        if not name.strip() or not value.strip().isdecimal() or name in found or int(value) in found.values():
-            raise DataError(f"--label {pair}: expected NAME=VALUE, each name and each value once, as liver=1")
-        found[name] = int(value)
-    return found
+        if (
+            not name.strip()
+            or not value.strip().isdecimal()
+            or name in values
+            or int(value) in values.values()
+        ):
+            raise DataError(f"--label {pair}: expected NAME=VALUE, each name and value once, such as liver=1")
+        values[name] = int(value)
+    return values
 
 
 @app.command()
 def main(
     studies: Annotated[Path, typer.Option(help="Folder of labelled images", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="Folder of masks, named as the images", exists=True)],
+    labels: Annotated[Path, typer.Option(help="Folder of masks, named like the images", exists=True)],
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of encoders (make weights); all in it are compared")
+        Path | None, typer.Option(help="Folder of encoders (make weights); all of them are compared")
     ] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Encoder beside the descriptor instead; may be repeated")
+        list[str] | None, typer.Option(help="Compare only this encoder with the descriptor; may be repeated")
     ] = None,
-    budget: Annotated[int, typer.Option(help="Labels; at most half of the pool", min=4)] = 12,
-    seeds: Annotated[int, typer.Option(help="Repetitions; intervals from 5 on", min=1)] = 5,
+    budget: Annotated[int, typer.Option(help="Number of labels, at most half the pool", min=4)] = 12,
+    seeds: Annotated[int, typer.Option(help="Repetitions; intervals need at least 5", min=1)] = 5,
     groups: Annotated[
-        str, typer.Option(help="Patient of an image: a pattern with one group, or a CSV (image,group)")
+        str, typer.Option(help="Patient of each image: a pattern with one group, or a CSV (image,group)")
     ] = "",
     label: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: what a value in the masks is; may be repeated")
+        list[str] | None, typer.Option(help="NAME=VALUE: name of a value in the masks; may be repeated")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Default 30, quick 15", min=1)] = None,
-    image_size: Annotated[int | None, typer.Option(help="Of pictures; default 128, quick 64", min=16)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs per training; default 30, with --quick 15", min=1)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Size of pictures; default 128, with --quick 64", min=16)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for cells, work and the report")] = Path("runs/mine"),
-    jobs: Annotated[int, typer.Option(help="Cells at the same time, each on one thread", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer methods, shorter trainings")] = False,
 ) -> None:
-    """Say which strategy, encoder and budget to use on your own data."""
+    """Recommend a strategy, encoder and budget for your own data."""
     try:
         own = look(studies, labels, named(label or []))
         if groups:
@@ -200,33 +214,33 @@ def main(
         write_masks(own, masks)
         data = Data(studies, masks)
         suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
-        todo = unfinished(suite.cells, out / "cells")
-        with FileLock(out / "running.lock", timeout=0):
+        todo = unfinished(suite.cells, out)
+        with FileLock(out / "running.lock", timeout=0), packing(out):
             failed = _run(suite, todo, data, (weights, out, jobs))
+        outcome = Outcome(suite, out)
     except Timeout:
         typer.echo(f"another command is running in {out}: wait for it, or choose another --out", err=True)
         raise typer.Exit(2) from None
     except (DataError, SuiteError, OSError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(2) from None
-    outcome = Outcome(suite, out / "cells")
     if len(outcome.missing) < len(suite.cells):
         command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
         write_report(outcome, Facts(own, chosen, budget, groups, weights, command), out)
         typer.echo(f"Written: {out / 'report.html'}, {out / 'report.md'}")
     if failed:
-        typer.echo(f"{failed} cells failed; the same command tries them again", err=True)
+        typer.echo(f"{failed} cells failed; run the same command again to retry them", err=True)
         raise typer.Exit(1)
 
 
 def _run(suite: Suite, todo: list[Cell], data: Data, how: tuple[Path | None, Path, int]) -> int:
-    """Run what is left, the first cell alone to know the time; the number of cells that failed."""
+    """Run the remaining cells, the first one alone to time it; return the number of failures."""
     weights, out, jobs = how
-    work, folder, failed = out / "work", out / "cells", 0
+    work, folder, failed = out / "work", out / CELLS, 0
     work.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(suite.cells), initial=len(suite.cells) - len(todo), unit="cell") as bar:
         if len(todo) > 1:
-            tqdm.write("The first cell says how long the others take ...")
+            tqdm.write("Running the first cell to estimate the time ...")
             started = time.monotonic()
             failed = Jobs(todo[:1], (data, weights, folder, work), bar).run(1)
             announce(todo[1:], time.monotonic() - started, jobs)

@@ -1,4 +1,4 @@
-"""The page of `benchmarks.run mine`: what to use on a user's own data, as HTML and as Markdown."""
+"""The report of `benchmarks.run mine`, as HTML and Markdown: recommendations for a user's own data."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from infers.metrics import SIZE
 from strategies.settings import COLD_METHODS
 
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # of Okabe and Ito
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page says beside the numbers.
+    """Facts about the run that the report states.
 
     :param budget: labels of a full row
-    :param command: that made it
+    :param command: the command that made the report
     """
 
     own: Own
@@ -44,7 +44,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table, as text."""
+    """One table row, as text."""
 
     labels: str
     method: str
@@ -57,7 +57,7 @@ class Line:
 
 
 def lines(rows: Rows) -> Iterator[Line]:
-    """Every method and budget, by labels."""
+    """Yield a table row for every method and budget, by labels."""
     for key in sorted(rows.cell, key=lambda key: sum(rows.cell[key].steps)):
         dice, hd95 = (list(rows.outcome.values(key, name).values()) for name in ("dice", "hd95"))
         if not dice:
@@ -73,11 +73,11 @@ def lines(rows: Rows) -> Iterator[Line]:
             f"{np.mean(hd95):.1f}",
             f"{sum(rows.outcome.values(key, 'failures').values()):.0f}",
             str(against or ""),
-            _saved(rows, key) if full and key != rows.random else "",
+            _labels_needed(rows, key) if full and key != rows.random else "",
         )
 
 
-def _saved(rows: Rows, key: Key) -> str:
+def _labels_needed(rows: Rows, key: Key) -> str:
     needed = rows.needed(key)
     if needed is None:
         return "not reached"
@@ -85,32 +85,32 @@ def _saved(rows: Rows, key: Key) -> str:
 
 
 def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
-    """The settings that make a server select as a row did, as `--conf` takes them."""
+    """Return the `--conf` options that make a server select as a row did."""
     cell, weights = rows.cell[key], facts.weights or Path("WEIGHTS")
-    said = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
+    settings = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
     if cell.encoder.startswith("transformers:"):
-        said["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
+        settings["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
     if cell.encoder == "radimagenet":
-        said["encoder_weights"] = str(weights / RADIMAGENET)
+        settings["encoder_weights"] = str(weights / RADIMAGENET)
     if cell.first in COLD_METHODS:
-        said["cold_start_method"] = cell.first
+        settings["cold_start_method"] = cell.first
     else:
-        said["strategies"] = cell.first
+        settings["strategies"] = cell.first
     if len(cell.steps) > 1:
-        said["batch_size"] = str(cell.steps[1])
-        said["active_method"] = "active" if cell.then == "entropy" else cell.then
-        said["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
-        said |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
+        settings["batch_size"] = str(cell.steps[1])
+        settings["active_method"] = "active" if cell.then == "entropy" else cell.then
+        settings["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
+        settings |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
     if cell.groups:
-        said["groups"] = cell.groups
+        settings["groups"] = cell.groups
     if facts.own.volumes:
-        said["labels"] = json.dumps(facts.own.labels)
-        said |= {name: str(facts.own.overrides[name]) for name in ("in_channels", "modality_rule")}
-    return [f"--conf {name} {shlex.quote(value)}" for name, value in said.items()]
+        settings["labels"] = json.dumps(facts.own.labels)
+        settings |= {name: str(facts.own.overrides[name]) for name in ("in_channels", "modality_rule")}
+    return [f"--conf {name} {shlex.quote(value)}" for name, value in settings.items()]
 
 
 def draw(rows: Rows, advice: Advice) -> bytes:
-    """Left the curves of random, the default and what is recommended; right every difference to random."""
+    """Plot the curves of random, the default and the recommendation, and every difference to random."""
     figure = Figure(figsize=(11, 4.2 + 0.12 * len(rows.full)), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -149,8 +149,8 @@ def _differences(axis: Axes, rows: Rows) -> None:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(compared)), [f"{method}, {budget}" for (method, budget), _ in compared])
     axis.set(
-        xlabel=f"Dice less random's at {rows.budget} labels",
-        title="paired; intervals 95 % together",
+        xlabel=f"Dice - random at {rows.budget} labels",
+        title="paired; joint 95 % intervals",
     )
     axis.grid(alpha=0.3, axis="x")
 

@@ -1,4 +1,4 @@
-"""Where the organs of a phantom chest are: outlines in a unit frame, and the true lung masks.
+"""Anatomy of a phantom chest: outlines of the organs in a unit frame, and the true lung masks.
 
 The unit frame has x from -1 (image left, the patient's right) to 1 and y from -1 (top) to 1.
 """
@@ -39,17 +39,14 @@ _BODY = np.array(
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One phantom patient in one position; everything a mask depends on.
+    """One phantom patient in one position: everything the masks depend on.
 
-    Attributes:
-        width, height: size of the chest relative to the average.
-        shift: (x, y) of its centre in the unit frame.
-        tilt: rotation in the image plane, degrees, clockwise.
-        turn: turn about the body's axis, -1 to 1; moves heart and mediastinum to one side and narrows a lung.
-        heart: size of the heart relative to the average.
-        domes: how far the right and the left dome of the diaphragm stand below the average.
-        body: half width of the trunk relative to the average.
-        shape_seed: seed of small irregularities of outlines, ribs and vessels.
+    Attributes: width, height: size of the chest relative to the average. shift: (x, y) of its centre in the
+    unit frame. tilt: rotation in the image plane, degrees, clockwise. turn: rotation about the body's axis,
+    -1 to 1; shifts heart and mediastinum to one side, narrows a lung. heart: size of the heart relative to
+    the average. domes: offset of the right and left dome of the diaphragm below the average. body: half width
+    of the trunk relative to the average. shape_seed: seed of small irregularities of outlines, ribs and
+    vessels.
     """
 
     width: float
@@ -64,7 +61,10 @@ class Anatomy:
 
 
 def sample_anatomy(rng: np.random.Generator, mode: str) -> Anatomy:
-    """A random patient; `mode` "large", "small" and "rotated" change body and position, others do not."""
+    """Sample a random patient.
+
+    The modes "large", "small" and "rotated" change body and position, others do not.
+    """
     size = {"large": 0.80, "small": 1.12}.get(mode, 1.0)
     tilt = rng.uniform(8, 15) * rng.choice([-1, 1]) if mode == "rotated" else rng.normal(0, 1.5)
     turn = rng.uniform(0.5, 1.0) * rng.choice([-1, 1]) if mode == "rotated" else rng.normal(0, 0.12)
@@ -83,16 +83,16 @@ def sample_anatomy(rng: np.random.Generator, mode: str) -> Anatomy:
 
 
 def outlines(anatomy: Anatomy) -> dict[str, np.ndarray]:
-    """Closed outlines (n, 2) in the patient's frame: right and left lung (with the heart), heart, body."""
+    """Return closed outlines (n, 2) in the patient's frame: both lungs (with the heart), heart, body."""
     rng = np.random.default_rng(anatomy.shape_seed)
-    found = {}
+    shapes = {}
     for name, sign, dome in (("right", 1, anatomy.domes[0]), ("left", -1, anatomy.domes[1])):
         points = _LUNG.copy()
         points[_DOME, 1] += dome
         points += rng.normal(0, 0.008, points.shape)
         points[:, 0] *= sign * (1 + 0.10 * sign * anatomy.turn)
         points[:, 0] += 0.04 * anatomy.turn
-        found[name] = _smooth(points)
+        shapes[name] = _smooth(points)
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     size = 0.29 * anatomy.heart
     along, across = size * 1.25 * np.cos(angle), size * 0.80 * np.sin(angle)
@@ -100,14 +100,14 @@ def outlines(anatomy: Anatomy) -> dict[str, np.ndarray]:
     heart = np.stack(
         [along * np.cos(lean) - across * np.sin(lean), along * np.sin(lean) + across * np.cos(lean)], 1
     )
-    found["heart"] = heart + (0.12 + 0.09 * anatomy.turn, 0.22 + anatomy.domes[1] / 2)
+    shapes["heart"] = heart + (0.12 + 0.09 * anatomy.turn, 0.22 + anatomy.domes[1] / 2)
     trunk = _BODY * (anatomy.body / anatomy.width, 1.0)
-    found["body"] = np.concatenate([trunk, (trunk * (-1, 1))[::-1]])
-    return found
+    shapes["body"] = np.concatenate([trunk, (trunk * (-1, 1))[::-1]])
+    return shapes
 
 
 def place(points: np.ndarray, anatomy: Anatomy, size: int) -> np.ndarray:
-    """Pixel coordinates (n, 2), x before y, of points (n, 2) of the patient's frame in an image of `size`."""
+    """Map points (n, 2) of the patient's frame to pixels (n, 2), x before y, of an image of `size`."""
     scaled = points * (anatomy.width, anatomy.height)
     angle = np.deg2rad(anatomy.tilt)
     turned = scaled @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -115,14 +115,17 @@ def place(points: np.ndarray, anatomy: Anatomy, size: int) -> np.ndarray:
 
 
 def fill(points: np.ndarray, anatomy: Anatomy, size: int) -> np.ndarray:
-    """The inside of an outline of the patient's frame as a boolean image (size, size)."""
+    """Fill an outline given in the patient's frame: bool (size, size)."""
     picture = Image.new("L", (size, size))
     ImageDraw.Draw(picture).polygon([tuple(p) for p in place(points, anatomy, size)], fill=1)
     return np.asarray(picture, dtype=bool)
 
 
 def lung_labels(anatomy: Anatomy, size: int) -> np.ndarray:
-    """(size, size) uint8: 1 right lung, 2 left lung, 0 elsewhere; the heart's shadow belongs to no lung."""
+    """Return the lung labels (size, size), uint8: 1 right lung, 2 left lung, 0 elsewhere.
+
+    The heart's shadow belongs to neither lung.
+    """
     shapes = outlines(anatomy)
     heart = fill(shapes["heart"], anatomy, size)
     labels = np.zeros((size, size), dtype=np.uint8)
@@ -132,7 +135,7 @@ def lung_labels(anatomy: Anatomy, size: int) -> np.ndarray:
 
 
 def _smooth(points: np.ndarray, samples: int = 200) -> np.ndarray:
-    """A closed cubic spline through `points` (n, 2), `samples` points of it."""
+    """Sample `samples` points of a closed cubic spline through `points` (n, 2)."""
     closed = np.concatenate([points, points[:1]])
     steps = np.sqrt(np.linalg.norm(np.diff(closed, axis=0), axis=1))  # centripetal: no loops at sharp angles
     at = np.concatenate([[0], np.cumsum(steps)])

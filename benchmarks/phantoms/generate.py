@@ -1,12 +1,12 @@
-"""Phantom chest radiographs with their true lung masks, for tests and demonstrations without patient data.
+"""Phantom chest radiographs with true lung masks, for tests and demonstrations without patient data.
 
     python -m benchmarks.phantoms --out DIR [--count 60] [--seed 42] [--size 512] [--pool mixed]
 
-writes `DIR/studies/phantom_000.png` (8-bit grey), `DIR/labels/phantom_000.png` (0 background, 1 right lung,
-which is on the image's left, 2 left lung) and `DIR/manifest.json`. The pool has several appearances ("modes")
-in unequal numbers and a few near-duplicates, which is what a selection method has to cope with. Other pools
-(`--pool`) have one of these difficulties at its worst: rare appearances, outliers, or many copies. They are
-drawings, not simulations of physics: a ranking of methods on them says nothing about patients.
+Writes `DIR/studies/phantom_000.png` (8-bit grey), `DIR/labels/phantom_000.png` (0 background, 1 right lung,
+on the image's left, 2 left lung) and `DIR/manifest.json`. The pool has several appearances ("modes") in
+unequal numbers and a few near-duplicates, as a selection method has to cope with in practice. Other pools
+(`--pool`) take one of these difficulties to the extreme: rare appearances, outliers, or many duplicates. They
+are drawings, not physical simulations: a ranking of methods on them says nothing about patients.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.phantoms.anatomy import Anatomy, lung_labels, sample_anatomy
 from benchmarks.phantoms.image import radiograph
 
 VERSION = 1
-# share of the pool that a mode gets; the common appearance is common, as in a hospital
+# share of each mode in the pool; the normal appearance dominates, as in a hospital
 MODES = {
     "normal": 0.26,
     "large": 0.10,
@@ -41,11 +41,11 @@ MODES = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What a pool is made of.
+    """The composition of a pool.
 
     :param modes: share of each appearance
     :param repeats: share of the pool that repeats another phantom
-    :param originals: how many phantoms are repeated; None: each repeat has an original of its own
+    :param originals: number of phantoms that are repeated; None: each repeat has its own original
     """
 
     modes: dict[str, float]
@@ -66,12 +66,12 @@ MIN_SIZE = 64
 def generate(
     out: Path, count: int = 60, seed: int = 42, size: int = 512, pool: str = MIXED
 ) -> list[dict[str, Any]]:
-    """Write a pool of phantoms, or complete one that an interrupted run with the same settings left.
+    """Write a pool of phantoms, or complete an interrupted run with the same settings.
 
     Args:
-        out: folder for `studies/`, `labels/` and `manifest.json`; made if missing.
-        count: how many radiographs.
-        seed: the pool is the same for the same seed, count and size.
+        out: folder for `studies/`, `labels/` and `manifest.json`; created if missing.
+        count: number of radiographs.
+        seed: the same seed, count and size give the same pool.
         size: side of the square images in pixels, at least 64.
         pool: one of KINDS.
 
@@ -80,10 +80,10 @@ def generate(
         near_duplicate_of (an id, or None).
 
     Raises:
-        ValueError: count or size out of range, no such pool, or `out` holds other images.
+        ValueError: count or size out of range, unknown pool, or `out` holds other images.
     """
     if pool not in KINDS:
-        raise ValueError(f"there is no pool {pool!r}; there are: {', '.join(KINDS)}")
+        raise ValueError(f"unknown pool {pool!r}; choose one of: {', '.join(KINDS)}")
     if count < 1 or size < MIN_SIZE:
         raise ValueError(f"count is {count} and size {size}: expected at least 1 and at least {MIN_SIZE}")
     entries = plan(count, seed, KINDS[pool])
@@ -100,11 +100,11 @@ def generate(
 
 
 def plan(count: int, seed: int, kind: Kind = KINDS[MIXED]) -> list[dict[str, Any]]:
-    """The manifest's entries for a pool: what each phantom will be, before anything is drawn."""
+    """Return the manifest's entries for a pool, which describe each phantom before it is drawn."""
     rng = np.random.default_rng(seed)
     repeats = int(kind.repeats * count)
     order = rng.permutation(count)
-    modes = _spread(count - repeats, kind.modes)
+    modes = _divide(count - repeats, kind.modes)
     entries: dict[int, dict[str, Any]] = {}
     for index, mode in zip(order[repeats:], modes, strict=True):
         entries[int(index)] = _entry(int(index), mode, sample_anatomy(rng, mode), rng, None)
@@ -134,25 +134,25 @@ def _entry(
     }
 
 
-def _spread(count: int, modes: dict[str, float]) -> list[str]:
-    """`count` modes in their shares, by largest remainder, so that small pools are mixed too."""
+def _divide(count: int, modes: dict[str, float]) -> list[str]:
+    """Divide `count` among the modes by largest remainder, so that small pools are mixed too."""
     exact = {mode: share * count for mode, share in modes.items()}
-    given = {mode: int(value) for mode, value in exact.items()}
-    left = sorted(modes, key=lambda mode: given[mode] - exact[mode])[: count - sum(given.values())]
-    return [mode for mode in modes for _ in range(given[mode] + (mode in left))]
+    counts = {mode: int(value) for mode, value in exact.items()}
+    rounded_up = sorted(modes, key=lambda mode: counts[mode] - exact[mode])[: count - sum(counts.values())]
+    return [mode for mode in modes for _ in range(counts[mode] + (mode in rounded_up))]
 
 
 def _claim(out: Path, settings: dict[str, Any], entries: list[dict[str, Any]]) -> None:
-    """Write the manifest, or check that the one in `out` was written for the same settings."""
+    """Write the manifest, or check that the one in `out` has the same settings."""
     path = out / "manifest.json"
     if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8")).get("settings")
-        if there != settings:
+        existing = json.loads(path.read_text(encoding="utf-8")).get("settings")
+        if existing != settings:
             raise ValueError(
-                f"{out} holds phantoms of {there}, not of {settings}: give another --out, or empty it"
+                f"{out} holds phantoms of {existing}, not of {settings}: choose another --out, or empty it"
             )
     elif any((out / "studies").glob("*")) or any((out / "labels").glob("*")):
-        raise ValueError(f"{out} holds studies or labels without {path.name}: give another --out")
+        raise ValueError(f"{out} holds studies or labels without {path.name}: choose another --out")
     else:
         for folder in ("studies", "labels"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -162,18 +162,18 @@ def _claim(out: Path, settings: dict[str, Any], entries: list[dict[str, Any]]) -
 
 
 def _save(path: Path, image: np.ndarray) -> None:
-    """Write a PNG in one step, so that an interrupted run leaves no half image."""
+    """Write a PNG atomically, so that an interrupted run leaves no partial image."""
     part = path.with_suffix(".part")
     Image.fromarray(image).save(part, format="PNG")
     part.replace(path)
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for studies/, labels/ and manifest.json")],
-    count: Annotated[int, typer.Option(min=1, help="how many radiographs")] = 60,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same pool")] = 42,
-    size: Annotated[int, typer.Option(min=MIN_SIZE, help="side of the images in pixels")] = 512,
-    pool: Annotated[str, typer.Option(help=f"what it is made of: {', '.join(KINDS)}")] = MIXED,
+    out: Annotated[Path, typer.Option(help="Folder for studies/, labels/ and manifest.json")],
+    count: Annotated[int, typer.Option(min=1, help="Number of radiographs")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same pool")] = 42,
+    size: Annotated[int, typer.Option(min=MIN_SIZE, help="Side of the images, in pixels")] = 512,
+    pool: Annotated[str, typer.Option(help=f"Kind of pool: {', '.join(KINDS)}")] = MIXED,
 ) -> None:
     """Draw a pool of phantom chest radiographs with their true lung masks."""
     try:

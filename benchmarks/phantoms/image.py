@@ -1,6 +1,6 @@
-"""From a phantom patient to a radiograph: bright where much tissue is in the way, dark where air is.
+"""Render a phantom patient as a radiograph: bright where there is much tissue, dark where there is air.
 
-All functions give float images (size, size); blur widths and strokes are fractions of the image's side.
+All functions return float images (size, size); blur widths and strokes are fractions of the image's side.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _EXPOSURE = {"dark": (1.7, 0.0, 0.66), "bright": (0.6, 0.20, 1.0), "low_contrast
 
 
 def radiograph(anatomy: Anatomy, mode: str, size: int, noise_seed: int) -> np.ndarray:
-    """The image of `anatomy` in the appearance `mode`: (size, size) uint8.
+    """Render `anatomy` with the appearance `mode`: (size, size) uint8.
 
-    Two calls that differ in `noise_seed` only give near-duplicates: the same patient, other noise.
+    Calls that differ only in `noise_seed` give near-duplicates: the same patient with other noise.
     """
     rng = np.random.default_rng(anatomy.shape_seed + 1)
     grey = _tissue(anatomy, size, rng)
@@ -38,7 +38,7 @@ def radiograph(anatomy: Anatomy, mode: str, size: int, noise_seed: int) -> np.nd
 
 
 def _tissue(anatomy: Anatomy, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Body, lungs, heart, spine, ribs, clavicles and vessels, before exposure and noise."""
+    """Draw body, lungs, heart, spine, ribs, clavicles and vessels, before exposure and noise."""
     shapes = outlines(anatomy)
     lungs = lung_labels(anatomy, size) > 0
     x, y = _patient_frame(anatomy, size)
@@ -57,19 +57,19 @@ def _tissue(anatomy: Anatomy, size: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _air(lungs: np.ndarray) -> np.ndarray:
-    """How much air a ray passes, 0 to 1: a crisp edge at the pleura, and a lung that thins out to it."""
+    """Return the air along each ray, 0 to 1: a crisp edge at the pleura, and a lung that thins towards it."""
     return 0.55 * _blur(lungs, 0.006) + 0.45 * _blur(lungs, 0.035)
 
 
 def _cloud(rng: np.random.Generator, cells: int, width: float, size: int) -> np.ndarray:
-    """A smooth random field of variance 1; the same one, finer, at a larger size."""
+    """Return a smooth random field of variance 1; a larger size gives the same field, finer."""
     field = gaussian_filter(rng.normal(size=(cells, cells)), width)
     picture = Image.fromarray((field / field.std()).astype(np.float32))
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC), dtype=float)
 
 
 def _patient_frame(anatomy: Anatomy, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of every pixel in the patient's frame, each (size, size); the inverse of `place`."""
+    """Return x and y of every pixel in the patient's frame, each (size, size); the inverse of `place`."""
     corners = place(np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]), anatomy, size)
     axes = np.stack([corners[1] - corners[0], corners[2] - corners[0]], axis=1)
     rows, columns = np.mgrid[:size, :size]
@@ -78,7 +78,7 @@ def _patient_frame(anatomy: Anatomy, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _spine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mediastinum, vertebrae behind it, and the dark trachea above."""
+    """Draw the mediastinum, the vertebrae behind it, and the dark trachea above."""
     column = np.exp(-((x / 0.13) ** 4))
     discs = 0.025 * np.cos(2 * np.pi * y / 0.135) * np.exp(-((x / 0.085) ** 6))
     trachea = 0.15 * np.exp(-(((x - 0.01) / 0.045) ** 4)) / (1 + np.exp((y + 0.28) / 0.04))
@@ -86,7 +86,7 @@ def _spine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _ribs(rng: np.random.Generator) -> list[tuple[np.ndarray, float, float]]:
-    """Posterior ribs that fall to the side, and fainter anterior ones: (points, width, strength) of each."""
+    """Return sloping posterior ribs and fainter anterior ones, each as (points, width, strength)."""
     along = np.linspace(0, 1, 30)
     ribs = []
     gap, tilt = rng.uniform(0.128, 0.145), rng.uniform(0.10, 0.16)
@@ -112,7 +112,7 @@ def _clavicles(rng: np.random.Generator) -> list[tuple[np.ndarray, float, float]
 
 
 def _vessels(rng: np.random.Generator) -> list[tuple[np.ndarray, float, float]]:
-    """Branches from both hila outwards, wider and denser near the hilum, more of them downwards."""
+    """Return branches from both hila outwards, wider and denser near the hilum, more of them downwards."""
     branches = []
     for side in (-1, 1):
         for _ in range(34):
@@ -127,7 +127,7 @@ def _vessels(rng: np.random.Generator) -> list[tuple[np.ndarray, float, float]]:
 
 
 def _add_opacities(grey: np.ndarray, anatomy: Anatomy, size: int, rng: np.random.Generator) -> np.ndarray:
-    """One to three consolidations in the lungs and, in half of the patients, fluid above a diaphragm."""
+    """Add one to three consolidations and, in half of the patients, fluid above a diaphragm."""
     lungs = lung_labels(anatomy, size)
     yy, xx = np.mgrid[:size, :size]
     shadow = np.zeros((size, size))
@@ -143,12 +143,12 @@ def _add_opacities(grey: np.ndarray, anatomy: Anatomy, size: int, rng: np.random
         x, _ = _patient_frame(anatomy, size)
         near = (x < 0) == (label == RIGHT)
         shadow += 1.2 / (1 + np.exp(-(yy - bottom + rng.uniform(0.14, 0.26) * size) / (0.02 * size))) * near
-    # they take the air's place, so fluid meets the chest wall without a gap or a rim
+    # they replace air, so fluid meets the chest wall without a gap or rim
     return np.clip(grey + 0.40 * np.clip(shadow, 0, 1.1) * _air(lungs > 0), 0, 1)
 
 
 def _add_border(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A collimated field, its border white or black, with a side marker on it or beside the neck."""
+    """Collimate the field: a white or black border with a side marker on it or beside the neck."""
     size = len(grey)
     margins = (rng.uniform(0.03, 0.08, 4) * size).astype(int)
     value = float(rng.choice([1.0, 1.0, 0.0]))
@@ -163,7 +163,7 @@ def _add_border(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _spoil(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What nobody would learn from: inverted, drowned in noise, or out of focus; each to another degree."""
+    """Make an image useless: inverted, drowned in noise, or out of focus, each to a random degree."""
     fault = rng.integers(3)
     if fault == 0:
         return 1 - grey * rng.uniform(0.5, 1.0)
@@ -175,7 +175,7 @@ def _spoil(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _strokes(
     strokes: list[tuple[np.ndarray, float, float]], anatomy: Anatomy, size: int, blur: float
 ) -> np.ndarray:
-    """Blurred lines, (points, width as a fraction of the side, strength up to 1), drawn over each other."""
+    """Draw blurred lines over each other: (points, width as a fraction of the side, strength up to 1)."""
     picture = Image.new("L", (size, size))
     draw = ImageDraw.Draw(picture)
     for points, width, strength in sorted(strokes, key=lambda stroke: stroke[2]):

@@ -1,1 +1,1 @@
-"""Draw the figures and screenshots of the documents."""
+"""Draw the figures and screenshots of the documentation."""

@@ -1,4 +1,4 @@
-"""The map of a pool with what each method picked, as Figure 6 of arXiv 2601.18532 shows it."""
+"""The map of a pool with the picks of each method, as in Figure 6 of arXiv 2601.18532."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-# of Okabe and Ito, told apart by everybody; clusters past the seventh repeat them as triangles
+# Okabe and Ito, safe for colour blindness; from the eighth cluster on they repeat, as triangles
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 SHAPES = {"medoid": "s", "farthest": "o"}
-_ANY = "D"
+_OTHER_SHAPE = "D"
 
 
 @dataclass(frozen=True)
 class Panel:
     """One method on its map.
 
-    :param points: (N, 2); only the first two dimensions of another map are drawn
-    :param clusters: of each point; -1 for none
+    :param points: (N, 2); of a map with more dimensions, only the first two are drawn
+    :param clusters: cluster of each point; -1 for none
     :param picks: rows of `points`, in order
-    :param roles: of the picks
+    :param roles: role of each pick
     """
 
     method: str
@@ -38,7 +38,7 @@ class Panel:
 
 
 def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
-    """One panel per method; picks carry their order."""
+    """Draw one panel per method; picks show their order."""
     figure, axes = plt.subplots(
         1, len(panels), figsize=(5.4 * len(panels), 5.9), layout="constrained", squeeze=False
     )
@@ -54,7 +54,7 @@ def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     handles |= {
         role.replace("_", " "): plt.Line2D(
-            [], [], marker=SHAPES.get(role, _ANY), ls="", mfc="white", mec="black", ms=10
+            [], [], marker=SHAPES.get(role, _OTHER_SHAPE), ls="", mfc="white", mec="black", ms=10
         )
         for role in dict.fromkeys(role for panel in panels for role in panel.roles)
     }
@@ -65,20 +65,20 @@ def draw_maps(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def _draw_pool(axis: Any, panel: Panel) -> None:
-    """All images, in the colour of their cluster."""
+    """Draw all images in the colour of their cluster."""
     clusters = np.asarray(panel.clusters)
     for cluster, count in sorted(Counter(panel.clusters).items()):
         x, y = panel.points[clusters == cluster, :2].T
-        named = "in no cluster" if cluster < 0 else f"cluster {cluster + 1} ({count} images)"
+        label = "in no cluster" if cluster < 0 else f"cluster {cluster + 1} ({count} images)"
         marker = "o" if cluster < len(COLOURS) else "^"
-        axis.scatter(x, y, s=30, c=_colour(cluster), marker=marker, alpha=0.75, linewidths=0, label=named)
+        axis.scatter(x, y, s=30, c=_colour(cluster), marker=marker, alpha=0.75, linewidths=0, label=label)
 
 
 def _draw_picks(axis: Any, panel: Panel) -> None:
-    """Each pick with its order, the shape by its role, the edge by its cluster."""
+    """Draw each pick with its order; the shape shows its role, the edge its cluster."""
     for order, (row, role) in enumerate(zip(panel.picks, panel.roles, strict=True), start=1):
         x, y = panel.points[row, :2]
-        marker, edge = SHAPES.get(role, _ANY), _colour(panel.clusters[row])
+        marker, edge = SHAPES.get(role, _OTHER_SHAPE), _colour(panel.clusters[row])
         axis.scatter(x, y, s=190, marker=marker, c="black", linewidths=0, zorder=2 + order)
         axis.scatter(
             x, y, s=115, marker=marker, c="white", edgecolors=edge, linewidths=2.0, zorder=2.2 + order

@@ -1,4 +1,4 @@
-"""Predictions and reference outlined on held-out images, as Figure 5 of arXiv 2601.18532 shows them."""
+"""Predictions and reference outlined on held-out images, as in Figure 5 of arXiv 2601.18532."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _WINDOW = (0.5, 99.5)  # percentiles that become black and white
 class Sample:
     """One held-out image.
 
-    :param said: why it is shown
+    :param said: the reason it is shown
     :param reference: label (W, H[, D]) on the image's grid
-    :param predictions: of each method the label on the same grid, and its mean Dice
+    :param predictions: for each method, its label on the same grid and its mean Dice
     """
 
     image: Path
@@ -37,21 +37,21 @@ class Sample:
 
 
 def extremes(gains: Mapping[str, float], methods: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(why, image): the largest gain of the second method, of the first, and the median one.
+    """Yield (reason, image): the largest gain of the second method, of the first, and the median one.
 
-    :param gains: Dice of the second method less that of the first, of each image
+    :param gains: for each image, Dice of the second method minus that of the first
     """
     order = sorted(gains, key=lambda image: (gains[image], image))
-    for said, image in (
+    for reason, image in (
         (f"most in favour of {methods[1]}", order[-1]),
         (f"most in favour of {methods[0]}", order[0]),
         ("the median difference", order[len(order) // 2]),
     ):
-        yield f"{said} ({gains[image]:+.3f})", image
+        yield f"{reason} ({gains[image]:+.3f})", image
 
 
 def draw_overlays(samples: Sequence[Sample], methods: Sequence[str], title: str, path: Path) -> None:
-    """A row per image: the reference, then what each method's model draws."""
+    """Draw one row per image: the reference, then each method's prediction."""
     figure, axes = plt.subplots(
         len(samples),
         1 + len(methods),
@@ -79,7 +79,7 @@ def draw_overlays(samples: Sequence[Sample], methods: Sequence[str], title: str,
 
 
 def plane_of(image: Path, reference: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """What is shown of an image as (H, W) in [0, 1]; of a volume the slice with most of the reference."""
+    """Return an image as (H, W) in [0, 1]; of a volume, the slice with most of the reference."""
     if reference.ndim == 2:
         grey, at = read_image(image)[0].T, None
     else:
@@ -90,7 +90,7 @@ def plane_of(image: Path, reference: np.ndarray) -> tuple[np.ndarray, int | None
 
 
 def _outline(axis: Any, label: np.ndarray, colour: str, style: str) -> None:
-    """The outline of every structure of a label (W, H)."""
+    """Outline every structure of a label (W, H)."""
     for value in np.unique(label[label > 0]):
         lines = axis.contour(value == label.T, levels=[0.5], colors=colour, linestyles=style, linewidths=1.3)
         lines.set_path_effects([withStroke(linewidth=2.2, foreground="black")])

@@ -1,6 +1,6 @@
-"""Pictures of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
+"""Screenshots of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
 
-A real server works on a phantom pool with a small trained model; headless Chromium looks at each page.
+A real server runs on a phantom pool with a small trained model; headless Chromium opens each page.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import running
 
 _WINDOW: ViewportSize = {"width": 1280, "height": 800}
-_COLD, _ACTIVE, _HELD = 10, 6, 4  # images that are labelled
+_COLD, _ACTIVE, _VALIDATION = 10, 6, 4  # labelled images
 _CONF = {
     "epochs": 20,
     "image_size": 96,
     "channels": "[8,16,32]",
     "cold_start_budget": _COLD,
     "batch_size": 6,
-    "validation_budget": _HELD,
+    "validation_budget": _VALIDATION,
 }
 
 
 def fill(url: str, labels: Path) -> None:
-    """Label, train and go on, until the pages have something to show."""
+    """Label, train and continue until the pages have something to show."""
     annotator = Annotator(url, labels, "Ada")
     annotator.wait_ready(rounds=0)
-    for _ in range(_COLD + _HELD):  # the held-out ones come right after the cold start
+    for _ in range(_COLD + _VALIDATION):  # validation images follow the cold start
         annotator.label_next("auto")
     annotator.train(None)
     annotator.wait_ready(rounds=1)
     for _ in range(_ACTIVE):
         annotator.label_next("auto")
     for name in ("Ben", "Chloé", "Dan"):
-        given = requests.post(f"{url}/activelearning/auto", json={"client_id": name}, timeout=60).json()["id"]
+        image = requests.post(f"{url}/activelearning/auto", json={"client_id": name}, timeout=60).json()["id"]
         if name == "Dan":
-            skip = {"client_id": name, "skip": given, "reason": "rotated"}
+            skip = {"client_id": name, "skip": image, "reason": "rotated"}
             requests.post(f"{url}/activelearning/auto", json=skip, timeout=60).raise_for_status()
     annotator.wait_ready(rounds=1)
 
 
 def show_map(page: Page, url: str) -> None:
-    """The map with the newest label open."""
+    """Open the map with the newest label."""
     page.goto(f"{url}/selection/map")
     page.wait_for_selector("body[data-version]")
     ledger = requests.get(f"{url}/selection/ledger", timeout=60).json()
@@ -66,20 +66,20 @@ def show_map(page: Page, url: str) -> None:
 
 
 def show_progress(page: Page, url: str) -> None:
-    """Counts, learning curves and advice."""
+    """Open the page with counts, learning curves and advice."""
     page.goto(f"{url}/selection/progress")
     page.wait_for_selector("#results table")
 
 
-# file name: what brings the page there
+# file name: function that opens the page
 SCENES: dict[str, Callable[[Page, str], None]] = {"map": show_map, "progress": show_progress}
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder for the pictures")],
-    only: Annotated[list[str] | None, typer.Option(help=f"some of {', '.join(SCENES)}")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the screenshots")],
+    only: Annotated[list[str] | None, typer.Option(help=f"Take only these, of {', '.join(SCENES)}")] = None,
 ) -> None:
-    """Make the pictures anew."""
+    """Take the screenshots."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
         folder = Path(name)
@@ -92,7 +92,7 @@ def main(
                 for scene in only or SCENES:
                     page = browser.new_page(viewport=_WINDOW)
                     SCENES[scene](page, server.url)
-                    page.wait_for_timeout(1_500)  # pictures come, the map settles
+                    page.wait_for_timeout(1_500)  # until images have loaded and the map is still
                     page.screenshot(path=out / f"{scene}.png")
                     typer.echo(out / f"{scene}.png")
                 browser.close()

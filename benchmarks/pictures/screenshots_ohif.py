@@ -1,6 +1,6 @@
 """A screenshot of OHIF with a prediction: `python -m benchmarks.screenshots_ohif`.
 
-The server needs a pool on a DICOM server and a trained model. Chromium is the system's.
+The server needs a pool on a DICOM server and a trained model. Uses the system's Chromium.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _READY = "() => window.services.segmentationService.getSegmentations().length ==
 
 
 def take(page: Page, url: str, study: str, target: Path) -> None:
-    """Open a study in MONAI Label's mode, connect, run the model, and keep what is seen.
+    """Open a study in MONAI Label's mode, connect, run the model, and take a screenshot.
 
-    :param url: of the server
+    :param url: address of the server
     :param study: StudyInstanceUID
-    Raises playwright's TimeoutError when a step takes more than half a minute.
+    Raises playwright's TimeoutError if a step takes more than half a minute.
     """
     page.goto(f"{url}/ohif/monai-label?StudyInstanceUIDs={study}")
     page.get_by_role("button", name="Confirm and Hide").click()
@@ -37,10 +37,10 @@ def take(page: Page, url: str, study: str, target: Path) -> None:
 
 def main(
     study: Annotated[str, typer.Option(help="StudyInstanceUID")],
-    url: Annotated[str, typer.Option(help="Of the server")] = "http://127.0.0.1:8000",
-    out: Annotated[Path, typer.Option(help="The picture")] = Path("docs/images/ohif.png"),
+    url: Annotated[str, typer.Option(help="Address of the server")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="File to write")] = Path("docs/images/ohif.png"),
 ) -> None:
-    """Take it."""
+    """Take the screenshot."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
         take(browser.new_page(viewport={"width": 1280, "height": 800}), url, study, out)

@@ -1,9 +1,9 @@
-"""The speed of `engine: ray` on one machine: what Ray costs, and what a second worker brings.
+"""Speed of `engine: ray` on one machine: the overhead of Ray, and the gain of a second worker.
 
 Part of `python -m benchmarks.speed`; alone, `python -m benchmarks.speed_cluster [--quick]` prints its rows.
-In seconds of the wall clock, since the work is in other processes; the clock starts once all workers work.
-Each side has as many processors as it says, and no others (Linux; Ray's driver apart, which does little):
-else the threads that read images would have one worker use more than one, and a second could not double it.
+Times are wall-clock seconds, since the work is in other processes; the clock starts once all workers run.
+Each side is restricted to the processors it states (Linux; except for Ray's driver, which does little):
+otherwise the threads that read images would give one worker several, and a second could not double its speed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from strategies.engine.image_pass import BATCH
 from strategies.engine.local import Batch, Engine, run_batches
 from strategies.engine.workers import EmbedWorker, Worker
 
-_WINDOWS = 3  # the median of which is told
+_WINDOWS = 3  # the median of these is reported
 _PREPARE = {
     "image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224},
     "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
@@ -40,14 +40,14 @@ _PREPARE = {
 
 
 class TellingWorker(EmbedWorker):
-    """Says of each vector which process made it."""
+    """Report with each vector the process that computed it."""
 
     def look(self, images: Sequence[Any]) -> list[Any]:
-        return [(os.getpid(), each.vector) for each in super().look(images)]
+        return [(os.getpid(), result.vector) for result in super().look(images)]
 
 
 class IdleWorker(Worker):
-    """Does nothing."""
+    """Do nothing."""
 
     def read(self, path: str) -> int:
         return os.getpid()
@@ -55,10 +55,10 @@ class IdleWorker(Worker):
 
 @contextmanager
 def _processors(count: int) -> Iterator[None]:
-    """What this thread starts meanwhile, processes too, runs on `count` processors."""
+    """Restrict threads and processes started in the block to `count` processors."""
     before = os.sched_getaffinity(0)
     if count > len(before):
-        raise RuntimeError(f"this row takes {count} processors, here are {len(before)}")
+        raise RuntimeError(f"this row needs {count} processors; only {len(before)} are available")
     os.sched_setaffinity(0, sorted(before)[:count])
     try:
         yield
@@ -68,7 +68,7 @@ def _processors(count: int) -> Iterator[None]:
 
 @contextmanager
 def _ray(workers: int) -> Iterator[Engine]:
-    """An engine on a cluster of one node with as many processors."""
+    """Start an engine on a cluster of one node with as many processors as workers."""
     from ray.cluster_utils import Cluster
 
     from strategies.engine.ray.engine import RayEngine
@@ -95,7 +95,7 @@ def _local(threads: int) -> Iterator[Engine]:
 
 @contextmanager
 def _pool(quick: bool) -> Iterator[tuple[partial[Worker], list[Batch], str]]:
-    """What makes a worker, batches of phantoms, and what these are."""
+    """Yield a worker factory, batches of phantoms, and a description of both."""
     with tempfile.TemporaryDirectory() as name:
         folder, size = Path(name), 256 if quick else 1024
         generate(folder, count=4 * BATCH, seed=1, size=size)
@@ -119,27 +119,30 @@ def _time(
     count: int,
     warm: int,
 ) -> tuple[float, dict[str, Any]]:
-    """Median seconds for `count` batches once each worker has looked at `warm` images, and what was found."""
-    looks, found, seconds = Counter[int](), dict[str, Any](), list[float]()
+    """Return the median seconds for `count` batches, and the results by image.
+
+    The clock starts once each worker has processed `warm` images.
+    """
+    images_of, vectors, seconds = Counter[int](), dict[str, Any](), list[float]()
     answers = engine(make_worker, cycle(batches))
 
-    def take(most: int) -> None:
-        for done in islice(answers, most):
-            for each in done:
-                process, vector = each.found if isinstance(each.found, tuple) else (each.found, None)
-                looks[process] += 1
-                found[each.image] = vector
+    def take(limit: int) -> None:
+        for done in islice(answers, limit):
+            for result in done:
+                process, vector = result.found if isinstance(result.found, tuple) else (result.found, None)
+                images_of[process] += 1
+                vectors[result.image] = vector
 
-    while len(looks) < workers or min(looks.values()) < warm:
+    while len(images_of) < workers or min(images_of.values()) < warm:
         take(1)
-    while len(found) < sum(map(len, batches)):
+    while len(vectors) < sum(map(len, batches)):
         take(1)
     for _ in range(_WINDOWS):
         started = time.perf_counter()
         take(count)
         seconds.append(time.perf_counter() - started)
     answers.close()  # type: ignore[attr-defined]
-    return median(seconds), found
+    return median(seconds), vectors
 
 
 def _compare(
@@ -160,25 +163,25 @@ def _compare(
 
 
 def one_worker(quick: bool) -> Row:
-    """What Ray costs."""
+    """Measure the overhead of Ray."""
     names = ("local engine, one processor", "Ray, one worker, one processor")
     return _compare(quick, names, (_local(1), _ray(1)), (1, 1))
 
 
 def two_workers(quick: bool) -> Row:
-    """What a second worker brings."""
+    """Measure the gain of a second worker."""
     names = ("Ray, one worker, one processor", "Ray, two of both")
     return _compare(quick, names, (_ray(1), _ray(2)), (1, 2), goal=1.8)
 
 
 def one_machine(quick: bool) -> Row:
-    """Processes against threads, on the same two processors."""
+    """Compare processes with threads on the same two processors."""
     names = ("local engine, two threads and processors", "Ray, two workers, two processors")
     return _compare(quick, names, (_local(2), _ray(2)), (1, 2))
 
 
 def per_batch(quick: bool) -> Row:
-    """What a batch costs that takes no work."""
+    """Measure the overhead per batch, with no work in it."""
     count = 100 if quick else 1000
     batches: list[Batch] = [[(f"{n}", f"/{n}") for n in range(BATCH)]]
     with _local(1) as run:
@@ -194,12 +197,12 @@ COMPARISONS = (one_worker, two_workers, one_machine, per_batch)
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All of them; `quick`: with the descriptor instead of a ResNet-50."""
+    """Yield all comparisons; `quick` uses the descriptor instead of a ResNet-50."""
     for comparison in COMPARISONS:
         yield comparison(quick)
 
 
-def main(quick: Annotated[bool, typer.Option(help="small sizes")] = False) -> None:
+def main(quick: Annotated[bool, typer.Option(help="Small sizes")] = False) -> None:
     """Print the rows."""
     for row in rows(quick):
         typer.echo(row)

@@ -1,4 +1,4 @@
-"""How the time of each step of planning grows with the number of images; a part of `benchmarks.speed`."""
+"""Growth of the time of each planning step with the number of images; a part of `benchmarks.speed`."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 SEED, BUDGET, MAX_K = 42, 100, 20
-_LAST = 3  # sizes that the second slope is fitted to
-_SOON = 1.0  # seconds below which a step is measured three times
+_LAST_SIZES = 3  # sizes for the second slope
+_SHORT_SECONDS = 1.0  # faster steps are measured three times
 
 
 def sizes(quick: bool) -> list[int]:
-    """Numbers of points to measure."""
+    """Return the numbers of points to measure."""
     return [1_000, 3_000, 10_000] if quick else [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
 
 
 def measure(count: int) -> dict[str, float]:
-    """Processor seconds of each step on a map of `count` points; the shortest of three for short ones."""
+    """Return the processor seconds of each step on a map of `count` points; short steps: best of three."""
     points, entropy = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count)
     with threadpool_limits(limits=1):
-        mean_silhouettes(points[:50], [np.arange(50) % 2])  # compiles it
-        found = kmeans_sweep(points, MAX_K, SEED, n_init=1)
-        labels = found[12]
+        mean_silhouettes(points[:50], [np.arange(50) % 2])  # compile
+        labels_of = kmeans_sweep(points, MAX_K, SEED, n_init=1)
+        labels = labels_of[12]
         members = np.flatnonzero(labels == 0)
         steps: dict[str, Callable[[], Any]] = {
             "k-means, k = 2 .. 20, one start": lambda: kmeans_sweep(points, MAX_K, SEED, n_init=1),
-            "silhouettes, k = 2 .. 20": lambda: mean_silhouettes(points, list(found.values())),
+            "silhouettes, k = 2 .. 20": lambda: mean_silhouettes(points, list(labels_of.values())),
             "medoid of one of 12 clusters": lambda: selectors.medoid(points, members),
             "diameter": lambda: selectors.diameter(points),
             f"cold start, {BUDGET} picks": lambda: selectors.cold_start(points, labels, BUDGET),
@@ -50,7 +50,7 @@ def measure(count: int) -> dict[str, float]:
 
 def _seconds(work: Callable[[], Any]) -> float:
     times: list[float] = []
-    while len(times) < (3 if not times or times[0] < _SOON else 1):
+    while len(times) < (3 if not times or times[0] < _SHORT_SECONDS else 1):
         started = time.process_time()
         work()
         times.append(time.process_time() - started)
@@ -58,26 +58,26 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def slope(seconds: Mapping[int, float]) -> float:
-    """p of the power law seconds = c * points^p that fits best on logarithmic axes."""
+    """Return p of the power law seconds = c * points^p that fits best on logarithmic axes."""
     return float(np.polyfit(np.log(list(seconds)), np.log(np.maximum(list(seconds.values()), 1e-9)), 1)[0])
 
 
-def table(found: Mapping[str, Mapping[int, float]]) -> str:
-    """Seconds by step (rows) and size (columns), with fitted slopes; Markdown."""
-    counts = sorted(next(iter(found.values())))
-    head = ["seconds", *(f"{count:,}" for count in counts), "slope", f"slope of the last {_LAST}"]
+def table(steps: Mapping[str, Mapping[int, float]]) -> str:
+    """Return seconds by step (rows) and size (columns), with fitted slopes, as Markdown."""
+    counts = sorted(next(iter(steps.values())))
+    head = ["seconds", *(f"{count:,}" for count in counts), "slope", f"slope of the last {_LAST_SIZES}"]
     lines = [head, ["---"] * len(head)]
-    for name, seconds in found.items():
-        last = {count: seconds[count] for count in counts[-_LAST:]}
+    for name, seconds in steps.items():
+        last = {count: seconds[count] for count in counts[-_LAST_SIZES:]}
         slopes = [f"{slope(seconds):.2f}", f"{slope(last):.2f}"]
         lines.append([name, *(f"{seconds[count]:.3g}" for count in counts), *slopes])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def draw(found: Mapping[str, Mapping[int, float]], path: Path) -> None:
-    """The same as a picture."""
+def draw(steps: Mapping[str, Mapping[int, float]], path: Path) -> None:
+    """Plot the seconds of each step against the size."""
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-    for name, seconds in found.items():
+    for name, seconds in steps.items():
         counts = sorted(seconds)
         axis.plot(
             counts, [seconds[n] for n in counts], marker="o", label=f"{name} (slope {slope(seconds):.2f})"

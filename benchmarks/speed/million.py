@@ -1,9 +1,9 @@
-"""A pool of a million images without a server or a file: the time and memory of planning and handing out.
+"""A pool of a million images without a server or files: time and memory of planning and handing out.
 
 python -m benchmarks.million --images 1000000 --out runs/million
 
-Each size has a process of its own, so that the peak of its memory is its own. The map and the entropies are
-random: what is measured is all that comes after them.
+Each size runs in its own process to measure its own peak memory. The map and the entropies are random: only
+the steps after them are measured.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from strategies.strategy import all_strategies
 
 _BUDGET, _LABELLED, _CLICKS, _CLUSTERS = 100, 100, 50, 12
 _MODEL = "model"
-_ROWS = 10_000  # entropies of one transaction
+_BATCH_ROWS = 10_000  # entropies per transaction
 
 
 class Names:
-    """A datastore that is nothing but its ids, some of them labelled."""
+    """A datastore of ids only, some of them labelled."""
 
     def __init__(self, count: int) -> None:
         self._images = [f"image_{n:08d}" for n in range(count)]
@@ -67,25 +67,25 @@ class Names:
         return ""
 
     def take_over_changes(self) -> None:
-        """Nothing ever does."""
+        """Do nothing: there are no changes."""
 
 
 def clustered_map(count: int, seed: int = 1) -> np.ndarray:
-    """A map (count, 2) of Gaussian clusters that run into each other, as those of t-SNE do."""
+    """Return a map (count, 2) of overlapping Gaussian clusters, like those of t-SNE."""
     random = np.random.default_rng(seed)
     centres = random.normal(size=(_CLUSTERS, 2)) * 4
     return np.asarray(centres[random.integers(0, _CLUSTERS, count)] + random.normal(size=(count, 2)))
 
 
 def measure(count: int) -> dict[str, float]:
-    """Processor seconds of each step, milliseconds of a hand-out, megabytes of the database and of memory."""
-    store, found = Names(count), dict[str, float]()
+    """Measure processor seconds of each step, milliseconds per hand-out, and MB of database and memory."""
+    store, results = Names(count), dict[str, float]()
     names = store.list_images()
 
     def step(name: str, work: Callable[[], Any]) -> Any:
         started = time.process_time()
         result = work()
-        found[name] = time.process_time() - started
+        results[name] = time.process_time() - started
         return result
 
     with tempfile.TemporaryDirectory() as folder:
@@ -95,35 +95,38 @@ def measure(count: int) -> dict[str, float]:
         step("write_map_s", lambda: state.maps.add(context.layout_key, dict.fromkeys(names, "mark"), points))
         layout = step("read_map_s", context.layout)
         step("cold_plan_s", lambda: make_cold_plan(context, layout, PoolSnapshot.of(context, store)))
-        found["click_cold_ms"] = _click_ms(context, store)
+        results["click_cold_ms"] = _click_ms(context, store)
         store.label(names[:: count // _LABELLED][:_LABELLED])
         state.models.add(_MODEL, store.get_labeled_images(), {})
         step("write_entropies_s", lambda: _add_entropies(state, names, values))
-        found["click_bridging_ms"] = _click_ms(context, store)
+        results["click_bridging_ms"] = _click_ms(context, store)
         model = state.models.all()[0]
         pool = PoolSnapshot.of(context, store)
         step("active_plan_s", lambda: make_active_plan(context, layout, model, context.active_alpha, pool))
-        found["click_active_ms"] = _click_ms(context, store)
-        found["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
-    found["peak_memory_mb"] = _peak_memory_mb()
-    return found
+        results["click_active_ms"] = _click_ms(context, store)
+        results["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
+    results["peak_memory_mb"] = _peak_memory_mb()
+    return results
 
 
 def _peak_memory_mb() -> float:
-    """Of this process alone, on Linux; `ru_maxrss` begins with that of the process that started it."""
+    """Return this process's own peak (Linux); `ru_maxrss` starts at the parent process's value."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _add_entropies(state: State, names: list[str], values: list[float]) -> None:
-    for at in range(0, len(names), _ROWS):
+    for at in range(0, len(names), _BATCH_ROWS):
         state.scores.add_entropies(
-            _MODEL, dict(zip(names[at : at + _ROWS], values[at : at + _ROWS], strict=True))
+            _MODEL, dict(zip(names[at : at + _BATCH_ROWS], values[at : at + _BATCH_ROWS], strict=True))
         )
 
 
 def _click_ms(context: Context, store: Names) -> float:
-    """Median wait for the next image of one annotator, who gives each back; the first is not counted."""
+    """Return the median wait for the next image, for one annotator who releases each image.
+
+    The first click is not counted.
+    """
     select, request, times = all_strategies(context)["auto"], {"client_id": "one"}, list[float]()
     for _ in range(_CLICKS):
         started = time.perf_counter()
@@ -133,16 +136,18 @@ def _click_ms(context: Context, store: Names) -> float:
 
 
 def measure_apart(count: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
+    """Run `measure` in its own process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as one:
         return one.submit(measure, count).result()
 
 
 def main(
-    images: Annotated[list[int], typer.Option(help="Size of the pool; may be given several times")],
-    out: Annotated[Path, typer.Option(help="Folder for million.json; sizes in it are not measured again")],
+    images: Annotated[list[int], typer.Option(help="Size of the pool; may be repeated")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for million.json; sizes already in it are not measured again")
+    ],
 ) -> None:
-    """Print and keep what each size takes."""
+    """Measure each size; print and save the results."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "million.json"
     kept = json.loads(file.read_text()) if file.exists() else {"sizes": {}}

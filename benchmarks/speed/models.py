@@ -1,7 +1,8 @@
-"""The speed of encoders and of predictions, against doing it plainly: part of `python -m benchmarks.speed`.
+"""Speed of encoders and predictions against a plain implementation: part of `python -m benchmarks.speed`.
 
-On one thread, in seconds of the processor, so that a busy machine does not decide; on a GPU in those of the
-wall clock. MobileNetV2 has its published weights where `make weights` has put them; others are random.
+Single-threaded, in processor seconds, so that other load on the machine does not matter; on a GPU in
+wall-clock seconds. MobileNetV2 has its published weights if `make weights` has downloaded them; all others
+are random.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _PREPARE = {
 
 @contextmanager
 def room(threads: int = 1) -> Iterator[Path]:
-    """A folder for a while, so many threads, and no log but of what goes wrong."""
+    """Provide a temporary folder, set the number of threads, and silence the log except for warnings."""
     before, level = torch.get_num_threads(), logging.root.manager.disable
     torch.set_num_threads(threads)
     logging.disable(logging.INFO)
@@ -64,7 +65,7 @@ def room(threads: int = 1) -> Iterator[Path]:
 
 
 def _encoder(name: str, folder: Path) -> tuple[Path, str]:
-    """A folder of transformers with the network, and what its weights are."""
+    """Return a transformers folder with the network, and a description of its weights."""
     if name == "MobileNetV2" and WEIGHTS.is_dir():
         return WEIGHTS, "published weights"
     torch.manual_seed(0)
@@ -75,19 +76,19 @@ def _encoder(name: str, folder: Path) -> tuple[Path, str]:
 
 
 def _forward(work: str, network: Callable[..., Any], fast: Runtime, batch: torch.Tensor, quick: bool) -> Row:
-    """A network on one batch, against PyTorch in eager mode."""
-    there = batch.to(DEVICE)
+    """Time a network on one batch, against PyTorch in eager mode."""
+    on_device = batch.to(DEVICE)
 
     @torch.inference_mode()
-    def plainly() -> torch.Tensor:
-        return torch.as_tensor(network(there)).cpu()
+    def plain() -> torch.Tensor:
+        return torch.as_tensor(network(on_device)).cpu()
 
     def ours() -> torch.Tensor:
         return fast(batch).cpu()
 
-    fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start
-    gap = float((ours() - plainly()).abs().max() / plainly().abs().max())
-    seconds = median_seconds(plainly, ours, repeats=3 if quick else 9, clock=CLOCK)
+    fast(batch.repeat(infers.runtime.PAYS // len(batch) + 1, 1, 1, 1))  # past its start-up
+    gap = float((ours() - plain()).abs().max() / plain().abs().max())
+    seconds = median_seconds(plain, ours, repeats=3 if quick else 9, clock=CLOCK)
     same = f"largest difference {gap:.0e} of the largest value"
     return Row(work, "PyTorch, eager", fast.backend, seconds[0], seconds[1], same, 1.5, CLOCK_NAME)
 
@@ -133,7 +134,7 @@ def segmentation_forward(quick: bool) -> Row:
 
 
 def _batches(images: list[Path], count: int) -> list[list[tuple[str, str]]]:
-    """`count` images in batches; a file stands for several when there are fewer."""
+    """Return `count` images in batches; files repeat if there are fewer."""
     named = [(str(n), str(images[n % len(images)])) for n in range(count)]
     return [named[at : at + BATCH] for at in range(0, count, BATCH)]
 
@@ -144,12 +145,12 @@ def _images(folder: Path, quick: bool) -> list[Path]:
 
 
 def embedding(quick: bool) -> Row:
-    """From files to vectors, with the start of the encoder, as in a pool of many thousand images."""
+    """Time files to vectors, including the start of the encoder, as in a pool of many thousand images."""
     with room() as folder, mock.patch.object(infers.runtime, "PAYS_FOR_MAPS", infers.runtime.PAYS):
         (path, _), images = _encoder("ResNet-50", folder), _images(folder, quick)
         batches = _batches(images, 96 if quick else 512)
 
-        def plainly() -> np.ndarray:
+        def plain() -> np.ndarray:
             network, prepare, rows = _Vectors(path), load_processor(path), []
             for _, file in (image for batch in batches for image in batch):
                 grey = np.rint(unit_range(file) * 255).astype(np.uint8)
@@ -162,7 +163,7 @@ def embedding(quick: bool) -> Row:
             return np.stack([done.found.vector for batch in run_batches(make, batches) for done in batch])
 
         results: list[np.ndarray] = []
-        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        works = [lambda work=work: results.append(work()) for work in (plain, ours)]
         seconds = median_seconds(*works, repeats=1, clock=CLOCK)
     gap = np.abs(results[1] - results[0]).max() / np.abs(results[0]).max()
     count = len(results[0])
@@ -181,9 +182,9 @@ def embedding(quick: bool) -> Row:
 
 
 def _embed_apart(path: str, images: list[Path], count: int) -> tuple[float, float]:
-    """Seconds and the peak of memory in MiB of embedding in a process of its own."""
+    """Return the seconds and peak memory (MiB) of embedding; run in a new process."""
     torch.set_num_threads(1)
-    infers.runtime.PAYS_FOR_MAPS = infers.runtime.PAYS  # so that few images are enough to be past its start
+    infers.runtime.PAYS_FOR_MAPS = infers.runtime.PAYS  # so that few images get past its start-up
     began = time.process_time()
     make = partial(EmbedWorker, f"transformers:{path}", None, "cxr_lungs", {}, True)
     for _ in run_batches(make, _batches(images, count)):
@@ -196,11 +197,11 @@ def embedding_memory(quick: bool) -> Row:
     few, many = (80, 240) if quick else (256, 4096)
     with room() as folder:
         (path, _), images = _encoder("MobileNetV2", folder), _images(folder, quick)
-        found = []
+        measured = []
         for count in (few, many):
             with multiprocessing.get_context("spawn").Pool(1) as process:
-                found.append(process.apply(_embed_apart, (str(path), images, count)))
-    (small_s, small), (large_s, large) = found
+                measured.append(process.apply(_embed_apart, (str(path), images, count)))
+    (small_s, small), (large_s, large) = measured
     return Row(
         f"Embedding {many:,} images against {few:,}, MobileNetV2",
         f"{few:,} images: peak {small:,.0f} MiB",
@@ -225,7 +226,7 @@ def entropies(quick: bool) -> Row:
         model, batches = _publish(folder, bundle), _batches(images, 96 if quick else 512)
         stock = StockInfer(model, bundle)
 
-        def plainly() -> list[float]:
+        def plain() -> list[float]:
             paths = [path for batch in batches for _, path in batch]
             return [selectors.mean_entropy(stock.probabilities(path)) for path in paths]
 
@@ -234,7 +235,7 @@ def entropies(quick: bool) -> Row:
             return [done.found.entropy for batch in run_batches(make, batches) for done in batch]
 
         results: list[list[float]] = []
-        works = [lambda work=work: results.append(work()) for work in (plainly, ours)]
+        works = [lambda work=work: results.append(work()) for work in (plain, ours)]
         seconds = median_seconds(*works, repeats=1, clock=CLOCK)
     gap = np.abs(np.divide(results[1], results[0]) - 1).max()
     return Row(
@@ -261,5 +262,5 @@ COMPARISONS = (
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All comparisons, as they are measured."""
+    """Yield all comparisons as they are measured."""
     return (compare(quick) for compare in COMPARISONS)

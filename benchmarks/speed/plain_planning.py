@@ -1,6 +1,6 @@
-"""Planning as one writes it first, with scikit-learn and SciPy: the baseline of `benchmarks.speed.planning`.
+"""Straightforward planning with scikit-learn and SciPy: the baseline of `benchmarks.speed.planning`.
 
-Everything is worked out anew at every step, in blocks of rows where all pairs would not fit into memory.
+Recomputes everything at every step, in blocks of rows where all pairs would not fit into memory.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ from sklearn.metrics import silhouette_score
 from strategies.selectors import allocate
 from strategies.selectors.numerics.cluster import numbered_by_size
 
-_VALUES = 1 << 24  # distances in memory at once
+_MAX_DISTANCES = 1 << 24  # distances in memory at once
 EPS = 1e-8
 
 
 def _blocks(points: np.ndarray) -> Iterator[np.ndarray]:
-    """Distances (n, N) of some rows to all, then of the next ones."""
-    step = max(1, _VALUES // len(points))
+    """Yield distances (n, N) of blocks of rows to all rows."""
+    step = max(1, _MAX_DISTANCES // len(points))
     for at in range(0, len(points), step):
         yield cdist(points[at : at + step], points)
 
 
 def diameter(points: np.ndarray) -> float:
-    """The largest distance between two rows."""
+    """Return the largest distance between two rows."""
     return float(max(block.max() for block in _blocks(points)))
 
 
 def medoid(points: np.ndarray) -> int:
-    """The row with the smallest summed distance to all."""
+    """Return the row with the smallest sum of distances to all."""
     return int(np.argmin(np.concatenate([block.sum(axis=1) for block in _blocks(points)])))
 
 
 def best_clustering(points: np.ndarray, seed: int, n_init: int) -> np.ndarray:
-    """k-means labels (N,) of the k in 2 .. 20 with the highest silhouette."""
-    found = [KMeans(k, n_init=n_init, random_state=seed).fit_predict(points) for k in range(2, 21)]
-    scores = [silhouette_score(points, labels) for labels in found]
-    return numbered_by_size(found[int(np.argmax(scores))])
+    """Return the k-means labels (N,) for the k in 2 .. 20 with the highest silhouette."""
+    labellings = [KMeans(k, n_init=n_init, random_state=seed).fit_predict(points) for k in range(2, 21)]
+    scores = [silhouette_score(points, labels) for labels in labellings]
+    return numbered_by_size(labellings[int(np.argmax(scores))])
 
 
 def farthest(points: np.ndarray, picks: Sequence[int], count: int) -> list[int]:
-    """`count` rows, each the farthest from `picks` and the rows before it."""
-    found = list(picks)
-    while len(found) < len(picks) + count:
-        reach = cdist(points, points[found]).min(axis=1)
-        reach[found] = -1.0
-        found.append(int(np.argmax(reach)))
-    return found[len(picks) :]
+    """Return `count` rows, each the farthest from `picks` and the rows before it."""
+    rows = list(picks)
+    while len(rows) < len(picks) + count:
+        reach = cdist(points, points[rows]).min(axis=1)
+        reach[rows] = -1.0
+        rows.append(int(np.argmax(reach)))
+    return rows[len(picks) :]
 
 
 def cold_start(points: np.ndarray, labels: np.ndarray, budget: int) -> list[int]:
-    """Medoids and the farthest rows of each cluster (arXiv 2601.18532, sections 3.1.4 and 3.1.5), sorted."""
+    """Return medoids and the farthest rows of each cluster, sorted.
+
+    arXiv 2601.18532, sections 3.1.4 and 3.1.5.
+    """
     clusters = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
     picks: list[int] = []
     extra = allocate([len(rows) for rows in clusters], budget - len(clusters))
@@ -67,7 +70,10 @@ def cold_start(points: np.ndarray, labels: np.ndarray, budget: int) -> list[int]
 def active(
     points: np.ndarray, entropy: np.ndarray, budget: int, alpha: float, labelled: Sequence[int]
 ) -> list[int]:
-    """Rows by alpha * distance + (1 - alpha) * entropy (arXiv 2601.18532, section 3.2), in order."""
+    """Return rows by alpha * distance + (1 - alpha) * entropy, in order.
+
+    arXiv 2601.18532, section 3.2.
+    """
     pool = np.setdiff1d(np.arange(len(points)), labelled)
     width, value = diameter(points[pool]) + EPS, entropy[pool]
     uncertain = (value - value.min()) / (value.max() - value.min() + EPS)

@@ -1,6 +1,6 @@
-"""The speed of planning: the map, and each step from the map to the picks, against plain ways of doing it.
+"""Speed of planning, the map and each step from the map to the picks, against plain implementations.
 
-Part of `python -m benchmarks.speed`. Each comparison checks in its own run that both ways agree.
+Part of `python -m benchmarks.speed`. Each comparison checks in the same run that both results agree.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from strategies.selectors.numerics.cluster import MANY_POINTS, kmeans_sweep
 from strategies.selectors.numerics.silhouette import exact_silhouettes, mean_silhouettes
 
 SEED, ALPHA, BUDGET = 42, 0.3, 100
-_NEAR = 10  # neighbours that a map should keep
+_NEIGHBOURS = 10  # neighbours compared between features and map
 
 
 def timed(*works: Callable[[], Any], repeats: int) -> tuple[list[float], list[Any]]:
-    """Median seconds of each, after one run that is not counted (compiling), and what that run returned."""
+    """Return the median seconds and the result of each, after one warm-up run (compilation)."""
     with threadpool_limits(limits=1):
         first = [work() for work in works]
         return median_seconds(*works, repeats=repeats), first
 
 
 def timed_once(*works: Callable[[], Any]) -> tuple[list[float], list[Any]]:
-    """Seconds of one run of each, for those that take minutes, and what it returned."""
+    """Return the seconds and the result of a single run of each, for work that takes minutes."""
     results: list[Any] = []
     keeping = [lambda work=work: results.append(work()) for work in works]
     with threadpool_limits(limits=1):
@@ -43,7 +43,7 @@ def timed_once(*works: Callable[[], Any]) -> tuple[list[float], list[Any]]:
 
 
 def timed_slow(slow: Callable[[], Any], fast: Callable[[], Any]) -> tuple[list[float], list[Any]]:
-    """`slow` as `timed_once`, `fast` as `timed`."""
+    """Time `slow` with `timed_once` and `fast` with `timed`."""
     [slow_s], [slow_result] = timed_once(slow)
     [fast_s], [fast_result] = timed(fast, repeats=3)
     return [slow_s, fast_s], [slow_result, fast_result]
@@ -60,29 +60,29 @@ def large_map(quick: bool) -> Row:
 def _map(count: int) -> Row:
     rng = np.random.default_rng(1)
     features = rng.normal(size=(20, 512))[rng.integers(0, 20, count)] + rng.normal(size=(count, 512))
-    features /= np.arange(1, 513)  # as in embeddings of images, few directions have most of the variance
+    features /= np.arange(1, 513)  # as in image embeddings, few directions carry most of the variance
     tsne = TSNE(init="pca", random_state=SEED)
     (theirs_s, ours_s), maps = timed_once(
         lambda: tsne.fit_transform(features), lambda: project(features, "tsne", 30, SEED)
     )
-    kept = [_neighbours_kept(features, found) for found in maps]
+    kept = [_neighbours_kept(features, points) for points in maps]
     return Row(
         f"2-D map of {count:,} images, 512 features",
         "scikit-learn t-SNE",
         "PCA to 50, openTSNE",
         theirs_s,
         ours_s,
-        f"of the {_NEAR} nearest images, {kept[0]:.0%} (theirs) and {kept[1]:.0%} (ours) stay so",
+        f"of the {_NEIGHBOURS} nearest images, {kept[0]:.0%} (theirs) and {kept[1]:.0%} (ours) stay so",
     )
 
 
 def _neighbours_kept(features: np.ndarray, points: np.ndarray) -> float:
     near = [
-        NearestNeighbors(n_neighbors=_NEAR).fit(where).kneighbors(return_distance=False)
+        NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(where).kneighbors(return_distance=False)
         for where in (features, points)
     ]
     both = [len(set(a) & set(b)) for a, b in zip(*near, strict=True)]
-    return sum(both) / (_NEAR * len(both))
+    return sum(both) / (_NEIGHBOURS * len(both))
 
 
 def kmeans_of_all_k(quick: bool) -> Row:
@@ -111,7 +111,7 @@ def kmeans_same_starts(quick: bool) -> Row:
     )
     work = f"k-means, k = 2 .. 20, {starts} starts, {len(points):,} points"
     same = theirs.keys() == ours.keys() and all((theirs[k] == ours[k]).all() for k in ours)
-    return Row(work, "scikit-learn", "numba", theirs_s, ours_s, _same(same, "labels"))
+    return Row(work, "scikit-learn", "numba", theirs_s, ours_s, _agreement(same, "labels"))
 
 
 def _scatter(points: np.ndarray, labels: np.ndarray) -> float:
@@ -129,10 +129,10 @@ def silhouette(quick: bool) -> Row:
 
 def silhouette_of_all_k(quick: bool) -> Row:
     points = clustered_map(2_000 if quick else 10_000)
-    found = _labellings(points, range(2, 21))
+    labellings = _labellings(points, range(2, 21))
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
-        lambda: [silhouette_score(points, labels) for labels in found],
-        lambda: mean_silhouettes(points, found),
+        lambda: [silhouette_score(points, labels) for labels in labellings],
+        lambda: mean_silhouettes(points, labellings),
     )
     error = float(np.abs(np.subtract(theirs, ours)).max())
     return _silhouette_row(points, "k = 2 .. 20", "exact, numba, all k in one pass", theirs_s, ours_s, error)
@@ -140,10 +140,11 @@ def silhouette_of_all_k(quick: bool) -> Row:
 
 def silhouette_on_grid(quick: bool) -> Row:
     points = clustered_map(35_000 if quick else 100_000)
-    found = _labellings(points, range(2, 21))
+    labellings = _labellings(points, range(2, 21))
     rows = np.arange(len(points))
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
-        lambda: exact_silhouettes(points, np.stack(found), rows), lambda: mean_silhouettes(points, found)
+        lambda: exact_silhouettes(points, np.stack(labellings), rows),
+        lambda: mean_silhouettes(points, labellings),
     )
     same = f"k {np.argmax(theirs) + 2} and {np.argmax(ours) + 2}; error {np.abs(theirs - ours).max():.0e}"
     return Row(
@@ -158,8 +159,8 @@ def silhouette_on_grid(quick: bool) -> Row:
 
 def _labellings(points: np.ndarray, clusters: Sequence[int]) -> list[np.ndarray]:
     with threadpool_limits(limits=1):
-        found = [KMeans(k, n_init=1, random_state=SEED).fit_predict(points) for k in clusters]
-    return [labels.astype(np.int64) for labels in found]
+        labellings = [KMeans(k, n_init=1, random_state=SEED).fit_predict(points) for k in clusters]
+    return [labels.astype(np.int64) for labels in labellings]
 
 
 def _silhouette_row(
@@ -179,7 +180,7 @@ def medoid(quick: bool) -> Row:
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
         lambda: plain.medoid(points), lambda: selectors.medoid(points, np.arange(len(points)))
     )
-    work, same = f"medoid of one cluster, {len(points):,} points", _same(theirs == ours, "row")
+    work, same = f"medoid of one cluster, {len(points):,} points", _agreement(theirs == ours, "row")
     return Row(work, "SciPy, all pairs in blocks", "convex cutting planes", theirs_s, ours_s, same)
 
 
@@ -188,7 +189,7 @@ def diameter(quick: bool) -> Row:
     (theirs_s, ours_s), (theirs, ours) = timed_slow(
         lambda: plain.diameter(points), lambda: selectors.diameter(points)
     )
-    work, same = f"largest distance, {len(points):,} points", _same(theirs == ours, "number, to the bit")
+    work, same = f"largest distance, {len(points):,} points", _agreement(theirs == ours, "number, to the bit")
     return Row(work, "SciPy, all pairs in blocks", "convex hull", theirs_s, ours_s, same)
 
 
@@ -214,7 +215,12 @@ def greedy_active(quick: bool) -> Row:
 def _greedy_row(what: str, points: np.ndarray, budget: int, theirs: float, ours: float, same: bool) -> Row:
     work = f"{what}, {budget:,} of {len(points):,} points"
     return Row(
-        work, "SciPy, anew at each pick", "the last pick only", theirs, ours, _same(same, "picks in order")
+        work,
+        "SciPy, anew at each pick",
+        "the last pick only",
+        theirs,
+        ours,
+        _agreement(same, "picks in order"),
     )
 
 
@@ -227,7 +233,7 @@ def round_with_one_start(quick: bool) -> Row:
 
 
 def _round(count: int, goal: float | None) -> Row:
-    """Choose k, cluster, medoids, allocation, fill, then a round of active picks."""
+    """Choose k, cluster, find medoids, allocate, fill, then plan a round of active picks."""
     points, starts = clustered_map(count), 10 if count <= MANY_POINTS else 1
     entropy = _entropy(points)
 
@@ -248,16 +254,16 @@ def _round(count: int, goal: float | None) -> Row:
         "all of the above",
         theirs_s,
         ours_s,
-        _same(picks[0] == picks[1], f"{2 * BUDGET} picks"),
+        _agreement(picks[0] == picks[1], f"{2 * BUDGET} picks"),
         goal,
     )
 
 
 def large_round(quick: bool) -> Row:
-    """The whole of it with the pool's database, in a process of its own."""
+    """Plan a round with the pool's database, in its own process."""
     count = 5_000 if quick else 100_000
-    found = measure_apart(count)
-    cold, active, memory = found["cold_plan_s"], found["active_plan_s"], found["peak_memory_mb"]
+    measured = measure_apart(count)
+    cold, active, memory = measured["cold_plan_s"], measured["active_plan_s"], measured["peak_memory_mb"]
     return Row(
         f"planning a round from database to database, {count:,} images",
         "none: its silhouettes alone are 100 times those of 10,000 points",
@@ -275,7 +281,7 @@ def _entropy(points: np.ndarray) -> np.ndarray:
     return np.random.default_rng(2).uniform(0.1, 0.6, len(points))
 
 
-def _same(is_same: bool, what: str) -> str:
+def _agreement(is_same: bool, what: str) -> str:
     return f"the same {what}" if is_same else f"NOT the same {what}"
 
 
@@ -298,5 +304,5 @@ COMPARISONS = (
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All comparisons, as they are done."""
+    """Yield all comparisons as they are measured."""
     return (compare(quick) for compare in COMPARISONS)

@@ -1,4 +1,4 @@
-"""One line of the table of speed: a piece of work done the plain way and ours, timed in one run."""
+"""One row of the speed table: the same work done plainly and our way, timed in one run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from typing import Any
 class Row:
     """A comparison.
 
-    :param work: what is done, with its size
-    :param baseline: how it is done plainly; what `ratio` is against
-    :param ours: how it is done here
-    :param baseline_s, ours_s: medians, in seconds of the clock that `clock` names; None: not run, and `note`
-        says why
-    :param same: how far both results agree, as measured in this run
-    :param goal: the ratio wanted, where there is one; :param limit_s: or the most seconds that ours may take
+    :param work: the work, with its size
+    :param baseline: the plain way of doing it, the reference for `ratio`
+    :param ours: our way of doing it
+    :param baseline_s, ours_s: median seconds of the clock named by `clock`; None: not run, see `note`
+    :param same: how far both results agree in this run
+    :param goal: the ratio to reach, if any; :param limit_s: or the most seconds ours may take
     """
 
     work: str
@@ -35,14 +34,14 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is; None where one of both was not run."""
+        """Speed-up of ours over the baseline; None if either was not run."""
         return self.baseline_s / self.ours_s if self.baseline_s is not None and self.ours_s else None
 
 
 def median_seconds(
     *works: Callable[[], Any], repeats: int = 5, clock: Callable[[], float] = time.process_time
 ) -> list[float]:
-    """Median seconds of each of `works`, which take turns, so that a busy machine slows all of them alike."""
+    """Return the median seconds of each of `works`, which take turns: other load slows all of them alike."""
     taken: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
         for work, seconds in zip(works, taken, strict=True):

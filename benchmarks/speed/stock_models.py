@@ -1,6 +1,6 @@
-"""MONAI Label's own way of training and of predicting, with an app's network, loss, optimiser and images.
+"""MONAI Label's own training and prediction, with an app's network, loss, optimiser and images.
 
-`benchmarks.speed.models` and `benchmarks.speed.training` compare with these: what its radiology apps do,
+The baseline of `benchmarks.speed.models` and `benchmarks.speed.training`: what its radiology apps do, with
 everything else at its default.
 """
 
@@ -20,14 +20,14 @@ from monailabel.tasks.train.basic_train import BasicTrainTask, Context
 from bundle_configs import Bundle
 from infers.segmentation.task import SegmentationInfer
 
-# what a client such as 3D Slicer sends when its user changes nothing, without the metrics of a split
+# the defaults of a client such as 3D Slicer, but without a validation split
 REQUEST = {"dataset": "SmartCacheDataset", "dataloader": "ThreadDataLoader", "val_split": 0.0}
 
 
 class StockTrain(BasicTrainTask):
-    """BasicTrainTask with what a bundle says.
+    """BasicTrainTask configured from a bundle.
 
-    :param folder: where it writes its checkpoints
+    :param folder: folder for its checkpoints
     """
 
     def __init__(self, folder: Path, bundle: Bundle) -> None:
@@ -65,7 +65,7 @@ class StockTrain(BasicTrainTask):
 
 
 def watched(task: type[BasicTrainTask], clock: Callable[[], float]) -> type[Any]:
-    """A train task that notes the seconds of each epoch in `epochs` and its mean loss in `losses`."""
+    """Subclass a train task to record the seconds (`epochs`) and mean loss (`losses`) of each epoch."""
 
     class Watched(task):
         def finalize(self, context: Context) -> None:
@@ -90,13 +90,13 @@ def watched(task: type[BasicTrainTask], clock: Callable[[], float]) -> type[Any]
 
 
 class StockInfer(SegmentationInfer):
-    """The steps of BasicInferTask up to probabilities on the network's grid, as scoring methods ask for."""
+    """BasicInferTask up to probabilities on the network's grid, as scoring methods request it."""
 
     def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
         return [Activationsd(keys="pred", softmax=True), ToNumpyd(keys="pred")]
 
     def probabilities(self, image: str) -> np.ndarray:
-        """(C, ...) of one image, by one call of the task."""
+        """Return the probabilities (C, ...) of one image, by one call of the task."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         _, data = self({"image": image, "device": device, "skip_writer": "true", "logging": "ERROR"})
         return np.asarray(data["pred"])

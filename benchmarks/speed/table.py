@@ -1,10 +1,10 @@
-"""The table of speed, each row ours against a plain way of doing the same, in one run.
+"""The speed table: each row compares ours with a plain implementation of the same, in one run.
 
 python -m benchmarks.speed --out benchmarks/results/speed
 
-Every row is kept as soon as it is measured, and a run that was stopped goes on behind it; remove speed.json
-to measure anew. A part is a module of this folder with `COMPARISONS`, functions of `quick` that
-return one `Row` each; or with `rows(quick)` alone, and then it begins again when it was stopped.
+Every row is saved as soon as it is measured, and an interrupted run resumes after it; remove speed.json to
+measure again. A part is a module of this folder with `COMPARISONS`, functions of `quick` that return one
+`Row` each; or with `rows(quick)` only, which starts over if interrupted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _COLUMNS = ("work", "plain way", "s", "ours", "s", "times faster", "do they agre
 
 
 class Kept:
-    """speed.json: what has been measured, and on what."""
+    """speed.json: the rows measured so far and their conditions."""
 
     def __init__(self, folder: Path, quick: bool) -> None:
         self._file, head = folder / "speed.json", conditions(quick)
@@ -60,7 +60,7 @@ class Kept:
                 if self.found[key] != head[key]:
                     raise ValueError(
                         f"{self._file} was measured with {key} {self.found[key]!r}, this is {head[key]!r}: "
-                        "give another --out, or remove it"
+                        "choose another --out, or remove the file"
                     )
 
     def keep(self) -> None:
@@ -69,7 +69,7 @@ class Kept:
 
 
 def conditions(quick: bool) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
+    """Return the conditions that the numbers depend on, besides the code."""
     installed = [*_PACKAGES, *(name for name in _EXTRAS if find_spec(name))]
     return {
         "quick": quick,
@@ -82,39 +82,39 @@ def conditions(quick: bool) -> dict[str, Any]:
 
 
 def works(part: str, quick: bool, kept: Kept) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What is left to do of a part, by name; each keeps what it has measured."""
+    """Yield the remaining work of a part, by name; each piece saves its own result."""
     if part == GROWTH:
         for count in complexity.sizes(quick):
             if str(count) not in kept.found[GROWTH]:
-                yield f"{part}/{count}", partial(_grow, count, kept)
+                yield f"{part}/{count}", partial(_measure_growth, count, kept)
         return
     module = importlib.import_module(f"benchmarks.speed.{part}")
     for compare in getattr(module, "COMPARISONS", ()):
         if (name := f"{part}/{compare.__name__}") not in kept.found["rows"]:
-            yield name, partial(_compare, name, partial(compare, quick), kept)
+            yield name, partial(_save_row, name, partial(compare, quick), kept)
     if not hasattr(module, "COMPARISONS") and part not in kept.found["done"]:
-        yield part, partial(_all_rows, part, module.rows(quick), kept)
+        yield part, partial(_save_rows, part, module.rows(quick), kept)
 
 
-def _grow(count: int, kept: Kept) -> None:
+def _measure_growth(count: int, kept: Kept) -> None:
     kept.found[GROWTH][str(count)] = complexity.measure(count)
     kept.keep()
 
 
-def _compare(name: str, compare: Callable[[], Row], kept: Kept) -> None:
+def _save_row(name: str, compare: Callable[[], Row], kept: Kept) -> None:
     kept.found["rows"][name] = asdict(compare())
     kept.keep()
 
 
-def _all_rows(part: str, rows: Iterator[Row], kept: Kept) -> None:
+def _save_rows(part: str, rows: Iterator[Row], kept: Kept) -> None:
     for number, row in enumerate(rows):
-        _compare(f"{part}/{number}", lambda row=row: row, kept)  # type: ignore[misc]
+        _save_row(f"{part}/{number}", lambda row=row: row, kept)  # type: ignore[misc]
     kept.found["done"].append(part)
     kept.keep()
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """All rows as Markdown, by part and then by the clock that they were measured with."""
+    """Return all rows as Markdown, grouped by part and by clock."""
     text = ""
     for part, clock in dict.fromkeys((name.split("/")[0], row["clock"]) for name, row in rows.items()):
         lines = [_COLUMNS, ["---"] * len(_COLUMNS)]
@@ -128,12 +128,12 @@ def _cells(row: Row) -> list[str]:
         return "not run" if value is None else f"{value:.3g}"
 
     ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
-    found = [row.work, row.baseline, seconds(row.baseline_s), row.ours, seconds(row.ours_s), ratio]
-    return [*found, row.same, goal_of(row), row.note]
+    cells = [row.work, row.baseline, seconds(row.baseline_s), row.ours, seconds(row.ours_s), ratio]
+    return [*cells, row.same, goal_of(row), row.note]
 
 
 def goal_of(row: Row) -> str:
-    """Whether a row is as fast as is wanted of it."""
+    """Say whether a row reaches its goal."""
     words = {True: "reached", False: "not reached"}
     if row.limit_s is not None and row.ours_s is not None:
         return f"{row.limit_s:g} s: {words[row.ours_s <= row.limit_s]} ({row.ours_s:.3g} s)"
@@ -146,34 +146,34 @@ def _markdown(lines: list[Any]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def write_report(folder: Path, found: Mapping[str, Any], command: str) -> None:
-    """table.md, complexity.png and README.md."""
-    text = table(found["rows"])
+def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None:
+    """Write table.md, complexity.png and README.md."""
+    text = table(content["rows"])
     steps: dict[str, dict[int, float]] = {}
-    for count, seconds in sorted(found[GROWTH].items(), key=lambda item: int(item[0])):
+    for count, seconds in sorted(content[GROWTH].items(), key=lambda item: int(item[0])):
         for name, value in seconds.items():
             steps.setdefault(name, {})[int(count)] = value
-    if len(found[GROWTH]) > 1:
+    if len(content[GROWTH]) > 1:
         text += f"## Growth with the number of images\n{complexity.table(steps)}\n![growth](complexity.png)\n"
         complexity.draw(steps, folder / "complexity.png")
     (folder / "table.md").write_text(text)
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     (folder / "README.md").write_text(
-        f"# Speed\n    {command}\n\n{found['date']}, {found['processor']}, {found['device']}, "
-        f"OMP_NUM_THREADS {found['threads']}; {versions}.\n\n"
-        "[table.md](table.md) has the rows, speed.json the numbers. What they mean: docs/speed.md.\n"
+        f"# Speed\n    {command}\n\n{content['date']}, {content['processor']}, {content['device']}, "
+        f"OMP_NUM_THREADS {content['threads']}; {versions}.\n\n"
+        "[table.md](table.md) has the rows, speed.json the numbers; docs/speed.md explains them.\n"
     )
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for speed.json, table.md, complexity.png, README.md")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: minutes instead of an hour")] = False,
-    only: Annotated[str, typer.Option(help=f"Parts with commas between: {', '.join(PARTS)}, {GROWTH}")] = "",
+    only: Annotated[str, typer.Option(help=f"Parts, comma-separated: {', '.join(PARTS)}, {GROWTH}")] = "",
 ) -> None:
     """Measure what is missing, and write the report."""
     parts = only.split(",") if only else [*PARTS, GROWTH]
     if unknown := set(parts) - {*PARTS, GROWTH}:
-        typer.echo(f"there is no part {min(unknown)!r}; there are: {', '.join([*PARTS, GROWTH])}", err=True)
+        typer.echo(f"unknown part {min(unknown)!r}; choose from: {', '.join([*PARTS, GROWTH])}", err=True)
         raise typer.Exit(2)
     try:
         kept = Kept(out, quick)
@@ -187,12 +187,12 @@ def main(
         bar.set_description(name)
         try:
             work()
-        except Exception:  # the other rows are worth having
+        except Exception:  # go on with the other rows
             failed += 1
             tqdm.write(f"{name} failed:\n{traceback.format_exc()}")
         write_report(out, kept.found, f"{command} --out {out}")
     write_report(out, kept.found, f"{command} --out {out}")
     typer.echo((out / "table.md").read_text())
     if failed:
-        typer.echo(f"{failed} rows failed; run again to try them again", err=True)
+        typer.echo(f"{failed} rows failed; run the command again to retry them", err=True)
         raise typer.Exit(1)

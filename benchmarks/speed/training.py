@@ -1,6 +1,6 @@
-"""The speed of training, against MONAI Label's own way of it: part of `python -m benchmarks.speed`.
+"""Speed of training against MONAI Label's own: part of `python -m benchmarks.speed`.
 
-On all processors, as a server trains, and in seconds of the wall clock.
+On all processors, as a server trains, in wall-clock seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trainers.segmentation.task import SegmentationTrain
 
 
 class _Pairs:
-    """A datastore that has labels only."""
+    """A datastore of labels only."""
 
     def __init__(self, folder: Path) -> None:
         studies = sorted((folder / "studies").glob("*.png"))
@@ -33,7 +33,7 @@ class _Pairs:
 
 
 def training(quick: bool) -> Row:
-    """Epochs after the first of two trainings each, which take turns; on all threads, as a server trains."""
+    """Time epochs after the first of two alternating trainings each, on all threads, as a server trains."""
     size, count, epochs = (64, 4, 3) if quick else (256, 16, 6)
     seconds: list[list[float]] = [[], []]
     losses, threads = [0.0, 0.0], len(os.sched_getaffinity(0))
@@ -69,7 +69,7 @@ def training(quick: bool) -> Row:
 
 
 def _layout(threads: int) -> str:
-    """What the trainer does besides (`SegmentationTrain.network`)."""
+    """Describe the further optimisations of the trainer (`SegmentationTrain.network`)."""
     return ", AMP, channels last" if GPU else ", channels last" if threads > 1 else ""
 
 
@@ -77,5 +77,5 @@ COMPARISONS = (training,)
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """All comparisons, as they are measured."""
+    """Yield all comparisons as they are measured."""
     return (compare(quick) for compare in COMPARISONS)

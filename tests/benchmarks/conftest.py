@@ -1,4 +1,4 @@
-"""What benchmarks set for their own process, given back to the tests that come after."""
+"""Restore process-wide settings that benchmarks change, so that later tests are not affected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @pytest.fixture
 def own_process() -> Iterator[None]:
-    """Threads and log level as they were."""
+    """Restore the number of threads and the log level after the test."""
     threads, level = torch.get_num_threads(), logging.root.manager.disable
     yield
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Running a preparer as its command does, and reading what it wrote."""
+"""Run a preparer as its command does, and read its manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 @pytest.fixture
 def command() -> Callable[..., Result]:
-    """command(main, source=..., out=...): runs a preparer's command line."""
+    """command(main, source=..., out=...): run a preparer's command line."""
 
     def run(main: Callable[..., None], **options: Any) -> Result:
         app = typer.Typer()

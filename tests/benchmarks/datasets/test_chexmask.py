@@ -1,4 +1,4 @@
-"""ChestX-ray8 with CheXmask: run lengths, the draw, and the preparer on a table in the published format."""
+"""ChestX-ray8 with CheXmask: run lengths, sampling, and the preparer on a table in the published format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIDE = 32
 
 
 def encode_rle(mask: np.ndarray) -> str:
-    """A mask (H, W) in the published format, written from its description: along the rows, from 1."""
+    """Encode a mask (H, W) in the published format, as described there: row by row, counting from 1."""
     words: list[int] = []
     previous = False
     for place, inside in enumerate(mask.ravel().tolist(), start=1):
@@ -47,7 +47,7 @@ def encode_rle(mask: np.ndarray) -> str:
 
 
 def masks_of(seed: int) -> dict[str, np.ndarray]:
-    """Right lung on the picture's left; the heart overlaps the left lung."""
+    """Return masks with the right lung on the picture's left and the heart overlapping the left lung."""
     shift = seed % 3
     boxes = {
         "Right Lung": np.s_[6:20, 4 + shift : 12],
@@ -82,7 +82,7 @@ def names() -> dict[str, float]:
 
 @pytest.fixture
 def write(tmp_path: Path, names: dict[str, float]) -> Callable[..., tuple[Path, Path]]:
-    """write(**changes of rows): the images in two folders and the table; returns both."""
+    """write(**changed rows): write the images to two folders, and the table; return both."""
 
     def make(**changes: dict[str, Any]) -> tuple[Path, Path]:
         source, table = tmp_path / "CXR8", tmp_path / "ChestX-Ray8.csv"
@@ -128,12 +128,12 @@ def test_run_lengths_come_back(height: int, width: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [("", "no pairs"), ("1 2 3", "no pairs"), ("1 x", "x"), ("0 2", "order"), ("5 2 1 2", "order"),
+    ("text", "message"),
+    [("", "not pairs"), ("1 2 3", "not pairs"), ("1 x", "x"), ("0 2", "order"), ("5 2 1 2", "order"),
      ("1 3 3 1", "order"), ("1 0", "order"), ("12 2", "beyond")],
 )  # fmt: skip
-def test_bad_run_lengths_are_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_run_lengths_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         decode_rle(text, 3, 4)
 
 
@@ -151,16 +151,16 @@ def test_the_draw_is_seeded_has_one_image_per_patient_and_keeps_the_best(names: 
 
 
 def test_both_images_of_a_patient_can_be_drawn(names: dict[str, float]) -> None:
-    seen = {name for seed in range(30) for name in draw(names, 10, 10, seed)}
-    assert seen == set(names)
+    drawn = {name for seed in range(30) for name in draw(names, 10, 10, seed)}
+    assert drawn == set(names)
 
 
 def test_masks_become_labels_and_images_are_copied(
     write: Command, tmp_path: Path, command: Command, manifest_of: Command, names: dict[str, float]
 ) -> None:
     paths, out = write(), tmp_path / "pool"
-    said = run(command, paths, out)
-    assert said.exit_code == 0, said.output
+    result = run(command, paths, out)
+    assert result.exit_code == 0, result.output
     manifest, chosen = manifest_of(out), draw(names, 8, 5, 1)
     assert manifest["settings"] == {"sample": 8, "keep": 5, "seed": 1}
     assert [f"{name}.png" for name in manifest["cases"]] == chosen and manifest["counts"]["written"] == 5
@@ -191,9 +191,9 @@ def test_bad_rows_and_images_are_named_and_the_rest_is_written(
     paths, out = write(**changes), tmp_path / "pool"
     damaged = next(paths[0].rglob(f"{chosen[3]}.png"))
     damaged.write_bytes(damaged.read_bytes()[:60])
-    said = run(command, paths, out)
+    result = run(command, paths, out)
     failed = manifest_of(out)["failed"]
-    assert said.exit_code == 1 and sorted(failed) == chosen[:4]
+    assert result.exit_code == 1 and sorted(failed) == chosen[:4]
     assert f"row {chosen[0]}.png, column Heart" in failed[chosen[0]]
     assert "is 32 x 32 pixels, its masks 32 x 1024" in failed[chosen[1]]
     assert "beyond 32 x 32 pixels" in failed[chosen[2]]
@@ -207,8 +207,8 @@ def test_a_part_of_the_images_is_drawn_from_and_said(
     paths = write()
     for path in sorted((paths[0] / "images_002" / "images").iterdir())[1:]:
         path.unlink()
-    said = run(command, paths, tmp_path / "pool", sample=6, keep=4)
-    assert said.exit_code == 1 and "wrong count: 8 images, published are 13" in said.output
+    result = run(command, paths, tmp_path / "pool", sample=6, keep=4)
+    assert result.exit_code == 1 and "wrong count: 8 images; the published set has 13" in result.output
     assert manifest_of(tmp_path / "pool")["counts"]["written"] == 4
 
 
@@ -216,8 +216,8 @@ def test_a_table_of_another_kind_and_a_score_that_is_none_are_refused(
     write: Command, tmp_path: Path, command: Command
 ) -> None:
     paths = write(x00000003_000={"Dice RCA (Mean)": "nan"})
-    said = run(command, paths, tmp_path / "pool")
-    assert said.exit_code == 2 and "00000003_000.png has the Dice RCA (Mean) 'nan'" in said.output
+    result = run(command, paths, tmp_path / "pool")
+    assert result.exit_code == 2 and "00000003_000.png has the Dice RCA (Mean) 'nan'" in result.output
     paths[1].write_text(paths[1].read_text().replace("Image Index", "dicom_id"))
-    said = run(command, paths, tmp_path / "pool")
-    assert said.exit_code == 2 and "has no column Image Index" in said.output
+    result = run(command, paths, tmp_path / "pool")
+    assert result.exit_code == 2 and "has no column Image Index" in result.output

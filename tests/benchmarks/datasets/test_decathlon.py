@@ -23,7 +23,7 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Non
 
 
 def describe(folder: Path, **changes: Any) -> None:
-    """dataset.json as it is published."""
+    """Write dataset.json as published."""
     names = ["hippocampus_367", "hippocampus_304", "hippocampus_204"]
     content = {
         "name": "Hippocampus",
@@ -63,8 +63,8 @@ def test_a_task_becomes_a_pool_without_taking_its_space_twice(
     source: Path, tmp_path: Path, command: Command, manifest_of: Command
 ) -> None:
     out = tmp_path / "pool"
-    said = command(decathlon.main, source=source, out=out)
-    assert said.exit_code == 0, said.output
+    result = command(decathlon.main, source=source, out=out)
+    assert result.exit_code == 0, result.output
     manifest = manifest_of(out)
     assert manifest["labels"] == {"Anterior": 1, "Posterior": 2} and manifest["complete"]
     assert manifest["dataset"]["licence"] == "CC-BY-SA 4.0" and "Vanderbilt" in manifest["dataset"]["url"]
@@ -89,9 +89,9 @@ def test_bad_volumes_are_named_and_the_rest_is_linked(
     image = source / "imagesTr" / "hippocampus_367.nii.gz"
     image.write_bytes(image.read_bytes()[:-500])
     save(source / "labelsTr" / "hippocampus_304.nii.gz", np.full((9, 11, 7), 5, np.uint8))
-    said = command(decathlon.main, source=source, out=tmp_path / "pool")
+    result = command(decathlon.main, source=source, out=tmp_path / "pool")
     failed = manifest_of(tmp_path / "pool")["failed"]
-    assert said.exit_code == 1 and sorted(failed) == ["hippocampus_304", "hippocampus_367"]
+    assert result.exit_code == 1 and sorted(failed) == ["hippocampus_304", "hippocampus_367"]
     assert f"{image}: cannot be read" in failed["hippocampus_367"]
     assert "has the values [5], dataset.json knows [1, 2]" in failed["hippocampus_304"]
     assert [p.name for p in (tmp_path / "pool" / "studies").iterdir()] == ["hippocampus_204.nii.gz"]
@@ -106,31 +106,32 @@ def test_bad_volumes_are_named_and_the_rest_is_linked(
 
 
 def test_what_is_no_task_is_refused(source: Path, tmp_path: Path, command: Command) -> None:
-    said = command(decathlon.main, source=source / "imagesTr", out=tmp_path / "pool")
-    assert said.exit_code == 2 and "has no folder imagesTr, labelsTr" in said.output
+    result = command(decathlon.main, source=source / "imagesTr", out=tmp_path / "pool")
+    assert result.exit_code == 2 and "has no folder imagesTr, labelsTr" in result.output
     (source / "dataset.json").write_text('{"name": "x"}')
-    said = command(decathlon.main, source=source, out=tmp_path / "pool")
+    result = command(decathlon.main, source=source, out=tmp_path / "pool")
     assert (
-        said.exit_code == 2 and "is no dataset.json of a Decathlon task (KeyError: 'labels')" in said.output
+        result.exit_code == 2
+        and "is not the dataset.json of a Decathlon task (KeyError: 'labels')" in result.output
     )
 
 
 def test_a_task_with_fewer_volumes_than_it_says(source: Path, tmp_path: Path, command: Command) -> None:
     describe(source, numTraining=260)
-    said = command(decathlon.main, source=source, out=tmp_path / "pool")
-    assert said.exit_code == 1 and "wrong count: 3 imagesTr, published are 260" in said.output
+    result = command(decathlon.main, source=source, out=tmp_path / "pool")
+    assert result.exit_code == 1 and "wrong count: 3 imagesTr; the published set has 260" in result.output
 
 
 def test_the_real_hippocampus_volumes(real_data: Path, tmp_path: Path, command: Command) -> None:
-    given = real_data / "hippocampus"
-    names = sorted(path.name for path in (given / "images").glob("*.nii.gz"))[:10]
+    real = real_data / "hippocampus"
+    names = sorted(path.name for path in (real / "images").glob("*.nii.gz"))[:10]
     if not names:
         pytest.skip("no hippocampus volumes there")
     for kind, folder in (("images", "imagesTr"), ("labels", "labelsTr")):
         (tmp_path / "Task04" / folder).mkdir(parents=True)
         for name in names:
-            (tmp_path / "Task04" / folder / name).symlink_to(given / kind / name)
+            (tmp_path / "Task04" / folder / name).symlink_to(real / kind / name)
     training = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
     describe(tmp_path / "Task04", numTraining=len(names), training=training)
-    said = command(decathlon.main, source=tmp_path / "Task04", out=tmp_path / "pool")
-    assert said.exit_code == 0, said.output
+    result = command(decathlon.main, source=tmp_path / "Task04", out=tmp_path / "pool")
+    assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""The Montgomery preparer on files laid out as published, small and of the published size."""
+"""The Montgomery preparer on small files and on files of the published size, laid out as published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Command = Callable[..., Any]
 
 
 def add(source: Path, name: str, shape: tuple[int, int] = (40, 48), seed: int = 0) -> np.ndarray:
-    """One radiograph (H, W) with its two masks, the right lung on the picture's left; returns the label."""
+    """Write one radiograph (H, W) with two masks, right lung on the picture's left; return the label."""
     image = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     label = np.zeros(shape, np.uint8)
     label[shape[0] // 4 : shape[0] // 2, 4:16] = 1
@@ -40,7 +40,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Four radiographs, and what else the download holds."""
+    """Four radiographs, and the other files of the download."""
     folder = tmp_path / "MontgomerySet"
     for i, name in enumerate(("MCUCXR_0001_0", "MCUCXR_0002_0", "MCUCXR_0104_1", "MCUCXR_0108_1")):
         add(folder, name, seed=i)
@@ -56,8 +56,8 @@ def test_masks_are_joined_and_pixels_and_spacing_are_kept(
 ) -> None:
     monkeypatch.setattr(montgomery, "PUBLISHED", 4)
     out = tmp_path / "pool"
-    said = command(montgomery.main, source=source, out=out, spacing=0.7)
-    assert said.exit_code == 0, said.output
+    result = command(montgomery.main, source=source, out=out, spacing=0.7)
+    assert result.exit_code == 0, result.output
     study, label = (out / kind / "MCUCXR_0104_1.nii.gz" for kind in ("studies", "labels"))
     original = np.asarray(Image.open(source / "CXR_png" / "MCUCXR_0104_1.png"))
     pixels, affine = read_image(study)
@@ -85,10 +85,10 @@ def test_the_published_size_needs_no_spacing_and_another_one_does(
     source, out = tmp_path / "MontgomerySet", tmp_path / "pool"
     add(source, "MCUCXR_0001_0", (4020, 4892))
     add(source, "MCUCXR_0002_0")
-    said = command(montgomery.main, source=source, out=out)
-    assert said.exit_code == 1 and "MCUCXR_0002_0.png: is 48 x 40 pixels" in said.output
-    assert "give it with --spacing" in said.output
-    assert "wrong count: 2 images, published are 138" in said.output
+    result = command(montgomery.main, source=source, out=out)
+    assert result.exit_code == 1 and "MCUCXR_0002_0.png: is 48 x 40 pixels" in result.output
+    assert "give --spacing" in result.output
+    assert "wrong count: 2 images; the published set has 138" in result.output
     study = nibabel.load(out / "studies" / "MCUCXR_0001_0.nii.gz")
     assert study.shape == (4892, 4020, 1) and np.allclose(study.header.get_zooms()[:2], 0.0875)
     manifest = manifest_of(out)
@@ -104,14 +104,14 @@ def test_bad_files_are_named_and_left_out_and_a_repaired_source_completes_the_po
     (source / "CXR_png" / "MCUCXR_0001_0.png").write_bytes(whole[: len(whole) // 2])
     (masks / "leftMask" / "MCUCXR_0002_0.png").rename(tmp_path / "away.png")
     save(masks / "rightMask" / "MCUCXR_0104_1.png", np.ones((7, 9), bool))
-    said = command(montgomery.main, source=source, out=out, spacing=0.7)
-    assert said.exit_code == 1
+    result = command(montgomery.main, source=source, out=out, spacing=0.7)
+    assert result.exit_code == 1
     failed = manifest_of(out)["failed"]
     assert sorted(failed) == ["MCUCXR_0001_0", "MCUCXR_0002_0", "MCUCXR_0104_1"]
     assert f"{source / 'CXR_png' / 'MCUCXR_0001_0.png'}: cannot be read" in failed["MCUCXR_0001_0"]
     assert f"{masks / 'leftMask' / 'MCUCXR_0002_0.png'}: is missing" in failed["MCUCXR_0002_0"]
     assert "has 9 x 7 pixels, its image 48 x 40" in failed["MCUCXR_0104_1"]
-    assert all(reason in said.output for reason in failed.values())
+    assert all(reason in result.output for reason in failed.values())
     assert [p.name for p in (out / "studies").iterdir()] == ["MCUCXR_0108_1.nii.gz"]
     kept = (out / "studies" / "MCUCXR_0108_1.nii.gz").stat().st_mtime_ns
 
@@ -129,22 +129,22 @@ def test_swapped_masks_are_refused(source: Path, tmp_path: Path, command: Comman
     (masks / "leftMask").rename(tmp_path / "left")
     (masks / "rightMask").rename(masks / "leftMask")
     (tmp_path / "left").rename(masks / "rightMask")
-    said = command(montgomery.main, source=source, out=tmp_path / "pool", spacing=0.7)
-    assert said.exit_code == 1 and "are the masks swapped?" in said.output
+    result = command(montgomery.main, source=source, out=tmp_path / "pool", spacing=0.7)
+    assert result.exit_code == 1 and "are the masks swapped?" in result.output
 
 
 def test_another_folder_and_another_out_are_refused(source: Path, tmp_path: Path, command: Command) -> None:
-    said = command(montgomery.main, source=tmp_path, out=tmp_path.parent / f"{tmp_path.name}-out")
-    assert said.exit_code == 2 and "has no folder CXR_png" in said.output
-    said = command(montgomery.main, source=source, out=source / "pool", spacing=0.7)
-    assert said.exit_code == 2 and "lies in the source" in said.output
+    result = command(montgomery.main, source=tmp_path, out=tmp_path.parent / f"{tmp_path.name}-out")
+    assert result.exit_code == 2 and "has no folder CXR_png" in result.output
+    result = command(montgomery.main, source=source, out=source / "pool", spacing=0.7)
+    assert result.exit_code == 2 and "is inside --source" in result.output
     (tmp_path / "pool" / "studies").mkdir(parents=True)
     (tmp_path / "pool" / "studies" / "mine.png").touch()
-    said = command(montgomery.main, source=source, out=tmp_path / "pool", spacing=0.7)
-    assert said.exit_code == 2 and "give another --out" in said.output
+    result = command(montgomery.main, source=source, out=tmp_path / "pool", spacing=0.7)
+    assert result.exit_code == 2 and "choose another --out" in result.output
     command(montgomery.main, source=source, out=tmp_path / "second", spacing=0.7)
-    said = command(montgomery.main, source=source, out=tmp_path / "second", spacing=0.5)
-    assert said.exit_code == 2 and "'spacing_mm': 0.7" in said.output
+    result = command(montgomery.main, source=source, out=tmp_path / "second", spacing=0.5)
+    assert result.exit_code == 2 and "'spacing_mm': 0.7" in result.output
 
 
 # what all preparers share --------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_case_that_the_source_no_longer_has_is_not_left_in_the_pool_unnoticed(
     prepare(montgomery.plan(source, 0.7), tmp_path / "pool")
     for path in source.rglob("MCUCXR_0108_1.png"):
         path.unlink()
-    with pytest.raises(ValueError, match="MCUCXR_0108_1.*give another --out"):
+    with pytest.raises(ValueError, match="MCUCXR_0108_1.*choose another --out"):
         prepare(montgomery.plan(source, 0.7), tmp_path / "pool")
 
 
@@ -200,14 +200,14 @@ def test_a_full_disk_stops_instead_of_being_taken_for_a_bad_file(tmp_path: Path)
 
 
 def test_the_real_set_in_the_published_layout(real_data: Path, tmp_path: Path, command: Command) -> None:
-    """All 138 real radiographs (resized ones), taken apart into the published layout and joined again."""
+    """Split all 138 real (resized) radiographs into the published layout and join them again."""
     for path in sorted((real_data / "montgomery" / "images").glob("*.png")):
         label = np.asarray(Image.open(real_data / "montgomery" / "labels" / path.name))
         save(tmp_path / "set" / "CXR_png" / path.name, np.asarray(Image.open(path)))
         for side, value in (("rightMask", 1), ("leftMask", 2)):
             save(tmp_path / "set" / "ManualMask" / side / path.name, label == value)
-    said = command(montgomery.main, source=tmp_path / "set", out=tmp_path / "pool", spacing=0.8)
-    assert said.exit_code == 0, said.output
+    result = command(montgomery.main, source=tmp_path / "set", out=tmp_path / "pool", spacing=0.8)
+    assert result.exit_code == 0, result.output
     for path in sorted((tmp_path / "pool" / "labels").iterdir())[::20]:
         expected = np.asarray(
             Image.open(real_data / "montgomery" / "labels" / path.name.replace(".nii.gz", ".png"))

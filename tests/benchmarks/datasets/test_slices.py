@@ -1,4 +1,4 @@
-"""Slices of volumes: evenly spread, on one grid with their labels, a patient's recognisable by name."""
+"""Slices of volumes: evenly spaced, on the same grid as their labels, named by patient."""
 
 from __future__ import annotations
 

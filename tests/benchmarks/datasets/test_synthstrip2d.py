@@ -26,7 +26,7 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray = SAGITTAL) -> None:
 
 
 def scan(source: Path, name: str, labels: bool = True, seed: int = 0) -> np.ndarray:
-    """One scan's folder; returns FreeSurfer's values (24, 20)."""
+    """Write one scan's folder; return FreeSurfer's values (24, 20)."""
     image = np.random.default_rng(seed).random((1, 24, 20)).astype(np.float32) * 300
     values = np.zeros((1, 24, 20), np.int32)
     values[0, 4:20, 3:17], values[0, 8:14, 6:12] = 42, 41  # right cortex and white matter
@@ -41,7 +41,7 @@ def scan(source: Path, name: str, labels: bool = True, seed: int = 0) -> np.ndar
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One or two scans of each group, and contrasts without labels."""
+    """One or two scans of each group, and scans of other contrasts, without labels."""
     monkeypatch.setattr(synthstrip2d, "PUBLISHED", {"fsm_t1": 2, "asl_t1": 1, "ixi_t1": 1})
     folder = tmp_path / "synthstrip_data_v1.5_2d"
     for i, name in enumerate(("fsm_t1_54jc", "fsm_t1_02cd", "asl_t1_110", "ixi_t1_015")):
@@ -55,8 +55,8 @@ def test_labelled_t1_slices_are_taken_with_their_geometry(
     source: Path, tmp_path: Path, command: Command, manifest_of: Command
 ) -> None:
     out = tmp_path / "pool"
-    said = command(synthstrip2d.main, source=source, out=out)
-    assert said.exit_code == 0, said.output
+    result = command(synthstrip2d.main, source=source, out=out)
+    assert result.exit_code == 0, result.output
     manifest = manifest_of(out)
     assert sorted(manifest["cases"]) == ["asl_t1_110", "fsm_t1_02cd", "fsm_t1_54jc", "ixi_t1_015"]
     entry = manifest["cases"]["fsm_t1_54jc"]
@@ -100,9 +100,9 @@ def test_bad_scans_are_named_and_the_rest_is_written(
     image = source / "fsm_t1_54jc" / "image.nii.gz"
     image.write_bytes(image.read_bytes()[:-200])
     save(source / "ixi_t1_015" / "image.nii.gz", np.ones((8, 8, 8), np.float32))
-    said = command(synthstrip2d.main, source=source, out=tmp_path / "pool")
+    result = command(synthstrip2d.main, source=source, out=tmp_path / "pool")
     failed = manifest_of(tmp_path / "pool")["failed"]
-    assert said.exit_code == 1 and sorted(failed) == ["fsm_t1_02cd", "fsm_t1_54jc", "ixi_t1_015"]
+    assert result.exit_code == 1 and sorted(failed) == ["fsm_t1_02cd", "fsm_t1_54jc", "ixi_t1_015"]
     assert f"{source / 'fsm_t1_02cd' / 'labels.nii.gz'}: is missing" in failed["fsm_t1_02cd"]
     assert f"{image}: cannot be read" in failed["fsm_t1_54jc"]
     assert "expected one slice; is this the 3-D release?" in failed["ixi_t1_015"]
@@ -122,7 +122,7 @@ def test_labels_on_another_grid_are_refused(
 
 def test_missing_scans_and_another_folder_are_said(source: Path, tmp_path: Path, command: Command) -> None:
     (source / "ixi_t1_015").rename(tmp_path / "ixi_t1_015")
-    said = command(synthstrip2d.main, source=source, out=tmp_path / "pool")
-    assert said.exit_code == 1 and "wrong count: 0 ixi_t1 scans, published are 1" in said.output
-    said = command(synthstrip2d.main, source=tmp_path / "pool", out=tmp_path / "second")
-    assert said.exit_code == 2 and "has no folders fsm_t1_*" in said.output
+    result = command(synthstrip2d.main, source=source, out=tmp_path / "pool")
+    assert result.exit_code == 1 and "wrong count: 0 ixi_t1 scans; the published set has 1" in result.output
+    result = command(synthstrip2d.main, source=tmp_path / "pool", out=tmp_path / "second")
+    assert result.exit_code == 2 and "has no folders fsm_t1_*" in result.output

@@ -1,4 +1,4 @@
-"""Running finished cells again: equal or not, which, by how much."""
+"""Rerun finished cells: equal or not, and if not, which numbers and by how much."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks.experiments import again
 from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.results import pack
 from benchmarks.experiments.suite import SuiteError, read_suite
 from benchmarks.phantoms.generate import generate
 from tests.benchmarks.experiments.test_suite import TINY
@@ -54,9 +55,9 @@ def test_what_differs_is_said_and_by_how_much() -> None:
 
 
 def test_another_processor_and_other_versions_are_named() -> None:
-    said = again.surroundings([CELL])
-    assert any(line.startswith("device: ") and line.endswith("a processor then") for line in said)
-    assert any(line.startswith("torch: ") and line.endswith("1 then") for line in said)
+    lines = again.surroundings([CELL])
+    assert any(line.startswith("device: ") and line.endswith("a processor then") for line in lines)
+    assert any(line.startswith("torch: ") and line.endswith("1 then") for line in lines)
 
 
 @pytest.mark.usefixtures("own_process")
@@ -65,18 +66,21 @@ def test_finished_cells_repeat_and_a_changed_one_is_found(tmp_path: Path) -> Non
     studies, labels = tmp_path / "phantoms" / "studies", tmp_path / "phantoms" / "labels"
     name = tmp_path / "tiny.yaml"
     name.write_text(yaml.safe_dump(TINY))
-    suite, kept = read_suite(str(name)), tmp_path / "out" / "cells"
+    suite, out = read_suite(str(name)), tmp_path / "out"
     with pytest.raises(SuiteError, match="no finished cell"):
-        again.chosen(suite, kept, [], 2, 0)
+        again.chosen(suite, out, [], 2, 0)
     (tmp_path / "work").mkdir()
     app = typer.Typer()
     app.command()(again.main)
     line = [f"{name}", "--studies", f"{studies}", "--labels", f"{labels}", "--out", f"{tmp_path / 'out'}"]
-    files = [run_cell(c, Data(studies, labels), None, kept, tmp_path / "work") for c in suite.cells[:2]]
+    files = [
+        run_cell(c, Data(studies, labels), None, out / "cells", tmp_path / "work") for c in suite.cells[:2]
+    ]
     content = json.loads(files[1].read_text())
     content["stages"][0]["dice"] += 0.25
     files[1].write_text(json.dumps(content))
-    made = CliRunner().invoke(app, line)
-    assert made.exit_code == 1 and "1 of 2 cells are equal" in made.output, made.output
+    pack(out)
+    compared = CliRunner().invoke(app, line)
+    assert compared.exit_code == 1 and "1 of 2 cells are equal" in compared.output, compared.output
     unknown = CliRunner().invoke(app, [*line, "--cell", "active_4+2_43"])
     assert unknown.exit_code == 2 and "no finished cell 'active_4+2_43'" in unknown.output

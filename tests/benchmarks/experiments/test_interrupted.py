@@ -1,4 +1,4 @@
-"""Ctrl-C on a suite that is running, as a terminal sends it."""
+"""Ctrl-C on a running suite, sent as a terminal does."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchmarks.phantoms.generate import generate
 from tests.benchmarks.experiments.test_suite import TINY, written
 
 
-def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_suite_and_packs_the_cells_that_finished(tmp_path: Path) -> None:
     generate(tmp_path, count=16, seed=1, size=64)
     cells, seeds = tmp_path / "out" / "cells", list(range(200))
-    one = [{"budgets": ["4"], "methods": {"random": {"first": "random"}}}]
-    suite = written(tmp_path, cells=one, claims=[], seeds=seeds, encoder=TINY["encoder"])
+    groups = [{"budgets": ["4"], "methods": {"random": {"first": "random"}}}]
+    suite = written(tmp_path, cells=groups, claims=[], seeds=seeds, encoder=TINY["encoder"])
     line = [sys.executable, "-m", "benchmarks.experiments.run", suite, "--studies", f"{tmp_path / 'studies'}"]
     line += ["--labels", f"{tmp_path / 'labels'}", "--out", f"{tmp_path / 'out'}"]
     line += ["--work", f"{tmp_path / 'work'}", "--jobs", "2"]
@@ -31,20 +31,21 @@ def test_ctrl_c_ends_a_suite_and_its_cells_and_leaves_whole_files(tmp_path: Path
     deadline = time.monotonic() + 120
     while not list(cells.glob("*_*_*.json")) and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.1)
-    below = psutil.Process(run.pid).children(recursive=True)
+    children = psutil.Process(run.pid).children(recursive=True)
     try:
         os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=60)
-        assert psutil.wait_procs(below, timeout=10)[1] == [], "no cell runs on"
+        _, log = run.communicate(timeout=60)
+        assert psutil.wait_procs(children, timeout=10)[1] == [], "no cell runs on"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
-    assert run.returncode not in (0, 1), said
-    left = sorted(cells.glob("*.json"))
-    assert 0 < len(left) < len(seeds), said
-    assert all(json.loads(file.read_text())["cell"]["method"] == "random" for file in left), "no half file"
+    assert run.returncode not in (0, 1), log
+    assert not list(cells.glob("*.json")), "what had finished is packed"
+    packed = [json.loads(line) for line in (cells.parent / "cells.jsonl").read_text().splitlines()]
+    assert 0 < len(packed) < len(seeds), log
+    assert all(cell["cell"]["method"] == "random" and cell["stages"] for cell in packed), "no half cell"
 
 
 def _heed_ctrl_c() -> None:
-    """As in a terminal: what a shell starts in the background ignores SIGINT, and so do its children."""
+    """Restore SIGINT as in a terminal: background jobs of a shell, and their children, ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

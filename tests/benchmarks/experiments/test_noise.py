@@ -1,4 +1,4 @@
-"""An annotator who is wrong at times: the same labels for all methods, off by what is said."""
+"""A fallible annotator: the same labels for all methods, wrong by the given width."""
 
 from __future__ import annotations
 

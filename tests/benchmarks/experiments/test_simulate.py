@@ -1,4 +1,4 @@
-"""The simulation's parts that need no server: split, budget, and going on where it stopped."""
+"""Parts of the simulation that need no server: split, budget, and resuming."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_split_holds_out_whole_groups() -> None:
         assert sorted(pool + test) == images and len(test) == 6, "two of seven patients"
         assert not {p.name[:2] for p in pool} & {p.name[:2] for p in test}
         assert (pool, test) == split(images, 0.25, seed, groups)
-    with pytest.raises(typer.BadParameter, match="leaves none"):
+    with pytest.raises(typer.BadParameter, match="leaves no images for the pool"):
         split(images[:3], 0.25, 43, groups_of(images[:3], r"^(p\d)_"))
     with pytest.raises(typer.BadParameter, match="groups=nothing"):
         groups_of(images, "nothing")
@@ -65,7 +65,7 @@ def test_simulation_goes_on_with_the_same_settings_only(tmp_path: Path) -> None:
     ledger["picks"].append({"image": "b"})
     (tmp_path / "ledger.json").write_text(json.dumps(ledger))
     assert resume(tmp_path, settings)["picks"] == [{"image": "b"}]
-    with pytest.raises(typer.BadParameter, match=r"ledger\.json was made with another seed, test;"):
+    with pytest.raises(typer.BadParameter, match=r"ledger\.json was written with another seed, test;"):
         resume(tmp_path, settings | {"seed": 44, "test": ["b.png"]})
     with pytest.raises(typer.BadParameter, match="another epochs"):
         resume(tmp_path, settings | {"epochs": 3})

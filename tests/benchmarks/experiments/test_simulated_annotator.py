@@ -1,4 +1,4 @@
-"""`python -m benchmarks.simulate`: a real server, twice with one seed, and as a user would call it."""
+"""`python -m benchmarks.simulate` with a real server: twice with one seed, and with wrong arguments."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def simulate(folder: Path, out: Path, *more: str) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("simulate")
-    generate(made, count=14, seed=2, size=96)
-    return made
+    created = tmp_path_factory.mktemp("simulate")
+    generate(created, count=14, seed=2, size=96)
+    return created
 
 
 def test_two_runs_with_one_seed_are_the_same_run(folder: Path, tmp_path: Path) -> None:

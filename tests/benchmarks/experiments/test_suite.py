@@ -1,4 +1,4 @@
-"""Suites: what is wrong is named, cells repeat to the bit, and statistics are those worked out by hand."""
+"""Suites: errors name the key, cells repeat to the bit, and statistics match those computed by hand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from benchmarks.experiments import run, tables
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.empty_picks import rows
 from benchmarks.experiments.jobs import unfinished
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
 from benchmarks.experiments.suite import FOLDER, Claim, SuiteError, read_suite
 from benchmarks.experiments.summary import rank_rows
@@ -51,22 +52,25 @@ def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Pat
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"epoch": 3}, "'epoch' is unknown or missing"),
-        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "no strategy 'best'"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "best"}}}]}, "unknown strategy 'best'"),
         (
             {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "settings": {"alfa": 1}}}}]},
             "'alfa'",
         ),
-        ({"seeds": [1, 1]}, "two cells would be called"),
-        ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]}, "no key 'nois'"),
+        ({"seeds": [1, 1]}, "two cells have the same name"),
+        (
+            {"cells": [{"budgets": [4], "methods": {"a": {"first": "random", "nois": 1}}}]},
+            "unknown key 'nois'",
+        ),
         ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random"}}}]}, "no cells"),
-        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "no metric 'iou'"),
+        ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "unknown metric 'iou'"),
     ],
 )
-def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
+def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         read_suite(written(tmp_path, **changes))
     with pytest.raises(SuiteError, match="montgomery"):
         read_suite("nothing")
@@ -84,14 +88,15 @@ def test_what_was_worked_out_of_other_labels_is_not_used(tmp_path: Path) -> None
 def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:
     phantoms = tmp_path / "phantoms"
     generate(phantoms, count=16, seed=1, size=64)
-    suite, cells = written(tmp_path), tmp_path / "out" / "cells"
+    suite, out = written(tmp_path), tmp_path / "out"
     line = [suite, "--studies", f"{phantoms / 'studies'}", "--labels", f"{phantoms / 'labels'}"]
-    line += ["--out", f"{tmp_path / 'out'}"]
+    line += ["--out", f"{out}"]
     first = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
     assert first.exit_code == 0, first.output
-    found = {path.name: json.loads(path.read_text())["stages"] for path in sorted(cells.iterdir())}
-    assert list(found) == ["active_4+2_43.json", "cold_4_43.json", "random_4_43.json"]
-    active, cold = found["active_4+2_43.json"], found["cold_4_43.json"]
+    finished = read_cells(out)
+    assert list(finished) == ["active_4+2_43", "cold_4_43", "random_4_43"]
+    assert not any((out / "cells").iterdir()), "all are packed"
+    active, cold = finished["active_4+2_43"]["stages"], finished["cold_4_43"]["stages"]
     assert [stage["labels"] for stage in active] == [4, 6]
     assert active[0]["images"] == cold[0]["images"], "the same labels are the same model"
     assert [pick["role"] for pick in active[1]["picks"]] == ["most_uncertain", "combined"]
@@ -99,27 +104,29 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
 
     picked = {pick["image"] for stage in active for pick in stage["picks"]}
     assert len(picked) == 6 and not picked & set(cold[0]["images"])
-    before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    (cells / "active_4+2_43.json").unlink()
+    before = packed_lines(out)
+    (out / "cells.jsonl").write_text("".join(before[1:]))
     again = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'other'}"])
     assert again.exit_code == 0, again.output
-    stages = json.loads((cells / "active_4+2_43.json").read_text())["stages"]
+    stages = read_cells(out)["active_4+2_43"]["stages"]
     assert [_numbers(stage) for stage in stages] == [_numbers(stage) for stage in active]
-    assert {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != "active_4+2_43.json"} == {
-        name: time for name, time in before.items() if name != "active_4+2_43.json"
-    }
-    made = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{tmp_path / 'out'}"])
-    page = (tmp_path / "out" / "README.md").read_text()
-    assert made.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
-    assert f"{cold[0]['dice']:.4f}" in page and (tmp_path / "out" / "curves.png").exists()
+    assert packed_lines(out)[1:] == before[1:], "they did not run again: `seconds` is the same"
+    tabulated = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{out}"])
+    page = (out / "README.md").read_text()
+    assert tabulated.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
+    assert f"{cold[0]['dice']:.4f}" in page and (out / "curves.png").exists()
 
-    (cells / "cold_4_43.json").unlink()
+    (out / "cells.jsonl").write_text("".join(before[:1] + before[2:]))
     (phantoms / "labels" / "phantom_003.png").write_bytes(
         (phantoms / "labels" / "phantom_004.png").read_bytes()
     )
     other = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
-    assert other.exit_code == 2 and "are of 16 other images or labels" in other.output
-    assert not (cells / "cold_4_43.json").exists()
+    assert other.exit_code == 2 and "belong to other images or labels (16 images)" in other.output
+    assert "cold_4_43" not in read_cells(out)
+
+
+def packed_lines(out: Path) -> list[str]:
+    return (out / "cells.jsonl").read_text().splitlines(keepends=True)
 
 
 def _numbers(stage: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def _app(command: Any) -> Any:
 def outcome_of(
     folder: Path, dice: dict[str, list[float]], hd95: dict[str, list[float]] | None = None
 ) -> Outcome:
-    """Cells of one budget with the given Dice (and HD95) per seed."""
+    """Write cells of one budget with the given Dice (and HD95) per seed; return their outcome."""
     methods = {name: {"first": "random"} for name in dice}
     suite = read_suite(
         written(
@@ -153,7 +160,7 @@ def outcome_of(
             stage = {"labels": 4, "dice": value, "hd95": distance, "failures": 0}
             content = {"cell": cell.as_json(), "stages": [stage]}
             (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
-    return Outcome(suite, folder / "cells")
+    return Outcome(suite, folder)
 
 
 @pytest.mark.parametrize(
@@ -186,13 +193,13 @@ def test_a_claim_may_be_about_distance_or_spread(
         {"random": [4.0, 4.0, 5.0, 3.0, 4.0], "cold": [3.0, 3.0, 4.0, 2.0, 3.0]},
     )
     claim = Claim("c", "cold", "random", ["4"], metric)
-    said, difference = outcome.answer(claim)
+    answer, difference = outcome.answer(claim)
     assert difference is not None
     by_hand = float(np.std([0.3, 0.5, 0.7, 0.5, 0.5], ddof=1)) if metric == "spread" else mean
     assert difference.mean == pytest.approx(by_hand)
     assert difference.low is not None and difference.low >= 0
     # nobody knows Student's interval of a spread; that of resamples without the two odd seeds ends at zero
-    assert said == verdict and (difference.low > 0) == (metric == "hd95")
+    assert answer == verdict and (difference.low > 0) == (metric == "hd95")
 
 
 def test_the_worst_tenth_is_the_mean_of_the_lowest_images() -> None:
@@ -207,7 +214,7 @@ def test_methods_are_ranked_over_data_sets_by_what_they_gain() -> None:
     drawn = {("random", "8", 1): 0.9, ("a", "8", 1): 0.1, ("b", "8", 1): 0.1}
     data = {"one (p)": cells, "two (p)": other, "phantoms, x (p)": drawn}
     ranked = [row.rpartition(" | ")[0] + " |" for row in rank_rows(data, active=False)]
-    assert ranked[0] == "| method | mean rank of real data | one | two |"
+    assert ranked[0] == "| method | mean rank on real data | one | two |"
     assert ranked[2:] == [
         "| b | 1.00 | 1 (+0.2000) | 1 (+0.1000) |",
         "| a | 2.50 | 2 (+0.1000) | 3 (-0.1000) |",
@@ -236,27 +243,27 @@ def test_rows_of_the_same_images_are_named(tmp_path: Path) -> None:
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4], "cold": [0.7, 0.8]})
-    found = outcome.difference(("cold", "4"), ("random", "4"))
-    assert found is not None and found.seeds == 2 and found.mean == pytest.approx(0.2)
+    difference = outcome.difference(("cold", "4"), ("random", "4"))
+    assert difference is not None and difference.seeds == 2 and difference.mean == pytest.approx(0.2)
     assert paired([]) is None and paired([0.1]) == Difference(0.1, None, None, 1)
 
 
 def test_chance_alone_is_rarely_certain() -> None:
     rng = np.random.default_rng(0)
-    found = [paired(rng.normal(size=5)) for _ in range(300)]
-    assert all(one is not None and one.low is not None and one.high is not None for one in found)
-    left_out = [one.low > 0 or one.high < 0 for one in found]  # type: ignore[union-attr,operator]
+    differences = [paired(rng.normal(size=5)) for _ in range(300)]
+    assert all(one is not None and one.low is not None and one.high is not None for one in differences)
+    left_out = [one.low > 0 or one.high < 0 for one in differences]  # type: ignore[union-attr,operator]
     assert 0.1 < np.mean(left_out) < 0.24, "of five values the bootstrap's interval is too narrow"
-    assert np.mean([one.certain for one in found]) < 0.08  # type: ignore[union-attr]
+    assert np.mean([one.certain for one in differences]) < 0.08  # type: ignore[union-attr]
 
 
 def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, {"random": [0.6, 0.5, 0.4, 0.3, 0.2], "cold": []})
-    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path / "cells")] == ["cold"] * 5
+    assert [cell.method for cell in unfinished(outcome.suite.cells, tmp_path)] == ["cold"] * 5
     cells = [{"budgets": ["4"], "methods": {"random": {"first": "alps"}}}]
     other = read_suite(written(tmp_path, seeds=[1], cells=cells, claims=[]))
     with pytest.raises(SuiteError, match="another configuration"):
-        unfinished(other.cells, tmp_path / "cells")
+        unfinished(other.cells, tmp_path)
 
 
 def test_labels_saved_and_area() -> None:

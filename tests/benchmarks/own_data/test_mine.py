@@ -1,4 +1,4 @@
-"""`benchmarks.run mine`: own data is read and refused by name, and advice follows from intervals only."""
+"""`benchmarks.run mine`: errors in the data are named, and advice follows only from intervals."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.statistics import Outcome
 from benchmarks.own_data import mine
 from benchmarks.own_data.advice import Rows, advise
@@ -97,11 +98,11 @@ def own_of(count: int) -> Own:
 
 
 def test_too_few_images_and_groups_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="8 labelled images are too few.*10 images at least"):
+    with pytest.raises(DataError, match="8 labelled images are too few.*at least 10 images"):
         mine.bounded(own_of(8), 12, [43], "")
     assert mine.bounded(own_of(20), 12, [43, 44], "") == 8, "half of a pool of 16"
-    for groups, said in ((r"^(q\d+)_", "gives no group to p00_0"), ("(", "nor a regular expression")):
-        with pytest.raises(DataError, match=said):
+    for groups, message in ((r"^(q\d+)_", "has no group for p00_0"), ("(", "no regular expression")):
+        with pytest.raises(DataError, match=message):
             check_groups(own_of(20), groups)
     with pytest.raises(DataError, match="makes 4 groups"):
         check_groups(own_of(8), r"^(p\d+)_")
@@ -123,10 +124,10 @@ def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
-    """Finished cells of both encoders: random's Dice grows with labels, methods are above it by `gains`."""
+    """Write finished cells of both encoders: random's Dice grows with labels, others exceed it by `gains`."""
     more = {"seeds": list(range(seeds)), "groups": "", "quick": False, "overrides": {"epochs": 1}}
     suite = mine.plan(own_of(40), "test", ENCODERS, 12, more)
-    folder.mkdir()
+    (folder / "cells").mkdir(parents=True)
     random = np.random.default_rng(0)
     for cell in suite.cells:
         base, stages, total = 0.5 + 0.02 * cell.seed, [], 0
@@ -136,7 +137,7 @@ def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
             dice = base + 0.01 * total + gains.get(cell.method, 0.0) + noise
             stages.append({"labels": total, "dice": dice, "hd95": 1.0, "failures": 0, "seconds": 3.0})
         content = {"cell": cell.as_json(), "stages": stages}
-        (folder / f"{cell.name}.json").write_text(json.dumps(content))
+        (folder / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
     return Rows(Outcome(suite, folder), 12)
 
 
@@ -151,7 +152,7 @@ def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
     ],
 )
 def test_advice_follows_from_intervals(tmp_path: Path, gains: dict[str, float], headline: str) -> None:
-    rows = rows_of(tmp_path / "cells", gains)
+    rows = rows_of(tmp_path, gains)
     advice = advise(rows)
     assert advice.headline == headline
     assert any(line.startswith("From 6 to 12 labels Dice still grew by +0.0") for line in advice.why)
@@ -172,21 +173,21 @@ def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path:
     suite = mine.plan(own, "test", ["descriptor"], 12, more)
     key = ("foreground-aware", "6+6")
     rows = Rows(Outcome(suite, tmp_path), 12)
-    said = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
-    assert "--conf active_method foreground_active" in said and "--conf alpha 0.3" in said
-    assert rows.default == key and "--conf cold_start_method typiclust" in said, (
+    options = conf(rows, key, Facts(own, ["descriptor"], 12, "", None, ""))
+    assert "--conf active_method foreground_active" in options and "--conf alpha 0.3" in options
+    assert rows.default == key and "--conf cold_start_method typiclust" in options, (
         "as the app for slices has it"
     )
 
 
 def test_few_repetitions_recommend_nothing(tmp_path: Path) -> None:
-    advice = advise(rows_of(tmp_path / "cells", {OTHER: 0.3}, seeds=4))
+    advice = advise(rows_of(tmp_path, {OTHER: 0.3}, seeds=4))
     assert advice.headline == "Nothing can be recommended yet: use the default."
 
 
 def test_encoders_are_compared_over_all_methods(tmp_path: Path) -> None:
     names = ("kmeans_to_budget", "cold_start", "typiclust", "alpha 0.3", "entropy", "adaptive alpha")
-    rows = rows_of(tmp_path / "cells", {f"{name} (some_model)": 0.1 for name in names})
+    rows = rows_of(tmp_path, {f"{name} (some_model)": 0.1 for name in names})
     assert rows.encoders()["transformers:some_model"].mean == pytest.approx(0.1, abs=0.02)
     assert any("it is better here" in line for line in advise(rows).why)
 
@@ -196,13 +197,13 @@ def test_the_default_is_used_with_the_better_encoder(tmp_path: Path) -> None:
     gains = {f"{name} (descriptor)": 0.1 for name in names} | {
         f"{name} (some_model)": 0.107 for name in names
     }
-    advice = advise(rows_of(tmp_path / "cells", gains))
+    advice = advise(rows_of(tmp_path, gains))
     assert advice.headline == "Use the default, with the encoder transformers:some_model."
     assert advice.key == ("alpha 0.3 (some_model)", "6+6")
 
 
 def test_a_default_below_random_is_not_advised_for_lack_of_evidence(tmp_path: Path) -> None:
-    advice = advise(rows_of(tmp_path / "cells", {DEFAULT: -0.012}))
+    advice = advise(rows_of(tmp_path, {DEFAULT: -0.012}))
     assert advice.headline == "Nothing is shown to beat random here: take images at random."
     assert advice.key == ("random", "12")
 
@@ -224,18 +225,18 @@ def test_a_report_is_made_and_the_same_command_runs_nothing_again(
     ]
     line += ["--seeds", "1", "--epochs", "1", "--image-size", "32"]
     monkeypatch.setattr(sys, "argv", ["run", "mine", *line])
-    made = CliRunner().invoke(mine.app, line)
-    assert made.exit_code == 0, made.output
-    assert "6 cells are left, about" in made.output
+    first = CliRunner().invoke(mine.app, line)
+    assert first.exit_code == 0, first.output
+    assert "6 cells are left, about" in first.output
     html, text = (out / "report.html").read_text(), (out / "report.md").read_text()
     assert "Nothing can be recommended yet" in html and "Nothing can be recommended yet" in text
     assert "http" not in html and 'src="data:image/png;base64,' in html
     assert "benchmarks.run mine --studies" in text and "2 images are held out" in text
-    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
-    assert len(before) == 7
+    before = (out / "cells.jsonl").stat().st_mtime_ns
+    assert len(read_cells(out)) == 7 and not any((out / "cells").iterdir())
     again = CliRunner().invoke(mine.app, line)
     assert again.exit_code == 0, again.output
-    assert {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()} == before
+    assert (out / "cells.jsonl").stat().st_mtime_ns == before and not any((out / "cells").iterdir())
     with FileLock(out / "running.lock"):
         beside = CliRunner().invoke(mine.app, line)
     assert beside.exit_code == 2 and "another command is running" in beside.output

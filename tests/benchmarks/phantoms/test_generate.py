@@ -1,4 +1,4 @@
-"""Phantom radiographs: a pool that is complete, repeatable and varied, with true masks."""
+"""Phantom radiographs: a complete, reproducible and varied pool with true masks."""
 
 import json
 from pathlib import Path
@@ -123,7 +123,7 @@ def test_a_finished_pool_is_left_alone_and_an_interrupted_one_completed(tmp_path
 
 def test_other_images_are_not_mixed_in(tmp_path: Path) -> None:
     generate(tmp_path / "a", 2, 1, 64)
-    with pytest.raises(ValueError, match="give another --out"):
+    with pytest.raises(ValueError, match="choose another --out"):
         generate(tmp_path / "a", 2, 2, 64)
     (tmp_path / "b" / "studies").mkdir(parents=True)
     (tmp_path / "b" / "studies" / "patient.png").write_bytes(b"")
@@ -154,5 +154,5 @@ def test_other_pools_have_rare_modes_outliers_or_many_copies() -> None:
 
 
 def test_an_unknown_pool_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no pool 'best'; there are: mixed, imbalance"):
+    with pytest.raises(ValueError, match="unknown pool 'best'; choose one of: mixed, imbalance"):
         generate(tmp_path, pool="best")

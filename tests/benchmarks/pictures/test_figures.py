@@ -1,4 +1,4 @@
-"""Figures: which images are shown, where picks stand on the map, and that both pictures are made."""
+"""Figures: the images they show, the positions of picks on the map, and both files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_picks_stand_where_their_images_are_and_pictures_are_made(tmp_path: Path
         "43",
     ]
     line += ["--budget", "4", "--methods", "random,cold", "--out", f"{tmp_path / 'out'}"]
-    made = CliRunner().invoke(app, line)
-    assert made.exit_code == 0, made.output
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
     for name in ("maps", "overlays"):
         assert np.asarray(Image.open(tmp_path / "out" / f"{name}.png").convert("L")).std() > 5

@@ -1,4 +1,4 @@
-"""The rows about networks compare what does the same; how fast either is, is for the table to say."""
+"""Rows about networks compare equivalent work; their speed is the table's business."""
 
 from __future__ import annotations
 

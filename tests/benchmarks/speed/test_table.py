@@ -1,4 +1,4 @@
-"""The table of speed: small rows with real work, a run that is stopped, and what is said of goals."""
+"""The speed table: small rows with real work, an interrupted run, and goals."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ def row(work: str, ours: float = 1.0, goal: float | None = None) -> Row:
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
-    """Parts of the table that take no time, instead of the real ones."""
-    found: dict[str, SimpleNamespace] = {}
+    """Replace the parts of the table with ones that take no time."""
+    modules: dict[str, SimpleNamespace] = {}
     monkeypatch.setattr(speed, "PARTS", ["one", "two"])
-    importing = SimpleNamespace(import_module=lambda name: found[name.split("_")[-1]])
+    importing = SimpleNamespace(import_module=lambda name: modules[name.rpartition(".")[2]])
     monkeypatch.setattr(speed, "importlib", importing)
     monkeypatch.setattr(complexity, "sizes", lambda quick: [300, 600])
-    return found
+    return modules
 
 
 def test_a_stopped_run_goes_on_behind_its_last_row(tmp_path: Path, parts: dict[str, SimpleNamespace]) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     def first(quick: bool) -> Row:
-        asked.append("first")
+        calls.append("first")
         return row("first")
 
     def second(quick: bool) -> Row:
-        asked.append("second")
-        if asked.count("second") == 1:
+        calls.append("second")
+        if calls.count("second") == 1:
             raise RuntimeError("the power went off")
         return row("second", goal=20)
 
     def rows(quick: bool) -> Iterator[Row]:
-        asked.append("rows")
+        calls.append("rows")
         yield row("third", ours=0.1, goal=20)
 
     parts["one"] = SimpleNamespace(COMPARISONS=(first, second))
@@ -66,7 +66,7 @@ def test_a_stopped_run_goes_on_behind_its_last_row(tmp_path: Path, parts: dict[s
     assert code == 1 and "the power went off" in output and "1 rows failed" in output
     assert "| first |" in (tmp_path / "table.md").read_text()
     assert run(tmp_path)[0] == 0
-    assert asked == ["first", "second", "rows", "second"]
+    assert calls == ["first", "second", "rows", "second"]
     table = (tmp_path / "table.md").read_text()
     assert "20 times: not reached (10)" in table and "20 times: reached (100)" in table
     assert "## Growth" in table and (tmp_path / "complexity.png").stat().st_size > 10_000
@@ -83,9 +83,9 @@ def test_numbers_of_another_run_are_not_mixed_in(tmp_path: Path, parts: dict[str
     parts["one"] = SimpleNamespace(COMPARISONS=(lambda quick: row("first"),))
     (tmp_path / "speed.json").write_text(json.dumps(speed.conditions(quick=False)))
     code, output = run(tmp_path)
-    assert code == 2 and "give another --out" in output
+    assert code == 2 and "choose another --out" in output
     code, output = run(tmp_path / "new", "--only", "three")
-    assert code == 2 and "no part 'three'" in output
+    assert code == 2 and "unknown part 'three'" in output
 
 
 def test_goals() -> None:
@@ -112,15 +112,15 @@ def test_plain_planning_picks_what_ours_picks() -> None:
 
 @pytest.mark.parametrize("compare", [speed_planning.silhouette, speed_planning.greedy_active])
 def test_a_row_is_measured(compare: object) -> None:
-    found = compare(True)  # type: ignore[operator]
-    assert found.baseline_s > 0 and found.ours_s > 0
-    assert found.same.startswith("the same") or float(found.same.removeprefix("error ")) < 1e-8
+    measured = compare(True)  # type: ignore[operator]
+    assert measured.baseline_s > 0 and measured.ours_s > 0
+    assert measured.same.startswith("the same") or float(measured.same.removeprefix("error ")) < 1e-8
 
 
 def test_a_pool_of_names_is_planned_and_handed_out() -> None:
-    found = measure(1_000)
-    assert min(found.values()) >= 0 and found["click_active_ms"] > 0
-    assert found.keys() >= {"cold_plan_s", "active_plan_s", "database_mb", "peak_memory_mb"}
+    results = measure(1_000)
+    assert min(results.values()) >= 0 and results["click_active_ms"] > 0
+    assert results.keys() >= {"cold_plan_s", "active_plan_s", "database_mb", "peak_memory_mb"}
     store = Names(5)
     store.label(["image_00000002"])
     assert store.count_labelled() == 1 and store.is_labelled("image_00000002")
