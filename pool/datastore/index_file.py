@@ -59,7 +59,7 @@ class IndexFile:
     # reading ------------------------------------------------------------------------------------------
 
     def read(self) -> LocalDatastoreModel:
-        """What a server left, or is writing now; nothing is changed. Raises ValueError: a damaged JSON."""
+        """Read what a server left or is writing now, changing nothing. Raises ValueError for a damaged JSON."""
         for _ in range(20):
             lines = read_journal(self._journal_file)  # first, since the server writes the JSON first
             data = self.json.read_bytes() if self.json.exists() else b""
@@ -69,7 +69,7 @@ class IndexFile:
         return self._replayed(data, lines)
 
     def open(self) -> tuple[LocalDatastoreModel, bool]:
-        """What is kept, for the one that writes, and whether the JSON must be written anew.
+        """Return the kept model, for the process that writes, and whether the JSON must be written anew.
 
         Damaged files are set aside with a message; labels that a kill left on their way get to their place.
         """
@@ -131,7 +131,7 @@ class IndexFile:
         self._next_rewrite = max(_MAX_JOURNAL, len(model.objects) // 10)
 
     def is_long(self, more: int = 0) -> bool:
-        """Whether the journal, with `more` changes, has become long."""
+        """Tell whether the journal, with `more` changes, has become long."""
         return self._journal.length + more > self._next_rewrite
 
     def try_rewrite(self, model: LocalDatastoreModel) -> None:
