@@ -59,7 +59,7 @@ class IndexFile:
     # reading ------------------------------------------------------------------------------------------
 
     def read(self) -> LocalDatastoreModel:
-        """Read what a server left or is writing now, changing nothing. Raises ValueError for a damaged JSON."""
+        """Read what a server left or is writing now. Raises ValueError for a damaged JSON."""
         for _ in range(20):
             lines = read_journal(self._journal_file)  # first, since the server writes the JSON first
             data = self.json.read_bytes() if self.json.exists() else b""
