@@ -141,7 +141,6 @@ class Drawing:
         low, high = max(left, left2), min(left + width, left2 + width2)  # straight down where both overlap
         straight = (low + high) / 2
         points = (straight, straight) if low < high else (left + width / 2, left2 + width2 / 2)
-        style = {"lw": 1.6, "color": "#333333"} if thick else {"lw": 0.9, "color": "#777777"}
         self.axes.add_patch(
             FancyArrowPatch(
                 (points[0], bottom),
@@ -150,7 +149,8 @@ class Drawing:
                 mutation_scale=13 if thick else 8,
                 shrinkA=0,
                 shrinkB=0,
-                **style,
+                lw=1.6 if thick else 0.9,
+                color="#333333" if thick else "#777777",
             )
         )
 
