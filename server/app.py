@@ -106,7 +106,7 @@ class Shell:
         if is_remote and settings.shared_studies:
             raise config.ConfigError(
                 "--conf shared_studies is for a folder of studies; of a DICOMweb server the nodes read the "
-                "cache, which must be at one path on all of them (docs/cluster.md)"
+                "cache, which must be at one path on all of them (docs/how-to/cluster.md)"
             )
         several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:

@@ -2,7 +2,7 @@
 
 Shipped, its panel asks for the strategy `random` whatever its menu says, nothing saves a label, radiographs
 are not segmented, its pages ask Google for fonts, files in folders are answered with the start page, and
-searches for studies reach the DICOM server without their words (docs/how-to.md, OHIF).
+searches for studies reach the DICOM server without their words (docs/how-to/ohif.md).
 """
 
 from __future__ import annotations

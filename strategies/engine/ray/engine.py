@@ -1,4 +1,4 @@
-"""Where a pass over images runs with `engine: ray`: on all nodes of a Ray cluster (`docs/cluster.md`)."""
+"""Run passes over images on all nodes of a Ray cluster (`engine: ray`; see `docs/how-to/cluster.md`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from strategies.engine.workers import Done, Worker
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
 _START = (
     "start it with `ray start --head`, and this machine as one of its nodes, with the same RAY_AUTH_MODE and "
-    "token (docs/cluster.md)"
+    "token (docs/how-to/cluster.md)"
 )
 
 

@@ -103,7 +103,8 @@ class Run:
         self._actors: dict[Slot, Actor] = {}
         self._failed: Counter[Slot] = Counter()  # starts
         self._reason: Exception = RuntimeError(
-            "no node of the Ray cluster has a processor or GPU: start some with `ray start` (docs/cluster.md)"
+            "no node of the Ray cluster has a processor or GPU: start some with `ray start` "
+            "(docs/how-to/cluster.md)"
         )
         self._next_look = 0.0
         self._is_told = False  # that workers do not start
