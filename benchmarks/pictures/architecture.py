@@ -233,7 +233,7 @@ def main(
     ),
 ) -> None:
     """Draw the packages, their rooms and who imports whom."""
-    with matplotlib.rc_context({"svg.hashsalt": "architecture"}):
+    with matplotlib.rc_context({"svg.hashsalt": "architecture", "svg.fonttype": "none"}):
         draw(out)
     typer.echo(f"Written: {out}")
 

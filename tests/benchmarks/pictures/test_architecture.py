@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.pictures.architecture import arrows, draw, level, reduced, rows_of
+from benchmarks.pictures.architecture import ROOT, arrows, draw, level, reduced, rows_of
 from tests.test_layers import ORDER
 
 
@@ -27,3 +27,11 @@ def test_arrows_that_follow_from_others_are_left_out() -> None:
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     draw(tmp_path / "picture.svg")
     assert "<svg" in (tmp_path / "picture.svg").read_text()
+
+
+def test_the_picture_of_the_documents_shows_every_room() -> None:
+    text = (ROOT / "docs" / "images" / "architecture.svg").read_text()
+    _, inside = arrows()
+    names = {f"{package}/" for package in inside} | {room for rooms in inside.values() for room in rooms}
+    missing = sorted(name for name in names if f">{name}</text>" not in text)
+    assert not missing, "run: python -m benchmarks.pictures.architecture"
