@@ -107,7 +107,7 @@ class Shell:
         if is_remote and settings.shared_studies:
             raise config.ConfigError(
                 "--conf shared_studies is for a folder of studies; with a DICOMweb server the nodes read its "
-                "cache, which must be at the same path on all of them (docs/cluster.md)"
+                "cache, which must be at the same path on all of them (docs/how-to/cluster.md)"
             )
         several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:

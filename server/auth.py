@@ -30,7 +30,9 @@ def sign_in_server() -> SignInServer | None:
         return None
     for name in ("MONAI_LABEL_AUTH_REALM_URI", "MONAI_LABEL_AUTH_CLIENT_ID"):
         if not getattr(settings, name).strip():
-            raise ConfigError(f"authentication is on, but {name} is empty: set it (docs/how-to.md)")
+            raise ConfigError(
+                f"authentication is on, but {name} is empty: set it (docs/how-to/authentication.md)"
+            )
     return SignInServer(settings.MONAI_LABEL_AUTH_REALM_URI, settings.MONAI_LABEL_AUTH_TIMEOUT)
 
 
@@ -92,7 +94,7 @@ def warn_if_open() -> None:
     logger.warning(
         "Anyone on the network can read the images, save labels and start trainings: this server listens "
         "on %s without authentication. Start it with --host 127.0.0.1, or turn on authentication: "
-        "docs/how-to.md",
+        "docs/how-to/authentication.md",
         host,
     )
 

@@ -2,7 +2,7 @@
 
 As shipped, its panel requests the strategy `random` whatever the menu says, labels cannot be saved,
 radiographs are not segmented, its pages load fonts from Google, files in folders are answered with the start
-page, and searches for studies reach the DICOM server without their search terms (docs/how-to.md, OHIF).
+page, and searches for studies reach the DICOM server without their search terms (docs/how-to/ohif.md).
 """
 
 from __future__ import annotations

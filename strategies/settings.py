@@ -128,7 +128,7 @@ class Settings:
     engine: str = key(
         "local",
         "where images are embedded and scored: in one process of the server, or on a Ray cluster of one or "
-        "many machines (docs/cluster.md)",
+        "many machines (docs/how-to/cluster.md)",
         choices=("local", "ray"),
     )
     ray_address: str = key(

@@ -1,4 +1,4 @@
-"""Engine that runs a pass over images on all nodes of a Ray cluster (`docs/cluster.md`)."""
+"""Engine that runs a pass over images on all nodes of a Ray cluster (`docs/how-to/cluster.md`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from strategies.engine.workers import Done, Worker
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports to Ray's developers
 _HINT = (
     "start it with `ray start --head`, and this machine as one of its nodes, with the same RAY_AUTH_MODE and "
-    "token (docs/cluster.md)"
+    "token (docs/how-to/cluster.md)"
 )
 
 

@@ -103,7 +103,8 @@ class Run:
         self._actors: dict[Slot, Actor] = {}
         self._failed: Counter[Slot] = Counter()  # failed starts
         self._reason: Exception = RuntimeError(
-            "no node of the Ray cluster has a processor or GPU: start some with `ray start` (docs/cluster.md)"
+            "no node of the Ray cluster has a processor or GPU: start some with `ray start` "
+            "(docs/how-to/cluster.md)"
         )
         self._next_poll = 0.0
         self._has_warned = False  # about workers that do not start
