@@ -35,7 +35,6 @@ MOVED = {
     "benchmarks.latency": "benchmarks.load.latency",
     "benchmarks.map_frames": "benchmarks.load.map_frames",
     "benchmarks.million": "benchmarks.speed.million",
-    "benchmarks.run": "benchmarks.experiments.run",
     "benchmarks.screenshots": "benchmarks.pictures.screenshots",
     "benchmarks.screenshots_ohif": "benchmarks.pictures.screenshots_ohif",
     "benchmarks.server_load": "benchmarks.load.server_load",
@@ -56,6 +55,7 @@ class Aliases(MetaPathFinder, InspectLoader):
         self._names = dict(names)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
+        """Find a module by its other name; for the import system."""
         if name not in self._names:
             return None
         spec = importlib.util.find_spec(self._names[name])
@@ -63,20 +63,24 @@ class Aliases(MetaPathFinder, InspectLoader):
         return importlib.util.spec_from_loader(name, self, origin=origin, is_package=False)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Import the module itself, which then has two names."""
         module = importlib.import_module(self._names[spec.name])
         spec.loader_state = module.__spec__  # importlib puts `spec` in its place; see exec_module
         return module
 
     def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own spec back."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 
     def get_code(self, fullname: str) -> CodeType | None:
+        """Return the module's code, for `python -m`."""
         spec = importlib.util.find_spec(self._names[fullname])
         assert spec is not None and isinstance(spec.loader, InspectLoader)
         return spec.loader.get_code(spec.name)
 
     def get_source(self, fullname: str) -> None:
+        """Return no source: tools find it under the module's own name."""
         return None
 
 

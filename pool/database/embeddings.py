@@ -24,6 +24,7 @@ class Failures:
         return {row.image: (row.fingerprint, row.reason) for row in self._db.read(sa.select(schema.failures))}
 
     def add(self, image: str, fingerprint: str, reason: str) -> None:
+        """Keep why an image's present file cannot be read."""
         table = schema.failures
         self._db.write(
             sa.delete(table).where(table.c.image == image),

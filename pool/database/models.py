@@ -84,6 +84,7 @@ class Validations:
         return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
 
     def add(self, model: str, image: str, scores: Mapping[str, Sequence[float]]) -> None:
+        """Keep the numbers of a model on one held-out image."""
         table = schema.validations
         self._db.write(
             sa.delete(table).where(table.c.model == model, table.c.image == image),

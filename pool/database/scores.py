@@ -29,6 +29,7 @@ class Scores:
         return {row.image: row.value for row in rows}
 
     def add_entropies(self, model: str, values: Mapping[str, float]) -> None:
+        """Keep the mean entropies of images by a model, in nats."""
         table = schema.entropies
         rows = [{"model": model, "image": image, "value": value} for image, value in values.items()]
         self._db.write(

@@ -67,6 +67,7 @@ class Progress:
         return dict(rows[0]._mapping) if rows else None
 
     def set(self, step: str, done: int, total: int, started: float, error: str | None = None) -> None:
+        """Replace what refresh is doing; parameters as in the answer of `get`."""
         self._db.write(
             sa.delete(schema.progress),
             sa.insert(schema.progress).values(

@@ -144,6 +144,7 @@ class IndexFile:
             logger.error("%s cannot be written (%s); its journal goes on", self.json, error)
 
     def close(self) -> None:
+        """Close the journal."""
         self._journal.close()
 
 

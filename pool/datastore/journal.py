@@ -97,6 +97,7 @@ class Journal:
         self.length = 0
 
     def close(self) -> None:
+        """Close the file; the next append opens it again."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

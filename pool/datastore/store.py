@@ -76,6 +76,7 @@ class PoolDatastore(Datastore):
         return self._index.images
 
     def has_image(self, image_id: str) -> bool:
+        """Tell whether the pool holds this image now."""
         return image_id in self._index.model.objects
 
     def get_image_uri(self, image_id: str) -> str:
@@ -84,6 +85,7 @@ class PoolDatastore(Datastore):
         return os.path.join(self._folder.images, image_id + obj.image.ext) if obj else ""
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO | None:
+        """Return the bytes of an image's file; None for an unknown image."""
         uri = self.get_image_uri(image_id)
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
@@ -93,20 +95,25 @@ class PoolDatastore(Datastore):
         return copy.deepcopy(obj.image.info) | {"path": self.get_image_uri(image_id)} if obj else {}
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of an image."""
         self._images.add_info(image_id, info)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Copy an image into the pool; see `ImageFiles.add`."""
         return self._images.add(image_id, Path(image_filename), image_info)
 
     def remove_image(self, image_id: str) -> None:
+        """Remove an image and its labels; see `ImageFiles.remove`."""
         self._images.remove(image_id)
 
     # labels -------------------------------------------------------------------------------------------
 
     def is_labelled(self, image_id: str) -> bool:
+        """Tell whether the image has a final label now."""
         return image_id in self._index.labelled
 
     def count_labelled(self) -> int:
+        """Count the images with a final label."""
         return len(self._index.labelled)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
@@ -126,6 +133,7 @@ class PoolDatastore(Datastore):
         return dict.fromkeys(obj.labels, image_id) if obj else {}
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        """Return the id of an image's label with a tag, "" when there is none."""
         return self.get_labels_by_image_id(image_id).get(tag, "")
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
@@ -134,6 +142,7 @@ class PoolDatastore(Datastore):
         return os.path.realpath(self._labels.path(label_tag) / (label_id + label.ext)) if label else ""
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
+        """Return the bytes of a label's file; None when there is none."""
         uri = self.get_label_uri(label_id, label_tag)
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
@@ -143,6 +152,7 @@ class PoolDatastore(Datastore):
         return copy.deepcopy(label.info) if label else {}
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of a label."""
         self._labels.add_info(label_id, label_tag, info)
 
     def save_label(
@@ -153,6 +163,7 @@ class PoolDatastore(Datastore):
         return image_id
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label; a final one is kept as a version."""
         self._labels.remove(label_id, label_tag)
 
     # the whole ----------------------------------------------------------------------------------------
@@ -171,21 +182,27 @@ class PoolDatastore(Datastore):
         return [{key: os.path.relpath(path, top) for key, path in pair.items()} for pair in pairs]
 
     def name(self) -> str:
+        """Return the pool's name."""
         return self._index.model.name
 
     def set_name(self, name: str) -> None:
+        """Replace the pool's name."""
         self._folder.note(Change(name=name))
 
     def description(self) -> str:
+        """Return the pool's description."""
         return self._index.model.description
 
     def set_description(self, description: str) -> None:
+        """Replace the pool's description."""
         self._folder.note(Change(description=description))
 
     def status(self) -> dict[str, Any]:
+        """Count images, final labels and labels by tag."""
         return self._index.status()
 
     def json(self) -> dict[str, Any]:
+        """Return the index as MONAI Label shows it."""
         with self._folder.lock:
             return self._index.model.model_dump(exclude={"base_path"})
 

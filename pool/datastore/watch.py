@@ -48,6 +48,7 @@ def watch(folders: Mapping[str, bool], told: Callable[[], None]) -> BaseObserver
 
 
 def end_watch(observer: BaseObserver) -> None:
+    """Stop an observer and wait for its thread."""
     if observer.is_alive():
         observer.stop()
         observer.join(5)

@@ -125,6 +125,7 @@ class DicomWebPool(Datastore):
         return self._index.view.images
 
     def has_image(self, image_id: str) -> bool:
+        """Tell whether the pool holds this image now."""
         return image_id in self._index.view.info
 
     def _check_image(self, image: str) -> None:
@@ -139,6 +140,7 @@ class DicomWebPool(Datastore):
         return str(self._series.nifti(image_id)) if self.has_image(image_id) else ""
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO | None:
+        """Return the bytes of an image's file; None for an unknown image."""
         uri = self.get_image_uri(image_id)
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
@@ -160,21 +162,26 @@ class DicomWebPool(Datastore):
         return info.get("PatientID", "").strip() or None
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of an image."""
         self._check_image(image_id)
         self._notes.add_info(image_id, plain_info(info))
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse (405): images come to the DICOM server by its own tools."""
         raise PoolError(405, f"store the image on {self._server.url}; it is noticed within a minute")
 
     def remove_image(self, image_id: str) -> None:
+        """Refuse (405): images leave the DICOM server by its own tools."""
         raise PoolError(405, f"remove the series on {self._server.url}; it is noticed within a minute")
 
     # labels -------------------------------------------------------------------------------------------
 
     def is_labelled(self, image_id: str) -> bool:
+        """Tell whether the image has a final label now."""
         return image_id in self._index.view.segs
 
     def count_labelled(self) -> int:
+        """Count the images with a final label."""
         return len(self._index.view.labelled)
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
@@ -194,6 +201,7 @@ class DicomWebPool(Datastore):
         return dict.fromkeys([*tags, FINAL] if self.is_labelled(image_id) else tags, image_id)
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        """Return the id of an image's label with a tag, "" when there is none."""
         return self.get_labels_by_image_id(image_id).get(tag, "")
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
@@ -209,13 +217,16 @@ class DicomWebPool(Datastore):
         return str(self._segs.fetch(seg, self.get_image_uri(image), partial(self._series.dicom, image)))
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
+        """Return the bytes of a label's file; None when there is none."""
         uri = self.get_label_uri(label_id, label_tag)
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return what is noted of a label; {} for an unknown one."""
         return self._notes.label_info(label_id, label_tag)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is noted of a label."""
         self._notes.add_label_info(label_id, label_tag, plain_info(info))
 
     def save_label(
@@ -281,6 +292,7 @@ class DicomWebPool(Datastore):
             raise PoolError(422, f"the prediction for {image_id}: {error}") from error
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label that stays on this machine; a final one is refused (405)."""
         if label_tag == FINAL:
             raise PoolError(
                 405, f"remove the SEG series on {self._server.url}; it is noticed within a minute"
@@ -312,15 +324,19 @@ class DicomWebPool(Datastore):
         return write_archive(self.datalist()[:limit_cases], json.dumps(self._notes.as_json(), default=str))
 
     def name(self) -> str:
+        """Return the pool's name."""
         return self._server.url
 
     def set_name(self, name: str) -> None:
+        """Refuse (405): the pool's name is its URL."""
         raise PoolError(405, f"a pool on a DICOM server is named by its URL, {self._server.url}")
 
     def description(self) -> str:
+        """Return the pool's description."""
         return self._notes.description()
 
     def set_description(self, description: str) -> None:
+        """Replace the pool's description."""
         self._notes.set_description(description)
 
     def status(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_ctrl_c_ends_a_suite_and_packs_the_cells_that_finished(tmp_path: Path) -
     cells, seeds = tmp_path / "out" / "cells", list(range(200))
     groups = [{"budgets": ["4"], "methods": {"random": {"first": "random"}}}]
     suite = written(tmp_path, cells=groups, claims=[], seeds=seeds, encoder=TINY["encoder"])
-    line = [sys.executable, "-m", "benchmarks.experiments.run", suite, "--studies", f"{tmp_path / 'studies'}"]
+    line = [sys.executable, "-m", "benchmarks.run", suite, "--studies", f"{tmp_path / 'studies'}"]
     line += ["--labels", f"{tmp_path / 'labels'}", "--out", f"{tmp_path / 'out'}"]
     line += ["--work", f"{tmp_path / 'work'}", "--jobs", "2"]
     run = subprocess.Popen(
