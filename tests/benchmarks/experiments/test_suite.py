@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.experiments import run, tables
+from benchmarks import run
+from benchmarks.experiments import tables
 from benchmarks.experiments.cell import Data
 from benchmarks.experiments.empty_picks import rows
 from benchmarks.experiments.jobs import unfinished
