@@ -101,7 +101,7 @@ def test_too_few_images_and_groups_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="8 labelled images are too few.*at least 10 images"):
         mine.bounded(own_of(8), 12, [43], "")
     assert mine.bounded(own_of(20), 12, [43, 44], "") == 8, "half of a pool of 16"
-    for groups, message in ((r"^(q\d+)_", "has no group for p00_0"), ("(", "no regular expression")):
+    for groups, message in ((r"^(q\d+)_", "has no group for p00_0"), ("(", "nor a regular expression")):
         with pytest.raises(DataError, match=message):
             check_groups(own_of(20), groups)
     with pytest.raises(DataError, match="makes 4 groups"):
