@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from monailabel.client import MONAILabelClient
 from tqdm import tqdm
 
 from infers.metrics import score_files
+from pool.files import write_atomically
 from pool.imaging.images import image_id
 
 
@@ -114,6 +114,4 @@ class Annotator:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON atomically."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # jobs may write the same file
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(path)
+    write_atomically(path, json.dumps(content, indent=1).encode())

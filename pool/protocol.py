@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 class PoolStore(Protocol):
@@ -34,6 +38,9 @@ class PoolStore(Protocol):
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the path of a label's file, or "" when there is none."""
 
+    def fingerprints(self, images: Sequence[str]) -> dict[str, str]:
+        """Map images to the fingerprints of their files; one whose file is gone is left out."""
+
     def take_over_changes(self) -> None:
         """Take in changes since the last call; cheap when there are none. Called in the background."""
 
@@ -44,6 +51,22 @@ class KnowsPatients(Protocol):
 
     def patient_of(self, image_id: str) -> str | None:
         """Return the patient of an image, or None when the image names none."""
+
+
+@runtime_checkable
+class FetchesImages(Protocol):
+    """A datastore whose images are elsewhere, as on a DICOM server."""
+
+    def prefetch(self, images: Sequence[str]) -> None:
+        """Fetch images before they are asked for; one that cannot be had is named and skipped."""
+
+
+@runtime_checkable
+class MakesSegmentations(Protocol):
+    """A datastore whose labels are DICOM segmentations."""
+
+    def segmentation(self, image_id: str, label: str) -> Dataset:
+        """Return a prediction for a series as DICOM SEG. Raises PoolError 404, 422, 503."""
 
 
 @dataclass(frozen=True)

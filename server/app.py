@@ -31,10 +31,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import pool_encoder_key
 from infers.segmentation.task import SegmentationInfer
-from pool.dicomweb.store import DicomWebPool
 from pool.errors import PoolError
 from pool.files import remove_leftovers
-from pool.protocol import PoolStore
+from pool.protocol import FetchesImages, PoolStore
 from server import config
 from server.auth import warn_if_open
 from server.background import Background, end_with_parent
@@ -201,7 +200,7 @@ class Shell:
         store = self.datastore()
         store.take_over_changes()
         steps = missing(self.context, store)
-        if isinstance(store, DicomWebPool):  # a click must not wait for a download
+        if isinstance(store, FetchesImages):  # a click must not wait for a download
             store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
         return steps
 

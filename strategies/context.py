@@ -14,10 +14,7 @@ from pool.database.maps import Layout
 from pool.database.models import Model
 from pool.database.plans import Plan
 from pool.database.state import State
-from pool.datastore import PoolDatastore
 from pool.groups import Groups
-from pool.imaging.images import image_fingerprint
-from pool.protocol import PoolStore
 from strategies.reach import Reach
 from strategies.selectors.numerics.cluster import MAX_CLUSTERS
 from strategies.settings import Settings
@@ -118,22 +115,6 @@ class Context:
             if plan:
                 return model, plan
         return None
-
-
-def marks(datastore: PoolStore, images: list[str]) -> dict[str, str]:
-    """Return the fingerprint of each image's file.
-
-    A DICOM series never changes under its UID, so it is not read.
-    """
-    if not isinstance(datastore, PoolDatastore):
-        return dict.fromkeys(images, "series")
-    fingerprints: dict[str, str] = {}
-    for image in images:
-        try:
-            fingerprints[image] = image_fingerprint(datastore.get_image_uri(image))
-        except FileNotFoundError:  # just removed; the datastore will notice
-            continue
-    return fingerprints
 
 
 def plain(value: Any) -> Any:

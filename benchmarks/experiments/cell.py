@@ -54,7 +54,7 @@ class Data:
         for path in self.images:
             digest.update(f"{path.name} {image_fingerprint(path)} ".encode())
             digest.update(self.label_of[image_id(path.name)].read_bytes())
-        self.mark = digest.hexdigest()[:12]
+        self.digest = digest.hexdigest()[:12]
 
     def as_json(self) -> dict[str, Any]:
         """Return the number of images and a hash of their names, pixels and labels.
@@ -99,7 +99,7 @@ class Run:
         self.store = PoolDatastore(str(studies), self.bundle.get("labels"))
         key = pool_encoder_key(encoder, chosen.encoder_weights or None, self.bundle)
         self.context = Context(State(folder / "state", migrate=True), chosen, key)
-        self.same = [cell.app, data.mark, cell.test_split, cell.seed, cell.groups, cell.overrides]
+        self.same = [cell.app, data.digest, cell.test_split, cell.seed, cell.groups, cell.overrides]
         self.same += [versions(), _device()]
         self.strategies = all_strategies(self.context)
         self.refresh = Refresh(self.context, self.bundle)
@@ -131,7 +131,7 @@ class Run:
         if self.context.is_pretrained_here and self.context.pretrained_key is None:
             key = key_of(self.same)
             pretrain(self.work, key, self.context, self.bundle, self.store)
-        with Features(self.work, self.data.mark, self.context).shared(self.store):
+        with Features(self.work, self.data.digest, self.context).shared(self.store):
             self.refresh({}, self.store)
 
     def _label_next(self, strategy: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from filelock import FileLock
 
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
-from pool.imaging.images import image_fingerprint
+from pool.files import replacing
 from strategies.context import Context
 from trainers.csal3d.task import Pretraining
 
@@ -28,9 +27,8 @@ def key_of(*parts: Any) -> str:
 
 def keep_file(source: Path, target: Path) -> None:
     """Copy a file into the shared folder atomically: another job may be reading."""
-    part = target.with_name(f"{os.getpid()}-{target.name}")
-    shutil.copy(source, part)
-    os.replace(part, target)
+    with replacing(target) as part:
+        shutil.copy(source, part)
 
 
 class Features:
@@ -67,7 +65,7 @@ class Features:
         rows = {str(image): row for row, image in enumerate(cached["images"])}
         images = [image for image in store.list_images() if image in rows and image not in embedded]
         vectors, uncertainties = cached["vectors"], cached["uncertainties"]
-        fingerprints = {image: image_fingerprint(store.get_image_uri(image)) for image in images}
+        fingerprints = store.fingerprints(images)
         if images:
             state.embeddings.add(key, [(i, fingerprints[i], vectors[rows[i]]) for i in images])
         entropies = {i: float(uncertainties[rows[i]]) for i in images if np.isfinite(uncertainties[rows[i]])}
@@ -86,14 +84,13 @@ class Features:
         if cached:
             old = zip(cached["vectors"], cached["uncertainties"], strict=True)
             rows = dict(zip(cached["images"].tolist(), old, strict=True)) | rows
-        temporary = self._file.with_name(f"{os.getpid()}-{self._file.name}")
-        np.savez(
-            temporary,
-            images=np.array(list(rows)),
-            vectors=np.stack([vector for vector, _ in rows.values()]).astype(np.float32),
-            uncertainties=np.array([uncertainty for _, uncertainty in rows.values()]),
-        )
-        os.replace(temporary, self._file)
+        with replacing(self._file) as part:
+            np.savez(
+                part,
+                images=np.array(list(rows)),
+                vectors=np.stack([vector for vector, _ in rows.values()]).astype(np.float32),
+                uncertainties=np.array([uncertainty for _, uncertainty in rows.values()]),
+            )
 
 
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:

@@ -42,12 +42,14 @@ def make_state(folder: Path, paths: list[Path], settings: Settings, seed: int = 
     """Write the state of a prepared pool, with a cold-start plan of `cold_start_budget` images."""
     state, random = State(folder, migrate=True), np.random.default_rng(seed)
     context = Context(state, settings, "descriptor:1")
-    marks = {path.stem: image_fingerprint(path) for path in paths}
-    points, images = random.normal(size=(len(paths), 2)), list(marks)
+    fingerprints = {path.stem: image_fingerprint(path) for path in paths}
+    points, images = random.normal(size=(len(paths), 2)), list(fingerprints)
     for i in tqdm(range(0, len(images), _BATCH_ROWS), desc="state", leave=False):
-        rows = [(image, marks[image], points[k]) for k, image in enumerate(images[i : i + _BATCH_ROWS], i)]
+        rows = [
+            (image, fingerprints[image], points[k]) for k, image in enumerate(images[i : i + _BATCH_ROWS], i)
+        ]
         state.embeddings.add(context.encoder_key, rows)
-    state.maps.add(context.layout_key, marks, points)
+    state.maps.add(context.layout_key, fingerprints, points)
     chosen = random.permutation(len(images))[: settings.cold_start_budget]
     picks = [{"image": images[row], "role": "medoid", "cluster": n} for n, row in enumerate(chosen)]
     details = {"seed": seed, "k": len(picks), "map_note": "random points, for measuring", "versions": {}}

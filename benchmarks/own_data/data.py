@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from monai.data.utils import affine_to_spacing
 from tqdm import tqdm
 
 from benchmarks.experiments.simulate import find_images
+from pool.files import replacing
 from pool.groups import read_groups
 from pool.imaging.images import EXTENSIONS, ImageError, image_id, read_array, read_image
 from pool.imaging.label_writer import write_label
@@ -175,9 +175,8 @@ def write_masks(own: Own, folder: Path) -> None:
         for name, value in own.labels.items():
             out[label == own.structures[name]] = value
         file = folder / f"{image}{'.nii.gz' if grid else '.png'}"
-        part = file.with_name(f".{os.getpid()}-{file.name}")  # another running command may be reading it
-        write_label(part, out, grid[1] if grid else np.eye(4), own.labels, {})
-        os.replace(part, file)
+        with replacing(file) as part:  # another running command may be reading it
+            write_label(part, out, grid[1] if grid else np.eye(4), own.labels, {})
 
 
 def check_groups(own: Own, text: str) -> None:

@@ -213,7 +213,7 @@ def main(
         masks = out / "work" / "masks"
         write_masks(own, masks)
         data = Data(studies, masks)
-        suite = plan(own, f"{len(own.images)} images, {data.mark}", chosen, budget, more)
+        suite = plan(own, f"{len(own.images)} images, {data.digest}", chosen, budget, more)
         todo = unfinished(suite.cells, out)
         with FileLock(out / "running.lock", timeout=0), packing(out):
             failed = _run(suite, todo, data, (weights, out, jobs))

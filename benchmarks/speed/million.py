@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +65,9 @@ class Names:
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         return ""
+
+    def fingerprints(self, images: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(images, "")
 
     def take_over_changes(self) -> None:
         """Do nothing: there are no changes."""

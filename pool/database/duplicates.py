@@ -51,8 +51,8 @@ class Duplicates:
         """
         prints, copies = schema.prints, schema.copies
         values = [
-            {"image": i, "fingerprint": mark, "pixels": p.pixels, "hash": p.hash, "compared": False}
-            for i, mark, p in rows
+            {"image": i, "fingerprint": fingerprint, "pixels": p.pixels, "hash": p.hash, "compared": False}
+            for i, fingerprint, p in rows
         ]
         images = [value["image"] for value in values]
         orphans = sa.select(copies.c.image).where(copies.c.original.in_(images))

@@ -58,10 +58,10 @@ class Embeddings:
             {
                 "image": image,
                 "encoder": encoder,
-                "fingerprint": mark,
+                "fingerprint": fingerprint,
                 "vector": np.asarray(vector, dtype=np.float32).tobytes(),
             }
-            for image, mark, vector in rows
+            for image, fingerprint, vector in rows
         ]
         replaced = sa.select(table.c.image).where(table.c.encoder == encoder, table.c.image.in_(images))
         self._db.write(

@@ -16,15 +16,16 @@ from pool.database.database import Database, entry
 
 @dataclass(frozen=True)
 class Layout:
-    """A map: row i of `points` (N, d) is image i of `images`, whose file had fingerprint `marks[i]`.
+    """A map: row i of `points` (N, d) is image i of `images`.
 
+    :param fingerprints: of each image's file when it was mapped
     :param images: sorted; some may have left the pool since
     :param laid_out: (N,) False for an image that was placed on the map later
     """
 
     id: int
     images: list[str]
-    marks: list[str]
+    fingerprints: list[str]
     points: np.ndarray
     laid_out: np.ndarray
 
@@ -64,7 +65,8 @@ class Maps:
         row = self._db.read(sa.select(base).where(base.c.id == layout_id))[0]
         points = np.frombuffer(row.points, dtype=np.float64).reshape(len(row.images), -1)
         latest = {
-            i: (mark, point, True) for i, mark, point in zip(row.images, row.marks, points, strict=True)
+            i: (fingerprint, point, True)
+            for i, fingerprint, point in zip(row.images, row.marks, points, strict=True)
         }
         late = sa.select(placed).where(placed.c.layout == layout_id, placed.c.id <= (newest or 0))
         for placement in self._db.read(late.order_by(placed.c.id)):
@@ -74,17 +76,19 @@ class Maps:
                 False,
             )
         images = sorted(latest)
-        marks, rows, laid_out = zip(*(latest[i] for i in images), strict=True)
-        return Layout(layout_id, images, list(marks), np.stack(rows), np.array(laid_out, dtype=bool))
+        fingerprints, rows, laid_out = zip(*(latest[i] for i in images), strict=True)
+        return Layout(layout_id, images, list(fingerprints), np.stack(rows), np.array(laid_out, dtype=bool))
 
-    def add(self, key: str, marks: Mapping[str, str], points: np.ndarray, reason: str = "first") -> None:
-        """Store a map; `marks` is {image: fingerprint} in row order, `reason` why it was laid out."""
-        images = list(marks)
+    def add(
+        self, key: str, fingerprints: Mapping[str, str], points: np.ndarray, reason: str = "first"
+    ) -> None:
+        """Store a map; `fingerprints` is {image: fingerprint} in row order, `reason` why it was laid out."""
+        images = list(fingerprints)
         self._db.write(
             sa.insert(schema.layouts).values(
                 key=key,
                 images=images,
-                marks=list(marks.values()),
+                marks=list(fingerprints.values()),
                 created=time.time(),
                 points=np.ascontiguousarray(points, np.float64).tobytes(),
             ),
@@ -94,8 +98,13 @@ class Maps:
     def place(self, layout_id: int, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
         """Place (image, fingerprint, point) rows on a map; an image already on it moves to its new point."""
         values = [
-            {"layout": layout_id, "image": i, "mark": mark, "point": np.asarray(p, np.float64).tobytes()}
-            for i, mark, p in rows
+            {
+                "layout": layout_id,
+                "image": image,
+                "mark": fingerprint,
+                "point": np.asarray(point, np.float64).tobytes(),
+            }
+            for image, fingerprint, point in rows
         ]
         with self._db.begin() as connection:
             connection.execute(sa.insert(schema.placed), values)  # row by row: there may be thousands

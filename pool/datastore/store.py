@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pool.datastore.image_files import ImageFiles
 from pool.datastore.index import FINAL, Change, DatastoreIndex
 from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
+from pool.imaging.images import image_fingerprint
 
 __all__ = ["InUse", "PoolDatastore"]
 
@@ -83,6 +85,14 @@ class PoolDatastore(Datastore):
         """Return the path of an image's file, "" for an unknown image. A link keeps its own name."""
         obj = self._index.model.objects.get(image_id)
         return os.path.join(self._folder.images, image_id + obj.image.ext) if obj else ""
+
+    def fingerprints(self, images: Sequence[str]) -> dict[str, str]:
+        """Map images to the fingerprints of their files; one whose file is gone is left out."""
+        present: dict[str, str] = {}
+        for image in images:
+            with suppress(FileNotFoundError):  # just removed; the next scan will notice
+                present[image] = image_fingerprint(self.get_image_uri(image))
+        return present
 
     def get_image(self, image_id: str, params: Any = None) -> io.BytesIO | None:
         """Return the bytes of an image's file; None for an unknown image."""

@@ -16,7 +16,7 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask
 
-from pool.dicomweb.store import DicomWebPool
+from pool.protocol import MakesSegmentations
 from server.http import access
 from server.http.bodies import read_object
 from server.http.parameters import checked, known
@@ -92,7 +92,7 @@ def _to_segmentation(result: dict[str, Any], image: str) -> None:
     """Replace a prediction's file by a DICOM segmentation. Raises HTTPException 409 for a folder."""
     store, label = app_instance().datastore(), Path(result["file"])
     try:
-        if not isinstance(store, DicomWebPool):
+        if not isinstance(store, MakesSegmentations):
             raise HTTPException(
                 409, "output=dicom_seg is for images of a DICOM server, but this pool is a folder"
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pool.imaging.images import ImageError
 from pool.protocol import PoolStore
-from strategies.context import Context, marks
+from strategies.context import Context
 from strategies.engine.local import Engine, run_batches
 from strategies.engine.workers import Worker
 
@@ -23,11 +23,11 @@ BATCH = 16  # images processed together, between two commits
 class Found:
     """A pass's result for one image.
 
-    :param mark: fingerprint of the image's file, taken before it was read
+    :param fingerprint: fingerprint of the image's file, taken before it was read
     """
 
     image: str
-    mark: str
+    fingerprint: str
     value: Any
 
 
@@ -59,11 +59,11 @@ class ImagePass:
         for answers in self._engine(make_worker, self._batches(images, batch or BATCH, present)):
             results = []
             for answer in answers:
-                mark = present.pop(answer.image)
+                fingerprint = present.pop(answer.image)
                 if answer.error:
-                    self._record_failure(answer.image, mark, answer.error)
+                    self._record_failure(answer.image, fingerprint, answer.error)
                 else:
-                    results.append(Found(answer.image, mark, answer.found))
+                    results.append(Found(answer.image, fingerprint, answer.found))
             if results:
                 yield results
             done += len(answers)
@@ -74,21 +74,21 @@ class ImagePass:
     ) -> Iterator[list[tuple[str, str]]]:
         """Yield batches of (id, path); add the fingerprints of their files to `present`."""
         for start in range(0, len(images), size):
-            fingerprints = marks(self.datastore, list(images[start : start + size]))
+            fingerprints = self.datastore.fingerprints(list(images[start : start + size]))
             present |= fingerprints
             if batch := [
                 (image, path) for image in fingerprints if (path := self._path(image, fingerprints[image]))
             ]:
                 yield batch
 
-    def _path(self, image: str, mark: str) -> str:
+    def _path(self, image: str, fingerprint: str) -> str:
         """Return the image's path, downloading it if needed; "" and a recorded failure if unavailable."""
         try:
             return self.datastore.get_image_uri(image)
         except ImageError as error:
-            self._record_failure(image, mark, str(error))
+            self._record_failure(image, fingerprint, str(error))
             return ""
 
-    def _record_failure(self, image: str, mark: str, reason: str) -> None:
+    def _record_failure(self, image: str, fingerprint: str, reason: str) -> None:
         logger.error("Image %s is skipped: %s", image, reason)
-        self.context.state.failures.add(image, mark, reason)
+        self.context.state.failures.add(image, fingerprint, reason)

@@ -10,7 +10,7 @@ from bundle_configs import Bundle
 from pool.database.duplicates import Duplicate
 from pool.imaging.prints import Originals, blocks
 from pool.protocol import PoolStore
-from strategies.context import Context, marks
+from strategies.context import Context
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import PrintWorker
 from strategies.snapshot import PoolSnapshot
@@ -23,11 +23,11 @@ def to_print(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list
     if context.settings.duplicates == "off":
         return []
     printed = context.state.duplicates.printed()
-    failed = {image: mark for image, (mark, _) in context.state.failures.all().items()}
+    failed = {image: fingerprint for image, (fingerprint, _) in context.state.failures.all().items()}
     return [
         image
-        for image, mark in marks(datastore, pool.images).items()
-        if mark not in (failed.get(image), printed.get(image))
+        for image, fingerprint in datastore.fingerprints(pool.images).items()
+        if fingerprint not in (failed.get(image), printed.get(image))
     ]
 
 
@@ -36,7 +36,7 @@ def print_images(passes: ImagePass, bundle: Bundle) -> None:
     todo = to_print(passes.context, passes.datastore, PoolSnapshot.of(passes.context, passes.datastore))
     worker = partial(PrintWorker, bundle.name, bundle.values)
     for results in passes.run("reading images to look for duplicates", todo, worker) if todo else ():
-        passes.context.state.duplicates.add_prints((f.image, f.mark, f.value) for f in results)
+        passes.context.state.duplicates.add_prints((f.image, f.fingerprint, f.value) for f in results)
 
 
 def to_compare(context: Context) -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 
 from bundle_configs import Bundle
 from pool.protocol import PoolStore
-from strategies.context import Context, marks
+from strategies.context import Context
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import EmbedWorker
 from strategies.snapshot import PoolSnapshot
@@ -18,11 +18,11 @@ def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list
     if context.is_pretrained_here:
         return []  # embedded by `judge`
     embedded = context.state.embeddings.fingerprints(context.encoder_key)
-    failed = {image: mark for image, (mark, _) in context.state.failures.all().items()}
+    failed = {image: fingerprint for image, (fingerprint, _) in context.state.failures.all().items()}
     return [
         image
-        for image, mark in marks(datastore, pool.images).items()
-        if mark != failed.get(image, embedded.get(image))
+        for image, fingerprint in datastore.fingerprints(pool.images).items()
+        if fingerprint != failed.get(image, embedded.get(image))
     ]
 
 
@@ -39,6 +39,6 @@ def embed(passes: ImagePass, bundle: Bundle) -> None:
     worker = partial(EmbedWorker, encoder, weights, bundle.name, bundle.values, prints)
     for results in passes.run("embedding", todo, worker):
         if prints:
-            context.state.duplicates.add_prints((f.image, f.mark, f.value.print) for f in results)
-        rows = [(f.image, f.mark, f.value.vector) for f in results]
+            context.state.duplicates.add_prints((f.image, f.fingerprint, f.value.print) for f in results)
+        rows = [(f.image, f.fingerprint, f.value.vector) for f in results]
         context.state.embeddings.add(results[0].value.key, rows)

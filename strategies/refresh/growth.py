@@ -27,7 +27,7 @@ def _usable(pool: PoolSnapshot, fingerprints: Mapping[str, str]) -> list[str]:
 def unmapped(context: Context, pool: PoolSnapshot) -> list[str]:
     """Return the embedded images that are not on the map, or only from an older file; sorted."""
     fingerprints, layout = context.state.embeddings.fingerprints(context.encoder_key), context.layout()
-    mapped = dict(zip(layout.images, layout.marks, strict=True)) if layout else {}
+    mapped = dict(zip(layout.images, layout.fingerprints, strict=True)) if layout else {}
     return [image for image in _usable(pool, fingerprints) if mapped.get(image) != fingerprints[image]]
 
 
@@ -36,7 +36,7 @@ def _unchanged(layout: Layout, fingerprints: Mapping[str, str]) -> list[int]:
     return [
         row
         for row in np.flatnonzero(layout.laid_out)
-        if fingerprints.get(layout.images[row]) == layout.marks[row]
+        if fingerprints.get(layout.images[row]) == layout.fingerprints[row]
     ]
 
 
@@ -71,16 +71,17 @@ def _rebuild_reason(placed: int, anchors: int, growth: float) -> str:
     return ""
 
 
-def _lay_out(context: Context, marks: Mapping[str, str], reason: str) -> None:
-    settings, features = context.settings, context.state.embeddings.vectors(context.encoder_key, list(marks))
+def _lay_out(context: Context, fingerprints: Mapping[str, str], reason: str) -> None:
+    settings = context.settings
+    features = context.state.embeddings.vectors(context.encoder_key, list(fingerprints))
     points = project(features, settings.projection, settings.perplexity, settings.seed)
-    context.state.maps.add(context.layout_key, marks, points, reason)
-    logger.info("Laid out the map with %d images: %s", len(marks), reason)
+    context.state.maps.add(context.layout_key, fingerprints, points, reason)
+    logger.info("Laid out the map with %d images: %s", len(fingerprints), reason)
 
 
-def _place(context: Context, layout: Layout, anchors: Sequence[int], marks: Mapping[str, str]) -> None:
+def _place(context: Context, layout: Layout, anchors: Sequence[int], fingerprints: Mapping[str, str]) -> None:
     settings, images = context.settings, [layout.images[row] for row in anchors]
-    features = context.state.embeddings.vectors(context.encoder_key, [*images, *marks])
+    features = context.state.embeddings.vectors(context.encoder_key, [*images, *fingerprints])
     points = place(
         features[: len(images)],
         layout.points[anchors],
@@ -89,6 +90,6 @@ def _place(context: Context, layout: Layout, anchors: Sequence[int], marks: Mapp
         settings.perplexity,
         settings.seed,
     )
-    rows = zip(marks, marks.values(), points, strict=True)
+    rows = zip(fingerprints, fingerprints.values(), points, strict=True)
     context.state.maps.place(layout.id, rows)
-    logger.info("Placed %d images on the map of %d", len(marks), len(images))
+    logger.info("Placed %d images on the map of %d", len(fingerprints), len(images))

@@ -13,7 +13,7 @@ from bundle_configs.checks import check_channels
 from infers.csal3d.task import Csal3d, Judged
 from pool.imaging.images import ImageError
 from pool.protocol import PoolStore
-from strategies.context import Context, marks
+from strategies.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
         return {}
     state = context.state
     embedded, judged = state.embeddings.fingerprints(key), state.scores.entropies(key)
-    failed = {image: mark for image, (mark, _) in state.failures.all().items()}
+    failed = {image: fingerprint for image, (fingerprint, _) in state.failures.all().items()}
     return {
-        image: mark
-        for image, mark in marks(datastore, datastore.list_images()).items()
-        if mark != failed.get(image) and (mark != embedded.get(image) or image not in judged)
+        image: fingerprint
+        for image, fingerprint in datastore.fingerprints(datastore.list_images()).items()
+        if fingerprint != failed.get(image) and (fingerprint != embedded.get(image) or image not in judged)
     }
 
 
@@ -49,7 +49,7 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
     check_channels(context.pretrained_file.name, network.channels, channels)
     if not context.state.embeddings.fingerprints(network.key):
         context.state.ledger.add("pretrained", None, {"key": network.key, **network.details})
-    for done, (image, mark) in enumerate(todo.items()):
+    for done, (image, fingerprint) in enumerate(todo.items()):
         if context.pretrained_key != network.key:
             return
         yield done, len(todo)
@@ -57,13 +57,13 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
             judged = network.judge(datastore.get_image_uri(image))
         except ImageError as error:
             logger.error("Image %s is skipped: %s", image, error)
-            context.state.failures.add(image, mark, str(error))
+            context.state.failures.add(image, fingerprint, str(error))
             continue
-        _store(context, network.key, image, mark, judged)
+        _store(context, network.key, image, fingerprint, judged)
     yield len(todo), len(todo)
 
 
-def _store(context: Context, key: str, image: str, mark: str, judged: Judged) -> None:
+def _store(context: Context, key: str, image: str, fingerprint: str, judged: Judged) -> None:
     """Store both, the uncertainty last: without it, an image is judged again."""
-    context.state.embeddings.add(key, [(image, mark, judged.features)])
+    context.state.embeddings.add(key, [(image, fingerprint, judged.features)])
     context.state.scores.add_entropies(key, {image: judged.uncertainty})

@@ -79,11 +79,11 @@ def test_a_wrong_suite_is_refused_with_the_key(tmp_path: Path, changes: dict[str
 
 def test_what_was_worked_out_of_other_labels_is_not_used(tmp_path: Path) -> None:
     generate(tmp_path, count=8, seed=1, size=64)
-    before = Data(tmp_path / "studies", tmp_path / "labels").mark
-    assert before == Data(tmp_path / "studies", tmp_path / "labels").mark
+    before = Data(tmp_path / "studies", tmp_path / "labels").digest
+    assert before == Data(tmp_path / "studies", tmp_path / "labels").digest
     mask = next((tmp_path / "labels").iterdir())
     Image.open(mask).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(mask)
-    assert before != Data(tmp_path / "studies", tmp_path / "labels").mark
+    assert before != Data(tmp_path / "studies", tmp_path / "labels").digest
 
 
 def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_newest_layout_of_a_key(state: State) -> None:
     state.maps.add("k", {"b": "2", "a": "1", "c": "3"}, points)
     state.maps.add("other", {"a": "1"}, points[:1])
     found = state.maps.newest("k")
-    assert found is not None and found.images == ["a", "b", "c"] and found.marks == ["1", "2", "3"]
+    assert found is not None and found.images == ["a", "b", "c"] and found.fingerprints == ["1", "2", "3"]
     np.testing.assert_array_equal(found.points, points[[1, 0, 2]])
     assert found.fitted == 3 and state.maps.newest("k") is found, "it is read once"
     with pytest.raises(KeyError):
@@ -79,7 +79,9 @@ def test_placed_images_join_the_map_in_sorted_order(state: State, database: str)
     state.maps.add("other", {"b": "1"}, points[:1])
     state.maps.place(1, [("c", "2", points[2]), ("a", "3", points[3])])
     for found in (state.maps.newest("k"), State(state.folder, url=database).maps.newest("k")):
-        assert found is not None and found.images == list("abcd") and found.marks == ["3", "1", "2", "1"]
+        assert (
+            found is not None and found.images == list("abcd") and found.fingerprints == ["3", "1", "2", "1"]
+        )
         np.testing.assert_array_equal(found.points, points[[3, 0, 2, 1]])
         assert found.laid_out.tolist() == [False, True, False, True] and found.fitted == 2
     assert state.maps.get(2).images == ["b"], "the other map has none of it"
@@ -95,10 +97,10 @@ def test_an_image_that_is_placed_again_moves_also_for_other_processes(state: Sta
     assert server.maps.get(1).images == ["a", "b", "c"]
     state.maps.place(1, [("c", "2", points[3])])  # as many rows as before
     np.testing.assert_array_equal(server.maps.get(1).points, points[[0, 1, 3]])
-    assert server.maps.get(1).marks == ["1", "1", "2"] and server.maps.get(1).fitted == 2
+    assert server.maps.get(1).fingerprints == ["1", "1", "2"] and server.maps.get(1).fitted == 2
     state.maps.place(1, [("a", "2", points[4])])  # one that was laid out
     np.testing.assert_array_equal(server.maps.get(1).points, points[[4, 1, 3]])
-    assert server.maps.get(1).marks == ["2", "1", "2"] and server.maps.get(1).fitted == 1
+    assert server.maps.get(1).fingerprints == ["2", "1", "2"] and server.maps.get(1).fitted == 1
 
 
 def test_thousands_of_images_can_be_placed_at_once(state: State) -> None:

@@ -97,7 +97,7 @@ def facts(state: State) -> dict[str, Any]:
         "skipped": state.handouts.skipped(),
         "embedded": state.embeddings.fingerprints("e"),
         "vectors": state.embeddings.vectors("e", IMAGES).tolist(),
-        "layout": (layout.images, layout.marks, layout.points.tolist()),
+        "layout": (layout.images, layout.fingerprints, layout.points.tolist()),
         "plan": state.plans.newest("plan"),
         "models": state.models.all(),
         "entropies": state.scores.entropies("m"),

@@ -77,7 +77,7 @@ def test_answers_may_come_in_any_order(world: Any, monkeypatch: pytest.MonkeyPat
     assert [each.image for each in found] == world.images[::-1]
     for each in found:
         path = world.store.get_image_uri(each.image)
-        assert (each.mark, each.value) == (image_fingerprint(path), len(path))
+        assert (each.fingerprint, each.value) == (image_fingerprint(path), len(path))
     progress = world.context.state.progress.get()
     assert (progress["step"], progress["done"], progress["total"]) == ("lengths", 12, 12)
 

@@ -202,7 +202,7 @@ def test_removed_images_leave_the_active_plan(pool: Growing) -> None:
 def test_the_farthest_image_is_one_that_the_pool_has(pool: Growing, labelled: list[str]) -> None:
     """Even if more images than are ranked at once have left the pool, all of them farther away."""
     context, before = pool.world.context, pool.layout
-    marks = dict(zip(before.images, before.marks, strict=True)) | {f"gone{n}": "1" for n in range(100)}
+    marks = dict(zip(before.images, before.fingerprints, strict=True)) | {f"gone{n}": "1" for n in range(100)}
     points = np.vstack([before.points, 1e4 + np.arange(200.0).reshape(100, 2)])
     context.state.maps.add(context.layout_key, marks, points)
     assert pool.refresh() == [], "an image that left is no reason for another map"
