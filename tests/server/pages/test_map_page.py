@@ -335,7 +335,7 @@ def test_an_alpha_that_was_looked_at_can_be_used_and_taken_back(site: Site, page
     page.keyboard.press("End")
     wanted = site.get("preview", alpha=1, count=20).json()["picks"]
     page.click("#apply-alpha")
-    expect(page.locator("#revert-alpha")).to_contain_text("alpha is 1 now: back to the setting, 0.3")
+    expect(page.locator("#revert-alpha")).to_contain_text("alpha is now 1: back to the setting, 0.3")
     assert [pick["image"] for pick in site.get("plan").json()["picks"]] == [pick["image"] for pick in wanted]
     page.click("#revert-alpha")
     expect(page.locator("#revert-alpha")).to_be_hidden()
