@@ -154,18 +154,13 @@ def announce(todo: Sequence[Cell], seconds: float, jobs: int) -> None:
 
 def named(pairs: Sequence[str]) -> dict[str, int]:
     """Parse ["lung=255"] to {"lung": 255}. Raises DataError."""
-    values: dict[str, int] = {}
+    codes: dict[str, int] = {}
     for pair in pairs:
         name, _, value = pair.rpartition("=")
-        if (
-            not name.strip()
-            or not value.strip().isdecimal()
-            or name in values
-            or int(value) in values.values()
-        ):
+        if not name.strip() or not value.strip().isdecimal() or name in codes or int(value) in codes.values():
             raise DataError(f"--label {pair}: expected NAME=VALUE, each name and value once, such as liver=1")
-        values[name] = int(value)
-    return values
+        codes[name] = int(value)
+    return codes
 
 
 @app.command()
