@@ -17,7 +17,7 @@ from typing import Any
 
 from pool.backup.archive import BackupError, Progress, Writer
 from pool.backup.tables import copy_tables, snapshot
-from pool.database import schema
+from pool.database import migration
 from pool.database.connect import connect
 
 _DATASTORE = ("datastore_v2.journal", "datastore_v2.json")  # in reading order
@@ -76,7 +76,7 @@ def back_up(
             "rows": rows,
             "versions": {
                 "scan-selection": version("monailabel-scan-selection"),
-                "database": schema.newest_revision(),
+                "database": migration.newest_revision(),
                 "python": platform.python_version(),
             },
         }
@@ -103,12 +103,13 @@ def _portable(state: Path, url: str, file: Path) -> dict[str, int]:
         raise BackupError(f"{state} has no pool.db: name the pool's state folder; the server's log shows it")
     source, target = connect(state / "pool.db", url), connect(file)
     try:
-        schema.migrate(target)
+        migration.migrate(target)
         with snapshot(source) as before:
-            revision = schema.revision(before)
-            if revision != schema.newest_revision():
+            revision = migration.revision(before)
+            if revision != migration.newest_revision():
                 raise BackupError(
-                    f"the database has revision {revision}, this version needs {schema.newest_revision()}: "
+                    f"the database has revision {revision}, this version needs "
+                    f"{migration.newest_revision()}: "
                     "start the server once to upgrade it, or use the version the server runs"
                 )
             with target.begin() as after:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pool.backup.archive import BackupError, Progress, Reader
 from pool.backup.backup import state_files, studies_files
 from pool.backup.tables import copy_tables, snapshot
-from pool.database import schema
+from pool.database import migration, schema
 from pool.database.connect import connect
 from pool.database.database import Busy, Database
 
@@ -100,10 +100,10 @@ def _restore_database(file: Path, database: Database | None, undo: ExitStack) ->
     """Upgrade the backup's database, and copy it into PostgreSQL if that is the target."""
     source = connect(file)
     try:
-        schema.migrate(source)
+        migration.migrate(source)
         if database:
             undo.callback(_drop_all, database.engine)
-            schema.migrate(database.engine)
+            migration.migrate(database.engine)
             with snapshot(source) as before, database.begin() as after:
                 copy_tables(before, after)
     except alembic.util.CommandError as error:

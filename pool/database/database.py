@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from pool.database import schema
+from pool.database import migration, schema
 from pool.database.connect import connect
 
 _LOCK_RETRY = 0.1  # seconds between two attempts to get a PostgreSQL lock
@@ -37,7 +37,8 @@ class Database:
         self.engine = connect(folder / "pool.db", url)
         if migrate:
             with self.exclusive("migration", timeout=600):  # for servers that start at the same time
-                schema.migrate(self.engine)
+                migration.back_up_before_migration(self.engine, folder)
+                migration.migrate(self.engine)
 
     def __str__(self) -> str:
         """Return the database's location for messages, never with the password."""

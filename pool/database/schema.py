@@ -1,4 +1,4 @@
-"""Tables of the pool's database, and their migration.
+"""Tables of the pool's database.
 
 One database per pool: SQLite (WAL) in the pool's state folder, or PostgreSQL by URL. Revisions live in
 `pool/database/migrations`; a new database is created in full and stamped with the newest revision, an older
@@ -7,12 +7,7 @@ one is migrated when the server opens it.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
-from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
@@ -197,41 +192,3 @@ progress = Table(  # one row: the state of the running refresh
     Column("updated", Float, nullable=False),
     Column("error", String),
 )
-
-
-def _alembic_config() -> alembic.config.Config:
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def _config_with_engine(engine: sa.Engine) -> alembic.config.Config:
-    config = _alembic_config()
-    config.attributes["engine"] = engine
-    return config
-
-
-def newest_revision() -> str:
-    """Return the schema revision of this version."""
-    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
-
-
-def revision(connection: sa.Connection) -> str | None:
-    """Return the schema revision of a database, or None when it is not a pool's."""
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-
-
-def migrate(engine: sa.Engine) -> None:
-    """Create the tables of a new database, or upgrade an older one to the newest revision."""
-    inspector = sa.inspect(engine)
-    if not inspector.has_table("alembic_version"):  # new, or its first server was killed before the stamp
-        is_first_revision = inspector.has_table("ledger") and not inspector.has_table("skips")
-        if not is_first_revision:
-            metadata.create_all(engine)
-        alembic.command.stamp(_config_with_engine(engine), "0001" if is_first_revision else "head")
-    alembic.command.upgrade(_config_with_engine(engine), "head")
-    with engine.begin() as connection:
-        if connection.scalar(sa.select(sa.func.count()).select_from(clock)) == 0:
-            connection.execute(sa.insert(clock).values(id=1, now=0.0))

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs revisions on the engine that `pool.database.schema` passes in."""
+"""Alembic's entry: runs revisions on the engine that `pool.database.migration` passes in."""
 
 from alembic import context
 

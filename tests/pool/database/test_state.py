@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pool.database import schema
+from pool.database import migration, schema
 from pool.database.connect import connect
 from pool.database.database import Busy
 from pool.database.duplicates import Duplicate
@@ -211,7 +211,7 @@ def test_new_database_is_stamped_and_reopened_with_its_content(state: State, dat
     assert [m.fingerprint for m in again.models.all()] == ["m"]
     with again.ledger._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [
-            (schema.newest_revision(),)
+            (migration.newest_revision(),)
         ]
 
 
@@ -224,18 +224,38 @@ def test_a_server_killed_before_the_stamp_leaves_a_database_that_opens(tmp_path:
 def test_older_database_is_upgraded(
     state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state.models.add("m", [], {})
-    newer, newest = tmp_path / "newer", schema.newest_revision()
-    shutil.copytree(Path(schema.__file__).parent / "migrations", newer / "migrations")
+    state.models.add("m", ["a"], {"seed": 1})
+    state.embeddings.add("e", [("a", "1", np.ones(3))])
+    (before,), entries = state.models.all(), state.ledger.entries()
+    newer, newest = tmp_path / "newer", migration.newest_revision()
+    shutil.copytree(Path(migration.__file__).parent / "migrations", newer / "migrations")
     (newer / "migrations" / "versions" / "9999_next.py").write_text(
         f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '{newest}'\n"
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
-    monkeypatch.setattr(schema, "__file__", str(newer / "schema.py"))
+    monkeypatch.setattr(migration, "__file__", str(newer / "migration.py"))
     again = State(state.folder, migrate=True, url=database)
     with again.ledger._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("9999",)]
         assert connection.exec_driver_sql("SELECT fingerprint, note FROM models").all() == [("m", None)]
+    monkeypatch.undo()
+    (tmp_path / "former").mkdir()
+    shutil.copy(state.folder / "pool.db.before-9999", tmp_path / "former" / "pool.db")
+    former = State(tmp_path / "former", migrate=True)
+    assert former.models.all() == [before] and former.ledger.entries() == entries, "the way back"
+    assert former.embeddings.vectors("e", ["a"]).tolist() == [[1, 1, 1]]
+    assert not list((tmp_path / "former").glob("pool.db.before-*")), "it is no older one"
+
+
+def test_a_copy_that_a_killed_migration_left_is_kept(
+    state: State, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (state.folder / f"pool.db.before-{migration.newest_revision()}").write_bytes(b"the first")
+    with state.ledger._db.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
+        connection.exec_driver_sql("DROP TABLE choices")
+    State(state.folder, migrate=True, url=database)
+    assert [file.read_bytes() for file in state.folder.glob("pool.db.before-*")] == [b"the first"]
 
 
 def test_a_database_from_before_leases_keeps_its_history(tmp_path: Path, database: str) -> None:
