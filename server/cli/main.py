@@ -7,6 +7,7 @@ before the first start.
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import logging
 import os
@@ -230,6 +231,28 @@ def ledger(
                     when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(row["created"]))
                     writer.writerow([row["id"], when, row["event"], row["image"], json.dumps(row["details"])])
         typer.echo(f"Written: {out}, {len(rows)} entries")
+
+
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}  # its own options and --help
+
+
+@app.command("new-app", add_help_option=False, context_settings=_PASS_ON)
+def new_app(context: typer.Context) -> None:
+    """Make a new MONAI Label app for other structures."""
+    _run("server.cli.new_app", context)
+
+
+@app.command("dicom-in", add_help_option=False, context_settings=_PASS_ON)
+def dicom_in(context: typer.Context) -> None:
+    """Make DICOM images from files and store them on a DICOMweb server."""
+    _run("server.cli.dicom_in", context)
+
+
+def _run(module: str, context: typer.Context) -> None:
+    """Run the `main` of a module, imported now: it takes seconds, which other commands need not wait."""
+    command = typer.Typer(add_completion=False)
+    command.command()(importlib.import_module(module).main)
+    command(context.args, prog_name=context.command_path)
 
 
 if __name__ == "__main__":

@@ -117,3 +117,16 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
         app, ["status", "--app", cxr, *elsewhere, "--conf", "shared_studies=file:///bucket"]
     )
     assert away.exit_code == 1 and "shared_studies is for a folder of studies" in away.output
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["new-app", "--help"], "Usage: scan-selection new-app"),
+        (["new-app", "cxr_lungs", "--labels", "a"], "exists; choose another name"),
+        (["dicom-in", "--help"], "--patient"),
+    ],
+)
+def test_all_commands_are_in_one_tree(line: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, line, prog_name="scan-selection")
+    assert says in " ".join(done.output.split()), done.output
