@@ -123,6 +123,8 @@ def main(
     """Write a trained model as a MONAI bundle."""
     if out.exists():
         raise typer.BadParameter(f"{out} exists; choose another name, or remove it first")
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}; make it first")
     try:
         export(model, out)
     except (ExportError, OSError) as error:

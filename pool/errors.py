@@ -1,4 +1,4 @@
-"""The error that every layer below the server raises for a request it cannot serve."""
+"""The error for a request that cannot be served, raised by every layer below the routes."""
 
 from __future__ import annotations
 

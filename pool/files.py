@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from pool.errors import PoolError
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(-.*)?|\.part-.*")  # .part-: of former versions
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(-.*)?|\.model\.pt\.\d+\.tmp")  # the latter of former versions
+_FORMER_PART = re.compile(r"\.part-.*")  # of former versions, in caches only
 
 
 def sync_folder(folder: Path) -> None:
@@ -130,12 +131,19 @@ def link_or_copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def remove_leftovers(*folders: Path, recursive: bool = False) -> None:
-    """Remove temporary files and folders of a killed process; no other process may be writing here."""
+def remove_leftovers(*folders: Path) -> None:
+    """Remove temporary files of a killed process; no other process may be writing to these folders."""
     for folder in filter(Path.is_dir, folders):
-        for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
-            if _TEMPORARY.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in list(folder.glob(".*")):
+            if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+
+def clean_cache(cache: Path) -> None:
+    """Remove temporary files and folders of killed processes from a cache, in all its folders."""
+    for path in list(cache.rglob(".*")):
+        if _TEMPORARY.fullmatch(path.name) or _FORMER_PART.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def cannot_write(what: str, error: OSError) -> PoolError:
@@ -148,5 +156,5 @@ def advice(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "make room on the server's disk, then save again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "make the studies folder writable for the server's user, then start the server again"
+        return "make its folder writable for the server's user, then start the server again"
     return "look at the server's disk, then save again"

@@ -111,7 +111,8 @@ class Shell:
         several = bool(chosen.settings.database) and is_remote
         if self.in_server and not several:
             self._lock = lock_folder(folder)
-            remove_leftovers(folder)  # of a training that was killed while it published
+            if not trains_now(folder):
+                remove_leftovers(folder)  # of a training that was killed while it published
         self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
         self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
         self.tasks = Tasks()

@@ -40,8 +40,8 @@ def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[s
 
 def write_checkpoint(target: Path, content: Mapping[str, Any]) -> None:
     """Write what `torch.load` reads back: the former file or the new one is there, whole. Raises OSError."""
-    with replacing(target) as part:
-        torch.save(content, part)
+    with replacing(target) as part, open(part, "wb") as file:
+        torch.save(content, file)  # to a file object: with a path, its random name would be in the bytes
 
 
 def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class SeriesError(PoolError, ImageError):
     def __init__(self, text: str) -> None:
         super().__init__(422, text)
 
+    def __reduce__(self) -> tuple[type[SeriesError], tuple[str]]:
+        return type(self), (self.text,)  # as PoolError has two arguments
+
 
 class _Patient(HTTPAdapter):
     """Give every request a time limit: `requests` alone would wait for ever."""

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Notes:
 
     def __init__(self, folder: Path, read_only: bool) -> None:
         self._file, self._read_only, self._lock = folder / "datastore_v2.json", read_only, threading.RLock()
-        self._model = LocalDatastoreModel(name="new-dataset", description="New Dataset")
+        self._model = LocalDatastoreModel(name="new-dataset", description="New Dataset", images_dir=".")
         make_folder(folder)
         if self._file.exists():
             try:
@@ -40,13 +41,15 @@ class Notes:
         if self._read_only:
             return
         aside = self._file.with_name(f"{self._file.name}.damaged-{time.time_ns()}")
-        os.replace(self._file, aside)
+        with suppress(FileNotFoundError):  # another server was faster
+            os.replace(self._file, aside)
         logger.error("%s is damaged; it is kept as %s, and notes begin anew", self._file, aside.name)
 
     def info(self, image: str) -> dict[str, Any]:
         """Return what clients noted of an image."""
-        obj = self._model.objects.get(image)
-        return copy.deepcopy(obj.image.info) if obj else {}
+        with self._lock:
+            obj = self._model.objects.get(image)
+            return copy.deepcopy(obj.image.info) if obj else {}
 
     def add_info(self, image: str, info: Mapping[str, Any]) -> None:
         """Add to what is noted of an image.
@@ -70,8 +73,9 @@ class Notes:
 
     def label_info(self, image: str, tag: str) -> dict[str, Any]:
         """Return a copy of what is noted of a label; {} for an unknown one."""
-        label = self._model.label(image, tag)
-        return copy.deepcopy(label.info) if label else {}
+        with self._lock:
+            label = self._model.label(image, tag)
+            return copy.deepcopy(label.info) if label else {}
 
     def tags(self, image: str) -> list[str]:
         """Return the tags of an image's noted labels."""

@@ -27,7 +27,7 @@ from pool.dicomweb.labels import SegFiles
 from pool.dicomweb.notes import Notes
 from pool.dicomweb.series import SeriesFiles
 from pool.errors import PoolError
-from pool.files import cannot_write, remove_leftovers, replacing
+from pool.files import cannot_write, clean_cache, replacing
 from pool.imaging.images import ImageError
 from pool.imaging.label_check import check_tag, label_extension, plain_info, unknown_image
 from pool.imaging.labels import LabelError
@@ -86,7 +86,7 @@ class DicomWebPool(Datastore):
         if read_only and self._index.load():
             return
         if not read_only:
-            remove_leftovers(folder, recursive=True)
+            clean_cache(folder)
         self._index.look(write=not read_only)
         self._looked = time.monotonic()
 

@@ -253,7 +253,3 @@ def _run(module: str, context: typer.Context) -> None:
     command = typer.Typer(add_completion=False)
     command.command()(importlib.import_module(module).main)
     command(context.args, prog_name=context.command_path)
-
-
-if __name__ == "__main__":
-    app()

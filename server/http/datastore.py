@@ -49,10 +49,7 @@ def routes() -> APIRouter:
 
     @router.get("/dataset", summary="The labelled images and their labels as a ZIP file")
     def dataset(limit_cases: Annotated[int | None, Query(ge=1)] = None) -> Response:
-        store = app_instance().datastore()
-        if not store.count_labelled():
-            raise HTTPException(404, "nothing is labelled yet")
-        archive = store.get_dataset_archive(limit_cases)
+        archive = app_instance().datastore().get_dataset_archive(limit_cases)
         cleanup = BackgroundTask(Path(archive).unlink, missing_ok=True)
         return FileResponse(archive, media_type="application/zip", filename="dataset.zip", background=cleanup)
 

@@ -61,7 +61,7 @@ def routes() -> APIRouter:
 
 
 def _request(model: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Check the parameters and return the request. Raises HTTPException 403, 404, 422."""
+    """Check the parameters and return the request. Raises PoolError 404, 422, HTTPException 403."""
     task = known("model", model, app_instance()._infers)
     request = checked(params, task.parameters(), f"model {model!r}")
     if request.get("save_label"):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from fastapi import HTTPException, UploadFile
 
+from pool.errors import PoolError
+
 _EXTENSION = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 
 
@@ -33,6 +35,8 @@ def called(path: Path, name: str) -> Iterator[None]:
     """Replace the server's path by the client's file name in errors that the block raises."""
     try:
         yield
+    except PoolError as error:
+        raise PoolError(error.status, error.text.replace(str(path), name)) from error
     except HTTPException as error:
         raise HTTPException(error.status_code, str(error.detail).replace(str(path), name)) from error
 

@@ -105,7 +105,7 @@ def _refuse_second(kind: str, what: str) -> None:
 
 
 def _training_request(model: str, params: Any) -> dict[str, Any]:
-    """Check and return the request of a training. Raises HTTPException 404, 409 without labels, 422."""
+    """Check and return the request of a training. Raises PoolError 404, 409 without labels, 422."""
     app = app_instance()
     task = known("model", model, app._trainers)
     request = checked(params, task.parameters(), f"the training of {model!r}")
@@ -114,7 +114,7 @@ def _training_request(model: str, params: Any) -> dict[str, Any]:
 
 
 def _scoring_request(method: str, params: Any) -> dict[str, Any]:
-    """Check and return the request of a scoring. Raises HTTPException 404, 422."""
+    """Check and return the request of a scoring. Raises PoolError 404, 422."""
     known("scoring method", method, app_instance()._scoring_methods)
     return {**checked(params, {}, method), "method": method}
 
