@@ -48,6 +48,11 @@ class PoolSnapshot:
         return self.store.list_images()
 
     @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprints of all images' files, read when they are first asked for."""
+        return self.store.fingerprints(self.images)
+
+    @cached_property
     def labelled(self) -> list[str]:
         """Ids with a final label that are not held out, sorted."""
         held_out = self.held_out

@@ -9,7 +9,6 @@ from functools import partial
 from bundle_configs import Bundle
 from pool.database.duplicates import Duplicate
 from pool.imaging.prints import Originals, blocks
-from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import PrintWorker
@@ -18,7 +17,7 @@ from strategies.snapshot import PoolSnapshot
 logger = logging.getLogger(__name__)
 
 
-def to_print(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list[str]:
+def to_print(context: Context, pool: PoolSnapshot) -> list[str]:
     """Return the images without a print of their present file; none if duplicates are off."""
     if context.settings.duplicates == "off":
         return []
@@ -26,14 +25,14 @@ def to_print(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list
     failed = {image: fingerprint for image, (fingerprint, _) in context.state.failures.all().items()}
     return [
         image
-        for image, fingerprint in datastore.fingerprints(pool.images).items()
+        for image, fingerprint in pool.fingerprints.items()
         if fingerprint not in (failed.get(image), printed.get(image))
     ]
 
 
 def print_images(passes: ImagePass, bundle: Bundle) -> None:
     """Compute missing prints; 2-D images usually got theirs while being embedded."""
-    todo = to_print(passes.context, passes.datastore, PoolSnapshot.of(passes.context, passes.datastore))
+    todo = to_print(passes.context, PoolSnapshot.of(passes.context, passes.datastore))
     worker = partial(PrintWorker, bundle.name, bundle.values)
     for results in passes.run("reading images to look for duplicates", todo, worker) if todo else ():
         passes.context.state.duplicates.add_prints((f.image, f.fingerprint, f.value) for f in results)

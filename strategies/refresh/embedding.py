@@ -6,14 +6,13 @@ import time
 from functools import partial
 
 from bundle_configs import Bundle
-from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import EmbedWorker
 from strategies.snapshot import PoolSnapshot
 
 
-def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list[str]:
+def to_embed(context: Context, pool: PoolSnapshot) -> list[str]:
     """Return the images without an embedding of their present file; failed ones once they change."""
     if context.is_pretrained_here:
         return []  # embedded by `judge`
@@ -21,7 +20,7 @@ def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list
     failed = {image: fingerprint for image, (fingerprint, _) in context.state.failures.all().items()}
     return [
         image
-        for image, fingerprint in datastore.fingerprints(pool.images).items()
+        for image, fingerprint in pool.fingerprints.items()
         if fingerprint != failed.get(image, embedded.get(image))
     ]
 
@@ -29,7 +28,7 @@ def to_embed(context: Context, datastore: PoolStore, pool: PoolSnapshot) -> list
 def embed(passes: ImagePass, bundle: Bundle) -> None:
     """Embed new images with the configured encoder."""
     context = passes.context
-    todo = to_embed(context, passes.datastore, PoolSnapshot.of(context, passes.datastore))
+    todo = to_embed(context, PoolSnapshot.of(context, passes.datastore))
     if not todo:
         return
     passes.say("loading the encoder", 0, len(todo), time.time())

@@ -19,6 +19,7 @@ from strategies.context import Context
 from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.engine.workers import ScoreWorker
 from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.refresh.step import Step
 from strategies.refresh.validation import to_validate, validate
 from strategies.snapshot import PoolSnapshot
 
@@ -33,17 +34,28 @@ def is_new_model(context: Context) -> bool:
 
 
 def follow_model(passes: ImagePass, bundle: Bundle) -> None:
-    """Validate the newest model, score the pool with it, and plan; repeat if another is published."""
-    context = passes.context
+    """Run the steps of the newest model; again from the first when another is published meanwhile."""
     is_newest = False
     while not is_newest:
-        published = model_fingerprint(context.model_file)
-        if published and is_new_model(context):
-            details = model_details(context.model_file)
-            context.state.models.add(published, details["labelled"], details)
-        _validate(passes, bundle)
-        is_newest = _score(passes, bundle)
-    _plan_active(passes, complete=True)
+        for step in MODEL_STEPS:
+            step.run(passes, bundle)
+            if is_new_model(passes.context):
+                break
+        else:
+            is_newest = True
+
+
+def _to_register(context: Context, pool: PoolSnapshot) -> list[str]:
+    return ["model"] if is_new_model(context) else []
+
+
+def _register(passes: ImagePass, bundle: Bundle) -> None:
+    """Note a published model as the pool's newest."""
+    context = passes.context
+    published = model_fingerprint(context.model_file)
+    if published and is_new_model(context):
+        details = model_details(context.model_file)
+        context.state.models.add(published, details["labelled"], details)
 
 
 def _validate(passes: ImagePass, bundle: Bundle) -> None:
@@ -65,13 +77,13 @@ def _validate(passes: ImagePass, bundle: Bundle) -> None:
             context.state.validations.add(model, image, {})  # so that it is not retried for ever
 
 
-def _score(passes: ImagePass, bundle: Bundle) -> bool:
-    """Score the unscored images; return False if another model was published, which ends the pass."""
+def _score(passes: ImagePass, bundle: Bundle) -> None:
+    """Score the unscored images; another model that is published ends the pass."""
     context = passes.context
     pool, layout = PoolSnapshot.of(context, passes.datastore), context.layout()
     todo = unscored(context, pool)
     if not todo or not layout:
-        return True
+        return
     newest = context.state.models.all()[0]
     model, trained = newest.fingerprint, bundle_of(newest.details)
     check_channels(context.model_file.name, trained.input_shape[1], bundle.input_shape[1])
@@ -83,11 +95,10 @@ def _score(passes: ImagePass, bundle: Bundle) -> bool:
             context.state.scores.add_entropies(model, {f.image: f.value.entropy for f in results})
             context.state.scores.add_measures(model, {f.image: f.value.measures for f in results})
             if is_new_model(context):
-                return False
+                return
             _plan_active(passes, complete=False)
     except ModelChangedError:
-        return False
-    return True
+        return
 
 
 def _scoring_order(
@@ -113,3 +124,24 @@ def _plan_active(passes: ImagePass, complete: bool) -> None:
         assert layout is not None
         if active_plan_due(context, models[0].fingerprint, alpha, complete):
             make_active_plan(context, layout, models[0], alpha, PoolSnapshot.of(context, passes.datastore))
+
+
+def _to_plan(context: Context, pool: PoolSnapshot) -> list[str]:
+    """Return the weights of diversity without a plan of all scores by the newest model."""
+    models = context.state.models.all()
+    if not models or unscored(context, pool):
+        return []
+    newest = models[0].fingerprint
+    return [
+        str(alpha)
+        for alpha in planned_alphas(context)
+        if active_plan_due(context, newest, alpha, complete=True)
+    ]
+
+
+MODEL_STEPS = (
+    Step("model", _to_register, _register),
+    Step("validate", to_validate, _validate),
+    Step("entropy", unscored, _score),
+    Step("active", _to_plan, lambda passes, bundle: _plan_active(passes, complete=True)),
+)

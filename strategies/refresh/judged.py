@@ -14,11 +14,12 @@ from infers.csal3d.task import Csal3d, Judged
 from pool.imaging.images import ImageError
 from pool.protocol import PoolStore
 from strategies.context import Context
+from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 
 
-def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
+def to_judge(context: Context, pool: PoolSnapshot) -> dict[str, str]:
     """Return the images whose present file the published network has not judged, with its fingerprint."""
     key = context.pretrained_key
     if key is None:
@@ -28,7 +29,7 @@ def to_judge(context: Context, datastore: PoolStore) -> dict[str, str]:
     failed = {image: fingerprint for image, (fingerprint, _) in state.failures.all().items()}
     return {
         image: fingerprint
-        for image, fingerprint in datastore.fingerprints(datastore.list_images()).items()
+        for image, fingerprint in pool.fingerprints.items()
         if fingerprint != failed.get(image) and (fingerprint != embedded.get(image) or image not in judged)
     }
 
@@ -42,7 +43,7 @@ def judge(context: Context, datastore: PoolStore, channels: int) -> Iterator[tup
 
     Raises ValueError when the network was trained on images with other channels.
     """
-    todo = to_judge(context, datastore)
+    todo = to_judge(context, PoolSnapshot.of(context, datastore))
     if not todo:
         return
     network = Csal3d(context.pretrained_file)

@@ -21,49 +21,101 @@ from strategies.engine.engines import engine_of
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
 from strategies.planning.methods import OTSU, NotReadyError, due_methods, make_method_plan
-from strategies.planning.plans import active_plan_due, make_cold_plan, planned_alphas, unscored
+from strategies.planning.plans import make_cold_plan
 from strategies.ranking.held_out import hold_out, to_hold_out
 from strategies.refresh.duplicates import find_copies, print_images, to_compare, to_print
 from strategies.refresh.embedding import embed, to_embed
-from strategies.refresh.following import follow_model, is_new_model
+from strategies.refresh.following import MODEL_STEPS, follow_model, is_new_model
 from strategies.refresh.growth import unmapped, update_map
 from strategies.refresh.judged import judge, to_judge
-from strategies.refresh.validation import to_validate
+from strategies.refresh.step import Step
 from strategies.scoring import FOREGROUND
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
 
 
+def steps(context: Context) -> tuple[Step, ...]:
+    """Return all steps of a refresh, in order.
+
+    A pool whose encoder is pretrained on it is judged first, since that gives the map's features; the
+    duplicates come before the map and its plans, which exclude them.
+    """
+    judging = (Step("judge", to_judge, _judge),)
+    return (
+        Step("hold_out", to_hold_out, _hold_out),
+        Step("embed", to_embed, embed),
+        *(judging if context.is_pretrained_here else ()),
+        Step("duplicates", _to_find, _find_duplicates),
+        Step("map", unmapped, _update_map),
+        Step("cold_start", _to_cold_start, _plan_cold_start),
+        *MODEL_STEPS,
+        *(() if context.is_pretrained_here else judging),
+        Step("foreground", to_threshold, _measure_foreground),
+        Step("", due_methods, _plan_methods),
+    )
+
+
 def missing(context: Context, datastore: PoolStore) -> list[str]:
-    """Return the steps with work to do, in order; empty if all is up to date."""
-    pool, state = PoolSnapshot.of(context, datastore), context.state
-    models, steps = state.models.all(), []
-    if to_hold_out(context, pool):
-        steps.append("hold_out")
-    if to_embed(context, datastore, pool):
-        steps.append("embed")
-    if to_judge(context, datastore):
-        steps.append("judge")
-    if to_print(context, datastore, pool) or to_compare(context):
-        steps.append("duplicates")
-    if unmapped(context, pool):
-        steps.append("map")
-    if context.layout() and state.plans.newest(context.cold_key) is None:
-        steps.append("cold_start")
-    if is_new_model(context):
-        steps.append("model")
-    if to_validate(context, pool):
-        steps.append("validate")
-    if unscored(context, pool):
-        steps.append("entropy")
-    elif models and any(
-        active_plan_due(context, models[0].fingerprint, a, complete=True) for a in planned_alphas(context)
-    ):
-        steps.append("active")
-    if to_threshold(context, pool):
-        steps.append("foreground")
-    return steps + due_methods(context, pool)
+    """Return the names of the steps with work to do, in order; empty if all is up to date."""
+    pool = PoolSnapshot.of(context, datastore)
+    names: list[str] = []
+    for step in steps(context):
+        if todo := step.todo(context, pool):
+            names += [step.name] if step.name else todo
+    return names
+
+
+def run(passes: ImagePass, bundle: Bundle) -> None:
+    """Run all steps; those of the model again when another is published meanwhile."""
+    for step in steps(passes.context):
+        if step is MODEL_STEPS[0]:
+            follow_model(passes, bundle)
+        elif step not in MODEL_STEPS:
+            step.run(passes, bundle)
+
+
+def _hold_out(passes: ImagePass, bundle: Bundle) -> None:
+    hold_out(passes.context, PoolSnapshot.of(passes.context, passes.datastore))
+
+
+def _to_find(context: Context, pool: PoolSnapshot) -> list[str]:
+    return to_print(context, pool) or to_compare(context)
+
+
+def _find_duplicates(passes: ImagePass, bundle: Bundle) -> None:
+    print_images(passes, bundle)
+    started, pool = time.time(), PoolSnapshot.of(passes.context, passes.datastore)
+    for done, total in find_copies(passes.context, pool):
+        passes.say("looking for duplicates", done, total, started)
+
+
+def _update_map(passes: ImagePass, bundle: Bundle) -> None:
+    pool = PoolSnapshot.of(passes.context, passes.datastore)
+    if new := unmapped(passes.context, pool):
+        update_map(passes.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
+
+
+def _to_cold_start(context: Context, pool: PoolSnapshot) -> list[str]:
+    due = context.layout() and context.state.plans.newest(context.cold_key) is None
+    return ["cold_start"] if due else []
+
+
+def _plan_cold_start(passes: ImagePass, bundle: Bundle) -> None:
+    context, pool = passes.context, PoolSnapshot.of(passes.context, passes.datastore)
+    layout = context.layout()
+    if layout and _to_cold_start(context, pool):
+        passes.say("planning the cold start", 0, 1, time.time())
+        make_cold_plan(context, layout, pool)
+
+
+def _judge(passes: ImagePass, bundle: Bundle) -> None:
+    """Judge volumes with the pretrained network; a newly published model does not have to wait."""
+    started = time.time()
+    for done, total in judge(passes.context, passes.datastore, bundle.input_shape[1]):
+        passes.say("judging with the pretrained network", done, total, started)
+        if is_new_model(passes.context):
+            follow_model(passes, bundle)
 
 
 def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
@@ -72,6 +124,24 @@ def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
         return []
     foreground = context.state.scores.measures(OTSU).get(FOREGROUND, {})
     return [image for image in pool.unlabelled if image not in foreground]
+
+
+def _measure_foreground(passes: ImagePass, bundle: Bundle) -> None:
+    context = passes.context
+    if todo := to_threshold(context, PoolSnapshot.of(context, passes.datastore)):
+        worker = partial(ForegroundWorker, bundle.name, bundle.values)
+        for results in passes.run("measuring foreground", todo, worker):
+            context.state.scores.add_measures(OTSU, {f.image: {FOREGROUND: f.value} for f in results})
+
+
+def _plan_methods(passes: ImagePass, bundle: Bundle) -> None:
+    context, pool = passes.context, PoolSnapshot.of(passes.context, passes.datastore)
+    for name in due_methods(context, pool):
+        passes.say(f"planning {name}", 0, 1, time.time())
+        try:
+            make_method_plan(context, pool, name)
+        except NotReadyError as reason:  # another network was published meanwhile
+            logger.info("%s is planned later: %s", name, reason)
 
 
 class Refresh(ScoringMethod):
@@ -92,7 +162,7 @@ class Refresh(ScoringMethod):
                 before = state.progress.get() or {"error": None}
                 state.progress.set("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
-                self._run(ImagePass(self.context, datastore, engine_of(self.context.settings)))
+                run(ImagePass(self.context, datastore, engine_of(self.context.settings)), self.bundle)
                 state.progress.set("ready", 0, 0, time.time())
                 return {"steps": steps}
         except Busy:
@@ -101,55 +171,3 @@ class Refresh(ScoringMethod):
         except Exception as error:
             state.progress.set("failed", 0, 0, time.time(), error=f"{type(error).__name__}: {error}")
             raise
-
-    def _run(self, passes: ImagePass) -> None:
-        hold_out(self.context, self._pool(passes))
-        embed(passes, self.bundle)
-        if self.context.is_pretrained_here:
-            self._judge(passes)
-        self._find_duplicates(passes)  # before the map and its plans, which exclude duplicates
-        self._update_map(passes)
-        follow_model(passes, self.bundle)
-        self._judge(passes)
-        self._measure_foreground(passes)
-        pool = self._pool(passes)
-        for name in due_methods(self.context, pool):
-            passes.say(f"planning {name}", 0, 1, time.time())
-            try:
-                make_method_plan(self.context, pool, name)
-            except NotReadyError as reason:  # another network was published meanwhile
-                logger.info("%s is planned later: %s", name, reason)
-
-    def _pool(self, passes: ImagePass) -> PoolSnapshot:
-        return PoolSnapshot.of(self.context, passes.datastore)
-
-    def _find_duplicates(self, passes: ImagePass) -> None:
-        print_images(passes, self.bundle)
-        started = time.time()
-        for done, total in find_copies(self.context, self._pool(passes)):
-            passes.say("looking for duplicates", done, total, started)
-
-    def _update_map(self, passes: ImagePass) -> None:
-        pool = self._pool(passes)
-        if new := unmapped(self.context, pool):
-            update_map(self.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
-        layout = self.context.layout()
-        if layout and self.context.state.plans.newest(self.context.cold_key) is None:
-            passes.say("planning the cold start", 0, 1, time.time())
-            make_cold_plan(self.context, layout, pool)
-
-    def _measure_foreground(self, passes: ImagePass) -> None:
-        if todo := to_threshold(self.context, self._pool(passes)):
-            worker = partial(ForegroundWorker, self.bundle.name, self.bundle.values)
-            for results in passes.run("measuring foreground", todo, worker):
-                self.context.state.scores.add_measures(
-                    OTSU, {f.image: {FOREGROUND: f.value} for f in results}
-                )
-
-    def _judge(self, passes: ImagePass) -> None:
-        """Judge volumes with the pretrained network; a newly published model does not have to wait."""
-        started = time.time()
-        for done, total in judge(self.context, passes.datastore, self.bundle.input_shape[1]):
-            passes.say("judging with the pretrained network", done, total, started)
-            if is_new_model(self.context):
-                follow_model(passes, self.bundle)

@@ -58,10 +58,10 @@ def test_a_kill_repeats_one_batch_at_most_and_loses_none(world: Any, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         embed(ImagePass(world.context, world.store, dying), BUNDLE)
-    left = to_embed(world.context, world.store, world.pool)
+    left = to_embed(world.context, world.pool)
     assert len(looked) == 9 and left == world.images[6:]
     embed(ImagePass(world.context, world.store), BUNDLE)
-    assert to_embed(world.context, world.store, world.pool) == []
+    assert to_embed(world.context, world.pool) == []
     assert world.context.state.embeddings.vectors(Descriptor.key, world.images).shape[0] == len(world.images)
 
 

@@ -48,6 +48,10 @@ def pool(volumes: Path, tmp_path: Path) -> Iterator[tuple[Context, PoolDatastore
     yield Context(state, Settings(encoder="csal3d", cold_start_budget=3, projection="pca"), "csal3d"), store
 
 
+def left(context: Context, store: PoolDatastore) -> dict[str, str]:
+    return to_judge(context, PoolSnapshot.of(context, store))
+
+
 def publish(context: Context, seed: int = 0) -> None:
     """Publish a network with random weights."""
     torch.manual_seed(seed)
@@ -103,9 +107,9 @@ def test_a_killed_refresh_repeats_one_image_at_most(pool: tuple[Context, PoolDat
     steps = judge(context, store, 1)
     assert [next(steps) for _ in range(3)] == [(0, 6), (1, 6), (2, 6)]
     steps.close()  # as a kill would, before the third image
-    assert sorted(to_judge(context, store)) == IMAGES[2:]
+    assert sorted(left(context, store)) == IMAGES[2:]
     assert [done for done, _ in judge(context, store, 1)] == [0, 1, 2, 3, 4]
-    assert to_judge(context, store) == {}
+    assert left(context, store) == {}
 
 
 def test_a_changed_file_is_judged_again_and_a_damaged_one_named(pool: tuple[Context, PoolDatastore]) -> None:
@@ -117,12 +121,12 @@ def test_a_changed_file_is_judged_again_and_a_damaged_one_named(pool: tuple[Cont
     before = context.state.scores.entropies(key)
     write_volume(Path(store.get_image_uri("v1")), 77, (32, 30, 20))
     Path(store.get_image_uri("v2")).write_bytes(b"damaged")
-    assert sorted(to_judge(context, store)) == ["v1", "v2"]
+    assert sorted(left(context, store)) == ["v1", "v2"]
     refresh(context, store)
     after = context.state.scores.entropies(key)
     assert after["v1"] != before["v1"] and after["v0"] == before["v0"]
     assert "v2.nii.gz" in context.state.failures.all()["v2"][1]
-    assert to_judge(context, store) == {}, "tried again when the file changes"
+    assert left(context, store) == {}, "tried again when the file changes"
 
 
 def test_another_network_is_another_encoder(pool: tuple[Context, PoolDatastore]) -> None:
@@ -135,7 +139,7 @@ def test_another_network_is_another_encoder(pool: tuple[Context, PoolDatastore])
     first = context.encoder_key
     refresh(context, store)
     publish(context, seed=2)
-    assert context.encoder_key != first and sorted(to_judge(context, store)) == IMAGES
+    assert context.encoder_key != first and sorted(left(context, store)) == IMAGES
     assert context.layout() is None
 
 
@@ -146,10 +150,10 @@ def test_with_another_encoder_the_volumes_are_judged_all_the_same(
     context = replace(
         context, settings=replace(context.settings, encoder="descriptor"), fixed_encoder_key="d"
     )
-    marks = to_judge(context, store)
+    marks = left(context, store)
     assert marks == {}
     publish(context)
-    assert sorted(to_judge(context, store)) == IMAGES and context.encoder_key == "d"
+    assert sorted(left(context, store)) == IMAGES and context.encoder_key == "d"
     assert "embed" in missing(context, store) and "judge" in missing(context, store)
 
 
@@ -181,4 +185,4 @@ def test_a_network_that_sees_other_channels_is_refused_and_not_the_images(
     publish(context)
     with pytest.raises(ValueError, match="1 channels, the app is set to 2: train again, or start"):
         next(judge(context, store, 2))
-    assert not PoolSnapshot.of(context, store).failed and sorted(to_judge(context, store)) == IMAGES
+    assert not PoolSnapshot.of(context, store).failed and sorted(left(context, store)) == IMAGES
