@@ -40,14 +40,13 @@ class Data:
     """Images with their true labels.
 
     :param labels: folder of masks, named like their images
-    :ivar mark: fingerprint of all images and labels, so that cached work is never shared between data sets
+    :ivar digest: of all images and labels, so that cached work is never shared between data sets
     """
 
     def __init__(self, images: Path, labels: Path) -> None:
         self.images = find_images(images)
         masks = {image_id(path.name): path for path in labels.iterdir()}
-        unlabelled = [path.name for path in self.images if image_id(path.name) not in masks]
-        if unlabelled:
+        if unlabelled := [path.name for path in self.images if image_id(path.name) not in masks]:
             raise FileNotFoundError(f"{labels} has no label for {unlabelled[0]} ({len(unlabelled)} images)")
         self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
         digest = hashlib.sha256()
@@ -187,8 +186,8 @@ def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path
     """Run a cell and write its JSON file to `out` atomically; single-threaded, for reproducibility."""
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
-    total, stages = 0, []
     with tempfile.TemporaryDirectory(dir=work) as folder:
+        total, stages = 0, []
         run = Run(cell, data, weights, Path(folder), work)
         try:
             for number, step in enumerate(cell.steps):
@@ -198,6 +197,5 @@ def run_cell(cell: Cell, data: Data, weights: Path | None, out: Path, work: Path
             run.store.close()
     facts = {"device": _device(), "date": today(), "versions": versions()}
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{cell.name}.json"
-    write_json(file, {"cell": cell.as_json(), **facts, "stages": stages})
+    write_json(file := out / f"{cell.name}.json", {"cell": cell.as_json(), **facts, "stages": stages})
     return file

@@ -75,14 +75,13 @@ class Handouts:
         resume: bool = False,
         moved_on: bool = False,
     ) -> Handout | None:
-        """Lease the first free candidate, or give a named client one of its own images again.
+        """Lease the first free candidate, or give a named client one of its own again; None without any.
 
         :param source: the plan or ranking of the candidates, which are ordered best first
         :param is_open: whether the datastore holds the image without a label
         :param selection_of: details of an image for the answer; stored with the hand-out
         :param resume: return the client's oldest open hand-out, if any
         :param moved_on: the client just released or skipped an image, so this is not a double click
-        :returns: None when no candidate is left
         """
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
@@ -92,9 +91,9 @@ class Handouts:
                 return again
             since = now - policy.settle_seconds if policy.settle_seconds else None
             image = self._first_free(connection, candidates, is_open, since)
-            if image is None:
-                return None
-            return _lease(connection, image, source, client, now, policy, selection_of(image))
+            if image is not None:
+                return _lease(connection, image, source, client, now, policy, selection_of(image))
+            return None
 
     def _open_leases_of(
         self, connection: sa.Connection, client: Client, now: float, is_open: Callable[[str], bool]

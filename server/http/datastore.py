@@ -37,7 +37,7 @@ class Listing(str, Enum):
 
 
 def routes() -> APIRouter:
-    """Make the routes of `/datastore/...`; endpoints are synchronous, so that they run in threads."""
+    """Make the routes; endpoints are synchronous, so that they run in threads."""
     router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
     @router.get("/", summary="Numbers of images and labels, all of them, or the pairs for training")
@@ -191,9 +191,7 @@ def _has_checksum(path: Path, text: str) -> bool:
     """Return whether a file has the checksum `SHA256:<hex>`. Raises HTTPException 422 for unknown ones."""
     name, _, digest = text.rpartition(":")
     if (name := name or "SHA256").upper() not in ("SHA256", "SHA512", "MD5"):
-        raise HTTPException(
-            422, f"check_sum {text[:80]!r}: give SHA256, SHA512 or MD5, a colon, and hexadecimal digits"
-        )
+        raise HTTPException(422, f"check_sum {text[:80]!r}: SHA256, SHA512 or MD5, a colon, hex digits")
     return bool(file_checksum(str(path), name.upper()) == f"{name.upper()}:{digest.lower()}")
 
 

@@ -27,9 +27,8 @@ def clfps(
     CLFPS, Jin et al., "One-shot active learning for image segmentation via contrastive learning and
     diversity-based sampling", Knowledge-Based Systems 241, 2022, as compared in CSAL-3D (MICCAI
     2025). Contrastive learning compares directions, so lengths carry no information. The paper's features
-    come from contrastive training on the pool itself; this is its selection step, for any encoder trained
-    contrastively (DINO, MoCo, SimCLR): with other features it is merely farthest-first by angle. A row of
-    zeros stays at the origin.
+    come from contrastive training on the pool itself; this is its selection step, for any such encoder (DINO,
+    MoCo, SimCLR): with others it is farthest-first by angle. A row of zeros stays at the origin.
 
     Arguments, errors and evidence are those of `farthest_first`, with distances between unit vectors and
     the corresponding `angle` in degrees.
