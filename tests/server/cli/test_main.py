@@ -123,7 +123,7 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
     ("line", "says"),
     [
         (["new-app", "--help"], "Usage: scan-selection new-app"),
-        (["new-app", "cxr_lungs", "--labels", "a"], "exists; choose another name"),
+        (["new-app", "cxr_lungs", "--labels", "a"], "exists;"),
         (["dicom-in", "--help"], "--patient"),
     ],
 )

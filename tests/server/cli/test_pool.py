@@ -286,7 +286,9 @@ def test_a_full_or_held_target_is_refused_and_stays_as_it_is(
     shutil.copy2(local.studies / "i0.png", studies)
     says, lock = "already exists", tmp_path / "unused.lock"
     if full == "state":
-        State(state, migrate=True).ledger.add("mine")
+        mine = State(state, migrate=True)
+        mine.ledger.add("mine")
+        mine.ledger._db.engine.dispose()  # now, not when Python happens to collect it: closing changes files
     elif full == "labels":
         (studies / "labels" / "final").mkdir(parents=True)
         (studies / "labels" / "final" / "i0.png").write_bytes(b"mine")

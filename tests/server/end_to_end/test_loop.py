@@ -78,7 +78,7 @@ def test_bridging_waits_for_the_first_model(run: Run) -> None:
     block = run["bridging"]["selection"]
     assert (block["stage"], block["role"]) == ("bridging", "farthest")
     assert "first model" in block["reason"]
-    layout = run["state"].layout(1)
+    layout = run["state"].maps.get(1)
     rows = [layout.images.index(answer["id"]) for answer in run["cold"]]
     gaps = np.linalg.norm(layout.points[:, None] - layout.points[rows], axis=-1).min(axis=1)
     assert layout.images[int(gaps.argmax())] == run["bridging"]["id"]
@@ -126,7 +126,7 @@ def test_every_strategy_answers_with_its_reason(run: Run) -> None:
         assert answer["selection"]["encoder_note"], name
     alphas = [run["offers"][name]["selection"]["alpha"] for name in ("entropy", "active", "diversity")]
     assert alphas == [0, 0.3, 1]
-    values = run["state"].entropies(run["info"]["selection"]["model"])
+    values = run["state"].scores.entropies(run["info"]["selection"]["model"])
     labelled = {answer["id"] for answer in run["cold"] + run["active"]}
     left = {image: value for image, value in values.items() if image not in labelled}
     assert run["offers"]["entropy"]["id"] == max(left, key=lambda image: left[image])
@@ -197,8 +197,8 @@ def test_the_ledger_tells_the_whole_story(run: Run) -> None:
     "strategy, params, code, says",
     [
         ("best", {}, 404, ", ".join(STRATEGIES)),
-        ("active", {"alpha": 2}, 400, "from 0"),
-        ("active", {"alpha": "much"}, 400, "from 0"),
+        ("active", {"alpha": 2}, 400, "expected 0"),
+        ("active", {"alpha": "much"}, 400, "expected 0"),
     ],
 )
 def test_a_wrong_request_says_what_to_do(

@@ -75,7 +75,7 @@ def test_pretraining_from_the_client_to_the_first_pick(server: Server, tmp_path:
 
     client.train_start("pretraining", {"iterations": 12, "device": "cpu"})
     until(published.exists, "pretrained network")
-    assert f"Going on from iteration {before} of 12" in server.log.read_text()
+    assert f"Resuming at iteration {before} of 12" in server.log.read_text()
     assert stats()["epoch"] == 12 and not checkpoint.exists()
 
     selection = until(lambda: _planned(client), "plan")
