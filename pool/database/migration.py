@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import alembic.command
@@ -48,7 +50,7 @@ def back_up_before_migration(engine: sa.Engine, folder: Path) -> Path | None:
     The file is `pool.db.before-<new revision>`; one that is there already is kept, since a migration that was
     killed has changed the database it was made of.
     """
-    with engine.connect() as connection:
+    with engine.connect().execution_options(reads=True) as connection:  # SQLite copies from no writer
         former = revision(connection)
         target = folder / f"pool.db.before-{newest_revision()}"
         if former in (None, newest_revision()) or target.exists():
@@ -71,21 +73,27 @@ def back_up_before_migration(engine: sa.Engine, folder: Path) -> Path | None:
 
 
 def _copy_as_it_is(source: sa.Connection, file: Path) -> None:
-    """Copy all tables that there are, whatever their revision, to a new SQLite database."""
+    """Copy a database, whatever its revision, to a new SQLite file: SQLite's exactly, PostgreSQL's rows."""
+    if source.dialect.name == "sqlite":
+        with closing(sqlite3.connect(file)) as target:
+            source.connection.driver_connection.backup(target)  # type: ignore[union-attr]
+        return
     tables = sa.MetaData()
     tables.reflect(source)
-    for column in (column for table in tables.tables.values() for column in table.columns):
-        column.type, column.server_default = column.type.as_generic(), None
-    target = sa.create_engine(f"sqlite:///{file}")
+    for table in tables.tables.values():
+        table.indexes.clear()  # conditions of PostgreSQL's are lost in SQLite, which would refuse rows
+        for column in table.columns:
+            column.type, column.server_default = column.type.as_generic(), None
+    engine = sa.create_engine(f"sqlite:///{file}")
     try:
-        with target.begin() as connection:
+        with engine.begin() as connection:
             tables.create_all(connection)
             for table in tables.sorted_tables:
                 rows = source.execute(sa.select(table), execution_options={"yield_per": _BATCH_ROWS})
                 for part in rows.partitions():
                     connection.execute(sa.insert(table), [dict(row._mapping) for row in part])
     finally:
-        target.dispose()
+        engine.dispose()
 
 
 def migrate(engine: sa.Engine) -> None:

@@ -226,6 +226,11 @@ def test_older_database_is_upgraded(
 ) -> None:
     state.models.add("m", ["a"], {"seed": 1})
     state.embeddings.add("e", [("a", "1", np.ones(3))])
+    ann = Client("ann")
+    terms = ("p", ["a"], lambda i: True, lambda i: {}, LeasePolicy())
+    state.handouts.give(ann, *terms)
+    state.handouts.release("a", ann)
+    state.handouts.give(ann, *terms)  # a second row of one image, which is open
     (before,), entries = state.models.all(), state.ledger.entries()
     newer, newest = tmp_path / "newer", migration.newest_revision()
     shutil.copytree(Path(migration.__file__).parent / "migrations", newer / "migrations")
@@ -244,6 +249,11 @@ def test_older_database_is_upgraded(
     former = State(tmp_path / "former", migrate=True)
     assert former.models.all() == [before] and former.ledger.entries() == entries, "the way back"
     assert former.embeddings.vectors("e", ["a"]).tolist() == [[1, 1, 1]]
+    assert [(h.id, h.image, h.client) for h in former.handouts.open()] == [(2, "a", "ann")]
+    if not database:  # an exact copy: two people still cannot hold one image
+        with former.ledger._db.engine.connect() as connection:
+            indexes = {index["name"] for index in sa.inspect(connection).get_indexes("handouts")}
+        assert "one_open_handout" in indexes
     assert not list((tmp_path / "former").glob("pool.db.before-*")), "it is no older one"
 
 
