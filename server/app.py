@@ -41,10 +41,11 @@ from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
 from server.open_pool import open_datastore, open_groups, open_state, trains_now
-from server.tasks import Tasks
+from server.tasks import Task, Tasks
+from server.worker import KIND, Worker
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
-from strategies.refresh.pipeline import Refresh, missing
+from strategies.refresh.pipeline import Refresh
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import duplicate_sets, encoder_note, status, training_due
 from strategies.strategy import all_strategies, next_picks, upcoming
@@ -117,6 +118,7 @@ class Shell:
         self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
         self.tasks = Tasks()
         self._background: Background | None = None
+        self._worker: Worker | None = None  # in the server
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
         super().__init__(
             app_dir=app_dir,
@@ -179,10 +181,14 @@ class Shell:
         install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
-            close_at_stop(sessions)
+            close_at_stop(sessions.close)
+        self._worker = Worker(
+            self.tasks, self.state.progress, int(self.context.settings.worker_memory * 2**30)
+        )
         self._background = Background(
             self.state,
-            self._pending_steps,
+            self._look_at_pool,
+            self._worker.wake,
             self._count_labelled,
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
@@ -192,18 +198,25 @@ class Shell:
             self._resume_training(*interrupted)
         self.state.failures.forget()  # retry: settings may have changed, and series have no modification time
         self._background.start()
+        close_at_stop(self._worker.close)
+        self._worker.start()
         self.wake()
 
-    def _pending_steps(self) -> list[str]:
+    def _look_at_pool(self) -> None:
+        """Take in labels and images that came or went; fetch the images to be handed out next."""
         while self._unwritten:
             self._record_label(*self._unwritten[0])
             self._unwritten.popleft()
         store = self.datastore()
         store.take_over_changes()
-        steps = missing(self.context, store)
         if isinstance(store, FetchesImages):  # a click must not wait for a download
             store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
-        return steps
+
+    def start_task(self, kind: str, request: Mapping[str, Any]) -> Task:
+        """Start a checked task of a kind, and return it as clients see it."""
+        if kind == KIND and self._worker:
+            return self._worker.submit(request)
+        return self.tasks.start(kind, request)
 
     def _resume_training(self, number: int, request: dict[str, Any]) -> None:
         """Restart a training that a kill interrupted, or close its record when that is not possible."""

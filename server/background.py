@@ -1,7 +1,7 @@
-"""Background work of the server process: starts `refresh` whenever, and only when, it has work to do.
+"""Background work of the server process: notice changes, wake the worker, start trainings that are due.
 
-Refreshes run one after the other in child processes. Nothing is requested over HTTP: a server that calls
-itself fails or deadlocks (its endpoints are synchronous inside the event loop).
+Nothing is requested over HTTP: a server that calls itself fails or deadlocks (its endpoints are synchronous
+inside the event loop).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from server.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between cheap checks: has a training ended, is there a new model file
-_CHECK_WHILE_BUSY = 2.0  # seconds between full checks while refresh runs, as more work may arrive
-_CHECK_WHEN_IDLE = 30.0  # seconds between full checks, and before failed work is tried again
-_REST_FACTOR = 20.0  # after a full check, wait at least this many times its duration
+_CHECK_SECONDS = 30.0  # between looks at the pool without a known change, and before failed work is retried
+_REST_FACTOR = 10.0  # after a look at the pool, wait at least this many times the processor time it took
 _SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # environment variable that tells a child its server
 
 
 class Background(threading.Thread):
-    """Thread that starts `refresh` when `missing` names work.
+    """Thread that notices changes of the pool.
 
-    :param missing: returns the names of the steps that have work to do
+    :param look: takes in changes of the pool, so that the worker sees them
+    :param wake_worker: lets the worker look for work
     :param labelled: returns the number of final labels
-    :param tasks: starts trainings and refreshes
+    :param tasks: starts trainings
     :param training_due: whether a training should start automatically, given the number of final labels the
         last one started from (None before the first)
     """
@@ -38,18 +38,19 @@ class Background(threading.Thread):
     def __init__(
         self,
         state: State,
-        missing: Callable[[], list[str]],
+        look: Callable[[], None],
+        wake_worker: Callable[[], None],
         labelled: Callable[[], int],
         training_due: Callable[[int | None], bool],
         tasks: Tasks,
     ) -> None:
         super().__init__(name="background", daemon=True)
-        self._tasks = tasks
-        self._state, self._missing = state, missing
+        self._tasks, self._state = tasks, state
+        self._look, self._wake_worker = look, wake_worker
         self._labelled, self._training_due = labelled, training_due
         self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
-        self._next_check = self._last_refresh = self._rest_until = 0.0
+        self._next_look = self._rest_until = 0.0
         self._paused: dict[str, float] = {}  # failed work, and when to try it again
         self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER_PID] = str(os.getpid())  # inherited by child processes
@@ -57,7 +58,7 @@ class Background(threading.Thread):
         self._expected: int | None = None
 
     def wake(self) -> None:
-        """Check for work now, as something has changed."""
+        """Look at the pool now, as something has changed."""
         self._wake.set()
 
     def expect(self, training: int) -> None:
@@ -67,16 +68,16 @@ class Background(threading.Thread):
     def run(self) -> None:
         while True:
             if self._wake.wait(_TICK):
-                self._next_check = 0.0
+                self._next_look = 0.0
             self._wake.clear()
-            for work in (self._watch_training, self._train_if_due, self._watch_model, self._refresh):
+            for work in (self._watch_training, self._train_if_due, self._watch_models, self._look_at_pool):
                 if time.monotonic() < self._paused.get(work.__name__, 0.0):
                     continue
                 try:
                     work()
                 except Exception:  # the thread must survive a full disk or a database that is down
-                    logger.exception("Background work failed; trying again in %g s", _CHECK_WHEN_IDLE)
-                    self._paused[work.__name__] = time.monotonic() + _CHECK_WHEN_IDLE
+                    logger.exception("Background work failed; trying again in %g s", _CHECK_SECONDS)
+                    self._paused[work.__name__] = time.monotonic() + _CHECK_SECONDS
 
     def _watch_training(self) -> None:
         """Record the running training, so that it is restarted if the server is killed."""
@@ -103,34 +104,22 @@ class Background(threading.Thread):
             self._tasks.start("train", {"model": "segmentation"})
             self._trained = labelled
 
-    def _watch_model(self) -> None:
+    def _watch_models(self) -> None:
         files = (self._state.folder / name for name in ("model.pt", "pretrained.pt"))
         published = [model_fingerprint(file) for file in files]
         if published != self._published:
-            self._published, self._next_check = published, 0.0
+            self._published = published
+            self._wake_worker()
 
-    def _refresh(self) -> None:
-        """Start refresh when it has work and none is running; pause for a while after a failure."""
-        now, newest_task = time.monotonic(), (self._tasks.all("scoring") or [{"status": "NONE"}])[-1]
-        if now < max(self._next_check, self._rest_until):
+    def _look_at_pool(self) -> None:
+        """Take in changes of the pool; a slow look, as in a large pool, postpones the next one."""
+        now = time.monotonic()
+        if now < max(self._next_look, self._rest_until):
             return
-        self._next_check = now + _CHECK_WHEN_IDLE
-        if self._tasks.busy("scoring"):
-            self._next_check = now + _CHECK_WHILE_BUSY
-        elif newest_task["status"] == "ERROR" and now - self._last_refresh < _CHECK_WHEN_IDLE:
-            self._next_check = self._last_refresh + _CHECK_WHEN_IDLE
-        elif steps := self._timed_missing():
-            logger.info("Background work: %s", ", ".join(steps))
-            self._last_refresh, self._next_check = now, now + _CHECK_WHILE_BUSY
-            self._tasks.start("scoring", {"method": "refresh"})
-
-    def _timed_missing(self) -> list[str]:
-        """Return the steps with work to do; a slow check, as in a large pool, postpones the next one."""
-        started = time.monotonic()
-        steps = self._missing()
-        ended = time.monotonic()
-        self._rest_until = ended + _REST_FACTOR * (ended - started)
-        return steps
+        self._next_look, started = now + _CHECK_SECONDS, time.thread_time()
+        self._look()
+        self._rest_until = time.monotonic() + _REST_FACTOR * (time.thread_time() - started)
+        self._wake_worker()
 
 
 def end_with_parent() -> None:

@@ -1,32 +1,86 @@
-"""A child process of the server: `python -m server.child train|scoring|batch_infer`, the request on stdin.
+"""A child process of the server: `python -m server.child train|batch_infer|worker`, its requests on stdin.
 
 Nothing of a request goes into the environment or the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import sys
+from typing import Any
 
-KINDS = ("train", "scoring", "batch_infer")
+import psutil
+
+KINDS = ("train", "batch_infer", "worker")
 _FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)s:%(lineno)d) - %(message)s"
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Build the app named by the environment and run one task."""
+    """Build the app named by the environment and do what is asked on stdin."""
     logging.basicConfig(level=logging.INFO, format=_FORMAT)
-    kind, request = sys.argv[1], json.load(sys.stdin)
+    kind = sys.argv[1]
     if kind not in KINDS:
         raise SystemExit(f"{kind!r}: choose one of {', '.join(KINDS)}")
+    try:
+        serve() if kind == "worker" else run_once(kind)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def run_once(kind: str) -> None:
+    """Run the one task that stdin names."""
+    request = json.load(sys.stdin)
     gpus = request.pop("gpus", "all")  # the server has checked that these GPUs exist
     if gpus != "all":
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # must be set before torch is imported
     from monailabel.interfaces.utils.app import app_instance
 
-    result = getattr(app_instance(), kind)({**request, "gpus": "all"} if kind != "scoring" else request)
-    logging.getLogger(__name__).info("Result: %s", json.dumps(result, default=str))
+    result = getattr(app_instance(), kind)({**request, "gpus": "all"})
+    logger.info("Result: %s", json.dumps(result, default=str))
+
+
+def serve() -> None:
+    """Answer scoring requests until the server closes the pipe or this process has grown too large.
+
+    A request is one line of JSON: the `method`; `if_due` to run only if there is work; `max_bytes` of memory
+    past which to end. The replies are {"steps": [...]} when a run starts, then {"result": ...} or
+    {"error": ...}; {"idle": true} when nothing was due.
+    """
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print belongs in the log
+    from monailabel.interfaces.utils.app import app_instance
+
+    app = app_instance()
+    for line in sys.stdin:
+        request = json.loads(line)
+        for reply in answer(app, request):
+            replies.write(json.dumps(reply, default=str) + "\n")
+        gc.collect()
+        if psutil.Process().memory_info().rss > request["max_bytes"]:
+            logger.info("This process uses more than %d MiB: another takes over", request["max_bytes"] >> 20)
+            return
+
+
+def answer(app: Any, request: dict[str, Any]) -> Any:
+    """Run one scoring request on the pool as it is now; yield the replies."""
+    from strategies.refresh.pipeline import missing
+
+    try:
+        store = app.datastore()
+        store.refresh()
+        steps = missing(app.context, store) if request["method"] == "refresh" else []
+        if request.pop("if_due", False) and not steps:
+            yield {"idle": True}
+            return
+        yield {"steps": steps}
+        yield {"result": app.scoring(request)}
+    except Exception as error:  # the next request may succeed
+        logger.exception("The refresh failed")
+        yield {"error": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":

@@ -131,6 +131,12 @@ class Settings:
         "many machines (docs/how-to/cluster.md)",
         choices=("local", "ray"),
     )
+    worker_memory: float = key(
+        4.0,
+        "GiB of memory past which the process that embeds, scores and plans is replaced, between two steps",
+        low=0.5,
+        high=4096,
+    )
     ray_address: str = key(
         "",
         "host:port of the Ray cluster, which this machine must be a node of; default: this machine alone",

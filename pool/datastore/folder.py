@@ -77,7 +77,10 @@ class StudiesFolder:
 
     def _open_to_read(self) -> None:
         """Load what the server wrote; where it cannot write, list the folder as it does."""
-        self._load(self._read_index())
+        if (changes := self._file.changes_since_read()) is not None:
+            self.index.apply(changes)
+        else:
+            self._load(self._read_index())
         if not os.access(self.path, os.W_OK) or not self._file.json.exists():
             self._rescan()
 

@@ -55,18 +55,44 @@ class IndexFile:
         self._journal_file = folder / "datastore_v2.journal"
         self._journal = Journal(self._journal_file)
         self._sha, self._next_rewrite = "", _MAX_JOURNAL
+        self._read: tuple[tuple[int, ...], int] | None = (
+            None  # JSON and number of changes that `read` has seen
+        )
 
     # reading ------------------------------------------------------------------------------------------
 
     def read(self) -> LocalDatastoreModel:
         """Read what a server left or is writing now. Raises ValueError for a damaged JSON."""
         for _ in range(20):
+            stamp = self._stamp()
             lines = read_journal(self._journal_file)  # first, since the server writes the JSON first
             data = self.json.read_bytes() if self.json.exists() else b""
             if lines.over is None or lines.over == _sha(data):
                 break
             time.sleep(0.05)  # the server has just written its JSON anew
+        is_stable = data and not lines.damaged and stamp == self._stamp()
+        self._sha, self._read = _sha(data), (stamp, len(lines.changes)) if is_stable else None
         return self._replayed(data, lines)
+
+    def changes_since_read(self) -> list[Change] | None:
+        """Return the changes since the last `read`; None when all must be read again."""
+        stamp = self._stamp()
+        if self._read is None or self._read[0] != stamp:
+            return None
+        lines, seen = read_journal(self._journal_file), self._read[1]
+        is_same = lines.over == self._sha if lines.changes else not seen
+        if lines.damaged or not is_same or len(lines.changes) < seen or stamp != self._stamp():
+            return None
+        self._read = stamp, len(lines.changes)
+        return lines.changes[seen:]
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Return what tells one written JSON from the next."""
+        try:
+            status = self.json.stat()
+        except FileNotFoundError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def open(self) -> tuple[LocalDatastoreModel, bool]:
         """Return the kept model, for the process that writes, and whether the JSON must be written anew.

@@ -157,13 +157,13 @@ def _stored_name(number: int, upload: UploadFile) -> str:
     return f"{number:05d}{extension_of(upload.filename)}"
 
 
-def close_at_stop(sessions: Sessions) -> None:
-    """End the sessions when the server gets a stop signal, then run its own handler.
+def close_at_stop(close: Callable[[], None]) -> None:
+    """Call `close` when the server gets a stop signal, then run its own handler.
 
     An app has no hook for this, as its lifespan is MONAI Label's. Must run in the main thread.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _chain(sessions.close, signal.getsignal(number)))
+        signal.signal(number, _chain(close, signal.getsignal(number)))
 
 
 def _chain(first: Callable[[], None], then: Any) -> Callable[[int, Any], None]:

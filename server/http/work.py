@@ -34,7 +34,7 @@ def routes() -> APIRouter:
         request = _training_request(model, params)
         if not enqueue:
             _refuse_second("train", "a training")
-        return dict(app_instance().tasks.start("train", request))
+        return dict(app_instance().start_task("train", request))
 
     @router.post("/scoring/", tags=["Scoring"], include_in_schema=False)
     def score_all(params: Json = None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def routes() -> APIRouter:
     def score(method: str, params: Json = None) -> dict[str, Any]:
         request = _scoring_request(method, params)
         _refuse_second("scoring", "a refresh")
-        return dict(app_instance().tasks.start("scoring", request))
+        return dict(app_instance().start_task("scoring", request))
 
     @router.post("/batch/infer/{model}", tags=["Infer"], summary="Predict labels for the images of the pool")
     def batch(
@@ -52,7 +52,7 @@ def routes() -> APIRouter:
     ) -> dict[str, Any]:
         request = _batch_request(model, images, params)
         _refuse_second("batch_infer", "a batch inference")
-        return dict(app_instance().tasks.start("batch_infer", request))
+        return dict(app_instance().start_task("batch_infer", request))
 
     return router
 
@@ -95,7 +95,7 @@ def _start_all(kind: str, tasks: dict[str, Any], params: Any) -> dict[str, Any]:
             raise HTTPException(422, f'{name}: expected {{"name": value, ...}}')
         requests[name] = make(name, {**shared, **own_params})
     _refuse_second(kind, "a task of this kind")
-    start = app_instance().tasks.start
+    start = app_instance().start_task
     return {name: {"result": start(kind, request), "detail": None} for name, request in requests.items()}
 
 

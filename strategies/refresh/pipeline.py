@@ -6,11 +6,15 @@ Every step commits in small batches, so a killed process repeats at most one bat
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import psutil
+import torch
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from bundle_configs import Bundle
@@ -66,13 +70,26 @@ def missing(context: Context, datastore: PoolStore) -> list[str]:
     return names
 
 
-def run(passes: ImagePass, bundle: Bundle) -> None:
-    """Run all steps; those of the model again when another is published meanwhile."""
+def run(passes: ImagePass, bundle: Bundle, is_enough: Callable[[Step], bool] = lambda step: False) -> None:
+    """Run all steps; those of the model again when another is published meanwhile.
+
+    :param is_enough: called after each step; True ends the run early
+    """
     for step in steps(passes.context):
         if step is MODEL_STEPS[0]:
             follow_model(passes, bundle)
         elif step not in MODEL_STEPS:
             step.run(passes, bundle)
+        free_gpu()
+        if is_enough(step):
+            return
+
+
+def free_gpu() -> None:
+    """Give back the GPU memory of finished work, which a training may need."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _hold_out(passes: ImagePass, bundle: Bundle) -> None:
@@ -144,6 +161,20 @@ def _plan_methods(passes: ImagePass, bundle: Bundle) -> None:
             logger.info("%s is planned later: %s", name, reason)
 
 
+class _MemoryCheck:
+    """True after a step if this process is too large; not before a due step has run, so that work advances.
+
+    :param due: names of the steps with work
+    """
+
+    def __init__(self, due: list[str], max_bytes: int) -> None:
+        self._due, self._max_bytes, self._has_worked = set(due), max_bytes, False
+
+    def __call__(self, step: Step) -> bool:
+        self._has_worked = self._has_worked or not step.name or step.name in self._due
+        return self._has_worked and psutil.Process().memory_info().rss > self._max_bytes
+
+
 class Refresh(ScoringMethod):
     """Brings the pool's state up to date; resumable, safe to start at any time.
 
@@ -155,14 +186,19 @@ class Refresh(ScoringMethod):
         self.context, self.bundle = context, bundle
 
     def __call__(self, request: dict[str, Any], datastore: PoolStore) -> dict[str, Any]:
-        """Run the due steps and return {"steps": names}; a failure becomes the pool's error and is raised."""
-        state = self.context.state
+        """Run the due steps and return {"steps": names}; a failure becomes the pool's error and is raised.
+
+        With `max_bytes` in the request, the run ends after the first step past which this process uses more
+        memory; the steps that are left stay due.
+        """
+        state, max_bytes = self.context.state, request.get("max_bytes")
         try:
             with state.exclusive("refresh"):
                 before = state.progress.get() or {"error": None}
                 state.progress.set("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
-                run(ImagePass(self.context, datastore, engine_of(self.context.settings)), self.bundle)
+                passes = ImagePass(self.context, datastore, engine_of(self.context.settings))
+                run(passes, self.bundle, _MemoryCheck(steps, max_bytes) if max_bytes else lambda step: False)
                 state.progress.set("ready", 0, 0, time.time())
                 return {"steps": steps}
         except Busy:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from pool.database.state import State
 from server import tasks as tasks_module
 from server.tasks import Tasks, _environment
+from server.worker import Worker
 
 
 def until(true: Callable[[], Any], seconds: float = 30) -> None:
@@ -46,11 +48,11 @@ def status(tasks: Tasks, kind: str = "train") -> list[str]:
 def test_tasks_run_one_after_the_other_in_their_queue(tasks: Tasks) -> None:
     first = tasks.start("train", {"model": "m", "seconds": 0.3})
     tasks.start("train", {"model": "m", "code": 3})
-    tasks.start("scoring", {"method": "refresh"})
-    assert tasks.busy("train") and not tasks.busy("batch_infer")
+    tasks.start("batch_infer", {"model": "m"})
+    assert tasks.busy("train") and not tasks.busy("scoring")
     until(lambda: tasks.running("train"))
     assert status(tasks)[1] == "SUBMITTED"
-    until(lambda: status(tasks) == ["DONE", "ERROR"] and status(tasks, "scoring") == ["DONE"])
+    until(lambda: status(tasks) == ["DONE", "ERROR"] and status(tasks, "batch_infer") == ["DONE"])
     newest = tasks.all("train")[0]
     assert newest["id"] == first["id"] and newest["end_ts"] >= newest["start_ts"]
     assert newest["details"] == ["asked ['-m', 'server.child', 'train'] ['model', 'seconds']"]
@@ -87,9 +89,9 @@ def test_old_tasks_are_forgotten(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tasks_module, "_MAX_ENDED", 2)
     ids = []
     for _ in range(5):
-        ids.append(tasks.start("scoring", {})["id"])
-        until(lambda: not tasks.busy("scoring"))
-    assert [task["id"] for task in tasks.all("scoring")] == ids[-3:]
+        ids.append(tasks.start("batch_infer", {})["id"])
+        until(lambda: not tasks.busy("batch_infer"))
+    assert [task["id"] for task in tasks.all("batch_infer")] == ids[-3:]
 
 
 def test_the_current_folder_is_no_place_for_modules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +99,19 @@ def test_the_current_folder_is_no_place_for_modules(monkeypatch: pytest.MonkeyPa
     assert _environment()["PYTHONPATH"] == "/app"
     monkeypatch.delenv("PYTHONPATH")
     assert {k: v for k, v in _environment().items() if k != "PYTHONPATH"} == dict(os.environ)
+
+
+def test_a_worker_that_keeps_ending_is_started_again_ever_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks_module.sys, "executable", "/bin/false")
+    progress = State(tmp_path, migrate=True).progress
+    worker = Worker(Tasks(), progress, 2**30)
+    worker.start()
+    until(lambda: (progress.get() or {"error": None})["error"])
+    worker.close()
+    worker.join(30)
+    row = progress.get()
+    assert row is not None and row["error"] == "the worker keeps ending: exit code 1"
+    pauses = [record.args[1] for record in caplog.records if "is started again" in record.message]
+    assert pauses == [1, 2, 4]
