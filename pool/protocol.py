@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+class LabelCheck(NamedTuple):
+    """The check of one image's final label.
+
+    :param fingerprint: fingerprint of the label's file and its image's
+    :param reason: why the label does not count; "" for a good one
+    """
+
+    number: int
+    image: str
+    fingerprint: str
+    reason: str
+
+
+class RefusedLabel(NamedTuple):
+    """A label file that does not count, and why."""
+
+    file: str
+    reason: str
 
 
 class PoolStore(Protocol):
@@ -27,10 +48,34 @@ class PoolStore(Protocol):
         """Return whether the pool holds this image now."""
 
     def is_labelled(self, image_id: str) -> bool:
-        """Return whether the image has a final label now."""
+        """Return whether the image has a final label that counts now."""
 
     def count_labelled(self) -> int:
         """Return the number of images with a final label."""
+
+    @property
+    def unchecked_labels(self) -> AbstractSet[str]:
+        """Images with a final label that came from elsewhere and is not checked yet."""
+
+    @property
+    def refused_labels(self) -> Mapping[str, RefusedLabel]:
+        """Final labels that do not count, by image, and files that are no image's label, by name."""
+
+    def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
+        """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
+
+    def check_label(self, image_id: str) -> str:
+        """Read a final label; return why it does not count, "" for a good one.
+
+        Raises ServerError when it cannot be had now.
+        """
+
+    @property
+    def newest_check(self) -> int:
+        """Number of the newest check that was taken in."""
+
+    def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
+        """Count labels, or not, by their checks; one of another file than the present one changes nothing."""
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the path of the image's file, or of the cached series."""

@@ -143,7 +143,7 @@ class Shell:
 
     def init_datastore(self) -> Datastore:
         """Open a checked local folder, or a DICOMweb server for a URL. Raises ConfigError."""
-        return open_datastore(
+        store = open_datastore(
             self.studies.strip(),  # type: ignore[attr-defined]
             self.bundle,
             self.context.settings.modality,
@@ -152,6 +152,8 @@ class Shell:
             saved=self._label_saved,
             read_only=not self.in_server,
         )
+        store.take_in_checks(self.state.label_checks.news(store))
+        return store
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -209,6 +211,7 @@ class Shell:
             self._unwritten.popleft()
         store = self.datastore()
         store.take_over_changes()
+        store.take_in_checks(self.state.label_checks.news(store))
         if isinstance(store, FetchesImages):  # a click must not wait for a download
             store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
 
@@ -258,6 +261,8 @@ class Shell:
         if tag == DefaultLabelTag.FINAL:
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
+            prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
+            self.state.label_checks.add([(image, fingerprint, "") for fingerprint in prints.values()])
         else:
             self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
@@ -279,6 +284,9 @@ class Shell:
             if failures:
                 answer |= {
                     "failures": pool.failed,
+                    "label_failures": {
+                        image: label._asdict() for image, label in pool.store.refused_labels.items()
+                    },
                     "duplicates": duplicate_sets(self.context, pool)[:_MAX_SETS],
                 }
             return answer

@@ -72,6 +72,7 @@ def answer(app: Any, request: dict[str, Any]) -> Any:
     try:
         store = app.datastore()
         store.refresh()
+        store.take_in_checks(app.state.label_checks.news(store))
         steps = missing(app.context, store) if request["method"] == "refresh" else []
         if request.pop("if_due", False) and not steps:
             yield {"idle": True}

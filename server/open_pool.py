@@ -93,7 +93,7 @@ def open_datastore(
     """
     try:
         if not studies.startswith(("http://", "https://")):
-            return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved)
+            return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved, trusts_files=False)
         pool = _open_dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
     except InUse as error:
         raise ConfigError(str(error)) from None
@@ -128,4 +128,5 @@ def _open_dicomweb(
         changed=changed,
         saved=saved,
         read_only=read_only,
+        trusts_files=False,
     )

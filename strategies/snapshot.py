@@ -62,6 +62,7 @@ class PoolSnapshot:
     def unlabelled(self) -> list[str]:
         """Ids without a final label that can be read and may be selected, sorted."""
         done = {*self.store.get_labeled_images(), *self.failed, *self.held_out, *self.left_out}
+        done |= self.store.unchecked_labels
         return [image for image in self.images if image not in done]
 
     @cached_property
@@ -147,7 +148,11 @@ class PoolSnapshot:
     def count_unlabelled(self) -> int:
         """Return the length of `unlabelled` without building it."""
         out = self.held_out | self.left_out | self.failed.keys()
-        return len(self.images) - self.store.count_labelled() - sum(is_unlabelled(self.store, i) for i in out)
+        return self._count_without_label() - sum(is_unlabelled(self.store, i) for i in out)
+
+    def _count_without_label(self) -> int:
+        """Return the number of images without a final label; unchecked labels count."""
+        return len(self.images) - self.store.count_labelled() - len(self.store.unchecked_labels)
 
     def count_free(self) -> int:
         """Return the number of images that `is_free`."""
@@ -162,12 +167,12 @@ class PoolSnapshot:
         max_taken = len(self.leased) + len(self.skipped) + len(self.failed) + len(self.held_out)
         max_taken += len(self.copies)
         return (
-            len(self.images) - self.store.count_labelled() > max_taken
+            self._count_without_label() > max_taken
             or any(map(self.is_free, self.copies))  # in a pool full of duplicates one is soon found
             or self.count_free() > 0
         )
 
 
 def is_unlabelled(store: PoolStore, image: str) -> bool:
-    """Return True if the image is in the pool and has no final label."""
-    return store.has_image(image) and not store.is_labelled(image)
+    """Return True if the image is in the pool and has no final label, checked or not."""
+    return store.has_image(image) and not store.is_labelled(image) and image not in store.unchecked_labels

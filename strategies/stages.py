@@ -15,7 +15,7 @@ STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 def stage_of(context: Context, pool: PoolSnapshot) -> str:
     """Derive the stage, one of STAGES, from labels and plans (`docs/selection.md`, stages)."""
     budget = context.settings.cold_start_budget
-    remaining = pool.has_free() or pool.leased or pool.validation_open
+    remaining = pool.has_free() or pool.leased or pool.validation_open or pool.store.unchecked_labels
     if pool.images and not pool.failed and not remaining:
         return "done"
     if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
@@ -106,6 +106,8 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "images": len(pool.images),
         "labelled": pool.store.count_labelled(),
         "validation": validation_status(context, pool),
+        "unchecked_labels": len(pool.store.unchecked_labels),
+        "refused_labels": len(pool.store.refused_labels),
         "unlabelled": pool.count_unlabelled(),
         "failed": len(pool.failed),
         "skipped": len(pool.skipped),

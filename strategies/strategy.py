@@ -116,6 +116,11 @@ class Select(Strategy):
                 f"expires in {max(1, round(min(ends) - handouts.now()))} s. Ask again then, or send your "
                 "client_id and 'resume': true to get one of yours back",
             )
+        if waiting := len(datastore.unchecked_labels):
+            raise PoolError(
+                409,
+                f"{waiting} labels that were found are still being checked; ask again in a moment",
+            )
         if not pool.failed:
             return {}
         named = ", ".join(sorted(pool.failed)[:5])

@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ import typer
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from pool.database.state import State
+from pool.protocol import LabelCheck, RefusedLabel
 from strategies.context import Context
 from strategies.planning.plans import make_active_plan, make_cold_plan
 from strategies.settings import Settings
@@ -71,6 +72,21 @@ class Names:
 
     def take_over_changes(self) -> None:
         """Do nothing: there are no changes."""
+
+    # all labels are good
+
+    unchecked_labels: frozenset[str] = frozenset()
+    refused_labels: Mapping[str, RefusedLabel] = {}
+    newest_check = 0
+
+    def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
+        return {}
+
+    def check_label(self, image_id: str) -> str:
+        return ""
+
+    def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
+        """Do nothing: there are no checks."""
 
 
 def clustered_map(count: int, seed: int = 1) -> np.ndarray:

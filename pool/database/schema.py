@@ -156,6 +156,15 @@ validations = Table(  # scores of a model on one held-out image
     Column("image", String, primary_key=True),
     Column("scores", JSON, nullable=False),  # {dice, hd95, one_empty, present: a number per class}
 )
+label_checks = Table(  # final labels that were read, whoever put them there
+    "label_checks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("image", String, nullable=False, unique=True),
+    Column("fingerprint", String, nullable=False),  # of the label's file and its image's
+    Column("reason", String, nullable=False),  # why it does not count; empty for a good one
+    sqlite_autoincrement=True,  # ids are never reused, so that the newest one reveals changes
+)
 clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders all writers
     "clock",
     metadata,

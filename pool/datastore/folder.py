@@ -46,6 +46,7 @@ class StudiesFolder:
     :param path: the studies folder
     :param changed: called when images or labels came or went
     :param read_only: True in child processes
+    :param trusts_files: see `DatastoreIndex`
     :ivar index: replaced as a whole when a child reads what the server wrote
     :ivar lock: held while anything changes
 
@@ -55,7 +56,10 @@ class StudiesFolder:
     index: DatastoreIndex
     images: str  # the images' folder, without links
 
-    def __init__(self, path: Path, changed: Callable[[], None] | None, read_only: bool) -> None:
+    def __init__(
+        self, path: Path, changed: Callable[[], None] | None, read_only: bool, trusts_files: bool = True
+    ) -> None:
+        self._trusts_files = trusts_files
         self.path, self.read_only, self.lock = path, read_only, threading.RLock()
         self._changed, self._scanner, self._file = changed, Scanner(), IndexFile(path)
         self._unwritable = "it is read by a child process" if read_only else ""
@@ -72,6 +76,10 @@ class StudiesFolder:
     def clashing_files(self) -> dict[str, list[str]]:
         """Ids that several files have: {id: [the file that is used, the others]}."""
         return dict(self._scanner.clashing_files)
+
+    def strays(self, tag: str) -> list[str]:
+        """Return the files among the labels of a tag that belong to no image."""
+        return list(self._scanner.strays.get(tag, ()))
 
     # opening and closing ------------------------------------------------------------------------------
 
@@ -127,7 +135,7 @@ class StudiesFolder:
             return self._file.empty()
 
     def _load(self, model: LocalDatastoreModel) -> None:
-        self.index = DatastoreIndex(model)
+        self.index = DatastoreIndex(model, getattr(self, "index", None), self._trusts_files)
         self.images = os.path.realpath(model.image_path())
 
     def close(self) -> None:

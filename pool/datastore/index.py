@@ -63,16 +63,31 @@ class DatastoreIndex:
 
     No reader needs a lock: a change replaces what it changes.
 
+    :param before: the index that this one replaces; its checks of the same labels stay
+    :param trusts_files: True: every final label counts; False: one that was saved through this datastore,
+        which gives it a version, or that was checked
     :ivar images: ids of all images, sorted; the same list until images come or go
-    :ivar labelled: ids with a final label
+    :ivar labelled: ids with a final label that counts
+    :ivar unchecked: ids with one that is not checked yet
+    :ivar refused: why a final label does not count, by id
     :ivar tags: number of labels of each tag
     """
 
-    def __init__(self, model: LocalDatastoreModel) -> None:
-        self.model = model
+    def __init__(
+        self, model: LocalDatastoreModel, before: DatastoreIndex | None = None, trusts_files: bool = True
+    ) -> None:
+        self.model, self._trusts_files = model, trusts_files
         self.images = sorted(model.objects)
-        self.labelled = {i for i, obj in model.objects.items() if FINAL in obj.labels}
+        self.labelled, self.unchecked, self.refused = set[str](), set[str](), dict[str, str]()
         self.tags = Counter(tag for obj in model.objects.values() for tag in obj.labels)
+        for image, obj in model.objects.items():
+            if (label := obj.labels.get(FINAL)) is None:
+                continue
+            known = before.model.objects.get(image) if before else None
+            if before and known and known.labels.get(FINAL) == label and image not in before.unchecked:
+                self.settle(image, before.refused.get(image, ""))
+            else:
+                self._add(image, label)
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Apply changes; callers must not run two at the same time."""
@@ -85,10 +100,26 @@ class DatastoreIndex:
             moved = moved or (before is None) != (after is None)
             self.tags.subtract(list(before or ()))
             self.tags.update(list(after or ()))
-            if image is not None:
-                (self.labelled.add if FINAL in (after or ()) else self.labelled.discard)(image)
+            if image is not None and _differs((before or {}).get(FINAL), (after or {}).get(FINAL)):
+                self._add(image, (after or {}).get(FINAL))
         if moved:
             self.images = sorted(self.model.objects)
+
+    def _add(self, image: str, label: DataModel | None) -> None:
+        """Take in a new final label, or that there is none."""
+        counts = label is not None and (self._trusts_files or "version" in label.info)
+        self.refused.pop(image, None)
+        (self.labelled.add if counts else self.labelled.discard)(image)
+        (self.unchecked.add if label and not counts else self.unchecked.discard)(image)
+
+    def settle(self, image: str, reason: str) -> None:
+        """Take in the check of a final label: why it does not count, "" for a good one."""
+        if reason:
+            self.refused[image] = reason
+        else:
+            self.refused.pop(image, None)
+        (self.labelled.discard if reason else self.labelled.add)(image)
+        self.unchecked.discard(image)
 
     def image(self, image: str) -> ImageLabelModel:
         """Look an image up. Raises PoolError 404."""
@@ -106,3 +137,11 @@ class DatastoreIndex:
         """Count images, final labels and labels per tag, as MONAI Label shows them."""
         tags = {tag: count for tag, count in self.tags.items() if count}
         return {"total": len(self.images), "completed": len(self.labelled), "label_tags": tags}
+
+
+def _differs(before: DataModel | None, after: DataModel | None) -> bool:
+    """Return whether a label came, went or was replaced; notes on it do not count."""
+    if before is None or after is None:
+        return before is not after
+    keys = ("version", "ts", "name")
+    return before.ext != after.ext or [before.info.get(k) for k in keys] != [after.info.get(k) for k in keys]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from pool.datastore.index import FINAL, Change
 from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
 from pool.files import cannot_write, make_folder, new_copy, sync_folder
+from pool.imaging.images import image_fingerprint
 from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info
 from pool.imaging.label_values import own_values
 from pool.imaging.labels import LabelError, check_label
+from pool.protocol import LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
 Record = Callable[[list[Change]], None]
 Saved = Callable[[str, str, dict[str, Any]], None]
+_STRAY = "it belongs to no image: name a label as its image, such as x.png or x.nrrd for the image x"
 
 
 class LabelFiles:
@@ -86,6 +90,47 @@ class LabelFiles:
             self._folder.notify()
         except Exception:  # the label is kept, which is what counts
             logger.exception("Telling the server about the label of %s failed", image)
+
+    # labels that came from elsewhere ----------------------------------------------------------------------
+
+    def fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
+        """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
+        if images is None:
+            index = self._folder.index
+            images = sorted(index.labelled | index.unchecked | index.refused.keys())
+        return {image: found for image in images if (found := self._fingerprint(image))}
+
+    def _fingerprint(self, image: str) -> str:
+        """Return the fingerprint of a final label and its image; "" when a file is gone."""
+        with suppress(FileNotFoundError, PoolError):
+            label = self._folder.index.label(image, FINAL)
+            files = self.path(FINAL) / (image + label.ext), self._image_file(image)
+            return "|".join(map(image_fingerprint, files))
+        return ""
+
+    def check(self, image: str) -> str:
+        """Read a final label; return why it does not count, "" for a good one."""
+        try:
+            label = self._folder.index.label(image, FINAL)
+            file = str(self.path(FINAL) / (image + label.ext))
+            checked_extension(file, FINAL, label.info, self._image_file(image), self._labels)
+        except (LabelError, PoolError) as error:
+            return str(error)
+        return ""
+
+    def settle(self, check: LabelCheck) -> None:
+        """Count a label, or not, by its check, if that was of the present file."""
+        with self._folder.lock:
+            if check.fingerprint == self._fingerprint(check.image):
+                self._folder.index.settle(check.image, check.reason)
+
+    def refused(self) -> dict[str, RefusedLabel]:
+        """Return the files that do not count: by image, or by name if they belong to no image."""
+        index, refused = self._folder.index, dict[str, RefusedLabel]()
+        for image, reason in sorted(index.refused.items()):
+            with suppress(PoolError):  # just removed
+                refused[image] = RefusedLabel(image + index.label(image, FINAL).ext, reason)
+        return refused | {name: RefusedLabel(name, _STRAY) for name in self._folder.strays(FINAL)}
 
     def path(self, tag: str) -> Path:
         """The folder of the labels of a tag."""

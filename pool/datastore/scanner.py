@@ -14,12 +14,13 @@ logger = logging.getLogger(__name__)
 class Scanner:
     """Finds files that came, went or changed their name, and warns once about odd ones.
 
+    :ivar strays: {tag: files in its folder that belong to no image}
     :ivar clashing_files: {id: [the file that is used, the others]} of ids that several files have
     """
 
     def __init__(self) -> None:
         self._listing = Listing()
-        self._strays: dict[str, list[str]] = {}
+        self.strays: dict[str, list[str]] = {}
         self.clashing_files: dict[str, list[str]] = {}
 
     def scan(self, index: DatastoreIndex, everything: bool) -> list[Change]:
@@ -60,14 +61,14 @@ class Scanner:
         self.clashing_files = clashing
 
     def _warn_about_strays(self, tag: str, strays: list[str]) -> None:
-        if strays and self._strays.get(tag) != strays:
+        if strays and self.strays.get(tag) != strays:
             logger.warning(
                 "%d files in the labels %s belong to no image, the first: %s; a label is named as its image",
                 len(strays),
                 tag,
                 strays[0],
             )
-        self._strays[tag] = strays
+        self.strays[tag] = strays
 
 
 def tag_folders(index: DatastoreIndex) -> dict[str, Path]:

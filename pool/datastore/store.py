@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pool.datastore.index import FINAL, Change, DatastoreIndex
 from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
 from pool.imaging.images import image_fingerprint
+from pool.protocol import LabelCheck, RefusedLabel
 
 __all__ = ["InUse", "PoolDatastore"]
 
@@ -34,6 +36,7 @@ class PoolDatastore(Datastore):
     :param changed: called when images or labels came or went; the server passes it, its children do not
     :param read_only: True in the children: only the server writes
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
+    :param trusts_files: False: final labels that are found count once `take_in_checks` says so
 
     Raises InUse when another process writes in the folder.
     """
@@ -45,9 +48,11 @@ class PoolDatastore(Datastore):
         changed: Callable[[], None] | None = None,
         read_only: bool = False,
         saved: Saved | None = None,
+        trusts_files: bool = True,
     ) -> None:
         self._path = path
-        self._folder = StudiesFolder(Path(path), changed, read_only)
+        self.newest_check = 0
+        self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files)
         self._labels = LabelFiles(self._folder, labels, saved)
         self._images = ImageFiles(self._folder, self._labels)
 
@@ -118,8 +123,32 @@ class PoolDatastore(Datastore):
 
     # labels -------------------------------------------------------------------------------------------
 
+    @property
+    def unchecked_labels(self) -> AbstractSet[str]:
+        """Images with a final label that was found and is not checked yet."""
+        return self._index.unchecked
+
+    @property
+    def refused_labels(self) -> dict[str, RefusedLabel]:
+        """Final labels that do not count, by image, and files that are no image's label, by name."""
+        return self._labels.refused()
+
+    def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
+        """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
+        return self._labels.fingerprints(images)
+
+    def check_label(self, image_id: str) -> str:
+        """Read a final label; return why it does not count, "" for a good one."""
+        return self._labels.check(image_id)
+
+    def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
+        """Count labels, or not, by their checks; one of another file than the present one changes nothing."""
+        for check in checks:
+            self._labels.settle(check)
+            self.newest_check = check.number
+
     def is_labelled(self, image_id: str) -> bool:
-        """Tell whether the image has a final label now."""
+        """Tell whether the image has a final label that counts now."""
         return image_id in self._index.labelled
 
     def count_labelled(self) -> int:

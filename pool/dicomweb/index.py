@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from pool.dicomweb.cache import read_json, write_json
 from pool.dicomweb.client import DicomServer, ServerError, first
 from pool.dicomweb.seg import names_of
 from pool.imaging.labels import same_name
+from pool.protocol import LabelCheck
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,10 @@ class View:
 
     images: list[str] = field(default_factory=list)  # sorted
     info: Mapping[str, dict[str, str]] = field(default_factory=dict)  # of each image
-    labelled: list[str] = field(default_factory=list)  # sorted
-    segs: Mapping[str, Seg] = field(default_factory=dict)  # newest label of each labelled image
+    labelled: list[str] = field(default_factory=list)  # with a label that counts, sorted
+    segs: Mapping[str, Seg] = field(default_factory=dict)  # newest label of each image that has one
+    unchecked: frozenset[str] = frozenset()  # images whose label is not checked yet
+    refused: Mapping[str, str] = field(default_factory=dict)  # why the label of an image does not count
 
 
 class Index:
@@ -49,6 +51,7 @@ class Index:
 
     :param folder: where it is written down
     :param labels: names of the app's structures; a segmentation with none of them is no label
+    :param trusts_files: True: every label counts; False: those stored by us, and those checked
     """
 
     def __init__(
@@ -57,12 +60,15 @@ class Index:
         labels: Mapping[str, int],
         server: DicomServer,
         filters: Sequence[Mapping[str, Any]],
+        trusts_files: bool,
     ) -> None:
+        self._trusts_files = trusts_files
         self._images_file, self._segs_file = folder / "images.json", folder / "segs.json"
         self._names, self._server, self._filters = {same_name(n) for n in labels}, server, list(filters)
         self._lock = threading.Lock()
         self._unseen: dict[str, Seg] = {}  # stored by us, not found in a search yet
         self._segs: dict[str, Seg] = self._read_segs()
+        self._reasons: dict[str, str] = {}  # why a checked segmentation does not count; "" for a good one
         self.view = View()
 
     def _read_segs(self) -> dict[str, Seg]:
@@ -80,8 +86,14 @@ class Index:
             return False
         segs = self._read_segs()
         present = {uid: segs[uid] for uid in written["segs"] if uid in segs}
-        self.view = _view(written["images"], present, self.view)
+        self.view = self._new_view(written["images"], present)
         return True
+
+    def settle(self, checks: Iterable[LabelCheck]) -> None:
+        """Count segmentations, or not, by their checks."""
+        with self._lock:
+            self._reasons |= {check.fingerprint: check.reason for check in checks}
+            self.view = self._new_view(self.view.info, self._segs)
 
     def look(self, write: bool = True) -> bool:
         """Search the server; True when its images or labels have changed. Raises ServerError."""
@@ -91,7 +103,7 @@ class Index:
         with self._lock:
             self._unseen = {uid: seg for uid, seg in self._unseen.items() if uid not in listed}
             present = {uid: seg for uid, seg in known.items() if seg} | self._unseen
-            before, self.view = self.view, _view(images, present, self.view)
+            before, self.view = self.view, self._new_view(images, present)
             changed = before != self.view
             stale = changed or present.keys() != self._segs.keys() or not self._images_file.exists()
             self._segs = present
@@ -130,12 +142,8 @@ class Index:
         own = Seg(series, str(seg.StudyInstanceUID), image, made)
         with self._lock:
             self._unseen[series] = self._segs[series] = own
-            labelled = self.view.labelled
-            if image not in self.view.segs:
-                labelled = list(labelled)
-                insort(labelled, image)
-            segs = {**self.view.segs, image: own}
-            self.view = View(self.view.images, self.view.info, labelled, segs)
+            self._reasons[series] = ""  # it was checked when it was sent
+            self.view = self._new_view(self.view.info, self._segs)
             self._write()
 
     def _write(self) -> None:
@@ -144,18 +152,21 @@ class Index:
         content = {"filters": self._filters, "images": dict(self.view.info), "segs": list(self._segs)}
         write_json(self._images_file, content)
 
-
-def _view(info: Mapping[str, dict[str, str]], segs: Mapping[str, Seg], old: View) -> View:
-    """Build the view of a search; lists that did not change stay the same objects."""
-    images = sorted(info)
-    newest: dict[str, Seg] = {}
-    for seg in sorted(segs.values(), key=lambda seg: (seg.made, seg.series)):
-        if seg.image in info:
-            newest[str(seg.image)] = seg
-    labelled = sorted(newest)
-    return View(
-        old.images if old.images == images else images,
-        info,
-        old.labelled if old.labelled == labelled else labelled,
-        newest,
-    )
+    def _new_view(self, info: Mapping[str, dict[str, str]], segs: Mapping[str, Seg]) -> View:
+        """Build the view of a search; lists that did not change stay the same objects."""
+        images, old = sorted(info), self.view
+        newest: dict[str, Seg] = {}
+        for seg in sorted(segs.values(), key=lambda seg: (seg.made, seg.series)):
+            if seg.image in info:
+                newest[str(seg.image)] = seg
+        unknown = "" if self._trusts_files else None
+        reasons = {image: self._reasons.get(seg.series, unknown) for image, seg in newest.items()}
+        labelled = sorted(image for image, reason in reasons.items() if reason == "")
+        return View(
+            old.images if old.images == images else images,
+            info,
+            old.labelled if old.labelled == labelled else labelled,
+            newest,
+            frozenset(image for image, reason in reasons.items() if reason is None),
+            {image: reason for image, reason in reasons.items() if reason},
+        )

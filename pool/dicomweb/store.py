@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from pool.files import cannot_write, clean_cache, replacing
 from pool.imaging.images import ImageError
 from pool.imaging.label_check import check_tag, label_extension, plain_info, unknown_image
 from pool.imaging.labels import LabelError
+from pool.protocol import LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
 Saved = Callable[[str, str, dict[str, Any]], None]
@@ -58,6 +60,7 @@ class DicomWebPool(Datastore):
     :param saved: called as saved(image, tag, info) after a label is kept
     :param read_only: True in the children: they ask nothing that the server wrote down, and write no index
     :param every: seconds between two looks at the server, at least
+    :param trusts_files: False: labels that others stored count once `take_in_checks` says so
     Raises ServerError when the server is down.
     """
 
@@ -75,12 +78,13 @@ class DicomWebPool(Datastore):
         read_only: bool = False,
         every: float = 25.0,
         page: int = 500,
+        trusts_files: bool = True,
     ) -> None:
         self._server, self._folder = DicomServer(url, page), folder
         self._changed, self._saved, self._read_only, self._every = changed, saved, read_only, every
-        self._looked, self._down = 0.0, False
+        self._looked, self._down, self.newest_check = 0.0, False, 0
         self._notes = Notes(folder, read_only)
-        self._index = Index(folder, labels, self._server, filters)
+        self._index = Index(folder, labels, self._server, filters, trusts_files)
         self._series = SeriesFiles(folder, self._server, self._index)
         self._segs = SegFiles(folder, self._server, labels, colors or {}, codes or {})
         if read_only and self._index.load():
@@ -180,9 +184,43 @@ class DicomWebPool(Datastore):
 
     # labels -------------------------------------------------------------------------------------------
 
+    @property
+    def unchecked_labels(self) -> AbstractSet[str]:
+        """Images with a segmentation that others stored and that is not checked yet."""
+        return self._index.view.unchecked
+
+    @property
+    def refused_labels(self) -> dict[str, RefusedLabel]:
+        """Segmentations that do not count, by image."""
+        view = self._index.view
+        return {image: RefusedLabel(view.segs[image].series, why) for image, why in view.refused.items()}
+
+    def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
+        """Map images with a segmentation, by default all, to its series, which never changes."""
+        segs = self._index.view.segs
+        return {image: segs[image].series for image in (segs if images is None else images) if image in segs}
+
+    def check_label(self, image_id: str) -> str:
+        """Read a segmentation; return why it does not count, "" for a good one.
+
+        Raises ServerError when the server is down.
+        """
+        try:
+            self.get_label_uri(image_id, FINAL)
+        except (ImageError, LabelError) as error:
+            return str(error)
+        return ""
+
+    def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
+        """Count segmentations, or not, by their checks."""
+        if rows := list(checks):
+            self._index.settle(rows)
+            self.newest_check = rows[-1].number
+
     def is_labelled(self, image_id: str) -> bool:
-        """Tell whether the image has a final label now."""
-        return image_id in self._index.view.segs
+        """Tell whether the image has a final label that counts now."""
+        view = self._index.view
+        return image_id in view.segs and image_id not in view.unchecked and image_id not in view.refused
 
     def count_labelled(self) -> int:
         """Count the images with a final label."""
@@ -196,13 +234,12 @@ class DicomWebPool(Datastore):
         self, label_tag: str | None = None, labels: list[str] | None = None
     ) -> list[str]:
         """Return the UIDs of series without a final label, sorted."""
-        view = self._index.view
-        return [image for image in view.images if image not in view.segs]
+        return [image for image in self._index.view.images if not self.is_labelled(image)]
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         """Map the tags of an image's labels to their ids, which are the image's."""
         tags = [tag for tag in self._notes.tags(image_id) if tag != FINAL]
-        return dict.fromkeys([*tags, FINAL] if self.is_labelled(image_id) else tags, image_id)
+        return dict.fromkeys([*tags, FINAL] if image_id in self._index.view.segs else tags, image_id)
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
         """Return the id of an image's label with a tag, "" when there is none."""

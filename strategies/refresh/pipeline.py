@@ -32,6 +32,7 @@ from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import MODEL_STEPS, follow_model, is_new_model
 from strategies.refresh.growth import unmapped, update_map
 from strategies.refresh.judged import judge, to_judge
+from strategies.refresh.label_check import check_labels, to_check
 from strategies.refresh.step import Step
 from strategies.scoring import FOREGROUND
 from strategies.snapshot import PoolSnapshot
@@ -47,6 +48,7 @@ def steps(context: Context) -> tuple[Step, ...]:
     """
     judging = (Step("judge", to_judge, _judge),)
     return (
+        Step("labels", to_check, check_labels),
         Step("hold_out", to_hold_out, _hold_out),
         Step("embed", to_embed, embed),
         *(judging if context.is_pretrained_here else ()),

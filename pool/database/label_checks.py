@@ -1,0 +1,43 @@
+"""Checks of final labels: which files were read, and why some do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from pool.database import schema
+from pool.database.database import Database, entries
+from pool.protocol import LabelCheck, PoolStore
+
+
+class LabelChecks:
+    """The newest check of each image's final label."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the checked files: {image: fingerprint}."""
+        table = schema.label_checks
+        return {
+            row.image: row.fingerprint for row in self._db.read(sa.select(table.c.image, table.c.fingerprint))
+        }
+
+    def news(self, store: PoolStore) -> list[LabelCheck]:
+        """Return the checks that a datastore has not taken in, oldest first; all while it waits for some."""
+        number = 0 if store.unchecked_labels else store.newest_check
+        table = schema.label_checks
+        rows = self._db.read(sa.select(table).where(table.c.id > number).order_by(table.c.id))
+        return [LabelCheck(row.id, row.image, row.fingerprint, row.reason) for row in rows]
+
+    def add(self, checks: Sequence[tuple[str, str, str]]) -> None:
+        """Store (image, fingerprint, reason) of labels; one that does not count gets a ledger entry."""
+        table = schema.label_checks
+        rows = [{"image": i, "fingerprint": f, "reason": r} for i, f, r in checks]
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.image.in_([row["image"] for row in rows])))
+            connection.execute(sa.insert(table), rows)
+            for row in rows:
+                if row["reason"]:
+                    connection.execute(*entries("label_refused", [row["image"]], {"reason": row["reason"]}))
