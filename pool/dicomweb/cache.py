@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 from pydicom.pixel_data_handlers.util import get_expected_length
@@ -57,6 +58,7 @@ def convert(series: Path, target: Path) -> None:
 def _read(files: list[Path]) -> sitk.Image:
     for file in files:
         _check_length(dcmread(file))
+    _check_labellable([dcmread(file, stop_before_pixels=True) for file in files])
     names, header = [str(file) for file in files], dcmread(files[0], stop_before_pixels=True)
     image = sitk.ReadImage(names if len(names) > 1 else names[0], imageIO="GDCMImageIO")
     spacing = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
@@ -72,3 +74,21 @@ def _check_length(image: Dataset) -> None:
     expected, present = get_expected_length(image), len(image.PixelData)
     if present < expected:
         raise ValueError(f"it has {present} of {expected} bytes of pixels")
+
+
+def _check_labellable(images: list[Dataset]) -> None:
+    """Raise ValueError for a series of which no label could be stored: its slices are not one volume."""
+    frames = max(int(image.get("NumberOfFrames", 1) or 1) for image in images)
+    if frames > 1:
+        raise ValueError(f"it has {frames} frames in one file, and labels need one file per slice: split it")
+    if len(images) < 2 or "ImagePositionPatient" not in images[0]:
+        return
+    rows, columns = np.array(images[0].ImageOrientationPatient, dtype=float).reshape(2, 3)
+    normal = np.cross(rows, columns)
+    places = [float(np.dot(normal, np.array(image.ImagePositionPatient, dtype=float))) for image in images]
+    shared = len(places) - len({round(place, 3) for place in places})
+    if shared:
+        raise ValueError(
+            f"{shared} of its {len(places)} slices lie where another one does, as in a series of several "
+            "phases or echoes: store each as a series of its own"
+        )

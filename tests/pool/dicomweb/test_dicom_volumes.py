@@ -9,8 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from pool.dicomweb.cache import convert, headers_of
+from pool.dicomweb.client import SeriesError
 from pool.dicomweb.seg import read_seg, write_seg
 from pool.dicomweb.store import DicomWebPool, search_filters
 from pool.errors import PoolError
@@ -43,6 +45,25 @@ def test_headers_are_in_the_order_of_the_volumes_slices(tmp_path: Path) -> None:
     headers = headers_of(series)
     assert [int(header.InstanceNumber) for header in headers] == [1, 2, 3, 4, 5, 6, 7]
     assert np.asarray(volume.dataobj)[3, 4, 5] == 3 + 80 + 1500
+
+
+def test_series_that_no_label_could_be_stored_for_are_refused_when_they_are_read(tmp_path: Path) -> None:
+    phases = slices(tmp_path / "phases")
+    for file in list(phases.glob("*.dcm")):  # a second phase: the same places, other pixels
+        image = dcmread(file)
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        image.InstanceNumber += 7
+        image.save_as(phases / f"second-{file.name}", write_like_original=False)
+    with pytest.raises(SeriesError, match="7 of its 14 slices .* phases or echoes"):
+        convert(phases, tmp_path / "a.nii.gz")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    image = dcmread(next(slices(tmp_path / "one").glob("*.dcm")))
+    image.NumberOfFrames, image.PixelData = 3, image.PixelData * 3
+    image.save_as(frames / "a.dcm", write_like_original=False)
+    with pytest.raises(SeriesError, match="3 frames in one file, and labels need one file per slice"):
+        convert(frames, tmp_path / "b.nii.gz")
+    assert not list(tmp_path.glob("*.nii.gz"))
 
 
 def test_label_comes_back_as_it_was_written(tmp_path: Path) -> None:
