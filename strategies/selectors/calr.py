@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import AgglomerativeClustering, Birch
-from sklearn.metrics import pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.numerics.cluster import count_distinct, numbered_by_size
@@ -21,6 +21,9 @@ from strategies.selectors.rules.checks import (
 )
 from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
+
+if TYPE_CHECKING:
+    from sklearn.cluster import Birch
 
 MAX_EXACT = 4_000  # rows merged pairwise; their distances take 64 MB
 _MAX_RADII = 10  # radii tried for Birch
@@ -77,6 +80,8 @@ def calr(
 
 def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
     """Return labels (N,) of at most `k` clusters, numbered by decreasing size, then by lowest row."""
+    import sklearn.cluster  # noqa: F401 - before the limit, which holds for imported libraries only
+
     k = min(k, count_distinct(points, k)) if k < len(points) else len(np.unique(points, axis=0))
     if k < 2:
         return np.zeros(len(points), dtype=np.int64)
@@ -90,6 +95,8 @@ def agglomerate(points: FloatArray, k: int, seed: int) -> IntArray:
 
 
 def _ward(points: FloatArray, k: int) -> IntArray:
+    from sklearn.cluster import AgglomerativeClustering  # slow to import
+
     return AgglomerativeClustering(n_clusters=k).fit_predict(points).astype(np.int64)
 
 
@@ -99,6 +106,8 @@ def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
     In many dimensions all rows may be about equally far apart: then a tiny change of the radius decides
     between one subcluster and one per row.
     """
+    from sklearn.cluster import Birch
+
     radius, low, high = _birch_threshold(points, max(k, MAX_EXACT // 4), seed), 0.0, np.inf
     for _ in range(_MAX_RADII):
         tree = Birch(threshold=radius, n_clusters=None).fit(points)
@@ -112,6 +121,8 @@ def _birch(points: FloatArray, k: int, seed: int) -> Birch | None:
 
 def _ward_on_sample(points: FloatArray, k: int, seed: int) -> IntArray:
     """Cluster `MAX_EXACT` random rows by Ward; every row joins the nearest cluster mean."""
+    from sklearn.metrics import pairwise_distances_argmin
+
     drawn = np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)
     sample = points[np.sort(drawn)]
     labels = _ward(sample, min(k, count_distinct(sample, k)))
@@ -121,6 +132,8 @@ def _ward_on_sample(points: FloatArray, k: int, seed: int) -> IntArray:
 
 def _birch_threshold(points: FloatArray, max_subclusters: int, seed: int) -> float:
     """Return the smallest tested radius at which `MAX_EXACT` sampled rows form few enough subclusters."""
+    from sklearn.cluster import Birch
+
     sample = points[np.random.default_rng(seed).choice(len(points), MAX_EXACT, replace=False)]
     radius = float(np.sqrt(sample.var(axis=0).sum())) / 64 or 1.0
     while len(Birch(threshold=radius, n_clusters=None).fit(sample).subcluster_centers_) > max_subclusters:

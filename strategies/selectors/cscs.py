@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from strategies.selectors.numerics.agreement import spearman
 from strategies.selectors.numerics.neighbours import mean_nearest
@@ -109,6 +108,8 @@ def _standardised_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
 
 def _scaled_ranks(values: FloatArray) -> FloatArray:
     """Return ranks within a cluster scaled to [0, 1], at least 0.01; 1 for a lone row."""
+    from scipy.stats import rankdata  # slow to import
+
     if len(values) == 1:
         return np.ones(1)
     return np.clip((rankdata(values) - 1) / (len(values) - 1), MIN_RANK, 1.0)

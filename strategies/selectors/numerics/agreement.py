@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from strategies.selectors.rules.checks import check_alpha, check_entropy
 
@@ -13,6 +12,8 @@ MIN_IMAGES = 10  # fewer make a rank correlation meaningless
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Return Spearman's rank correlation of two (N,) arrays; 0 if either is constant or empty."""
+    from scipy.stats import rankdata  # slow to import
+
     a, b = rankdata(first), rankdata(second)
     if len(a) == 0:
         return 0.0

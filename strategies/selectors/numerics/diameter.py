@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import cdist
 
 from strategies.selectors.numerics.distances import distances
 from strategies.selectors.rules.checks import FloatArray, check_points
@@ -34,6 +32,8 @@ def diameter(points: npt.ArrayLike) -> float:
 
 def _outer_rows(points: FloatArray) -> FloatArray:
     """Return a subset of rows (M, D) that contains both ends of the largest distance."""
+    from scipy.spatial import ConvexHull, QhullError  # slow to import
+
     if points.shape[1] == 2 and len(points) > 3:
         try:
             return np.asarray(points[ConvexHull(points).vertices], dtype=np.float64)
@@ -56,5 +56,7 @@ def _far_from_middle(points: FloatArray) -> FloatArray:
 
 
 def _largest_pair(points: FloatArray) -> float:
+    from scipy.spatial.distance import cdist  # slow to import
+
     step = max(1, _CHUNK_VALUES // len(points))
     return float(max(cdist(points[at : at + step], points).max() for at in range(0, len(points), step)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import pdist
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.numerics.cluster import count_distinct, numbered_by_size
@@ -48,6 +47,8 @@ def kernel_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
 
 
 def _scaled(points: FloatArray, rng: np.random.Generator) -> FloatArray:
+    from scipy.spatial.distance import pdist  # slow to import
+
     sample = points
     if len(points) > _MAX_CACHED:
         sample = points[rng.choice(len(points), _MAX_CACHED, replace=False)]

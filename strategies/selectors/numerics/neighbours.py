@@ -6,12 +6,15 @@ products lose no digits.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.spatial import cKDTree
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.rules.checks import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
 
 _FEW_COLUMNS = 8  # a tree is faster up to here
 _CHUNK_VALUES = 1 << 22
@@ -39,8 +42,9 @@ def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:
         if own.all():
             break
         others = points[~own]
+        near = _neighbour_search(others, 1)  # first: the limit holds for libraries that are imported
         with threadpool_limits(limits=1):
-            neighbours = _neighbour_search(others, 1).kneighbors(points[own], return_distance=False)
+            neighbours = near.kneighbors(points[own], return_distance=False)
         nearest[own] = paired(points[own], others, neighbours[:, 0])
     return nearest
 
@@ -51,6 +55,8 @@ def count_within(points: FloatArray, others: FloatArray, radius: float) -> IntAr
     It counts slightly beyond the radius, since its arithmetic differs from that of `distances`.
     """
     if points.shape[1] <= _FEW_COLUMNS:
+        from scipy.spatial import cKDTree  # slow to import
+
         tree = cKDTree(others)
         counted = tree.query_ball_point(points, radius * (1 + 1e-9), return_length=True, workers=1)
         return np.asarray(counted, dtype=np.int64)
@@ -80,5 +86,7 @@ def paired(points: FloatArray, others: FloatArray, index: IntArray) -> FloatArra
 
 
 def _neighbour_search(points: FloatArray, count: int) -> NearestNeighbors:
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
     algorithm = "kd_tree" if points.shape[1] <= _FEW_COLUMNS else "brute"
     return NearestNeighbors(n_neighbors=count, algorithm=algorithm, n_jobs=1).fit(points)

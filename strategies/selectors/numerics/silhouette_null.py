@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from strategies.selectors.numerics.cluster import labellings
 from strategies.selectors.rules.checks import FloatArray, check_budget, check_points
@@ -35,6 +34,8 @@ def silhouette_null(points: npt.ArrayLike, max_clusters: int, seed: int, draws: 
     Raises:
         ValueError: points that are not finite, a negative `max_clusters`, or `draws` below 1.
     """
+    from scipy.spatial import ConvexHull, Delaunay, QhullError  # slow to import
+
     array = check_points(points)
     max_k = check_budget(max_clusters)
     if draws < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -75,7 +76,7 @@ def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) 
     found = kmeans(points, (2, 5))
     scores = []
     for threads in (1, 3):
-        monkeypatch.setattr(silhouette, "cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr(joblib, "cpu_count", lambda threads=threads: threads)
         scores.append(mean_silhouettes(points, found))
     assert scores[0] == scores[1]
 
