@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pool.imaging.volumes import MODALITIES
+from pool.imaging.names import MODALITIES
 
 
 def check_volumes(overrides: Mapping[str, Any]) -> None:

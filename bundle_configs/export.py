@@ -22,7 +22,7 @@ from bundle_configs import Bundle
 from pool.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
-_IMAGING = ("__init__", "images", "volumes", "labels", "label_writer", "pairs")
+_IMAGING = ("__init__", "names", "images", "volumes", "labels", "label_writer", "pairs")
 CODE = (
     "pool/__init__.py",
     "pool/aliases.py",

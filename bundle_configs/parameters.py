@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-import torch
-
 
 class ParameterError(ValueError):
     """A request sets an unknown parameter, or a value that the task does not accept."""
@@ -65,6 +63,8 @@ CLIENT = {"client_id": Parameter(str)}  # MONAI Label's clients send it, or null
 
 def device_parameters() -> dict[str, Parameter]:
     """Return the parameters that choose the CPU or GPUs of this machine."""
+    import torch  # slow to import
+
     count = torch.cuda.device_count()
     one = "|".join(map(str, range(count)))
     names = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pool.imaging.images import EXTENSIONS, image_id
+from pool.imaging.names import EXTENSIONS, image_id
 from pool.protocol import KnowsPatients, PoolStore
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infers.csal3d.task import key_of
-from infers.encoders import CSAL3D
+from infers.encoders.factory import CSAL3D
+from infers.fingerprints import pretrained_key
 from pool.database.duplicates import Sets, with_copies
 from pool.database.handouts import LeasePolicy
 from pool.database.maps import Layout
@@ -65,7 +65,7 @@ class Context:
     @property
     def pretrained_key(self) -> str | None:
         """Key of the published pretraining's features and uncertainties; None before it is published."""
-        return key_of(self.pretrained_file)
+        return pretrained_key(self.pretrained_file)
 
     @property
     def is_pretrained_here(self) -> bool:

@@ -10,10 +10,8 @@ import torch
 from skimage.filters import threshold_otsu
 
 from infers.segmentation.task import Predictor
+from strategies.measures import CLASS, FOREGROUND
 from strategies.selectors.numerics.mean_entropy import EPS
-
-FOREGROUND = "foreground"
-CLASS = "class "  # followed by the number of a foreground class, from 1
 
 
 class Scored(NamedTuple):

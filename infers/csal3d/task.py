@@ -17,8 +17,8 @@ from monai.transforms import Compose, SpatialPad
 
 from infers.csal3d.network import Csal3dNetwork
 from infers.csal3d.views import observe
+from infers.fingerprints import pretrained_key
 from infers.model_file import bundle_of
-from infers.segmentation.task import model_fingerprint
 from pool.imaging.images import ImageError
 
 
@@ -27,12 +27,6 @@ class Judged(NamedTuple):
 
     features: np.ndarray
     uncertainty: float
-
-
-def key_of(path: Path) -> str | None:
-    """Return the key of a published network's features and uncertainties; None before it is published."""
-    fingerprint = model_fingerprint(path)
-    return f"csal3d|{fingerprint[:12]}" if fingerprint else None
 
 
 def starts(size: int, side: int) -> list[int]:
@@ -68,7 +62,7 @@ class Csal3d:
     """
 
     def __init__(self, path: Path) -> None:
-        key = key_of(path)
+        key = pretrained_key(path)
         if key is None:
             raise FileNotFoundError(f"{path} does not exist: start the training `pretraining` first")
         self.key = key

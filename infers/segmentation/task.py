@@ -10,7 +10,6 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +24,20 @@ from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
+from infers.fingerprints import model_fingerprint
 from infers.model_file import ModelError, bundle_of, network_of, read_checkpoint
 from infers.runtime import Runtime
 from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
-from pool.imaging.images import ImageError, image_fingerprint
+from pool.imaging.images import ImageError
 from pool.imaging.label_writer import write_label
-from pool.imaging.labels import EXTENSIONS, LabelError
+from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
+from pool.imaging.names import LabelError
 
 _MAX_PROBABILITIES = 2**26  # per block of a volume: 256 MiB
 _MAX_PIXELS = 2**20  # per batch of 2-D images: 16 of 256 x 256
-
-
-@lru_cache(maxsize=8)
-def _sha256(path: Path, mark: str) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def model_fingerprint(path: Path) -> str | None:
-    """Return the sha256 of a published model, or None if there is none; cached until the file changes."""
-    try:
-        return _sha256(path, image_fingerprint(path))
-    except FileNotFoundError:
-        return None
 
 
 def model_details(path: Path) -> dict[str, Any]:

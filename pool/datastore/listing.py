@@ -11,7 +11,7 @@ from pathlib import Path
 from monailabel.datastore.local import ImageLabelModel
 
 from pool.datastore.index import Change
-from pool.imaging.images import EXTENSIONS
+from pool.imaging.names import EXTENSIONS
 
 logger = logging.getLogger(__name__)
 _JUST_NOW = 2.0  # seconds: a folder's time is this coarse on some file systems

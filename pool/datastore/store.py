@@ -19,7 +19,7 @@ from pool.datastore.image_files import ImageFiles
 from pool.datastore.index import FINAL, Change, DatastoreIndex
 from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
-from pool.imaging.images import image_fingerprint
+from pool.imaging.names import image_fingerprint
 from pool.protocol import LabelCheck, RefusedLabel
 
 __all__ = ["InUse", "PoolDatastore"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pool.files import link_or_copy, make_folder, write_atomically
-from pool.imaging.images import EXTENSIONS
+from pool.imaging.names import EXTENSIONS
 
 
 def files_of(folder: Path, image: str, extensions: Iterable[str] = ()) -> list[Path]:

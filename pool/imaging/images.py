@@ -22,6 +22,10 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from PIL import Image
 
+from pool.imaging.names import EXTENSIONS, ImageError
+from pool.imaging.names import image_fingerprint as image_fingerprint
+from pool.imaging.names import image_id as image_id
+
 P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
@@ -29,24 +33,6 @@ MIN_SIDE = 16  # pixels; smaller images cannot be segmented
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
-
-
-class ImageError(ValueError):
-    """An image that cannot be used; the text names the file, what is wrong and what to do."""
-
-
-def image_id(path: str) -> str:
-    """Return the datastore's id of an image file: its name without the extension."""
-    name = Path(path).name
-    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), Path(name).suffix)
-    return name[: len(name) - len(ext)]
-
-
-def image_fingerprint(path: str | os.PathLike[str]) -> str:
-    """Return size and modification time, which change with the file. Raises FileNotFoundError."""
-    stat = os.stat(path)
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def refuse_detached(path: str | os.PathLike[str]) -> None:

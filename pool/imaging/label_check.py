@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pool.errors import PoolError
-from pool.imaging.labels import EXTENSIONS, LabelError
+from pool.imaging.names import LABEL_EXTENSIONS, LabelError
 
 
 def check_tag(tag: str) -> str:
@@ -43,9 +43,9 @@ def may_be_empty(info: Mapping[str, Any]) -> bool:
 
 def label_extension(file: str) -> str:
     """Return the extension to store a label with. Raises LabelError for a file that is not a label."""
-    ext = next((e for e in EXTENSIONS if file.lower().endswith(e)), None)
+    ext = next((e for e in LABEL_EXTENSIONS if file.lower().endswith(e)), None)
     if ext is None:
         raise LabelError(
-            f"a label file ends in {', '.join(EXTENSIONS)}; save {Path(file).name!r} as one of these"
+            f"a label file ends in {', '.join(LABEL_EXTENSIONS)}; save {Path(file).name!r} as one of these"
         )
     return ext

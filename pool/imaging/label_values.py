@@ -18,7 +18,7 @@ import nrrd
 import numpy as np
 
 from pool.imaging.images import refuse_detached
-from pool.imaging.labels import LabelError, same_name
+from pool.imaging.names import LabelError, same_name
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import nrrd
 import numpy as np
 from PIL import Image
 
-from pool.imaging.labels import EXTENSIONS, LabelError
+from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
+from pool.imaging.names import LabelError
 
 # colours of structures to which the app gives none, by their position
 _PALETTE = (

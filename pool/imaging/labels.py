@@ -20,19 +20,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialResample
 
 from pool.imaging.images import ImageError, read_array, read_image, reason_of, refuse_detached, to_grey
+from pool.imaging.names import LabelError, same_name
 from pool.imaging.volumes import nrrd_affine, volume_grid
 
-EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
 _GEOMETRY = (".nii", ".nii.gz", ".dcm")  # formats that give the position in the body
-
-
-class LabelError(ValueError):
-    """A label that does not fit its image; the text says what is wrong and what to do."""
-
-
-def same_name(name: str) -> str:
-    """Normalise a segment name for comparison: without case, spaces, underscores and hyphens."""
-    return re.sub(r"[\s_\-]+", "", name).lower()
 
 
 def _map_segments(data: np.ndarray, header: Mapping[str, Any], labels: Mapping[str, int]) -> np.ndarray:

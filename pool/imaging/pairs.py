@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pool.imaging.images import EXTENSIONS, image_id
-from pool.imaging.labels import EXTENSIONS as LABEL_EXTENSIONS
+from pool.imaging.names import EXTENSIONS, LABEL_EXTENSIONS, image_id
 
 
 def find(images: str) -> list[dict[str, str]]:

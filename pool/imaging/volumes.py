@@ -21,9 +21,9 @@ from monai.data.utils import correct_nifti_header_if_necessary, to_affine_nd
 from monai.transforms import MapTransform
 
 from pool.imaging.images import ImageError, names_its_file, read_array, refuse_detached
+from pool.imaging.names import MODALITIES
 
 MIN_SIDE = 4  # voxels; anything thinner is not a volume
-MODALITIES = ("ct", "mr")
 _HOUNSFIELD = (-1024.0, 1024.0)
 _PERCENTILES = (1, 99)
 

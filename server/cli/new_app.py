@@ -20,7 +20,7 @@ import typer
 import yaml
 from pydicom.sr.codedict import codes
 
-from pool.imaging.labels import same_name
+from pool.imaging.names import same_name
 
 ROOT = Path(__file__).resolve().parents[2]
 _LABEL = re.compile(r"\w[\w .()/-]*")  # needs no quoting in YAML, MONAI's ConfigParser and Python

@@ -175,7 +175,7 @@ def _changed_images_text(state: Path, studies: Path | None) -> str:
 
     from pool.database import schema
     from pool.database.database import Database
-    from pool.imaging.images import EXTENSIONS, image_fingerprint, image_id
+    from pool.imaging.names import EXTENSIONS, image_fingerprint, image_id
 
     rows = Database(state).read(sa.select(schema.embeddings.c.image, schema.embeddings.c.fingerprint))
     files = [path for path in studies.iterdir() if path.name.lower().endswith(EXTENSIONS)]

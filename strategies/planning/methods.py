@@ -15,8 +15,8 @@ from pool.database.maps import Layout
 from pool.database.models import Model
 from pool.database.plans import Plan
 from strategies.context import Context
+from strategies.measures import CLASS, FOREGROUND
 from strategies.planning.plans import MAX_PICKS, picks_of, unscored, versions
-from strategies.scoring import CLASS, FOREGROUND
 from strategies.selectors.clasp_pe import power_of_round
 from strategies.selectors.numerics.distances import unit_rows
 from strategies.selectors.registry import METHODS

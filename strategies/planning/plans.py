@@ -15,7 +15,7 @@ from pool.database.models import Model
 from pool.database.plans import Plan
 from strategies import selectors
 from strategies.context import Context, plain
-from strategies.scoring import FOREGROUND
+from strategies.measures import FOREGROUND
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from bundle_configs import Bundle
-from infers.csal3d.task import Csal3d, key_of, starts, variance
+from infers.csal3d.task import Csal3d, starts, variance
 from infers.csal3d.views import observe, turn_back
+from infers.fingerprints import pretrained_key
 
 VALUES = {"pretrain_feature_size": 8, "pretrain_window": 2}
 
@@ -100,12 +101,12 @@ def test_the_same_volume_gives_the_same_numbers_and_another_others(judge: Csal3d
 
 
 def test_the_key_changes_with_the_weights(published: Path, judge: Csal3d, tmp_path: Path) -> None:
-    assert judge.key == key_of(published) and judge.key.startswith("csal3d|")
-    assert key_of(tmp_path / "pretrained.pt") is None
+    assert judge.key == pretrained_key(published) and judge.key.startswith("csal3d|")
+    assert pretrained_key(tmp_path / "pretrained.pt") is None
     content = torch.load(published, weights_only=True)
     content["model"]["rotation.bias"] += 1
     torch.save(content, tmp_path / "pretrained.pt")
-    assert key_of(tmp_path / "pretrained.pt") != judge.key
+    assert pretrained_key(tmp_path / "pretrained.pt") != judge.key
 
 
 def test_a_network_that_is_not_there_is_said(tmp_path: Path) -> None:

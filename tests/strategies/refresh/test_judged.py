@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from bundle_configs import Bundle
-from infers.csal3d.task import Csal3d, key_of
+from infers.csal3d.task import Csal3d
 from infers.encoders.pool_encoder import pool_encoder_key
+from infers.fingerprints import pretrained_key
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from strategies.context import Context
@@ -88,7 +89,7 @@ def test_once_published_features_make_the_map_and_uncertainties_are_kept(
     assert missing(context, store)[0] == "judge"
     assert refresh(context, store)[0] == "judge"
     assert missing(context, store) == [] and refresh(context, store) == []
-    key = key_of(context.pretrained_file)
+    key = pretrained_key(context.pretrained_file)
     assert key is not None and context.encoder_key == context.pretrained_key == key
     values = context.state.scores.entropies(key)
     assert sorted(values) == IMAGES and len(set(values.values())) == 6

@@ -1,0 +1,40 @@
+"""Names and fingerprints of image and label files, and the errors about them.
+
+Imports no library that reads images, so that commands which only list a pool start at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+LABEL_EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
+MODALITIES = ("ct", "mr")  # rules for the intensities of volumes
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the text names the file, what is wrong and what to do."""
+
+
+class LabelError(ValueError):
+    """A label that does not fit its image; the text says what is wrong and what to do."""
+
+
+def image_id(path: str) -> str:
+    """Return the datastore's id of an image file: its name without the extension."""
+    name = Path(path).name
+    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), Path(name).suffix)
+    return name[: len(name) - len(ext)]
+
+
+def image_fingerprint(path: str | os.PathLike[str]) -> str:
+    """Return size and modification time, which change with the file. Raises FileNotFoundError."""
+    stat = os.stat(path)
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def same_name(name: str) -> str:
+    """Normalise a segment name for comparison: without case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_\-]+", "", name).lower()
