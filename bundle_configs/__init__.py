@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from monai.bundle import ConfigParser
+import yaml
 
 from bundle_configs.checks import check_labels, check_plain, check_volumes, is_plain
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 _FOLDER = Path(__file__).parent
 _FILES = ("train.yaml", "pretrain.yaml")  # the second for apps with self-supervised pretraining
@@ -31,7 +35,9 @@ def bundle_names() -> list[str]:
 
 
 class Bundle:
-    """Configuration of one app, read with MONAI's ConfigParser.
+    """Configuration of one app. Plain keys are read as YAML, all others with MONAI's ConfigParser.
+
+    MONAI is imported when a key is first asked for that it must evaluate: it takes seconds.
 
     :param name: its folder in `bundle_configs`
     :param overrides: trusted values for keys of the bundle; values from a file go through `stored`
@@ -44,9 +50,30 @@ class Bundle:
         if name not in (names := bundle_names()):
             raise ValueError(f"there is no bundle {name!r}; there are: {', '.join(names)}")
         folder = _FOLDER / name / "configs"
-        self._parser = ConfigParser()
-        self._parser.read_config([str(folder / file) for file in _FILES if (folder / file).exists()])
-        self._parser.update(self.values)
+        self._files = [folder / file for file in _FILES if (folder / file).exists()]
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        """Keys and values as they are in the files, before the overrides."""
+        config: dict[str, Any] = {}
+        for file in self._files:
+            config |= yaml.safe_load(file.read_text(encoding="utf-8"))
+        if any(key.startswith(("+", "~")) for key in config):  # MONAI's way to change keys of an earlier file
+            config = self._new_parser().config
+        return config
+
+    @cached_property
+    def _parser(self) -> ConfigParser:
+        parser = self._new_parser()
+        parser.update(self.values)
+        return parser
+
+    def _new_parser(self) -> ConfigParser:
+        from monai.bundle import ConfigParser  # slow to import
+
+        parser = ConfigParser()
+        parser.read_config([str(file) for file in self._files])
+        return parser
 
     @classmethod
     def stored(cls, name: Any, overrides: Any) -> Bundle:
@@ -58,11 +85,11 @@ class Bundle:
             raise ValueError("a bundle needs a name and a mapping of overrides")
         defaults = cls(name)
         for key, value in overrides.items():
-            if key not in defaults._parser.config or not is_plain(defaults._parser.config[key]):
+            if key not in defaults._config or not is_plain(defaults._config[key]):
                 raise ValueError(f"{key!r} is not a key of {name} that a file may change")
             check_plain(key, value)
-            if not _same_kind(value, defaults._parser.config[key]):
-                raise ValueError(f"{key} {value!r}: expected as in {defaults._parser.config[key]!r}")
+            if not _same_kind(value, defaults._config[key]):
+                raise ValueError(f"{key} {value!r}: expected as in {defaults._config[key]!r}")
         return cls(name, overrides)
 
     def __reduce__(self) -> tuple[type[Bundle], tuple[str, dict[str, Any]]]:
@@ -71,6 +98,9 @@ class Bundle:
 
     def get(self, key: str) -> Any:
         """Return the parsed value or object of a key."""
+        known = self.values if key in self.values else self._config
+        if key in known and is_plain(known[key]):
+            return copy.deepcopy(known[key])
         return self._parser.get_parsed_content(key)
 
     @property
@@ -81,15 +111,28 @@ class Bundle:
     @property
     def selection(self) -> dict[str, Any]:
         """This app's own defaults for `--conf` keys of selection."""
-        return dict(self.get("selection")) if "selection" in self._parser else {}
+        return dict(self.get("selection")) if "selection" in self._config else {}
 
     @property
     def pretrains(self) -> bool:
         """True if the app has self-supervised pretraining."""
-        return "pretrain_network" in self._parser
+        return "pretrain_network" in self._config
 
     def check(self, overrides: Mapping[str, Any]) -> None:
-        """Raise ValueError if the network cannot be built with these values."""
+        """Raise ValueError if the network cannot be built with these values; imports PyTorch."""
+        import torch
+
+        self.check_values(overrides)
+        bundle = Bundle(self.name, overrides)
+        try:
+            network = bundle.new("network_def").eval()
+            with torch.inference_mode():
+                network(torch.zeros(bundle.input_shape))
+        except Exception as error:  # MONAI and torch raise many kinds of errors
+            raise ValueError(f"the network cannot be built with {dict(overrides)}: {error}") from error
+
+    def check_values(self, overrides: Mapping[str, Any]) -> None:
+        """Raise ValueError for a value out of range, without building the network."""
         for name in _POSITIVE:
             if name in overrides and not 0 < overrides[name] < float("inf"):
                 raise ValueError(f"--conf {name} {overrides[name]}: must be a number above 0")
@@ -99,12 +142,6 @@ class Bundle:
         check_labels(bundle.get("labels"))
         if bundle.get("dimensions") == 3:
             check_volumes(overrides)
-        try:
-            network = bundle.new("network_def").eval()
-            with torch.inference_mode():
-                network(torch.zeros(bundle.input_shape))
-        except Exception as error:  # MONAI and torch raise many kinds of errors
-            raise ValueError(f"the network cannot be built with {dict(overrides)}: {error}") from error
 
     @property
     def input_shape(self) -> tuple[int, ...]:
