@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from skimage.feature import hog
 
 from infers.encoders.base import StagedEncoder
 from infers.encoders.images import resize
@@ -61,6 +60,8 @@ def groups(image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _gradients(image: np.ndarray) -> np.ndarray:
+    from skimage.feature import hog  # slow to import
+
     parts = []
     for side, cell, block in HOG_SCALES:
         values = hog(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bundle_configs import Bundle
-from infers.encoders import CSAL3D, check_encoder, make_encoder
+from infers.encoders import make_encoder
 from infers.encoders.base import StagedEncoder
-from infers.encoders.slices import axial_slices, embed_slices, slices_key
+from infers.encoders.keys import pool_encoder_key
+from infers.encoders.slices import axial_slices, embed_slices
 from pool.imaging.images import unit_range
 
 
@@ -31,14 +32,6 @@ class PoolEncoder:
     read: Callable[[str], np.ndarray]
     prepare: Callable[[np.ndarray], Any]
     embed: Callable[[Sequence[Any]], np.ndarray]
-
-
-def pool_encoder_key(name: str, weights: str | None, bundle: Bundle) -> str:
-    """Return the key of `make_pool_encoder`, cheaply; raises what that would raise about names."""
-    key = check_encoder(name, weights)
-    if name == CSAL3D:
-        return key
-    return slices_key(key, bundle.get("modality_rule")) if bundle.get("dimensions") == 3 else key
 
 
 def pool_reader(bundle: Bundle) -> Callable[[str], np.ndarray]:

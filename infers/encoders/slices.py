@@ -11,17 +11,10 @@ from skimage.filters import threshold_otsu
 
 from infers.encoders.base import Encoder
 from infers.encoders.images import resize
+from infers.encoders.keys import CONTENT, MAX_SLICES
 from pool.imaging.volumes import read_volume, to_unit_range
 
-CONTENT = 0.05  # minimum share of a slice's voxels above Otsu's threshold of the volume
-MAX_SLICES = 16  # per volume, evenly spaced over those with content
 SIDE = 224  # slices are resized to this square, so that memory is bounded
-KEY = f"slices:1:{CONTENT:g}:{MAX_SLICES}"
-
-
-def slices_key(encoder_key: str, modality: str) -> str:
-    """Return a key that identifies the encoder and the slices it is shown."""
-    return f"{encoder_key}|{KEY}|{modality}"
 
 
 def axial_slices(path: str | os.PathLike[str], modality: str, channels: int | None = None) -> np.ndarray:
