@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
-from monailabel.datastore.local import LocalDatastoreModel
-from monailabel.interfaces.datastore import DefaultLabelTag
 
-from pool.datastore.index import FINAL, Change, DatastoreIndex
+from pool.datastore.index import FINAL, ORIGINAL, Change, DatastoreIndex
 from pool.datastore.index_file import IndexFile, lock_studies
+from pool.datastore.model import LocalDatastoreModel
 from pool.datastore.scanner import Scanner, tag_folders
 from pool.datastore.watch import end_watch, watch
 from pool.errors import PoolError
@@ -118,7 +117,7 @@ class StudiesFolder:
     def _start_writing(self) -> None:
         model, stale = self._file.open()
         self._load(model)
-        labels = (model.label_path(tag) for tag in (None, FINAL, DefaultLabelTag.ORIGINAL.value))
+        labels = (model.label_path(tag) for tag in (None, FINAL, ORIGINAL))
         for path in (model.image_path(), *labels):
             make_folder(Path(path))
         if self._scanner.scan(self.index, everything=True) or stale:

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastoreModel
-from monailabel.interfaces.datastore import DefaultLabelTag
 from pydantic import BaseModel, ConfigDict
 
+from pool.datastore.model import DataModel, ImageLabelModel, LocalDatastoreModel
 from pool.errors import PoolError
 from pool.imaging.label_check import unknown_image
 
-FINAL = DefaultLabelTag.FINAL.value
+FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags
 
 
 class Change(BaseModel):

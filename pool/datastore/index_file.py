@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from monailabel.datastore.local import LocalDatastoreModel
 
 from pool.datastore.index import Change, apply
 from pool.datastore.journal import Journal, Lines, read_journal, set_damaged_aside
+from pool.datastore.model import LocalDatastoreModel
 from pool.files import move_into_place, write_atomically
 
 logger = logging.getLogger(__name__)

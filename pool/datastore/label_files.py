@@ -10,17 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import DataModel
-
 from pool.datastore.folder import StudiesFolder
 from pool.datastore.index import FINAL, Change
+from pool.datastore.model import DataModel
 from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
 from pool.files import cannot_write, make_folder, new_copy, sync_folder
-from pool.imaging.images import image_fingerprint
 from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info
-from pool.imaging.label_values import own_values
-from pool.imaging.labels import LabelError, check_label
+from pool.imaging.names import LabelError, image_fingerprint
 from pool.protocol import LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
@@ -45,6 +42,8 @@ class LabelFiles:
         Raises PoolError: 400 for a strange tag, 404 for an unknown image, 422 for a label that does not
         fit, 507 when it cannot be written.
         """
+        from pool.imaging.label_values import own_values  # imports readers of images
+
         tag, info = check_tag(tag), plain_info(info)
         self._folder.index.image(image)
         self._folder.check_writable(f"label for {image}", tag)
@@ -171,6 +170,8 @@ def checked_extension(
 
     :param image: path of the image
     """
+    from pool.imaging.labels import check_label  # imports readers of images
+
     ext = label_extension(label)
     if tag == FINAL:
         check_label(label, labels, image, allow_empty=may_be_empty(info))

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from monailabel.datastore.local import ImageLabelModel
-
 from pool.datastore.index import Change
+from pool.datastore.model import ImageLabelModel
 from pool.imaging.names import EXTENSIONS
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore
-
 from pool.dataset_archive import write_archive
 from pool.datastore.folder import StudiesFolder
 from pool.datastore.image_files import ImageFiles
@@ -25,11 +23,13 @@ from pool.protocol import LabelCheck, RefusedLabel
 __all__ = ["InUse", "PoolDatastore"]
 
 
-class PoolDatastore(Datastore):
+class PoolDatastore:
     """A folder of images with labels below it; selection sees it as a `pool.protocol.PoolStore`.
 
-    One server writes; its children read what it wrote. Kept in `datastore_v2.json`, which stock MONAI Label
-    reads and writes too, and in `datastore_v2.journal`. Call `close` when done.
+    It has all methods of MONAI Label's Datastore, and `server.open_pool` registers it as one: listing a pool
+    must not import MONAI Label. One server writes; its children read what it wrote. Kept in
+    `datastore_v2.json`, which stock MONAI Label reads and writes too, and in `datastore_v2.journal`. Call
+    `close` when done.
 
     :param path: the studies folder
     :param labels: {name: value} that a final label may hold
