@@ -9,18 +9,15 @@ process; only the server starts background work and writes to the datastore.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import multiprocessing
-import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -29,10 +26,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
-from infers.encoders.pool_encoder import pool_encoder_key
 from infers.segmentation.task import SegmentationInfer
+from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
-from pool.files import remove_leftovers
 from pool.protocol import FetchesImages, PoolStore
 from server import config
 from server.auth import warn_if_open
@@ -40,45 +36,20 @@ from server.background import Background, end_with_parent
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
-from server.open_pool import open_datastore, open_groups, open_state, trains_now
+from server.open_pool import open_datastore, open_pool, take_in_checks, trains_now
 from server.tasks import Task, Tasks
 from server.worker import KIND, Worker
-from strategies.context import Context
 from strategies.identity import current_user, plain_text
 from strategies.refresh.pipeline import Refresh
-from strategies.snapshot import PoolSnapshot
-from strategies.stages import duplicate_sets, encoder_note, status, training_due
-from strategies.strategy import all_strategies, next_picks, upcoming
+from strategies.stages import encoder_note, status_now, training_due
+from strategies.strategy import all_strategies, preview, upcoming
 from trainers.csal3d.task import Pretraining
 from trainers.segmentation.task import SegmentationTrain
 
 logger = logging.getLogger(__name__)
+Datastore.register(PoolDatastore)  # it imports no MONAI Label itself
 _PREFETCH_SERIES = 8  # series downloaded before they are handed out
-_MAX_SETS = 1_000  # duplicate sets listed in the status
 _NOT_PARAMETERS = ("model", "bundle_path")  # keys of a recorded training request that are not parameters
-
-
-def state_folder(app_dir: str, studies: str, configured: str) -> Path:
-    """Return the folder of a pool's state: the configured one, else one per studies in the app's folder."""
-    if configured:
-        return Path(configured).expanduser().resolve()
-    studies = studies.rstrip("/")
-    name = re.sub(r"[^A-Za-z0-9]+", "-", studies.split("/")[-1]) or "studies"
-    return Path(app_dir) / "state" / f"{name}-{hashlib.sha256(studies.encode()).hexdigest()[:8]}"
-
-
-def lock_folder(folder: Path) -> FileLock:
-    """Lock a pool's state for the life of this server, against a second one. Raises ConfigError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "server.lock", is_singleton=True)
-    try:
-        lock.acquire(timeout=10)  # a server that was just killed may take a moment to let go
-    except Timeout:
-        raise config.ConfigError(
-            f"another server works on this pool (it holds {lock.lock_file}); stop it, or name another "
-            "folder with --conf state"
-        ) from None
-    return lock
 
 
 class Shell:
@@ -98,24 +69,11 @@ class Shell:
                 "start the server without --workers: each worker would keep a datastore of "
                 "its own, and labels would be lost"
             )
+        conf = config.with_dataset(conf, studies, Bundle(bundle))
         chosen = config.parse(conf, Bundle(bundle))
-        self.bundle = Bundle(bundle, chosen.overrides)
-        settings = chosen.settings
-        key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, self.bundle)
-        folder = state_folder(app_dir, studies, chosen.settings.state)
-        is_remote = studies.startswith(("http://", "https://"))
-        if is_remote and settings.shared_studies:
-            raise config.ConfigError(
-                "--conf shared_studies is for a folder of studies; with a DICOMweb server the nodes read its "
-                "cache, which must be at the same path on all of them (docs/how-to/cluster.md)"
-            )
-        several = bool(chosen.settings.database) and is_remote
-        if self.in_server and not several:
-            self._lock = lock_folder(folder)
-            if not trains_now(folder):
-                remove_leftovers(folder)  # of a training that was killed while it published
-        self.state, self._hold = open_state(folder, chosen.settings.database, self.in_server, several)
-        self.context = Context(self.state, chosen.settings, key, groups=open_groups(settings.groups))
+        pool = open_pool(app_dir, studies, bundle, chosen, self.in_server)
+        self.bundle, self.context, self.state = pool.bundle, pool.context, pool.context.state
+        self._locks = pool.locks
         self.tasks = Tasks()
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
@@ -123,7 +81,7 @@ class Shell:
         super().__init__(
             app_dir=app_dir,
             studies=studies,
-            conf=dict(conf),  # type: ignore[call-arg]
+            conf=conf,  # type: ignore[call-arg]
             labels=self.bundle.get("labels"),
             **names,
         )
@@ -152,8 +110,7 @@ class Shell:
             saved=self._label_saved,
             read_only=not self.in_server,
         )
-        store.take_in_checks(self.state.label_checks.news(store))
-        return store
+        return cast(Datastore, store)
 
     def init_infers(self) -> dict[str, InferTask]:
         return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
@@ -180,6 +137,7 @@ class Shell:
     def on_init_complete(self) -> None:
         """Start the server's work: add routes, watch the pool, resume a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
+        take_in_checks(self.state, self.datastore())
         install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
@@ -211,7 +169,7 @@ class Shell:
             self._unwritten.popleft()
         store = self.datastore()
         store.take_over_changes()
-        store.take_in_checks(self.state.label_checks.news(store))
+        take_in_checks(self.state, store)
         if isinstance(store, FetchesImages):  # a click must not wait for a download
             store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
 
@@ -279,17 +237,7 @@ class Shell:
     def selection_status(self, failures: bool = False) -> dict[str, Any]:
         """Return the status of selection; with `failures`, also the unreadable images and the duplicates."""
         with self.database_errors():
-            pool = PoolSnapshot.of(self.context, self.datastore())
-            answer = status(self.context, pool)
-            if failures:
-                answer |= {
-                    "failures": pool.failed,
-                    "label_failures": {
-                        image: label._asdict() for image, label in pool.store.refused_labels.items()
-                    },
-                    "duplicates": duplicate_sets(self.context, pool)[:_MAX_SETS],
-                }
-            return answer
+            return status_now(self.context, self.datastore(), failures)
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:
@@ -321,14 +269,8 @@ class Shell:
     def preview(self, strategy: str, count: int) -> list[dict[str, Any]]:
         """Return the answers a strategy would give next, without leasing. Raises PoolError."""
         strategies: dict[str, Any] = self._strategies  # type: ignore[attr-defined]
-        known("strategy", strategy, strategies)
         with self.database_errors():
-            if strategy == "auto":  # joins several rankings
-                return [
-                    {"id": pick["image"], "selection": pick}
-                    for pick in next_picks(self.context, self.datastore(), count)
-                ]
-            return strategies[strategy].preview(self.datastore(), count)
+            return preview(self.context, self.datastore(), strategies, strategy, count)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Predict a label; MONAI Label's batch inference calls this too.

@@ -39,7 +39,11 @@ def run_once(kind: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # must be set before torch is imported
     from monailabel.interfaces.utils.app import app_instance
 
-    result = getattr(app_instance(), kind)({**request, "gpus": "all"})
+    from server.open_pool import take_in_checks
+
+    app = app_instance()
+    take_in_checks(app.state, app.datastore())
+    result = getattr(app, kind)({**request, "gpus": "all"})
     logger.info("Result: %s", json.dumps(result, default=str))
 
 
@@ -67,12 +71,13 @@ def serve() -> None:
 
 def answer(app: Any, request: dict[str, Any]) -> Any:
     """Run one scoring request on the pool as it is now; yield the replies."""
+    from server.open_pool import take_in_checks
     from strategies.refresh.pipeline import missing
 
     try:
         store = app.datastore()
         store.refresh()
-        store.take_in_checks(app.state.label_checks.news(store))
+        take_in_checks(app.state, store)
         steps = missing(app.context, store) if request["method"] == "refresh" else []
         if request.pop("if_due", False) and not steps:
             yield {"idle": True}

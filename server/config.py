@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import yaml
 
 from bundle_configs import Bundle
-from infers.encoders import CSAL3D
+from infers.encoders.factory import CSAL3D
+from pool.imaging.decathlon import task_settings
 from strategies.engine.engines import check_engine
 from strategies.settings import Settings, names_of
-from trainers.csal3d.checks import check_pretraining
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
@@ -87,23 +87,26 @@ def _setting(item: Any, text: Any) -> Any:
     return value
 
 
-def _check_pretraining(encoder: str | None, bundle: Bundle) -> None:
-    """Raise ValueError for a pretraining that makes no sense or that this app does not have."""
-    if bundle.pretrains:
-        check_pretraining(bundle)
-    elif encoder == CSAL3D:
-        raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; use the app for volumes")
+def with_dataset(conf: Mapping[str, Any], studies: str, bundle: Bundle) -> dict[str, Any]:
+    """Return `--conf` pairs and, in an app for data sets, what a Decathlon dataset.json adds to them.
+
+    Raises DatasetError, which is a ValueError.
+    """
+    if "dataset" not in bundle.overrides:
+        return dict(conf)
+    return {**task_settings(studies, conf.get("dataset", "")), **conf}
 
 
-def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
-    """Parse `--conf` pairs, on top of the app's own defaults, into settings and bundle overrides.
+def read(conf: Mapping[str, Any], bundle: Bundle) -> Config:
+    """Read `--conf` pairs, on top of the app's own defaults, into settings and bundle overrides.
 
+    Whether the networks can be built with the overrides is not checked: that takes PyTorch, see `parse`.
     Raises ConfigError, which lists every key.
     """
     items = {item.name: item for item in fields(Settings)}
     settings: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
-    try:
+    with _listing_keys(bundle):
         for name, text in {**bundle.selection, **conf}.items():
             if name in items:
                 settings[name] = _setting(items[name], text)
@@ -111,12 +114,32 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
                 overrides[name] = _convert(name, text, bundle.get(name))
             elif name not in _IGNORED:
                 raise ConfigError(f"--conf {name}: there is no such key")
-        bundle.check(overrides)
-        _check_pretraining(settings.get("encoder"), Bundle(bundle.name, overrides))
+        bundle.check_values(overrides)
+        if settings.get("encoder") == CSAL3D and not bundle.pretrains:
+            raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; use the app for volumes")
         check_engine(Settings(**settings))
+    return Config(Settings(**settings), overrides)
+
+
+def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
+    """Read `--conf` pairs as `read` does, and check that the networks can be built. Raises ConfigError."""
+    chosen = read(conf, bundle)
+    with _listing_keys(bundle):
+        bundle.check(chosen.overrides)
+        if bundle.pretrains:
+            from trainers.csal3d.checks import check_pretraining  # imports PyTorch
+
+            check_pretraining(Bundle(bundle.name, chosen.overrides))
+    return chosen
+
+
+@contextlib.contextmanager
+def _listing_keys(bundle: Bundle) -> Iterator[None]:
+    """Turn a ValueError of the block into a ConfigError that lists every key."""
+    try:
+        yield
     except ValueError as error:
         raise ConfigError(f"{error}\nValid keys:\n{describe(bundle)}") from None
-    return Config(Settings(**settings), overrides)
 
 
 if __name__ == "__main__":  # python -m server.config [bundle]: the keys of `--conf`

@@ -1,30 +1,105 @@
-"""Opening a pool: its state, exclusive or shared with other servers, and its images and labels."""
+"""Opening a pool: its settings, its state, exclusive or shared with other servers, its images and labels.
+
+The server, its child processes and the commands open a pool in this one way. Nothing here imports PyTorch, or
+DICOM for a pool in a folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from monailabel.config import settings
-from monailabel.interfaces.datastore import Datastore
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
+from infers.encoders.keys import pool_encoder_key
 from pool.database.database import Busy, reason_of
 from pool.database.state import State
 from pool.datastore.store import InUse, PoolDatastore
-from pool.dicomweb.client import ServerError
-from pool.dicomweb.store import DicomWebPool, search_filters
+from pool.files import remove_leftovers
 from pool.groups import Groups, read_groups
-from server.config import ConfigError
+from pool.protocol import PoolStore
+from server.config import Config, ConfigError
+from strategies.context import Context
+
+if TYPE_CHECKING:
+    from pool.dicomweb.store import DicomWebPool
 
 logger = logging.getLogger(__name__)
 _LOCK_TIMEOUT = 10.0  # seconds: a server that was just killed may take a moment to let go
+
+
+@dataclass(frozen=True)
+class OpenPool:
+    """An open pool without its images.
+
+    :param bundle: the app's bundle with the overrides of the settings
+    :param locks: held by a server for life against other servers
+    """
+
+    bundle: Bundle
+    context: Context
+    locks: ExitStack
+
+
+def is_url(studies: str) -> bool:
+    """Return True for the URL of a DICOMweb server, False for a folder."""
+    return studies.startswith(("http://", "https://"))
+
+
+def open_pool(app_dir: str, studies: str, bundle: str, config: Config, in_server: bool) -> OpenPool:
+    """Open a pool's state and settings; a server locks it against others.
+
+    Raises ConfigError, or FileNotFoundError or ValueError for an encoder that cannot be used.
+    """
+    chosen, settings = Bundle(bundle, config.overrides), config.settings
+    key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, chosen)
+    folder = state_folder(app_dir, studies, settings.state)
+    if is_url(studies) and settings.shared_studies:
+        raise ConfigError(
+            "--conf shared_studies is for a folder of studies; with a DICOMweb server the nodes read its "
+            "cache, which must be at the same path on all of them (docs/how-to/cluster.md)"
+        )
+    several = bool(settings.database) and is_url(studies)
+    locks = ExitStack()
+    if in_server and not several:
+        locks.callback(lock_folder(folder).release)
+        if not trains_now(folder):
+            remove_leftovers(folder)  # of a training that was killed while it published
+    state, held = open_state(folder, settings.database, in_server, several)
+    locks.push(held)
+    context = Context(state, settings, key, groups=open_groups(settings.groups))
+    return OpenPool(chosen, context, locks)
+
+
+def state_folder(app_dir: str, studies: str, configured: str) -> Path:
+    """Return the folder of a pool's state: the configured one, else one per studies in the app's folder."""
+    if configured:
+        return Path(configured).expanduser().resolve()
+    studies = studies.rstrip("/")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", studies.split("/")[-1]) or "studies"
+    return Path(app_dir) / "state" / f"{name}-{hashlib.sha256(studies.encode()).hexdigest()[:8]}"
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Lock a pool's state for the life of this server, against a second one. Raises ConfigError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "server.lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=_LOCK_TIMEOUT)
+    except Timeout:
+        raise ConfigError(
+            f"another server works on this pool (it holds {lock.lock_file}); stop it, or name another "
+            "folder with --conf state"
+        ) from None
+    return lock
 
 
 def open_state(folder: Path, url: str, in_server: bool, several: bool) -> tuple[State, ExitStack]:
@@ -80,23 +155,26 @@ def open_datastore(
     bundle: Bundle,
     modality: str,
     folder: Path,
-    changed: Callable[[], None],
-    saved: Callable[[str, str, dict[str, Any]], None],
-    read_only: bool,
-) -> Datastore:
+    changed: Callable[[], None] | None = None,
+    saved: Callable[[str, str, dict[str, Any]], None] | None = None,
+    read_only: bool = True,
+) -> PoolDatastore | DicomWebPool:
     """Open a checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
 
     :param modality: replaces the bundle's modalities, comma-separated
-    :param read_only: True in child processes
+    :param read_only: False in a server only
 
     Raises ConfigError.
     """
-    try:
-        if not studies.startswith(("http://", "https://")):
+    if not is_url(studies):
+        try:
             return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved, trusts_files=False)
+        except InUse as error:
+            raise ConfigError(str(error)) from None
+    from pool.dicomweb.client import ServerError  # slow to import, as all of DICOM
+
+    try:
         pool = _open_dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
-    except InUse as error:
-        raise ConfigError(str(error)) from None
     except ServerError as error:
         raise ConfigError(f"--studies {studies}: {error.text}") from error
     if not read_only:
@@ -104,16 +182,25 @@ def open_datastore(
     return pool
 
 
+def take_in_checks(state: State, store: PoolStore) -> None:
+    """Tell a datastore which final labels count, as far as the worker has checked them."""
+    store.take_in_checks(state.label_checks.news(store))
+
+
 def _open_dicomweb(
     url: str,
     bundle: Bundle,
     modality: str,
     folder: Path,
-    changed: Callable[[], None],
-    saved: Callable[[str, str, dict[str, Any]], None],
+    changed: Callable[[], None] | None,
+    saved: Callable[[str, str, dict[str, Any]], None] | None,
     read_only: bool,
 ) -> DicomWebPool:
     """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says."""
+    from monailabel.config import settings
+
+    from pool.dicomweb.store import DicomWebPool, search_filters
+
     if kind := settings.MONAI_LABEL_DATASTORE:
         raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported; unset it")
     names = (modality or ",".join(bundle.get("modalities"))).upper().split(",")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
+_MAX_SETS = 1_000  # duplicate sets listed in the status
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 
 
@@ -126,3 +128,16 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "provisional": stage == "preparing",
         "progress": progress_of(context),
     }
+
+
+def status_now(context: Context, store: PoolStore, failures: bool = False) -> dict[str, Any]:
+    """Return `status` of the pool as it is now; with `failures`, also unreadable images and duplicates."""
+    pool = PoolSnapshot.of(context, store)
+    answer = status(context, pool)
+    if failures:
+        answer |= {
+            "failures": pool.failed,
+            "label_failures": {image: label._asdict() for image, label in store.refused_labels.items()},
+            "duplicates": duplicate_sets(context, pool)[:_MAX_SETS],
+        }
+    return answer

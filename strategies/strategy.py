@@ -191,6 +191,24 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
     return list(picks.values())[:count]
 
 
+def preview(
+    context: Context, store: PoolStore, strategies: Mapping[str, Any], name: str, count: int
+) -> list[dict[str, Any]]:
+    """Return the answers that a strategy would give next, without leasing.
+
+    :param strategies: those offered, by name
+
+    Raises PoolError, 404 for a strategy that is not offered.
+    """
+    if name not in strategies:
+        raise PoolError(404, f"there is no strategy {name!r}; there are: {', '.join(strategies)}")
+    if name != "auto":
+        answers: list[dict[str, Any]] = strategies[name].preview(store, count)
+        return answers
+    picks = next_picks(context, store, count)  # joins several rankings
+    return [{"id": pick["image"], "selection": pick} for pick in picks]
+
+
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """Return the images that `auto` will hand out next, as far as known now."""
     try:

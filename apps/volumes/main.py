@@ -10,7 +10,6 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 
-from pool.imaging.decathlon import task_settings
 from server.app import Shell
 
 
@@ -21,7 +20,7 @@ class Volumes(Shell, MONAILabelApp):
         super().__init__(
             app_dir,
             studies,
-            {**task_settings(studies, conf.get("dataset", "")), **conf},
+            conf,
             bundle="volumes",
             name="CT and MR volumes",
             description="Tells which volume to label next and segments its structures",

@@ -104,7 +104,7 @@ class LabelFiles:
         with suppress(FileNotFoundError, PoolError):
             label = self._folder.index.label(image, FINAL)
             files = self.path(FINAL) / (image + label.ext), self._image_file(image)
-            return "|".join(map(image_fingerprint, files))
+            return "|".join(image_fingerprint(file) for file in files)
         return ""
 
     def check(self, image: str) -> str:

@@ -26,7 +26,7 @@ __all__ = ["InUse", "PoolDatastore"]
 class PoolDatastore:
     """A folder of images with labels below it; selection sees it as a `pool.protocol.PoolStore`.
 
-    It has all methods of MONAI Label's Datastore, and `server.open_pool` registers it as one: listing a pool
+    It has all methods of MONAI Label's Datastore, and `server.app` registers it as one: listing a pool
     must not import MONAI Label. One server writes; its children read what it wrote. Kept in
     `datastore_v2.json`, which stock MONAI Label reads and writes too, and in `datastore_v2.journal`. Call
     `close` when done.

@@ -1,7 +1,7 @@
 """Commands for a lead without a browser: `scan-selection status | prepare | plan | skip | report | ...`.
 
 Every command opens the pool like a child process of the server, so it is safe while a server runs, and also
-before the first start.
+before the first start. Only `prepare` and `report` build the app, with PyTorch and MONAI.
 """
 
 from __future__ import annotations
@@ -9,21 +9,16 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import logging
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from pool.errors import PoolError
 from server.cli import pool as pool_commands
+from server.cli.opened import opened
 
 app = typer.Typer(
     help="Inspect and steer a pool without a browser; safe while a server is running.", no_args_is_help=True
@@ -36,40 +31,6 @@ Conf = Annotated[list[str] | None, typer.Option(help="The server's settings, as 
 Images = Annotated[list[str], typer.Argument(help="Ids of images.")]
 Reason = Annotated[str, typer.Option(help="Why; recorded in the ledger.")]
 Who = Annotated[str, typer.Option("--as", help="Who decides; recorded in the ledger.")]
-
-
-@contextmanager
-def opened(folder: Path, studies: str, conf: list[str] | None) -> Iterator[Any]:
-    """Open the app of a pool. An error here or in the block is printed in one line, with exit code 1."""
-    logging.basicConfig(level=logging.WARNING)
-    from monailabel.interfaces.utils.app import app_instance  # slow: imports torch
-
-    from pool.database.state import State
-
-    pairs = {key: value for key, _, value in (pair.partition("=") for pair in conf or [])}
-    local = not studies.startswith(("http://", "https://"))
-    try:
-        if not (folder / "main.py").is_file():
-            raise ValueError(f"--app {folder}: there is no app here (no main.py); try apps/cxr_lungs")
-        if local and not os.path.isdir(studies):
-            raise ValueError(f"--studies {studies}: no such folder; check the path")
-        opened_app = app_instance(
-            os.path.realpath(folder),
-            os.path.realpath(studies) if local else studies,
-            pairs or {"server_mode": "false"},  # MONAI Label ignores an empty mapping
-        )
-        State(opened_app.state.folder, migrate=True, url=opened_app.context.settings.database)
-        yield opened_app
-    except PoolError as error:
-        message = error.text
-    except SQLAlchemyError as error:
-        message = opened_app.state.trouble(error)
-    except (OSError, ValueError) as error:
-        message = str(error)
-    else:
-        return
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -92,7 +53,7 @@ def status(
 @app.command()
 def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
     """Embed, lay out the map and plan, with or without a running server; an interrupted run resumes."""
-    with opened(app, studies, conf) as opened_app:
+    with opened(app, studies, conf, build=True) as opened_app:
         failed: list[Exception] = []
 
         def work() -> None:
@@ -200,7 +161,7 @@ def report(
     from server.reporting.page import as_csv, draw, render
     from server.reporting.results import results_of
 
-    with opened(app, studies, conf) as opened_app:
+    with opened(app, studies, conf, build=True) as opened_app:
         results, summary = results_of(opened_app.context, opened_app.bundle), opened_app.selection_status()
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.html").write_text(render(results, summary, opened_app.info()["name"]))

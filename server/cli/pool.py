@@ -17,6 +17,7 @@ from pool.backup.archive import BackupError, Reader
 from pool.backup.backup import back_up
 from pool.backup.restore import restore as restore_pool
 from pool.database.database import reason_of
+from server.open_pool import state_folder
 
 app = typer.Typer(help="Back up, restore and move a pool: its labels and its state.", no_args_is_help=True)
 
@@ -146,8 +147,6 @@ def move(
 
 
 def _state_name(studies: str) -> str:
-    from server.app import state_folder  # slow: imports MONAI Label
-
     return state_folder("", str(_studies_folder(studies) or studies), "").name
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-import fsspec
-
-from strategies.engine.local import Engine, run_batches
 from strategies.settings import Settings
+
+if TYPE_CHECKING:
+    from strategies.engine.local import Engine
 
 
 def check_engine(settings: Settings) -> None:
@@ -29,6 +30,8 @@ def check_engine(settings: Settings) -> None:
             f"--conf ray_address {settings.ray_address}: expected host:port, such as 10.0.0.1:6379"
         )
     if settings.shared_studies:
+        import fsspec
+
         try:
             fsspec.url_to_fs(settings.shared_studies)
         except (ImportError, ValueError) as error:  # an ImportError names the missing package
@@ -38,6 +41,8 @@ def check_engine(settings: Settings) -> None:
 def engine_of(settings: Settings) -> Engine:
     """Return the engine that the settings name."""
     if settings.engine == "local":
+        from strategies.engine.local import run_batches  # imports PyTorch
+
         return run_batches
     from strategies.engine.ray.engine import RayEngine  # optional dependency
 

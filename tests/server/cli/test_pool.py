@@ -28,8 +28,8 @@ from pool.database.plans import Plan
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.imaging.images import image_fingerprint
-from server.app import state_folder
 from server.cli.pool import app
+from server.open_pool import state_folder
 from tests.postgres import PASSWORD, Cluster
 from tests.server.published import publish
 
