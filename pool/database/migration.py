@@ -7,26 +7,29 @@ import sqlite3
 import uuid
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
-from alembic.script import ScriptDirectory
 
 from pool.database import schema
 from pool.files import move_into_place, sync_file
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 logger = logging.getLogger(__name__)
 _BATCH_ROWS = 500  # rows in memory at once
 
 
-def _alembic_config() -> alembic.config.Config:
-    config = alembic.config.Config()
+def _alembic_config() -> Config:
+    from alembic.config import Config  # slow to import; child processes do not migrate
+
+    config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
 
 
-def _config_with_engine(engine: sa.Engine) -> alembic.config.Config:
+def _config_with_engine(engine: sa.Engine) -> Config:
     config = _alembic_config()
     config.attributes["engine"] = engine
     return config
@@ -34,6 +37,8 @@ def _config_with_engine(engine: sa.Engine) -> alembic.config.Config:
 
 def newest_revision() -> str:
     """Return the schema revision of this version."""
+    from alembic.script import ScriptDirectory
+
     return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
 
 
@@ -98,13 +103,15 @@ def _copy_as_it_is(source: sa.Connection, file: Path) -> None:
 
 def migrate(engine: sa.Engine) -> None:
     """Create the tables of a new database, or upgrade an older one to the newest revision."""
+    from alembic.command import stamp, upgrade
+
     inspector = sa.inspect(engine)
     if not inspector.has_table("alembic_version"):  # new, or its first server was killed before the stamp
         is_first_revision = inspector.has_table("ledger") and not inspector.has_table("skips")
         if not is_first_revision:
             schema.metadata.create_all(engine)
-        alembic.command.stamp(_config_with_engine(engine), "0001" if is_first_revision else "head")
-    alembic.command.upgrade(_config_with_engine(engine), "head")
+        stamp(_config_with_engine(engine), "0001" if is_first_revision else "head")
+    upgrade(_config_with_engine(engine), "head")
     with engine.begin() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(schema.clock)) == 0:
             connection.execute(sa.insert(schema.clock).values(id=1, now=0.0))

@@ -13,7 +13,6 @@ import numpy as np
 
 from pool.database.maps import Layout
 from strategies.context import Context
-from strategies.refresh.projection import MIN_IMAGES, place, project
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
@@ -64,6 +63,8 @@ def update_map(
 
 def _rebuild_reason(placed: int, anchors: int, growth: float) -> str:
     """Return the reason to lay the map out anew; empty if there is none."""
+    from strategies.refresh.projection import MIN_IMAGES
+
     if placed > growth * anchors:
         return f"grown past {growth:g} ({placed} of {anchors})"
     if anchors < MIN_IMAGES:  # too few to place new images by, and cheap to lay out
@@ -72,6 +73,8 @@ def _rebuild_reason(placed: int, anchors: int, growth: float) -> str:
 
 
 def _lay_out(context: Context, fingerprints: Mapping[str, str], reason: str) -> None:
+    from strategies.refresh.projection import project  # imports openTSNE
+
     settings = context.settings
     features = context.state.embeddings.vectors(context.encoder_key, list(fingerprints))
     points = project(features, settings.projection, settings.perplexity, settings.seed)
@@ -80,6 +83,8 @@ def _lay_out(context: Context, fingerprints: Mapping[str, str], reason: str) -> 
 
 
 def _place(context: Context, layout: Layout, anchors: Sequence[int], fingerprints: Mapping[str, str]) -> None:
+    from strategies.refresh.projection import place  # imports openTSNE
+
     settings, images = context.settings, [layout.images[row] for row in anchors]
     features = context.state.embeddings.vectors(context.encoder_key, [*images, *fingerprints])
     points = place(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.model_selection import GroupShuffleSplit
-
 Pairs = list[dict[str, Any]]
 
 
@@ -17,6 +15,8 @@ def split_groups(pairs: Pairs, groups: Sequence[str], share: float, seed: int) -
 
     Raises RuntimeError if either would be empty.
     """
+    from sklearn.model_selection import GroupShuffleSplit  # slow to import
+
     try:
         splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
         train, held_out = next(splitter.split(pairs, groups=groups))
