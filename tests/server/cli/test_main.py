@@ -91,6 +91,9 @@ def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., 
         annotator.label_next("auto")
     annotator.train(epochs=None)
     annotator.wait_ready(rounds=1)
+    ours = json.loads(lead("status", "--json"))
+    theirs = requests.get(f"{server.url}/selection/status", timeout=30).json()
+    assert {**ours, "progress": None} == {**theirs, "progress": None}  # it says how long ago
     out = lead.folder / "report"
     lead("report", "--out", out)
     (row,) = csv.DictReader((out / "rounds.csv").open())
