@@ -32,7 +32,7 @@ from benchmarks.speed import complexity
 from benchmarks.speed.row import Row
 
 GROWTH = "complexity"
-PARTS = ("cluster", "models", "planning", "training")
+PARTS = ("cluster", "models", "planning", "starting", "training")
 _PACKAGES = (
     "numpy",
     "scipy",
