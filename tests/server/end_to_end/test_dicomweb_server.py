@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ import pydicom
 import pytest
 import requests
 from PIL import Image
+from typer.testing import CliRunner
 
 from benchmarks.annotator import Annotator
-from benchmarks.server_process import Server
+from benchmarks.server_process import ROOT, Server
+from server.cli.main import app
 from tests.orthanc import Orthanc, radiograph
+from tests.server.conftest import TINY
 
 Run = dict[str, Any]
 
@@ -92,6 +96,16 @@ def test_a_prediction_is_a_dicom_segmentation_if_asked_for(run: Run) -> None:
     assert [str(segment.SegmentLabel) for segment in seg.SegmentSequence] == ["right lung", "left lung"]
     refused = requests.post(at, params={"image": "nothing", "output": "dicom_seg"}, timeout=60)
     assert refused.status_code == 404
+
+
+def test_the_command_line_says_what_the_server_says(run: Run) -> None:
+    line = ["status", "--json", "--app", str(ROOT / "apps" / "cxr_lungs"), "--studies", run["orthanc"].url]
+    for key, value in {**TINY, "state": run["folder"] / "state", "cold_start_budget": 2}.items():
+        line.append(f"--conf={key}={value}")
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    theirs = requests.get(f"{run['server'].url}/selection/status", timeout=30).json()
+    assert json.loads(done.stdout) | {"progress": None} == theirs | {"progress": None}  # it says how long ago
 
 
 def test_a_killed_dicom_server_is_named_and_comes_back(run: Run) -> None:
