@@ -54,6 +54,14 @@ class PoolStore(Protocol):
         """Return the number of images with a final label."""
 
     @property
+    def ignored_files(self) -> str:
+        """Text on files that are not read, and what to do; "" for nothing."""
+
+    @property
+    def unwritable(self) -> str:
+        """Why labels cannot be saved; "" if they can."""
+
+    @property
     def unchecked_labels(self) -> AbstractSet[str]:
         """Images with a final label that came from elsewhere and is not checked yet."""
 

@@ -104,7 +104,7 @@ class Shell:
         store = open_datastore(
             self.studies.strip(),  # type: ignore[attr-defined]
             self.bundle,
-            self.context.settings.modality,
+            self.context.settings,
             self.state.folder,
             changed=self.wake,
             saved=self._label_saved,

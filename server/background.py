@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from infers.segmentation.task import model_fingerprint
+from infers.fingerprints import model_fingerprint
 from pool.database.state import State
 from server.open_pool import trains_now
 from server.tasks import Tasks

@@ -28,6 +28,7 @@ from pool.groups import Groups, read_groups
 from pool.protocol import PoolStore
 from server.config import Config, ConfigError
 from strategies.context import Context
+from strategies.settings import Settings
 
 if TYPE_CHECKING:
     from pool.dicomweb.store import DicomWebPool
@@ -153,7 +154,7 @@ def trains_now(folder: Path) -> bool:
 def open_datastore(
     studies: str,
     bundle: Bundle,
-    modality: str,
+    settings: Settings,
     folder: Path,
     changed: Callable[[], None] | None = None,
     saved: Callable[[str, str, dict[str, Any]], None] | None = None,
@@ -161,20 +162,29 @@ def open_datastore(
 ) -> PoolDatastore | DicomWebPool:
     """Open a checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
 
-    :param modality: replaces the bundle's modalities, comma-separated
     :param read_only: False in a server only
 
     Raises ConfigError.
     """
     if not is_url(studies):
         try:
-            return PoolDatastore(studies, bundle.get("labels"), changed, read_only, saved, trusts_files=False)
+            return PoolDatastore(
+                studies,
+                bundle.get("labels"),
+                changed,
+                read_only,
+                saved,
+                trusts_files=False,
+                recursive=settings.recursive,
+            )
         except InUse as error:
             raise ConfigError(str(error)) from None
     from pool.dicomweb.client import ServerError  # slow to import, as all of DICOM
 
     try:
-        pool = _open_dicomweb(studies.rstrip("/"), bundle, modality, folder, changed, saved, read_only)
+        pool = _open_dicomweb(
+            studies.rstrip("/"), bundle, settings.modality, folder, changed, saved, read_only
+        )
     except ServerError as error:
         raise ConfigError(f"--studies {studies}: {error.text}") from error
     if not read_only:
@@ -196,7 +206,10 @@ def _open_dicomweb(
     saved: Callable[[str, str, dict[str, Any]], None] | None,
     read_only: bool,
 ) -> DicomWebPool:
-    """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says."""
+    """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says.
+
+    :param modality: replaces the bundle's modalities, comma-separated
+    """
     from monailabel.config import settings
 
     from pool.dicomweb.store import DicomWebPool, search_filters

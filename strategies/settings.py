@@ -168,6 +168,9 @@ class Settings:
         "replaces the model by PUT /model/segmentation)",
         names=ALLOWED,
     )
+    recursive: bool = key(
+        False, "read the images in subfolders of the studies folder too; their ids keep the folder, as in a/b"
+    )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
     )

@@ -16,15 +16,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bundle_configs import Bundle
 from pool.files import replacing
-from pool.imaging.images import image_id
 
 logger = logging.getLogger(__name__)
 
 
-def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[str]) -> None:
+def publish(
+    folder: Path, bundle: Bundle, context: Context, labelled: Sequence[str], id_of: Mapping[str, str]
+) -> None:
     """Write `model.pt` with weights, configuration, images, seed, metrics and versions.
 
     :param labelled: all images with a final label when the training began
+    :param id_of: ids of these images by path
 
     Raises RuntimeError if the training diverged; the earlier model stays.
     """
@@ -32,7 +34,7 @@ def publish(folder: Path, bundle: Bundle, context: Context, labelled: Sequence[s
     weights = (context.network.module if parallel else context.network).state_dict()
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise RuntimeError("the training diverged (its weights are not finite); lower learning_rate")
-    details = details_of(bundle, context) | {"labelled": list(labelled)}
+    details = details_of(bundle, context, id_of) | {"labelled": list(labelled)}
     write_checkpoint(folder / "model.pt", {"model": weights, "details": details})
     images, metrics = details["images"], details["metrics"]
     logger.info("Published %s: %d images, %s", folder / "model.pt", len(images), metrics)
@@ -44,7 +46,7 @@ def write_checkpoint(target: Path, content: Mapping[str, Any]) -> None:
         torch.save(content, file)  # to a file object: with a path, its random name would be in the bytes
 
 
-def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:
+def details_of(bundle: Bundle, context: Context, id_of: Mapping[str, str]) -> dict[str, Any]:
     """Return the details of a training: configuration, data, results and environment."""
     states = [context.trainer.state] + ([context.evaluator.state] if context.evaluator else [])
     return {
@@ -54,8 +56,8 @@ def details_of(bundle: Bundle, context: Context) -> dict[str, Any]:
         "seed": int(context.request["seed"]),
         "epochs": context.max_epochs,
         "run": context.run_id,
-        "images": [image_id(pair["image"]) for pair in context.train_datalist],
-        "validated": [image_id(pair["image"]) for pair in context.val_datalist],
+        "images": [id_of[pair["image"]] for pair in context.train_datalist],
+        "validated": [id_of[pair["image"]] for pair in context.val_datalist],
         "metrics": {name: float(value) for state in states for name, value in state.metrics.items()},
         "world_size": context.world_size if context.multi_gpu else 1,
         "threads": torch.get_num_threads(),

@@ -73,8 +73,9 @@ class Names:
     def take_over_changes(self) -> None:
         """Do nothing: there are no changes."""
 
-    # all labels are good
+    # all files and labels are good
 
+    ignored_files = unwritable = ""
     unchecked_labels: frozenset[str] = frozenset()
     refused_labels: Mapping[str, RefusedLabel] = {}
     newest_check = 0

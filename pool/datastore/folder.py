@@ -46,6 +46,7 @@ class StudiesFolder:
     :param changed: called when images or labels came or went
     :param read_only: True in child processes
     :param trusts_files: see `DatastoreIndex`
+    :param recursive: images in subfolders belong to the pool; their ids keep the folder
     :ivar index: replaced as a whole when a child reads what the server wrote
     :ivar lock: held while anything changes
 
@@ -56,11 +57,16 @@ class StudiesFolder:
     images: str  # the images' folder, without links
 
     def __init__(
-        self, path: Path, changed: Callable[[], None] | None, read_only: bool, trusts_files: bool = True
+        self,
+        path: Path,
+        changed: Callable[[], None] | None,
+        read_only: bool,
+        trusts_files: bool = True,
+        recursive: bool = False,
     ) -> None:
-        self._trusts_files = trusts_files
+        self._trusts_files, self._recursive = trusts_files, recursive
         self.path, self.read_only, self.lock = path, read_only, threading.RLock()
-        self._changed, self._scanner, self._file = changed, Scanner(), IndexFile(path)
+        self._changed, self._scanner, self._file = changed, Scanner(recursive), IndexFile(path)
         self._unwritable = "it is read by a child process" if read_only else ""
         self._held: FileLock | None = None
         with _no_collection():
@@ -75,6 +81,16 @@ class StudiesFolder:
     def clashing_files(self) -> dict[str, list[str]]:
         """Ids that several files have: {id: [the file that is used, the others]}."""
         return dict(self._scanner.clashing_files)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names in the folder that are not read: files that are no images, and subfolders."""
+        return self._scanner.ignored
+
+    @property
+    def unwritable(self) -> str:
+        """Why this server cannot write in the folder; "" if it can, and in a child."""
+        return "" if self.read_only else self._unwritable
 
     def strays(self, tag: str) -> list[str]:
         """Return the files among the labels of a tag that belong to no image."""
@@ -110,8 +126,8 @@ class StudiesFolder:
         except BaseException:
             self._unlock()
             raise
-        recursive = {self.index.model.image_path(): False, self.index.model.label_path(None): True}
-        self.observer = watch({p: deep for p, deep in recursive.items() if os.path.isdir(p)}, self.notify)
+        paths = {self.index.model.image_path(): self._recursive, self.index.model.label_path(None): True}
+        self.observer = watch({p: deep for p, deep in paths.items() if os.path.isdir(p)}, self.notify)
         atexit.register(self.close)
 
     def _start_writing(self) -> None:

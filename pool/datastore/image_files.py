@@ -11,10 +11,11 @@ from typing import Any
 from pool.datastore.folder import StudiesFolder
 from pool.datastore.index import Change
 from pool.datastore.label_files import LabelFiles
-from pool.datastore.listing import file_info, split_name
+from pool.datastore.listing import file_info
 from pool.errors import PoolError
 from pool.files import cannot_write, move_into_place, new_copy, sync_folder
 from pool.imaging.label_check import plain_info
+from pool.imaging.names import split_name
 
 logger = logging.getLogger(__name__)
 _FORBIDDEN = '/\\:*?"<>|'  # in file names, on one system or another

@@ -65,7 +65,7 @@ class LabelFiles:
         """Put a checked label in its place; returns the info that it was kept with."""
         assert change.image is not None and change.tag is not None
         folder = self.path(change.tag)
-        make_folder(folder)
+        make_folder((folder / change.image).parent)
         temporary = new_copy(label, folder)
         try:
             with self._folder.lock:
@@ -231,10 +231,11 @@ def take_away(image: str, tag: str, folder: Path, versions: Path, known: DataMod
 
 def _keep_all(versions: Path, image: str, files: list[Path], known: DataModel | None, ended: str) -> None:
     for path in files:
-        ours = known is not None and path.name == image + known.ext
+        ours = known is not None and path.name == Path(image + known.ext).name
         keep_version(versions, image, path, known.info if ours and known else {}, ended)
 
 
 def label_change(image: str, tag: str, ext: str, info: Mapping[str, Any]) -> Change:
     """Return the change that keeps a label, its info with the time and the file's name."""
-    return Change(image=image, tag=tag, ext=ext, info={**info, "ts": int(time.time()), "name": image + ext})
+    more = {"ts": int(time.time()), "name": Path(image + ext).name}
+    return Change(image=image, tag=tag, ext=ext, info={**info, **more})

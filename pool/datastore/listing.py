@@ -5,51 +5,90 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pool.datastore.index import Change
 from pool.datastore.model import ImageLabelModel
-from pool.imaging.names import EXTENSIONS
+from pool.imaging.names import image_fingerprint, is_dicom, split_name
 
 logger = logging.getLogger(__name__)
 _JUST_NOW = 2.0  # seconds: a folder's time is this coarse on some file systems
+_OWN_FILES = ("datastore_v2.",)  # MONAI Label's list and our journal
 _MIN_SECONDS = 600.0  # seconds between listings, for file systems that do not keep a folder's time
 
 
-def split_name(name: str) -> tuple[str, str] | None:
-    """Split a file name into id and extension; None for a hidden file or no image."""
-    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), "")
-    if not ext or name.startswith("."):
-        return None
-    return name[: -len(ext)], name[-len(ext) :]
-
-
 class Listing:
-    """Lists folders, and knows which of them changed since."""
+    """Lists folders, and knows which of them changed since.
 
-    def __init__(self) -> None:
-        self._listed: dict[Path, tuple[int, float]] = {}  # folder: its time of change, when we listed it
+    :param recursive: list the folders below too; names are then relative, with slashes
+    :ivar ignored: names in the folder of images that are not read: files that are no images, subfolders
+    """
+
+    def __init__(self, recursive: bool = False) -> None:
+        self._recursive = recursive
+        self._listed: dict[Path, tuple[dict[str, int], float]] = {}  # folders' times of change, when listed
         self._undecodable: set[str] = set()
+        self._dicom: dict[str, tuple[str, bool]] = {}  # files without extension: fingerprint, and if DICOM
+        self.ignored: list[str] = []
 
     def is_old(self, folder: Path) -> bool:
         """Tell whether names may have come or gone since `names` listed them."""
-        stamp, when = self._listed.get(folder, (-1, 0.0))
-        return stamp != _changed_at(folder) or time.monotonic() - when > _MIN_SECONDS
+        stamps, when = self._listed.get(folder, ({str(folder): -1}, 0.0))
+        changed = any(stamp != _changed_at(Path(path)) for path, stamp in stamps.items())
+        return changed or time.monotonic() - when > _MIN_SECONDS
+
+    def images(self, folder: Path, own: Collection[str]) -> set[str]:
+        """Return the names of all image files. Raises OSError.
+
+        :param own: names of the folders in it that are the datastore's own
+        """
+        names, folders = self._list(folder, own)
+        images = {name for name in names if split_name(name) or self._has_mark(folder, name)}
+        unread = [] if self._recursive else [f"{name}/" for name in folders if name not in own]
+        others = (name for name in names - images if not name.startswith(_OWN_FILES))
+        self.ignored = sorted([*others, *unread])
+        return images
 
     def names(self, folder: Path) -> set[str]:
         """Return the names of all files that are not hidden. Raises OSError."""
-        stamp, when = _changed_at(folder), time.monotonic()
-        with os.scandir(folder) as entries:
-            names = {e.name for e in entries if not e.name.startswith(".") and e.is_file()}
+        return self._list(folder, ())[0]
+
+    def _list(self, folder: Path, own: Collection[str]) -> tuple[set[str], set[str]]:
+        """Return the names of files and of folders that are not hidden."""
+        when, names, folders = time.monotonic(), set[str](), set[str]()
+        stamps, waiting = dict[str, int](), [""]
+        while waiting:
+            place = waiting.pop()
+            stamp = _changed_at(folder / place)
+            recent = abs(time.time() - stamp / 1e9) < _JUST_NOW  # one more change now would not show
+            stamps[str(folder / place)] = -1 if recent else stamp
+            with os.scandir(folder / place) as entries:
+                for entry in entries:
+                    name = f"{place}/{entry.name}" if place else entry.name
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_file():
+                        names.add(name)
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.add(name)
+                        waiting += [name] if self._recursive and name not in own else []
         undecodable = {name for name in names if not name.isascii() and not _is_utf8(name)}
         for name in sorted(undecodable - self._undecodable):
             logger.warning("%s: the name %a is not UTF-8, so it is left out; rename it", folder, name)
         self._undecodable |= undecodable
-        if abs(time.time() - stamp / 1e9) < _JUST_NOW:
-            stamp = -1  # one more change in this moment would not show
-        self._listed[folder] = stamp, when
-        return names - undecodable
+        self._listed[folder] = stamps, when
+        return names - undecodable, folders
+
+    def _has_mark(self, folder: Path, name: str) -> bool:
+        """Return whether a file without one of our extensions is DICOM; it is opened once."""
+        try:
+            fingerprint = image_fingerprint(folder / name)
+        except FileNotFoundError:
+            return False
+        if self._dicom.get(name, ("", False))[0] != fingerprint:
+            self._dicom[name] = fingerprint, is_dicom(folder / name)
+        return self._dicom[name][1]
 
 
 def _changed_at(folder: Path) -> int:
@@ -68,18 +107,21 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _by_id(names: Iterable[str]) -> dict[str, list[str]]:
-    """Group file names by id, sorted."""
+def _by_id(names: Iterable[str], with_bare: bool = False) -> dict[str, list[str]]:
+    """Group file names by id, sorted.
+
+    :param with_bare: names without one of our extensions are ids themselves, as of DICOM files
+    """
     found: dict[str, list[str]] = {}
     for name in sorted(names):
-        if parts := split_name(name):
+        if parts := split_name(name) or ((name, "") if with_bare else None):
             found.setdefault(parts[0], []).append(name)
     return found
 
 
 def file_info(name: str) -> dict[str, int | str]:
     """Return what MONAI Label notes of a file that it finds."""
-    return {"ts": int(time.time()), "name": name}
+    return {"ts": int(time.time()), "name": Path(name).name}
 
 
 def image_changes(
@@ -90,7 +132,7 @@ def image_changes(
     An image keeps its file as long as that exists; else the first by name is its file.
     """
     used = {image: image + obj.image.ext for image, obj in objects.items()}
-    others = _by_id(names.difference(used.values()))
+    others = _by_id(names.difference(used.values()), with_bare=True)
     changes: list[Change] = []
     clashing: dict[str, list[str]] = {}
     for image, name in used.items():

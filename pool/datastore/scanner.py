@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from pool.datastore.index import Change, DatastoreIndex
@@ -14,12 +15,15 @@ logger = logging.getLogger(__name__)
 class Scanner:
     """Finds files that came, went or changed their name, and warns once about odd ones.
 
+    :param recursive: find images in subfolders too
+
     :ivar strays: {tag: files in its folder that belong to no image}
     :ivar clashing_files: {id: [the file that is used, the others]} of ids that several files have
     """
 
-    def __init__(self) -> None:
-        self._listing = Listing()
+    def __init__(self, recursive: bool = False) -> None:
+        self._listing = Listing(recursive)
+        self._told = list[str]()  # ignored names in the log
         self.strays: dict[str, list[str]] = {}
         self.clashing_files: dict[str, list[str]] = {}
 
@@ -34,9 +38,10 @@ class Scanner:
         images, objects = Path(index.model.image_path()), index.model.objects
         try:
             if everything or self._listing.is_old(images):
-                changes, clashing = image_changes(objects, self._listing.names(images))
+                changes, clashing = image_changes(objects, self._listing.images(images, own_folders(index)))
                 index.apply(changes)
                 self._warn_about_clashes(clashing)
+                self._warn_about_ignored(images)
             everything = everything or any(not change.gone for change in changes)  # its label may wait
             for tag, folder in tag_folders(index).items():
                 if everything or self._listing.is_old(folder):
@@ -48,6 +53,16 @@ class Scanner:
         except OSError as error:
             logger.error("%s cannot be listed (%s); its known images and labels stay", images, error)
         return changes
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names in the folder of images that are not read: files that are no images, and subfolders."""
+        return self._listing.ignored
+
+    def _warn_about_ignored(self, images: Path) -> None:
+        if self.ignored and self.ignored != self._told:
+            logger.warning("%s: %s", images, text_of_ignored(self.ignored))
+        self._told = self.ignored
 
     def _warn_about_clashes(self, clashing: dict[str, list[str]]) -> None:
         for image, (used, *others) in clashing.items():
@@ -69,6 +84,29 @@ class Scanner:
                 strays[0],
             )
         self.strays[tag] = strays
+
+
+def own_folders(index: DatastoreIndex) -> set[str]:
+    """Return the names of the datastore's own folders among the images."""
+    return {Path(index.model.labels_dir).parts[0], "versions"}
+
+
+def text_of_ignored(names: Sequence[str]) -> str:
+    """Say what is not read in a folder of images, and what to do; "" for nothing."""
+    folders = [name for name in names if name.endswith("/")]
+    files = [name for name in names if not name.endswith("/")]
+    texts = []
+    if folders:
+        texts.append(
+            f"{len(folders)} subfolders are not read ({_some(folders)}): --conf recursive true reads them"
+        )
+    if files:
+        texts.append(f"{len(files)} files are no images that are read here ({_some(files)})")
+    return "; ".join(texts)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def tag_folders(index: DatastoreIndex) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from pool.datastore.image_files import ImageFiles
 from pool.datastore.index import FINAL, Change, DatastoreIndex
 from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
+from pool.datastore.scanner import text_of_ignored
 from pool.imaging.names import image_fingerprint
 from pool.protocol import LabelCheck, RefusedLabel
 
@@ -36,6 +37,7 @@ class PoolDatastore:
     :param changed: called when images or labels came or went; the server passes it, its children do not
     :param read_only: True in the children: only the server writes
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
+    :param recursive: images in subfolders belong to the pool; their ids keep the folder
     :param trusts_files: False: final labels that are found count once `take_in_checks` says so
 
     Raises InUse when another process writes in the folder.
@@ -49,10 +51,11 @@ class PoolDatastore:
         read_only: bool = False,
         saved: Saved | None = None,
         trusts_files: bool = True,
+        recursive: bool = False,
     ) -> None:
         self._path = path
         self.newest_check = 0
-        self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files)
+        self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files, recursive)
         self._labels = LabelFiles(self._folder, labels, saved)
         self._images = ImageFiles(self._folder, self._labels)
 
@@ -75,6 +78,16 @@ class PoolDatastore:
     def clashing_files(self) -> dict[str, list[str]]:
         """Return the ids that several files have: {id: [the file that is used, the others]}."""
         return self._folder.clashing_files
+
+    @property
+    def ignored_files(self) -> str:
+        """Text on what is not read in the folder, and what to do; "" for nothing."""
+        return text_of_ignored(self._folder.ignored)
+
+    @property
+    def unwritable(self) -> str:
+        """Why labels cannot be saved; "" if they can."""
+        return self._folder.unwritable
 
     # images -------------------------------------------------------------------------------------------
 

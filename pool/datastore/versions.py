@@ -42,8 +42,8 @@ def keep_version(folder: Path, image: str, label: Path, info: Mapping[str, Any],
 
     Raises OSError; the label itself stays where it is in any case.
     """
-    make_folder(folder)
-    ext = label.name[len(image) :]
+    make_folder((folder / image).parent)
+    ext = label.name[len(Path(image).name) :]
     for number in count(1):
         target = folder / f"{image}.{number}{ext}"
         kept = target.is_file() and os.path.samefile(target, label)  # by a save that was killed after this

@@ -10,7 +10,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from pool.datastore.listing import split_name
+from pool.imaging.names import split_name
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         if event.is_directory or event.event_type not in ("created", "deleted", "moved", "closed"):
             return
-        paths = (os.fsdecode(path) for path in (event.src_path, event.dest_path) if path)
-        if not any(split_name(os.path.basename(path)) for path in paths):
+        names = [os.path.basename(os.fsdecode(p)) for p in (event.src_path, event.dest_path) if p]
+        if not any(split_name(name) or "." not in name for name in names):  # DICOM may have no extension
             return
         try:
             self._told()

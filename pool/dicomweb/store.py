@@ -184,6 +184,8 @@ class DicomWebPool(Datastore):
 
     # labels -------------------------------------------------------------------------------------------
 
+    ignored_files = unwritable = ""  # a folder's matters
+
     @property
     def unchecked_labels(self) -> AbstractSet[str]:
         """Images with a segmentation that others stored and that is not checked yet."""

@@ -22,7 +22,7 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from PIL import Image
 
-from pool.imaging.names import EXTENSIONS, ImageError
+from pool.imaging.names import EXTENSIONS, ImageError, is_dicom
 from pool.imaging.names import image_fingerprint as image_fingerprint
 from pool.imaging.names import image_id as image_id
 
@@ -63,7 +63,7 @@ def reader_for(path: str | os.PathLike[str]) -> ImageReader:
     name = Path(path).name.lower()
     if name.endswith(".nrrd") and not os.path.isdir(path):
         return ITKReader(imageio=itk.NrrdImageIO.New())
-    if os.path.isdir(path) or name.endswith(".dcm"):
+    if os.path.isdir(path) or is_dicom(path):
         return ITKReader(imageio=itk.GDCMImageIO.New())
     if name.endswith((".nii", ".nii.gz")):
         return NibabelReader()

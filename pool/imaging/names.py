@@ -9,7 +9,8 @@ import os
 import re
 from pathlib import Path
 
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+DICOM = (".dcm", ".dicom", ".ima")
+EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", *DICOM)
 LABEL_EXTENSIONS = (".png", ".nii.gz", ".nii", ".nrrd")
 MODALITIES = ("ct", "mr")  # rules for the intensities of volumes
 
@@ -27,6 +28,26 @@ def image_id(path: str) -> str:
     name = Path(path).name
     ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), Path(name).suffix)
     return name[: len(name) - len(ext)]
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Split a file name into id and extension; None for a hidden file or no image."""
+    ext = next((e for e in EXTENSIONS if name.lower().endswith(e)), "")
+    if not ext or Path(name).name.startswith("."):
+        return None
+    return name[: -len(ext)], name[-len(ext) :]
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is DICOM: by its extension, or by the mark in a file with none of ours."""
+    name = Path(path).name.lower()
+    if name.endswith(EXTENSIONS):
+        return name.endswith(DICOM)
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def image_fingerprint(path: str | os.PathLike[str]) -> str:

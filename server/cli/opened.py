@@ -35,9 +35,7 @@ class UnbuiltApp:
         chosen = config.read(config.with_dataset(conf, studies, defaults), defaults)
         pool = open_pool(app_dir, studies, bundle, chosen, in_server=False)
         self.bundle, self.context, self.state = pool.bundle, pool.context, pool.context.state
-        self._store = open_datastore(
-            studies.strip(), pool.bundle, chosen.settings.modality, self.state.folder
-        )
+        self._store = open_datastore(studies.strip(), pool.bundle, chosen.settings, self.state.folder)
 
     def datastore(self) -> PoolStore:
         """Return the pool's images and labels, to be read only."""

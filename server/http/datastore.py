@@ -16,9 +16,9 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 from starlette.background import BackgroundTask
 
-from pool.datastore.listing import split_name
 from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
+from pool.imaging.names import split_name
 from server.http import access
 from server.http.bodies import read_object
 from server.http.uploads import received, shown_name

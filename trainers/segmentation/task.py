@@ -32,7 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
 from pool.groups import Groups
-from pool.imaging.images import ImageError, image_id
+from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
 from trainers.publishing import publish
 from trainers.segmentation.feeding import Item, pair_reader, placed
@@ -63,6 +63,7 @@ class SegmentationTrain(BasicTrainTask):
         self.bundle, self.folder, self._held_out = bundle, folder, held_out
         self.groups = groups or Groups()
         self._group_of: dict[str, str] = {}  # by image path
+        self._id_of: dict[str, str] = {}  # by image path
         self._labelled: list[str] = []  # images with a final label when the training began
         self._items: dict[str, Item] = {}  # loaded data by image path
         self._stats: dict[str, Any] = {}
@@ -206,8 +207,9 @@ class SegmentationTrain(BasicTrainTask):
         """
         read, pairs, held_out = pair_reader(self.bundle), [], set(self._held_out())
         self._items = {}
-        listed = [pair for pair in datastore.datalist() if image_id(pair["image"]) not in held_out]
-        self._labelled = sorted(image_id(pair["image"]) for pair in listed)
+        self._id_of = {datastore.get_image_uri(image): image for image in datastore.get_labeled_images()}
+        listed = [pair for pair in datastore.datalist() if self._id_of[pair["image"]] not in held_out]
+        self._labelled = sorted(self._id_of[pair["image"]] for pair in listed)
         for pair in sorted(listed, key=lambda p: p["image"]):
             try:
                 item = read(pair)
@@ -218,7 +220,7 @@ class SegmentationTrain(BasicTrainTask):
                 cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
                 logger.error("Not trained on: %s", cause)
         paths = [pair["image"] for pair in pairs]
-        rows = self.groups.rows([image_id(path) for path in paths], datastore)
+        rows = self.groups.rows([self._id_of[path] for path in paths], datastore)
         self._group_of = dict(zip(paths, rows or paths, strict=True))
         if not pairs:
             raise RuntimeError(
@@ -305,4 +307,4 @@ class SegmentationTrain(BasicTrainTask):
             context.trainer.add_event_handler(Events.COMPLETED, self._publish, context)
 
     def _publish(self, engine: Engine, context: Context) -> None:
-        publish(self.folder, self.bundle, context, self._labelled)
+        publish(self.folder, self.bundle, context, self._labelled, self._id_of)

@@ -16,7 +16,8 @@ from PIL import Image
 from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
 from pool.groups import Groups
-from trainers.segmentation.task import SegmentationTrain, image_id
+from pool.imaging.names import image_id
+from trainers.segmentation.task import SegmentationTrain
 
 BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
 REQUEST = {"max_epochs": 2, "device": "cpu"}

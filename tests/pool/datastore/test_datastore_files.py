@@ -1,0 +1,92 @@
+"""Files that are found: DICOM by its mark, subfolders on request, and what is not read is named."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pool.datastore import PoolDatastore
+from pool.imaging.images import read_image
+from tests.ct_series import write_series
+
+LABELS = {"lung": 1}
+
+
+def picture(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 256, (32, 24), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def dicom(tmp_path: Path) -> Path:
+    voxels = np.random.default_rng(0).integers(0, 900, (20, 24, 1)).astype(np.int16)
+    return next(write_series(tmp_path / "series", voxels, np.diag([1.0, 1, 1, 1])).glob("*.dcm"))
+
+
+def test_dicom_is_found_by_its_mark(tmp_path: Path, dicom: Path) -> None:
+    studies = tmp_path / "studies"
+    picture(studies / "a.png", 1)
+    for name in ("IM0001", "b.dicom", "c.IMA", "1.2.840.1"):
+        shutil.copy(dicom, studies / name)
+    (studies / "README").write_text("no image")
+    (studies / "list.csv").write_text("a,b")
+    store = PoolDatastore(str(studies), LABELS)
+    assert store.list_images() == ["1.2.840.1", "IM0001", "a", "b", "c"]
+    for image in ("1.2.840.1", "IM0001", "b", "c"):
+        assert read_image(store.get_image_uri(image))[0].shape == (20, 24)
+    assert store.ignored_files == "2 files are no images that are read here (README, list.csv)"
+    (studies / "README").unlink()
+    shutil.copy(dicom, studies / "README")
+    store.refresh()
+    assert "README" in store.list_images()
+    store.close()
+
+
+def test_subfolders_are_named_or_read(tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    picture(studies / "a.png", 1)
+    picture(studies / "patient1" / "a.png", 2)
+    picture(studies / "patient1" / "day 2" / "b.png", 3)
+    store = PoolDatastore(str(studies), LABELS)
+    assert store.list_images() == ["a"]
+    assert store.ignored_files == ("1 subfolders are not read (patient1/): --conf recursive true reads them")
+    store.close()
+    store = PoolDatastore(str(studies), LABELS, recursive=True)
+    assert store.list_images() == ["a", "patient1/a", "patient1/day 2/b"] and not store.ignored_files
+    picture(studies / "patient2" / "c.png", 4)
+    store.take_over_changes()
+    assert store.list_images()[-1] == "patient2/c"
+    store.close()
+
+
+def test_labels_of_images_in_subfolders_are_kept_with_their_versions(tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    picture(studies / "a.png", 1)
+    picture(studies / "p" / "a.png", 2)
+    mask, other = tmp_path / "mask.png", tmp_path / "other.png"
+    Image.fromarray(np.eye(32, 24, dtype=np.uint8)).save(mask)
+    Image.fromarray(np.ones((32, 24), dtype=np.uint8)).save(other)
+    store = PoolDatastore(str(studies), LABELS, recursive=True)
+    store.save_label("p/a", str(mask), "final", {})
+    store.save_label("p/a", str(other), "final", {})
+    assert store.get_labeled_images() == ["p/a"]
+    assert Path(store.get_label_uri("p/a", "final")) == (studies / "labels/final/p/a.png").resolve()
+    assert (studies / "versions/final/p/a.1.png").read_bytes() == mask.read_bytes()
+    assert store.datalist() == [
+        {"image": store.get_image_uri("p/a"), "label": store.get_label_uri("p/a", "final")}
+    ]
+    store.close()
+    store = PoolDatastore(str(studies), LABELS, recursive=True)
+    assert store.get_labeled_images() == ["p/a"] and store.list_images() == ["a", "p/a"]
+    store.remove_label("p/a", "final")
+    assert not store.get_labeled_images()
+    assert sorted(path.name for path in (studies / "versions/final/p").glob("*.png")) == [
+        "a.1.png",
+        "a.2.png",
+    ]
+    store.close()
