@@ -13,7 +13,8 @@ from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import current_user, plain_text
-from strategies.planning.plans import make_active_plan
+from strategies.planning.planner import LATER, Planner
+from strategies.planning.sources import Source
 from strategies.snapshot import PoolSnapshot
 
 
@@ -43,9 +44,10 @@ class AlphaRequest(BaseModel):
 def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> dict[str, Any]:
     """Plan the present round with the new alpha, so that nobody waits, then store it for later rounds."""
     alpha = context.settings.active_alpha if request.alpha is None else request.alpha
-    model_and_plan, layout = context.active_plan(context.active_alpha), context.layout()
-    if model_and_plan and layout:
-        make_active_plan(context, layout, model_and_plan[0], alpha, PoolSnapshot.of(context, store))
+    planner = Planner(context)
+    if (planned := planner.newest(LATER)) and (model := planned[0]):
+        series = planner.series(LATER, alpha, Source(model.fingerprint, model))
+        planner.make(PoolSnapshot.of(context, store), series)
     client = plain_text(current_user.get() or request.client or "lead")
     context.state.marks.choose_alpha(request.alpha, client)
     return {"alpha": alpha}

@@ -11,12 +11,11 @@ from infers.fingerprints import pretrained_key
 from pool.database.duplicates import Sets, with_copies
 from pool.database.handouts import LeasePolicy
 from pool.database.maps import Layout
-from pool.database.models import Model
-from pool.database.plans import Plan
 from pool.database.state import State
 from pool.groups import Groups
 from strategies.reach import Reach
 from strategies.selectors.numerics.cluster import MAX_CLUSTERS
+from strategies.selectors.registry import METHODS, Method
 from strategies.settings import Settings
 
 _SETTLE_SECONDS = 120.0  # a server checks for labels saved through other servers about every 30 s
@@ -83,17 +82,27 @@ class Context:
         s = self.settings
         return f"{self.encoder_key}|{s.projection}|{s.perplexity:g}|{s.seed}"
 
+    def plan_key(self, method: Method, source: str = "", alpha: float | str = 0.0) -> str:
+        """Return the key that plans of a method are stored under, by the template that it declares.
+
+        :param source: what its scores come from: a model, a pretraining, a threshold; empty for none
+        :param alpha: a number or "adaptive"
+        """
+        settings = self.settings
+        fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MAX_CLUSTERS else ""
+        return method.key.format(
+            name=method.name,
+            layout=self.layout_key,
+            budget=settings.cold_start_budget,
+            fewer_clusters=fewer,
+            source=source,
+            alpha=alpha if isinstance(alpha, str) else f"{alpha:g}",
+        )
+
     @property
     def cold_key(self) -> str:
         """Key of the cold-start plan, which is made once."""
-        settings = self.settings
-        fewer = f"|k{settings.most_clusters}" if settings.most_clusters < MAX_CLUSTERS else ""
-        return f"cold_start|{self.layout_key}|{settings.cold_start_budget}{fewer}"
-
-    def active_key(self, model: str, alpha: float | str) -> str:
-        """Return the key of the active plan for one model and alpha (a number or "adaptive")."""
-        weight = alpha if isinstance(alpha, str) else f"{alpha:g}"
-        return f"active|{self.layout_key}|{model}|{weight}"
+        return self.plan_key(METHODS["cold_start"])
 
     @property
     def active_alpha(self) -> float | str:
@@ -104,17 +113,6 @@ class Context:
     def layout(self) -> Layout | None:
         """Return the newest map, or None before the first."""
         return self.state.maps.newest(self.layout_key)
-
-    def active_plan(self, alpha: float | str) -> tuple[Model, Plan] | None:
-        """Return the newest model that has an active plan, and the plan.
-
-        An older round continues until the new one is planned.
-        """
-        for model in self.state.models.all():
-            plan = self.state.plans.newest(self.active_key(model.fingerprint, alpha))
-            if plan:
-                return model, plan
-        return None
 
 
 def plain(value: Any) -> Any:

@@ -30,19 +30,8 @@ def names_of(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-# methods that need only images
-COLD_METHODS = (
-    "cold_start",
-    "kmeans_to_budget",
-    "alps",
-    "calr",
-    "typiclust",
-    "farthest_first",
-    "probcover",
-    "usl",
-)
-# methods that need a model
-ACTIVE_METHODS = ("active", "foreground_active", "clasp_pe", "foreground_random")
+COLD_METHODS = tuple(name for name, method in METHODS.items() if method.begins_auto)
+ACTIVE_METHODS = tuple(name for name, method in METHODS.items() if method.continues_auto)
 ALLOWED = ("reload", "model_upload")  # routes that are off unless the setting `allow` names them
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pool.protocol import PoolStore
 from strategies.context import Context
+from strategies.planning.planner import FIRST, LATER, Planner
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
@@ -20,11 +21,12 @@ def stage_of(context: Context, pool: PoolSnapshot) -> str:
     remaining = pool.has_free() or pool.leased or pool.validation_open or pool.store.unchecked_labels
     if pool.images and not pool.failed and not remaining:
         return "done"
-    if context.layout() is None or context.state.plans.newest(context.cold_key) is None:
+    planner = Planner(context)
+    if context.layout() is None or planner.newest(FIRST) is None:
         return "preparing"
-    planned = context.active_plan(context.active_alpha)
+    planned = planner.newest(LATER)
     # checked before the budget: removing a label must not restart the cold start
-    if planned and len(planned[0].labelled) >= budget:
+    if planned and planned[0] and len(planned[0].labelled) >= budget:
         return "active"
     return "cold_start" if pool.count_labelled() < budget else "bridging"
 

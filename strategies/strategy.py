@@ -17,7 +17,7 @@ from strategies.identity import client_of
 from strategies.ranking import rank
 from strategies.ranking.held_out import marked_ranking
 from strategies.ranking.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
-from strategies.selectors.registry import METHODS
+from strategies.selectors.registry import METHODS, Method
 from strategies.snapshot import PoolSnapshot, is_unlabelled
 from strategies.stages import encoder_note, progress_of, stage_of
 
@@ -146,7 +146,7 @@ def block_of(context: Context, ranking: rank.Ranking, image: str) -> dict[str, A
         "seed": settings.seed,
         "provisional": False,
         **ranking.facts,
-        "reason": rank.reason_of(ranking, image),
+        "reason": ranking.reason_of(image),
     }
 
 
@@ -160,11 +160,11 @@ def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Rankin
     if stage == "preparing":
         yield rank.provisional_ranking(context, pool)
     elif stage == "cold_start":
-        yield rank.first_ranking(context, pool)
+        yield rank.method_ranking(context, pool, context.settings.cold_start_method, stage)
     elif stage == "bridging":
         yield rank.farthest_ranking(context, pool, "bridging", "Waiting for the first model")
     else:
-        yield rank.later_ranking(context, pool)
+        yield rank.later_ranking(context, pool, stage)
 
 
 def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
@@ -217,39 +217,33 @@ def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
         return []
 
 
-def _active(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
+def _by_method(method: Method) -> RankingOf:
+    """Return the ranking of a strategy that a method alone makes."""
+
+    def ranking(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
+        alpha = _alpha_of(request) if method.free_alpha else None
+        stage = method.stage or stage_of(context, pool)
+        return rank.method_ranking(context, pool, method.name, stage, alpha)
+
+    return ranking
+
+
+def _alpha_of(request: Mapping[str, Any]) -> float | None:
+    """Return the weight of diversity that a client asks for, if any. Raises PoolError 400."""
     if "alpha" not in request:
-        return rank.active_ranking(context, pool, context.active_alpha)
+        return None
     alpha = request["alpha"]
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
         raise PoolError(400, f"alpha {alpha!r}: expected 0 (entropy only) to 1 (diversity only)")
-    return rank.active_ranking(context, pool, float(alpha))
-
-
-# strategies that `strategies.planning.methods` does not plan
-_SPECIAL_RANKINGS: dict[str, RankingOf] = {
-    "auto": _auto,
-    "random": lambda c, p, r: rank.random_ranking(c, p, stage_of(c, p)),
-    "cold_start": lambda c, p, r: rank.cold_start_ranking(c, p),
-    "active": _active,
-    "entropy": lambda c, p, r: rank.active_ranking(c, p, 0.0),
-    "diversity": lambda c, p, r: rank.active_ranking(c, p, 1.0),
-}
-
-_EXTRA_PARAMETERS: dict[str, dict[str, Parameter]] = {"active": {"alpha": ANYTHING}}
-
-
-def _ranking_of(name: str) -> RankingOf:
-    return _SPECIAL_RANKINGS.get(name) or (lambda c, p, r: rank.method_ranking(c, p, name))
+    return float(alpha)
 
 
 def all_strategies(context: Context) -> dict[str, Strategy]:
     """Return the offered strategies by name, in the order of the setting, which clients keep."""
-    descriptions = {"auto": "The most useful image now: cold start, then active selection"}
-    descriptions |= {name: method.text for name, method in METHODS.items()}
-    return {
-        name: Select(
-            context, descriptions[name], _ranking_of(name), PARAMETERS | _EXTRA_PARAMETERS.get(name, {})
-        )
-        for name in context.settings.offered
-    }
+    auto = "The most useful image now: cold start, then active selection"
+    strategies: dict[str, Strategy] = {"auto": Select(context, auto, _auto, PARAMETERS)}
+    for name in context.settings.methods:
+        method = METHODS[name]
+        parameters = PARAMETERS | ({"alpha": ANYTHING} if method.free_alpha else {})
+        strategies[name] = Select(context, method.text, _by_method(method), parameters)
+    return {name: strategies[name] for name in context.settings.offered}

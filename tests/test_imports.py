@@ -38,7 +38,7 @@ def imported(code: str) -> list[str]:
     [
         "strategies.context",
         "strategies.selectors",
-        "strategies.planning.plans",
+        "strategies.planning.planner",
         "strategies.stages",
         "server.config",
         "server.open_pool",

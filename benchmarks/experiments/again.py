@@ -24,7 +24,7 @@ from benchmarks.experiments.results import CELLS, read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite
 from benchmarks.hardware import processor
 from pool.imaging.images import ImageError
-from strategies.planning.plans import versions
+from strategies.planning.planner import versions
 
 
 def chosen(suite: Suite, folder: Path, names: list[str], count: int, seed: int) -> list[Cell]:

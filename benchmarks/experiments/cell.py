@@ -27,7 +27,7 @@ from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.imaging.images import image_fingerprint, image_id, read_array
 from strategies.context import Context
-from strategies.planning.plans import versions
+from strategies.planning.planner import versions
 from strategies.refresh.pipeline import Refresh
 from strategies.settings import Settings
 from strategies.strategy import all_strategies

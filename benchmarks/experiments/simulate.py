@@ -30,7 +30,7 @@ from infers.metrics import summarise
 from pool.groups import read_groups
 from pool.imaging.images import EXTENSIONS, image_id
 from pool.imaging.volumes import volume_grid
-from strategies.planning.plans import versions
+from strategies.planning.planner import versions
 
 
 def split(

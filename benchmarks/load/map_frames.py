@@ -27,7 +27,7 @@ from benchmarks.load.large_pool import make_state, make_studies
 from benchmarks.server_process import Server
 from pool.database.state import State
 from strategies.context import Context
-from strategies.planning.plans import CLUSTER
+from strategies.selectors.cold_start import CLUSTER
 from strategies.settings import Settings
 
 BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

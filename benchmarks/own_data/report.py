@@ -20,6 +20,7 @@ from benchmarks.experiments.statistics import Key, Outcome
 from benchmarks.own_data.advice import Advice, Rows, above, advise, below
 from benchmarks.own_data.data import Own
 from infers.metrics import SIZE
+from strategies.selectors.registry import METHODS, Round
 from strategies.settings import COLD_METHODS
 
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
@@ -98,8 +99,9 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
         settings["strategies"] = cell.first
     if len(cell.steps) > 1:
         settings["batch_size"] = str(cell.steps[1])
-        settings["active_method"] = "active" if cell.then == "entropy" else cell.then
-        settings["alpha"] = "0" if cell.then == "entropy" else str(cell.settings.get("alpha", 0.3))
+        then, alpha = METHODS[cell.then], cell.settings.get("alpha", 0.3)
+        alpha = then.arguments(Round(alpha=alpha)).get("alpha", alpha)
+        settings |= {"active_method": then.kind, "alpha": f"{alpha:g}"}
         settings |= {name: str(value) for name, value in cell.settings.items() if name != "alpha"}
     if cell.groups:
         settings["groups"] = cell.groups

@@ -31,7 +31,7 @@ from infers.metrics import dice_per_image
 from infers.segmentation.task import Predictor
 from pool.imaging.images import image_id
 from pool.imaging.labels import read_label
-from strategies.planning.plans import CLUSTER
+from strategies.selectors.cold_start import CLUSTER
 
 
 def names_of(text: str) -> list[str]:

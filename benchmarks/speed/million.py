@@ -26,7 +26,7 @@ from benchmarks.hardware import processor, today
 from pool.database.state import State
 from pool.protocol import LabelCheck, RefusedLabel
 from strategies.context import Context
-from strategies.planning.plans import make_active_plan, make_cold_plan
+from strategies.planning.planner import FIRST, LATER, Planner
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 from strategies.strategy import all_strategies
@@ -113,16 +113,16 @@ def measure(count: int) -> dict[str, float]:
         state = context.state
         points, values = clustered_map(count), np.random.default_rng(2).uniform(0.1, 0.6, count).tolist()
         step("write_map_s", lambda: state.maps.add(context.layout_key, dict.fromkeys(names, "mark"), points))
-        layout = step("read_map_s", context.layout)
-        step("cold_plan_s", lambda: make_cold_plan(context, layout, PoolSnapshot.of(context, store)))
+        step("read_map_s", context.layout)
+        planner = Planner(context)
+        step("cold_plan_s", lambda: planner.make(PoolSnapshot.of(context, store), planner.series(FIRST)))
         results["click_cold_ms"] = _click_ms(context, store)
         store.label(names[:: count // _LABELLED][:_LABELLED])
         state.models.add(_MODEL, store.get_labeled_images(), {})
         step("write_entropies_s", lambda: _add_entropies(state, names, values))
         results["click_bridging_ms"] = _click_ms(context, store)
-        model = state.models.all()[0]
         pool = PoolSnapshot.of(context, store)
-        step("active_plan_s", lambda: make_active_plan(context, layout, model, context.active_alpha, pool))
+        step("active_plan_s", lambda: planner.make(pool, planner.series(LATER)))
         results["click_active_ms"] = _click_ms(context, store)
         results["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
     results["peak_memory_mb"] = _peak_memory_mb()

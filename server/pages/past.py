@@ -10,7 +10,7 @@ import numpy as np
 from pool.database.maps import Layout
 from pool.database.plans import Plan
 from strategies.context import Context
-from strategies.planning.plans import CLUSTER
+from strategies.selectors.cold_start import CLUSTER
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
@@ -19,7 +19,6 @@ _BY_HAND = {  # hand-outs that no method chose
     "marked": "Images that a lead marked to come next",
     "validation": "Images that are labelled but never trained on, for measuring models",
 }
-_NOT_COMPARED = {"random", "foreground_random", *_BY_HAND}  # chosen without looking at other images
 _NOT_NUMBERS = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
 
 
@@ -78,6 +77,7 @@ def _describe(context: Context, image: str, entry: Mapping[str, Any]) -> dict[st
     selection = details.get("selection", {})
     rule = rule_of(selection)
     method = METHODS.get(rule)
+    is_compared = method is not None and not method.needs <= {"foreground"}  # else by lot, or by hand
     plan = _plan_of(context, details["source"], image, entry["created"])
     return description | {
         "reason": selection.get("reason"),
@@ -88,7 +88,7 @@ def _describe(context: Context, image: str, entry: Mapping[str, Any]) -> dict[st
         },
         "numbers": {k: v for k, v in selection.items() if k not in _NOT_NUMBERS and v is not None},
         "plan": plan.id if plan else None,
-        "neighbours": [] if rule in _NOT_COMPARED else _compared_images(context, image, plan, entry["id"]),
+        "neighbours": _compared_images(context, image, plan, entry["id"]) if is_compared else [],
     }
 
 
@@ -125,7 +125,7 @@ def _compared_images(context: Context, image: str, plan: Plan | None, entry: int
     pick, earlier_picks = plan.picks[rank], [earlier_pick["image"] for earlier_pick in plan.picks[:rank]]
     if pick.get("role") == "medoid":
         return nearest(layout, image, _cluster_members(context, pick) - {image}, "same cluster")
-    if plan.kind == "cold_start":
+    if "labelled" not in plan.details:  # a plan for the whole pool: its clusters go their own ways
         earlier_picks = [p["image"] for p in plan.picks[:rank] if p.get("cluster") == pick.get("cluster")]
         return nearest(layout, image, earlier_picks, "picked before in its cluster")
     labelled = set(plan.details.get("labelled", []))

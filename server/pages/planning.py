@@ -11,7 +11,8 @@ from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
 from strategies.context import Context
-from strategies.planning.plans import pick_active, picks_of
+from strategies.planning.planner import LATER, Planner
+from strategies.planning.sources import Source
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
 from strategies.strategy import next_picks
@@ -44,18 +45,18 @@ class Previews:
         Computed as `strategies.planning` does; with the configured alpha they are the plan's own picks.
         """
         pool = PoolSnapshot.of(context, store)
-        model_and_plan, layout = context.active_plan(context.active_alpha), context.layout()
-        if model_and_plan is None or layout is None:
+        planner = Planner(context)
+        model, plan = planner.newest(LATER) or (None, None)
+        if model is None or plan is None:
             raise PoolError(
                 409,
                 "alpha weighs the uncertainty of a model, and no model has been applied to the pool yet: "
                 "label images, then train",
             )
-        model, plan = model_and_plan
         with self._lock:  # several identical requests are computed once
             key = (version_of(context, pool), alpha, count)
             if key not in self._cache:
-                picked = pick_active(context, layout, model, pool, alpha, count, plan)
-                self._cache[key] = picks_of(picked.images, picked.chosen)
+                series = planner.series(LATER, alpha, Source(model.fingerprint, model))
+                self._cache[key] = planner.choose(pool, series, count, plan).picks
             picks = self._cache[key]
         return {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round, "picks": picks}

@@ -19,7 +19,7 @@ from pool.database.models import Model
 from pool.database.state import State
 from pool.imaging.label_writer import color_of
 from strategies.context import Context
-from strategies.planning.plans import CLUSTER
+from strategies.selectors.cold_start import CLUSTER
 from strategies.snapshot import PoolSnapshot
 
 STATES = (

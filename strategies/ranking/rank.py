@@ -1,4 +1,4 @@
-"""Rankings of the images available for hand-out, with reasons: one function per kind of selection.
+"""Rank the images available for hand-out, each with its reason.
 
 Anything that `refresh` can compute in advance is only looked up.
 """
@@ -12,21 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from pool.database.maps import Layout
 from pool.database.models import Model
 from pool.database.plans import Plan
 from pool.errors import PoolError
-from strategies import selectors
 from strategies.context import Context, plain
-from strategies.planning.methods import NotReadyError, newest_plan, source_key
-from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
-from strategies.selectors.registry import METHODS
-from strategies.selectors.rules.availability import Availability
-from strategies.selectors.rules.checks import check_rows
+from strategies.planning.planner import LATER, Planner
+from strategies.planning.sources import NotReadyError, Source, source_of, unscored
+from strategies.ranking.farthest import farthest_rows
+from strategies.selectors import Selection
+from strategies.selectors.registry import METHODS, Method
 from strategies.snapshot import PoolSnapshot
-from strategies.stages import encoder_note, progress_of, stage_of
+from strategies.stages import encoder_note, progress_of
 
-_MAX_FARTHEST = 64  # farthest images to rank: spares in case others are leased meanwhile
+_RANDOM = METHODS["random"]
+_MARKED = {  # reasons of images that a lead marked, by their role
+    "marked": "{by} marked it to come next{note}.",
+    "validation": "Held out for validation{note}: it is labelled but never trained on, to measure models by.",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Ranking:
 
     :param images: iterable once, lazily
     :param evidence: by image; `common` applies to images without
+    :param reason: the same for all images; empty: that of the `method`, or of the lead's mark
+    :param facts: the same for all images, for the answer
+    :param details: further facts that a reason may name
     """
 
     source: str
@@ -42,33 +47,50 @@ class Ranking:
     images: Iterable[str]
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     common: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""  # the same for all images; empty: derived from the evidence
-    facts: Mapping[str, Any] = field(default_factory=dict)  # the same for all images
-    method: str = ""  # method of the registry that explains the picks
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    method: Method | None = None
 
     def pick(self, image: str) -> Mapping[str, Any]:
         """Return the evidence for an image."""
         return self.evidence.get(image, self.common)
 
+    def reason_of(self, image: str) -> str:
+        """Explain the pick of an image in one plain sentence."""
+        pick = self.pick(image)
+        if self.reason:
+            return self.reason
+        if self.method is None:
+            note = f" ({pick['why']})" if pick["why"] else ""
+            return _MARKED[pick["role"]].format(by=pick["marked_by"], note=note)
+        why = str(self.facts.get("alpha_why") or "")
+        note = f" ({why})" if why.startswith("adaptive") else ""
+        sentence = self.method.explain(pick, {**self.facts, **self.details, "alpha_note": note})
+        if "rank" in pick:
+            return f"{sentence[:-1]} (rank {pick['rank']} of {pick['of']} in the plan)."
+        return sentence
 
-@lru_cache(maxsize=2)
-def _random_order(count: int, seed: int, groups: tuple[str, ...] | None) -> list[int]:
-    """Return all rows of a pool in random order; cached, since a large pool takes a while."""
-    return selectors.random(np.zeros((count, 1)), count, groups=groups, seed=seed).picks.tolist()
+
+@lru_cache(maxsize=4)
+def _order(method: Method, count: int, seed: int, groups: tuple[str, ...] | None) -> Selection:
+    """Order all rows of a pool by a method that needs nothing; cached, since a large pool takes a while."""
+    return method.select(np.zeros((count, 1)), count, groups=groups, seed=seed)
 
 
-def random_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
-    """Rank all free images in the seed's random order."""
+def pool_ranking(context: Context, pool: PoolSnapshot, method: Method, stage: str) -> Ranking:
+    """Rank all free images by a method that needs nothing."""
     seed, images = context.settings.seed, pool.images
     groups = pool.group_rows(images)
-    rows = _random_order(len(images), seed, None if groups is None else tuple(groups))
-    order = (images[row] for row in rows)
+    chosen = _order(method, len(images), seed, None if groups is None else tuple(groups))
+    order = (images[row] for row in chosen.picks.tolist())
     return Ranking(
-        f"random|{seed}",
+        f"{method.name}|{seed}",
         stage,
         (image for image in order if pool.is_free(image)),
-        common={"role": "random"},
-        reason=f"Chosen at random (seed {seed}).",
+        common={"role": plain(chosen.evidence["role"][0])} if images else {},
+        details={"seed": seed},
+        method=method,
     )
 
 
@@ -92,48 +114,9 @@ def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     )
     if context.is_pretrained_here and context.pretrained_key is None:
         why = f"Chosen at random: {encoder_note(context)}."
-    ranking = random_ranking(context, pool, "preparing")
-    return replace(ranking, common={"role": "provisional"}, facts={"provisional": True}, reason=why)
-
-
-def _plan_ranking(plan: Plan, pool: PoolSnapshot, stage: str, facts: Mapping[str, Any]) -> Ranking:
-    """Rank the free picks of a plan."""
-    evidence = {
-        pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
-        for i, pick in enumerate(plan.picks)
-        if pool.is_free(pick["image"])
-    }
-    return Ranking(plan.key, stage, list(evidence), evidence, facts=facts)
-
-
-def cold_start_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """Rank by the cold-start plan, then farthest-first; provisionally before there is a plan."""
-    plan = context.state.plans.newest(context.cold_key)
-    if plan is None:
-        return provisional_ranking(context, pool)
-    facts = {"clusters": plan.details["k"], "map_note": plan.details["map_note"]}
-    ranking = _plan_ranking(plan, pool, "cold_start", facts)
-    return (
-        ranking
-        if ranking.images
-        else farthest_ranking(context, pool, "cold_start", "The cold-start plan is used up")
-    )
-
-
-def first_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """Rank for `auto` before the first model: by the plan of `cold_start_method`."""
-    name = context.settings.cold_start_method
-    return cold_start_ranking(context, pool) if name == "cold_start" else method_ranking(context, pool, name)
-
-
-def later_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
-    """Rank for `auto` once there is a plan of a model: by the plan of `active_method`."""
-    name = context.settings.active_method
-    if name == "active":
-        return active_ranking(context, pool, context.active_alpha)
-    if newest_plan(context, name) is None:
-        return farthest_ranking(context, pool, "active", f"Waiting for the plan of {name}")
-    return method_ranking(context, pool, name)
+    ranking = pool_ranking(context, pool, _RANDOM, "preparing")
+    facts = {"provisional": True}
+    return replace(ranking, common={"role": "provisional"}, facts=facts, reason=why, method=None)
 
 
 def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str) -> Ranking:
@@ -141,124 +124,101 @@ def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str)
     layout = context.layout()
     if layout is None:
         return provisional_ranking(context, pool)
-    reach, row_of = context.reach.nearest(layout, pool.labelled, pool.leased)
-    free, taken = reach.copy(), {*pool.labelled, *pool.leased, *pool.skipped, *pool.failed, *pool.held_out}
-    free[[row_of[image] for image in taken if image in row_of]] = -1.0
-    rows = np.flatnonzero(free >= 0)
-    if not len(rows):
-        return provisional_ranking(context, pool)
-    because = "this image is the farthest on the map from all images labelled or being labelled"
-    if np.isinf(reach).all():  # no labelled or leased image yet
-        because = "nothing is labelled yet, so images come from the middle of the map outwards"
-        rows = _free_rows(layout, rows, pool)
-        groups = pool.group_rows(layout.images)
-        order = selectors.farthest_first(layout.points, _MAX_FARTHEST, candidates=rows, groups=groups).picks
-        reach = np.zeros(len(reach))
-    else:
-        order = _free_rows(layout, _best_first(context, pool, layout, free, rows), pool)
-        if not len(order):  # all of those have left the pool: check every row, which takes longer
-            order = _best_first(context, pool, layout, free, _free_rows(layout, rows, pool))
+    order, reach, is_far = farthest_rows(context, pool, layout)
     if not len(order):
         return provisional_ranking(context, pool)
+    because = (
+        "this image is the farthest on the map from all images labelled or being labelled"
+        if is_far
+        else "nothing is labelled yet, so images come from the middle of the map outwards"
+    )
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
     source = f"farthest|{context.layout_key}"
     return Ranking(source, stage, images, evidence, reason=f"{why}: {because}.")
 
 
-def _free_rows(layout: Layout, rows: np.ndarray, pool: PoolSnapshot) -> np.ndarray:
-    """Return the rows whose image may be handed out; images that left the pool remain on the map."""
-    return rows[[pool.is_free(layout.images[row]) for row in rows]]
-
-
-def _best_first(
-    context: Context, pool: PoolSnapshot, layout: Layout, values: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """Order rows by `_largest_first`: groups whose turn it is, then the others.
-
-    Images that are leased, or labelled since the newest model was trained, count as their group's turn.
-    """
-    groups = pool.group_rows(layout.images)
-    if groups is None:
-        return _largest_first(values, rows)
-    models = context.state.models.all()
-    trained_on = set(models[0].labelled) if models else set()
-    given = rows_of(layout, {*pool.labelled, *pool.leased} - trained_on)
-    pool_rows = check_rows(len(groups), candidates=rows, groups=groups)
-    is_turn = Availability(pool_rows, rows, np.array(given, dtype=int)).now
-    return np.concatenate([_largest_first(values, rows[is_turn]), _largest_first(values, rows[~is_turn])])
-
-
-def _largest_first(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the `_MAX_FARTHEST` rows with the largest values, more if values tie; ties to the lowest row."""
-    if len(rows) > _MAX_FARTHEST:
-        rows = rows[values[rows] >= np.partition(values[rows], -_MAX_FARTHEST)[-_MAX_FARTHEST]]
-    return rows[np.argsort(-values[rows], kind="stable")]
-
-
-def method_ranking(context: Context, pool: PoolSnapshot, name: str) -> Ranking:
-    """Rank by the newest plan of a method of the registry, then farthest-first.
+def method_ranking(
+    context: Context, pool: PoolSnapshot, name: str, stage: str, alpha: float | None = None
+) -> Ranking:
+    """Rank by the newest plan of a method, then farthest-first.
 
     Raises PoolError 409 when the method lacks a model or uncertainties, or these are incomplete.
+
+    :param stage: that of the pool; a method may declare its own
+    :param alpha: weight of diversity that a client asks for; None for that of the pool
     """
-    stage, planned = stage_of(context, pool), newest_plan(context, name)
+    method, planner = METHODS[name], Planner(context)
+    stage = method.stage or stage
+    if not method.needs:
+        return pool_ranking(context, pool, method, stage)
+    planned = planner.newest(name, alpha)
+    if method.grows:
+        planned = _grown(planner, pool, name, alpha, planned)
     if planned is None:
-        try:
-            source_key(context, name)
-        except NotReadyError as error:
-            raise PoolError(409, str(error)) from error
-        if METHODS[name].values:
-            raise PoolError(409, f"{name} is not planned yet{_progress_hint(context)}")
-        return provisional_ranking(context, pool)
+        return _unplanned_ranking(context, pool, method)
     model, plan = planned
-    facts: dict[str, Any] = {"method": name, "paper": METHODS[name].paper}
+    details = plan.details
+    facts: dict[str, Any] = {fact: details.get(detail) for fact, detail in method.facts.items()}
+    facts = facts or {"method": name, "paper": method.paper}
     if model:
         facts |= {"round": model.round, "model": model.fingerprint}
-    ranking = replace(_plan_ranking(plan, pool, stage, facts), method=name)
-    return (
-        ranking
-        if ranking.images
-        else farthest_ranking(context, pool, stage, f"The plan of {name} is used up")
-    )
-
-
-def active_ranking(context: Context, pool: PoolSnapshot, alpha: float | str) -> Ranking:
-    """Rank by the active plan of the newest planned model. Raises PoolError 409 before the first."""
-    models = context.state.models.all()
-    if not models:
-        raise PoolError(
-            409,
-            "active selection needs a trained model: label images (strategy auto or "
-            "cold_start), then start a training (POST /train/segmentation)",
-        )
-    planned = context.active_plan(alpha)
-    if alpha not in planned_alphas(context) and (
-        planned is None
-        or planned[0] != models[0]
-        or active_plan_due(context, models[0].fingerprint, alpha, complete=not unscored(context, pool))
-    ):
-        planned = _plan_now(context, pool, alpha, models[0]) or planned
-    if planned is None:
-        raise PoolError(409, f"the newest model is still being applied to the pool{_progress_hint(context)}")
-    model, plan = planned
-    facts = {
-        "round": model.round,
-        "model": model.fingerprint,
-        "alpha": plan.details["alpha"],
-        "alpha_why": plan.details.get("alpha_why"),
+    evidence = {
+        pick["image"]: {**pick, "rank": i + 1, "of": len(plan.picks)}
+        for i, pick in enumerate(plan.picks)
+        if pool.is_free(pick["image"])
     }
-    ranking, layout = _plan_ranking(plan, pool, "active", facts), context.layout()
-    if (
-        layout
-        and not ranking.images
-        and _has_unplanned(pool, plan, context.state.scores.entropies(model.fingerprint))
-    ):  # extend the plan by the same greedy rule
-        ranking = _plan_ranking(make_active_plan(context, layout, model, alpha, pool), pool, "active", facts)
-    return (
-        ranking
-        if ranking.images
-        else farthest_ranking(context, pool, "active", "New images are not scored yet")
-    )
+    if not evidence:
+        used_up = method.used_up or f"The plan of {name} is used up"
+        return farthest_ranking(context, pool, stage, used_up)
+    return Ranking(plan.key, stage, list(evidence), evidence, facts=facts, method=method)
+
+
+def later_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
+    """Rank for `auto` once there is a plan of a model: by the plan of `active_method`."""
+    name = context.settings.active_method
+    if Planner(context).newest(name) is None:
+        return farthest_ranking(context, pool, stage, f"Waiting for the plan of {name}")
+    return method_ranking(context, pool, name, stage)
+
+
+def _grown(
+    planner: Planner,
+    pool: PoolSnapshot,
+    name: str,
+    alpha: float | None,
+    planned: tuple[Model | None, Plan] | None,
+) -> tuple[Model | None, Plan] | None:
+    """Plan an alpha that `refresh` does not plan, and extend a plan that is used up."""
+    context = planner.context
+    models, regular = context.state.models.all(), planner.newest(LATER)
+    if not models or context.layout() is None:
+        return planned
+    if alpha is not None and regular and regular[0] == models[0]:
+        series = planner.series(name, alpha)
+        plan = context.state.plans.newest(planner.key(series))
+        others = [s.alpha for s in planner._wanted() if s.method.grows]
+        complete = not unscored(context, pool)
+        if alpha not in others and (plan is None or planner._may_grow(series, plan, complete)):
+            return models[0], planner.make(pool, series)
+    if planned and planned[0] and not any(pool.is_free(pick["image"]) for pick in planned[1].picks):
+        picked = {pick["image"] for pick in planned[1].picks}
+        values = context.state.scores.entropies(planned[0].fingerprint)
+        if any(image not in picked and pool.is_free(image) for image in values):
+            series = planner.series(name, alpha, Source(planned[0].fingerprint, planned[0]))
+            return planned[0], planner.make(pool, series)
+    return planned
+
+
+def _unplanned_ranking(context: Context, pool: PoolSnapshot, method: Method) -> Ranking:
+    """Rank at random for a method that only waits for the map; raise PoolError 409 for others."""
+    try:
+        source_of(context, method)
+    except NotReadyError as error:
+        raise PoolError(409, str(error)) from error
+    if method.values:
+        raise PoolError(409, f"{method.name} is not planned yet{_progress_hint(context)}")
+    return provisional_ranking(context, pool)
 
 
 def _progress_hint(context: Context) -> str:
@@ -268,54 +228,3 @@ def _progress_hint(context: Context) -> str:
     progress = progress_of(context)
     step = f" ({progress['step']}, {progress['done']} of {progress['total']})" if progress else ""
     return f"{step}; ask again in a moment, or use strategy auto, which never waits"
-
-
-def _has_unplanned(pool: PoolSnapshot, plan: Plan, values: Mapping[str, float]) -> bool:
-    """Return True if a free image of the round is not in the plan."""
-    picked = {pick["image"] for pick in plan.picks}
-    return any(image not in picked and pool.is_free(image) for image in values)
-
-
-def _plan_now(
-    context: Context, pool: PoolSnapshot, alpha: float | str, model: Model
-) -> tuple[Model, Plan] | None:
-    """Plan an alpha that `refresh` does not plan; None until the model has its regular plan."""
-    layout = context.layout()
-    if layout is None or not context.state.plans.newest(
-        context.active_key(model.fingerprint, context.active_alpha)
-    ):
-        return None
-    return model, make_active_plan(context, layout, model, alpha, pool)
-
-
-def reason_of(ranking: Ranking, image: str) -> str:
-    """Explain the pick of an image in one plain sentence."""
-    pick = ranking.pick(image)
-    role, rank = pick.get("role"), f"(rank {pick.get('rank')} of {pick.get('of')} in the plan)"
-    if ranking.reason:
-        return ranking.reason
-    if role in ("marked", "validation"):
-        why = f" ({pick['why']})" if pick["why"] else ""
-        if role == "marked":
-            return f"{pick['marked_by']} marked it to come next{why}."
-        return f"Held out for validation{why}: it is labelled but never trained on, to measure models by."
-    if ranking.method:
-        return f"{METHODS[ranking.method].explain(pick)[:-1]} {rank}."
-    if role == "medoid":
-        return f"The most typical image of cluster {pick['cluster'] + 1} {rank}."
-    if role == "farthest":
-        return f"The image of cluster {pick['cluster'] + 1} that is least like those picked before it {rank}."
-    if role == "most_uncertain":
-        return f"The model of round {ranking.facts['round']} is least sure about this image of all {rank}."
-    return (
-        f"The model of round {ranking.facts['round']} is unsure about it "
-        f"(entropy {pick['entropy']:.2f} of 1) "
-        f"and it lies {pick['distance']:.2f} of the map's width from labelled images, weighed with alpha "
-        f"{_alpha_text(ranking)} {rank}."
-    )
-
-
-def _alpha_text(ranking: Ranking) -> str:
-    """Return alpha as text, with the reason if it is adaptive."""
-    why = str(ranking.facts.get("alpha_why") or "")
-    return f"{ranking.facts['alpha']:.2g}" + (f" ({why})" if why.startswith("adaptive") else "")

@@ -18,9 +18,12 @@ from strategies import selectors
 from strategies.context import Context
 from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.engine.workers import ScoreWorker
-from strategies.planning.plans import active_plan_due, make_active_plan, planned_alphas, rows_of, unscored
+from strategies.planning.inputs import rows_of
+from strategies.planning.planner import Planner
+from strategies.planning.sources import unscored
 from strategies.refresh.step import Step
 from strategies.refresh.validation import to_validate, validate
+from strategies.selectors.registry import Method
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
@@ -96,7 +99,7 @@ def _score(passes: ImagePass, bundle: Bundle) -> None:
             context.state.scores.add_measures(model, {f.image: f.value.measures for f in results})
             if is_new_model(context):
                 return
-            _plan_active(passes, complete=False)
+            _plan_rounds(passes, complete=False)
     except ModelChangedError:
         return
 
@@ -117,31 +120,27 @@ def _scoring_order(
     return (first + sorted(set(todo) - set(first)))[:count]
 
 
-def _plan_active(passes: ImagePass, complete: bool) -> None:
-    context = passes.context
-    models, layout = context.state.models.all(), context.layout()
-    for alpha in planned_alphas(context) if models and layout else []:
-        assert layout is not None
-        if active_plan_due(context, models[0].fingerprint, alpha, complete):
-            make_active_plan(context, layout, models[0], alpha, PoolSnapshot.of(context, passes.datastore))
+def _grows(method: Method) -> bool:
+    return method.grows
+
+
+def _plan_rounds(passes: ImagePass, complete: bool) -> None:
+    planner = Planner(passes.context)
+    pool = PoolSnapshot.of(passes.context, passes.datastore)
+    for series in planner.due(pool, _grows, complete):
+        planner.make(pool, series)
 
 
 def _to_plan(context: Context, pool: PoolSnapshot) -> list[str]:
     """Return the weights of diversity without a plan of all scores by the newest model."""
-    models = context.state.models.all()
-    if not models or unscored(context, pool):
+    if unscored(context, pool):
         return []
-    newest = models[0].fingerprint
-    return [
-        str(alpha)
-        for alpha in planned_alphas(context)
-        if active_plan_due(context, newest, alpha, complete=True)
-    ]
+    return [str(series.alpha) for series in Planner(context).due(pool, _grows, complete=True)]
 
 
 MODEL_STEPS = (
     Step("model", _to_register, _register),
     Step("validate", to_validate, _validate),
     Step("entropy", unscored, _score),
-    Step("active", _to_plan, lambda passes, bundle: _plan_active(passes, complete=True)),
+    Step("active", _to_plan, lambda passes, bundle: _plan_rounds(passes, complete=True)),
 )

@@ -24,8 +24,9 @@ from strategies.context import Context
 from strategies.engine.engines import engine_of
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
-from strategies.planning.methods import OTSU, NotReadyError, due_methods, make_method_plan
-from strategies.planning.plans import make_cold_plan
+from strategies.measures import FOREGROUND
+from strategies.planning.planner import Planner
+from strategies.planning.sources import OTSU, NotReadyError, to_threshold
 from strategies.ranking.held_out import hold_out, to_hold_out
 from strategies.refresh.duplicates import find_copies, print_images, to_compare, to_print
 from strategies.refresh.embedding import embed, to_embed
@@ -34,7 +35,7 @@ from strategies.refresh.growth import unmapped, update_map
 from strategies.refresh.judged import judge, to_judge
 from strategies.refresh.label_check import check_labels, to_check
 from strategies.refresh.step import Step
-from strategies.scoring import FOREGROUND
+from strategies.selectors.registry import Method
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def steps(context: Context) -> tuple[Step, ...]:
         *(judging if context.is_pretrained_here else ()),
         Step("duplicates", _to_find, _find_duplicates),
         Step("map", unmapped, _update_map),
-        Step("cold_start", _to_cold_start, _plan_cold_start),
+        Step("cold_start", due_once, _plan_once),
         *MODEL_STEPS,
         *(() if context.is_pretrained_here else judging),
         Step("foreground", to_threshold, _measure_foreground),
@@ -115,17 +116,16 @@ def _update_map(passes: ImagePass, bundle: Bundle) -> None:
         update_map(passes.context, pool, new, lambda step, n: passes.say(step, 0, n, time.time()))
 
 
-def _to_cold_start(context: Context, pool: PoolSnapshot) -> list[str]:
-    due = context.layout() and context.state.plans.newest(context.cold_key) is None
-    return ["cold_start"] if due else []
+def due_once(context: Context, pool: PoolSnapshot) -> list[str]:
+    """Return the methods that plan once for the whole pool, and have no plan yet."""
+    return [series.method.name for series in Planner(context).due(pool, lambda method: method.whole_pool)]
 
 
-def _plan_cold_start(passes: ImagePass, bundle: Bundle) -> None:
-    context, pool = passes.context, PoolSnapshot.of(passes.context, passes.datastore)
-    layout = context.layout()
-    if layout and _to_cold_start(context, pool):
+def _plan_once(passes: ImagePass, bundle: Bundle) -> None:
+    planner, pool = Planner(passes.context), PoolSnapshot.of(passes.context, passes.datastore)
+    for series in planner.due(pool, lambda method: method.whole_pool):
         passes.say("planning the cold start", 0, 1, time.time())
-        make_cold_plan(context, layout, pool)
+        planner.make(pool, series)
 
 
 def _judge(passes: ImagePass, bundle: Bundle) -> None:
@@ -137,14 +137,6 @@ def _judge(passes: ImagePass, bundle: Bundle) -> None:
             follow_model(passes, bundle)
 
 
-def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Return the images whose foreground share is needed before there is a model."""
-    if "foreground_random" not in context.settings.methods or context.state.models.all():
-        return []
-    foreground = context.state.scores.measures(OTSU).get(FOREGROUND, {})
-    return [image for image in pool.unlabelled if image not in foreground]
-
-
 def _measure_foreground(passes: ImagePass, bundle: Bundle) -> None:
     context = passes.context
     if todo := to_threshold(context, PoolSnapshot.of(context, passes.datastore)):
@@ -153,12 +145,22 @@ def _measure_foreground(passes: ImagePass, bundle: Bundle) -> None:
             context.state.scores.add_measures(OTSU, {f.image: {FOREGROUND: f.value} for f in results})
 
 
+def due_methods(context: Context, pool: PoolSnapshot) -> list[str]:
+    """Return the other methods that can be planned and have no plan from their present source."""
+    return [series.method.name for series in Planner(context).due(pool, _is_plain)]
+
+
+def _is_plain(method: Method) -> bool:
+    return not (method.grows or method.whole_pool)
+
+
 def _plan_methods(passes: ImagePass, bundle: Bundle) -> None:
     context, pool = passes.context, PoolSnapshot.of(passes.context, passes.datastore)
+    planner = Planner(context)
     for name in due_methods(context, pool):
         passes.say(f"planning {name}", 0, 1, time.time())
         try:
-            make_method_plan(context, pool, name)
+            planner.make(pool, planner.series(name))
         except NotReadyError as reason:  # another network was published meanwhile
             logger.info("%s is planned later: %s", name, reason)
 

@@ -38,6 +38,7 @@ from strategies.selectors.numerics.medoid import medoid
 from strategies.selectors.numerics.silhouette_null import silhouette_null
 from strategies.selectors.probcover import probcover
 from strategies.selectors.random_order import random
+from strategies.selectors.registry import find_methods
 from strategies.selectors.rules.allocate import allocate
 from strategies.selectors.rules.selection import Selection
 from strategies.selectors.typiclust import typiclust
@@ -76,3 +77,5 @@ __all__ = [
     "urds_uncertainty_only",
     "usl",
 ]
+
+find_methods(__name__, __path__)

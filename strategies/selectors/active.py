@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.numerics.diameter import diameter
 from strategies.selectors.numerics.distances import distances, nearest_distance
+from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import (
     FloatArray,
@@ -23,6 +26,23 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 EPS = 1e-8
+# entropy and diversity share these: they are `active` with a fixed alpha
+SHARED: dict[str, Any] = {
+    "paper": LEVY,
+    "needs": "map uncertainty model",
+    "reason": {
+        "most_uncertain": "The model of round {round} is least sure about this image of all.",
+        "combined": "The model of round {round} is unsure about it (entropy {entropy:.2f} of 1) and it lies "
+        "{distance:.2f} of the map's width from labelled images, weighed with alpha {alpha:.2g}{alpha_note}.",
+    },
+    "key": "active|{layout}|{source}|{alpha}",
+    "facts": {"alpha": "alpha", "alpha_why": "alpha_why"},
+    "stage": "active",
+    "used_up": "New images are not scored yet",
+    "grows": True,
+    "appends": True,
+    "deterministic": True,
+}
 
 
 def active(
@@ -59,6 +79,7 @@ def active(
             has given none (`availability`).
 
     Returns:
+        Details: `width`, the largest distance between two unlabelled rows.
         Evidence: `score` at the time of the pick, `entropy` (H), `raw_entropy`, `distance` (D) and `role`
         ("most_uncertain" for the first pick, then "combined").
 
@@ -75,7 +96,8 @@ def active(
     normalised = _min_max(raw, rows.unlabelled)[open_rows]
     open_points = array[open_rows]
     nearest = nearest_distance(open_points, array[np.union1d(rows.labelled, earlier)])
-    spread = diameter(array[rows.unlabelled]) + EPS
+    width = diameter(array[rows.unlabelled])
+    spread = width + EPS
     first = raw[open_rows] if len(earlier) == 0 else None
     available = Availability(rows, open_rows, earlier)
     order, score, reach = _greedy(open_points, first, normalised, nearest, spread, weight, count, available)
@@ -89,7 +111,21 @@ def active(
         "distance": reach,
         "role": role,
     }
-    return Selection(picks, evidence)
+    return Selection(picks, evidence, {"width": width})
+
+
+@method(
+    "active",
+    text="Entropy of the newest model combined with distance on the map",
+    parameters={"alpha": lambda this: this.alpha},
+    free_alpha=True,
+    **SHARED,
+)
+def by_uncertainty(
+    points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, seed: int = 0, **arguments: Any
+) -> Selection:
+    """Run `active` with the arguments of a method; the rule uses no seed."""
+    return active(points, uncertainty, budget, **arguments)
 
 
 def _min_max(raw: FloatArray, pool: IntArray) -> FloatArray:

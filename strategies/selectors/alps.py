@@ -6,11 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.numerics.distances import distances
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.checks import Groups, RowNumbers, check_budget, check_points, check_rows
 from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import by_score, cluster_rows, largest_first, take_turns
 
 
+@method(
+    "alps",
+    paper="Yuan et al., EMNLP 2020; " + CSAL,
+    needs="features",
+    text="As many k-means clusters as picks, the image nearest to each centre",
+    reason="{role} of cluster {cluster} of {cluster_size} images ({distance:.3g} from its centre).",
+)
 def alps(
     features: npt.ArrayLike,
     budget: int,

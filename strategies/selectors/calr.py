@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from strategies.selectors.numerics.cluster import count_distinct, numbered_by_size
 from strategies.selectors.numerics.distances import dissimilarity
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
@@ -29,6 +30,14 @@ MAX_EXACT = 4_000  # rows merged pairwise; their distances take 64 MB
 _MAX_RADII = 10  # radii tried for Birch
 
 
+@method(
+    "calr",
+    paper="Jin et al., Information Sciences 616, 2022; " + CSAL,
+    needs="features",
+    text="Agglomerative clusters, the image with the highest information density in each",
+    reason="{role} of cluster {cluster} of {cluster_size} images (mean cosine similarity to them "
+    "{density:.3f}).",
+)
 def calr(
     features: npt.ArrayLike,
     budget: int,

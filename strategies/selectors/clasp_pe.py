@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.registry import method
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import (
     FloatArray,
@@ -21,6 +22,15 @@ FOREGROUND = 0.66
 _TINY = 1e-300  # its log is far below that of any non-zero entropy
 
 
+@method(
+    "clasp_pe",
+    paper="arXiv 2601.13677",
+    needs="uncertainty class_entropy model",
+    text="Entropy shared out among the classes, with noise that fades from round to round (ClaSP PE)",
+    reason="Drawn by the entropy of {role} ({class_entropy:.3g} nats), with noise.",
+    parameters={"beta": lambda this: power_of_round(max(1, this.number))},
+    appends=True,
+)
 def clasp_pe(
     features: npt.ArrayLike,
     budget: int,

@@ -7,12 +7,27 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.farthest_first import farthest_first
+from strategies.selectors.farthest_first import CENTRAL_REASON, farthest_first
 from strategies.selectors.numerics.distances import unit_rows
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.checks import Groups, RowNumbers, check_points
 from strategies.selectors.rules.selection import Selection
 
 
+@method(
+    "clfps",
+    paper="Jin et al., Knowledge-Based Systems 241, 2022; " + CSAL,
+    needs="features",
+    text="Farthest-first by angle, for features of contrastive training",
+    reason={
+        "central": CENTRAL_REASON,
+        "farthest": "{angle:.1f} degrees from the nearest image labelled or picked before: no other is that "
+        "far.",
+    },
+    for_auto=False,  # meant for some encoders only
+    appends=True,
+    deterministic=True,
+)
 def clfps(
     features: npt.ArrayLike,
     budget: int,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.numerics.cluster import MAX_CLUSTERS, cluster_by_silhouette
 from strategies.selectors.numerics.diameter import diameter
 from strategies.selectors.numerics.distances import distances
 from strategies.selectors.numerics.medoid import middle
+from strategies.selectors.numerics.silhouette_null import silhouette_null
+from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.allocate import allocate
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import (
@@ -24,6 +29,7 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 EPS = 1e-8
+CLUSTER = "cluster"  # measure that holds an image's cluster
 
 
 def cold_start(
@@ -80,6 +86,65 @@ def cold_start(
         "score": np.where(is_medoid, share, reach / spread),
     }
     return Selection(order[at], evidence)
+
+
+@method(
+    "cold_start",
+    paper=LEVY,
+    needs="map",
+    text="The cold-start plan: typical and diverse images of every cluster",
+    reason={
+        "medoid": "The most typical image of cluster {cluster}.",
+        "farthest": "The image of cluster {cluster} that is least like those picked before it.",
+    },
+    parameters={"most_clusters": lambda this: this.most_clusters},
+    key="cold_start|{layout}|{budget}{fewer_clusters}",
+    facts={"clusters": "k", "map_note": "map_note"},
+    stage="cold_start",
+    used_up="The cold-start plan is used up",
+    whole_pool=True,
+)
+def by_clusters(
+    points: npt.ArrayLike,
+    budget: int,
+    *,
+    labelled: RowNumbers = (),
+    candidates: RowNumbers | None = None,
+    groups: Groups | None = None,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+    most_clusters: int = MAX_CLUSTERS,
+) -> Selection:
+    """Cluster the candidates (section 3.1) and run `cold_start` on them.
+
+    Args:
+        labels: (N,) integers, an existing clustering to use instead.
+        most_clusters: maximum number of clusters; never more than `budget`.
+
+    Returns:
+        The selection of `cold_start`. Without `labels`, its details say how clear the clusters are, and its
+        measures hold the cluster of each row, -1 for rows that are no candidates.
+    """
+    array = check_points(points)
+    rows = check_rows(len(array), labelled, candidates).candidates
+    if labels is not None:
+        return cold_start(array, labels, budget, candidates=rows, groups=groups)
+    max_clusters = min(check_budget(budget), most_clusters)
+    clustering = cluster_by_silhouette(array[rows], max_clusters, seed)
+    null = silhouette_null(array[rows], max_clusters, seed)
+    labels = np.full(len(array), -1, dtype=np.int64)
+    labels[rows] = clustering.labels
+    chosen = cold_start(array, labels, budget, candidates=rows, groups=groups)
+    details = {
+        "k": clustering.k,
+        "silhouettes": {str(k): score for k, score in clustering.silhouettes.items()},
+        "null_silhouette": null,
+        "map_note": "no clear clusters on this map"
+        if clustering.silhouettes.get(clustering.k, np.nan) <= null
+        else None,
+        "sizes": np.bincount(clustering.labels).tolist(),
+    }
+    return replace(chosen, details=details, measures={CLUSTER: labels})
 
 
 def _pick(

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from strategies.selectors.numerics.agreement import spearman
 from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.registry import method
 from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
@@ -26,6 +27,14 @@ NEIGHBOURS = 20
 WEIGHTS = (0.3, 0.7)
 
 
+@method(
+    "cscs",
+    paper="arXiv 2606.20765",
+    needs="features uncertainty",
+    text="Typical and reconstructed badly in each cluster, weighed by how far the two agree",
+    reason="{role} in cluster {cluster} of {cluster_size} images: score {score:.2f} with weight {gamma:.2f} "
+    "on the uncertainty (both correlate by {dcr:.2f} over the pool).",
+)
 def cscs(
     features: npt.ArrayLike,
     budget: int,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy.typing as npt
 
-from strategies.selectors.active import active
+from strategies.selectors.active import SHARED, active, by_uncertainty
+from strategies.selectors.registry import method
 from strategies.selectors.rules.checks import Groups, RowNumbers
 from strategies.selectors.rules.selection import Selection
 
@@ -24,3 +25,12 @@ def diversity(
     Arguments, evidence and errors are those of `active`.
     """
     return active(points, entropy, budget, 1.0, labelled, candidates=candidates, groups=groups)
+
+
+method(
+    "diversity",
+    text="The most uncertain image, then the farthest on the map",
+    parameters={"alpha": 1.0},
+    for_auto=False,  # there, `active` with this alpha does the same
+    **SHARED,
+)(by_uncertainty)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy.typing as npt
 
-from strategies.selectors.active import active
+from strategies.selectors.active import SHARED, active, by_uncertainty
+from strategies.selectors.registry import method
 from strategies.selectors.rules.checks import Groups, RowNumbers
 from strategies.selectors.rules.selection import Selection
 
@@ -24,3 +25,12 @@ def entropy(
     Arguments, evidence and errors are those of `active`.
     """
     return active(points, entropy, budget, 0.0, labelled, candidates=candidates, groups=groups)
+
+
+method(
+    "entropy",
+    text="The most uncertain images of the newest model",
+    parameters={"alpha": 0.0},
+    for_auto=False,  # there, `active` with this alpha does the same
+    **SHARED,
+)(by_uncertainty)

@@ -11,6 +11,7 @@ from strategies.selectors.numerics.distances import (
     first_smallest,
     nearest_distance,
 )
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import (
     FloatArray,
@@ -23,7 +24,21 @@ from strategies.selectors.rules.checks import (
 )
 from strategies.selectors.rules.selection import Selection
 
+CENTRAL_REASON = "It is nearest to the mean of all images; there is none yet to be far from."
 
+
+@method(
+    "farthest_first",
+    paper="Sener and Savarese, ICLR 2018 (k-center greedy); " + CSAL,
+    needs="features",
+    text="Farthest-first, also called k-center greedy: always what is least like all picked so far",
+    reason={
+        "central": CENTRAL_REASON,
+        "farthest": "{distance:.3g} from the nearest image labelled or picked before: no other is that far.",
+    },
+    appends=True,
+    deterministic=True,
+)
 def farthest_first(
     points: npt.ArrayLike,
     budget: int,

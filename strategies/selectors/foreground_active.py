@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.active import active
+from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
@@ -18,6 +19,17 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 
+@method(
+    "foreground_active",
+    paper="ours, after " + LEVY,
+    needs="map uncertainty foreground model",
+    text="Entropy times predicted foreground, combined with distance on the map: for pools with empty images",
+    reason="The model is unsure about it (entropy {raw_entropy:.3f} nats), predicts structures on "
+    "{foreground:.1%} of it, and it lies {distance:.2f} of the map's width from labelled images.",
+    parameters={"alpha": lambda this: this.alpha},
+    appends=True,
+    deterministic=True,
+)
 def foreground_active(
     points: npt.ArrayLike,
     budget: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.registry import method
 from strategies.selectors.rules.availability import in_turns
 from strategies.selectors.rules.checks import (
     Groups,
@@ -17,6 +18,14 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 
+@method(
+    "foreground_random",
+    paper="nnActive, TMLR 2025",
+    needs="foreground",
+    text="Random images that show something: by the newest model, before it by a threshold",
+    reason="Chosen at random; {foreground:.1%} of the image is foreground.",
+    appends=True,
+)
 def foreground_random(
     features: npt.ArrayLike,
     budget: int,

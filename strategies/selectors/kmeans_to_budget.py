@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.numerics.medoid import middle
+from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.checks import (
     Groups,
     IntArray,
@@ -18,6 +19,13 @@ from strategies.selectors.rules.selection import Selection
 from strategies.selectors.rules.turns import cluster_rows, largest_first, take_turns
 
 
+@method(
+    "kmeans_to_budget",
+    paper="Yuan et al., EMNLP 2020; " + LEVY,
+    needs="features",
+    text="As many k-means clusters as picks, the medoid of each",
+    reason="{role} of cluster {cluster} of {cluster_size} images (mean distance to them {distance:.3g}).",
+)
 def kmeans_to_budget(
     features: npt.ArrayLike,
     budget: int,

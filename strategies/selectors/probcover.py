@@ -11,6 +11,7 @@ import numpy.typing as npt
 from strategies.selectors.numerics.diameter import diameter
 from strategies.selectors.numerics.distances import distances
 from strategies.selectors.numerics.neighbours import count_within, nearest_other
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.availability import Availability
 from strategies.selectors.rules.checks import (
     LARGEST,
@@ -29,6 +30,14 @@ from strategies.selectors.rules.turns import cluster_rows
 PURITY = 0.95
 
 
+@method(
+    "probcover",
+    paper="Yehuda et al., NeurIPS 2022; " + CSAL,
+    needs="features",
+    text="Balls of equal size that cover as many images as possible",
+    reason="Its ball of radius {delta:.3g} covers {covers} images that no other does; with it {covered:.0%} "
+    "are covered.",
+)
 def probcover(
     features: npt.ArrayLike,
     budget: int,

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.availability import in_turns
 from strategies.selectors.rules.checks import Groups, RowNumbers, check_budget, check_points, check_rows
 from strategies.selectors.rules.selection import Selection
 
 
+@method(
+    "random",
+    paper=LEVY,
+    text="Random images, seeded",
+    reason="Chosen at random (seed {seed}).",
+    appends=True,
+)
 def random(
     points: npt.ArrayLike,
     budget: int,

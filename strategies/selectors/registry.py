@@ -1,268 +1,170 @@
-"""Registry of selection methods: description, inputs, and how each explains its picks.
+"""Declaration of selection methods, by one decorator beside each rule.
 
-To add a method: one file in this package, one entry here, and one row in `docs/selection.md`.
+Plans, settings, the client's list and the benchmark suites follow from the declarations. To add a method: one
+file in this package, and one row in `docs/selection.md`; a package of its own names its module as an entry
+point of the group `scan_selection.methods`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from strategies.selectors.active import active
-from strategies.selectors.alps import alps
-from strategies.selectors.calr import calr
-from strategies.selectors.clasp_pe import clasp_pe
-from strategies.selectors.clfps import clfps
-from strategies.selectors.cold_start import cold_start
-from strategies.selectors.cscs import cscs
-from strategies.selectors.diversity import diversity
-from strategies.selectors.entropy import entropy
-from strategies.selectors.farthest_first import farthest_first
-from strategies.selectors.foreground_active import foreground_active
-from strategies.selectors.foreground_random import foreground_random
-from strategies.selectors.kmeans_to_budget import kmeans_to_budget
-from strategies.selectors.numerics.cluster import cluster_by_silhouette
-from strategies.selectors.probcover import probcover
-from strategies.selectors.random_order import random
-from strategies.selectors.rules.checks import Groups, RowNumbers, check_points, check_rows
 from strategies.selectors.rules.selection import Selection
-from strategies.selectors.typiclust import typiclust
-from strategies.selectors.urds import urds, urds_diversity_only, urds_uncertainty_only
-from strategies.selectors.usl import usl
 
 LEVY = "arXiv 2601.18532"
 CSAL = "CSAL-3D, MICCAI 2025"
-_CENTRAL_REASON = "It is nearest to the mean of all images; there is none yet to be far from."
-NEEDS = ("features", "unit_features", "map", "uncertainty", "model", "class_entropy", "foreground")
+GROUP = "scan_selection.methods"  # entry points: each value is a module that declares methods
+POINTS = frozenset({"features", "unit_features", "map"})
+_VALUES = frozenset({"uncertainty", "class_entropy", "foreground"})
+NEEDS = (*sorted(POINTS), *sorted(_VALUES), "model")
+_KEY = "{name}|{layout}|{budget}|{source}"
 
 
 @dataclass(frozen=True)
-class Method:
-    """A selection method.
+class Round:
+    """What the parameters of a plan may depend on.
 
-    :param select: called as select(points, budget, labelled=..., candidates=..., groups=..., seed=...),
-        plus one value per row for each of uncertainty, class_entropy and foreground that it needs, by name
+    :param number: number of the model, from 1; 0 before the first
+    :param alpha: weight of diversity
+    :param most_clusters: maximum number of clusters, as configured
+    """
+
+    number: int = 0
+    alpha: float = 0.3
+    most_clusters: int = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A selection method, as it is declared.
+
+    :param select: called as select(points, budget, labelled=..., candidates=..., groups=..., seed=...), plus
+        one value per row for each of uncertainty, class_entropy and foreground that it needs, by name, plus
+        `parameters`; with `grows`, plus picked=...
     :param needs: names from NEEDS. Points are the encoder's features, unit-length features, or the map;
         without any of these three, only their number matters. `uncertainty` is the model's entropy if the
-        method needs a `model`, else that of CSAL-3D's reconstructions.
-    :param cold: works before there is a model
+        method needs a `model`, else that of CSAL-3D's reconstructions. A method that needs nothing has no
+        plans: it orders the whole pool at once, and only `role` and `seed` are known to its reason.
     :param text: one line for the client's list
-    :param reason: template of the reason for a pick, with names of the evidence in braces
+    :param reason: template of the reason for a pick, or one for each role, with names of the evidence and of
+        facts (seed, round, alpha) in braces
+    :param parameters: further arguments of `select`: numbers, or functions of the round
+    :param key: template of the key that plans are stored under; its first part is their kind. Methods with
+        one key share their plans.
+    :param facts: name in the answer -> name in the plan's details; without any, method and paper
+    :param stage: stage in the answer; empty for that of the pool
+    :param used_up: said when the plan has no free image left
+    :param grows: the plan is begun before all images are scored, and extended in the same round
+    :param whole_pool: the plan is made once, of all images, labelled and skipped ones included
+    :param free_alpha: alpha may come from a request or from the adaptive schedule
+    :param for_auto: may be chosen for `auto`, where its needs allow
+    :param appends: a larger budget only adds picks at the end
     :param deterministic: without `labels=`, the order of rows only breaks ties
     """
 
+    name: str
     select: Callable[..., Selection]
     paper: str
     needs: frozenset[str]
-    cold: bool
     text: str
-    reason: str
+    reason: str | Mapping[str, str]
+    parameters: Mapping[str, float | Callable[[Round], float]] = field(default_factory=dict)
+    key: str = _KEY
+    facts: Mapping[str, str] = field(default_factory=dict)
+    stage: str = ""
+    used_up: str = ""
+    grows: bool = False
+    whole_pool: bool = False
+    free_alpha: bool = False
+    for_auto: bool = True
+    appends: bool = False
     deterministic: bool = False
 
-    def explain(self, evidence: Mapping[str, Any]) -> str:
+    def explain(self, evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         """Return the reason for one pick; clusters are numbered from 1 for people."""
-        values = dict(evidence)
-        if "cluster" in values:
+        values = {**facts, **evidence}
+        if "cluster" in evidence:
             values["cluster"] += 1
-        sentence = (_CENTRAL_REASON if values.get("role") == "central" else self.reason).format(**values)
+        reason = self.reason if isinstance(self.reason, str) else self.reason[values["role"]]
+        sentence = reason.format(**values)
         return sentence[:1].upper() + sentence[1:]
+
+    def arguments(self, of: Round) -> dict[str, float]:
+        """Return the values of `parameters` in a round."""
+        return {name: value(of) if callable(value) else value for name, value in self.parameters.items()}
+
+    @property
+    def cold(self) -> bool:
+        """True if it works before there is a model."""
+        return "model" not in self.needs
+
+    @property
+    def kind(self) -> str:
+        """Kind of its plans: its own name, or that of the method it is a variant of."""
+        return self.key.partition("|")[0].format(name=self.name)
 
     @property
     def values(self) -> list[str]:
         """Names of the arguments of `select` with one value per row."""
-        return sorted(self.needs & {"uncertainty", "class_entropy", "foreground"})
+        return sorted(self.needs & _VALUES)
+
+    @property
+    def begins_auto(self) -> bool:
+        """True if `auto` may pick by it before the first model: it needs only images."""
+        return self.for_auto and bool(self.needs) and self.needs <= POINTS
+
+    @property
+    def continues_auto(self) -> bool:
+        """True if `auto` may pick by it once there is a model: its plans change with the model."""
+        return self.for_auto and bool(self.needs & {"model", "foreground"})
 
 
-def _cold_start(
-    points: npt.ArrayLike,
-    budget: int,
-    *,
-    labelled: RowNumbers = (),
-    candidates: RowNumbers | None = None,
-    groups: Groups | None = None,
-    seed: int = 0,
-    labels: npt.ArrayLike | None = None,
-) -> Selection:
-    """Run `cold_start` with its clustering, on the candidates only."""
-    array = check_points(points)
-    rows = check_rows(len(array), labelled, candidates).candidates
-    if labels is None:
-        labels = np.zeros(len(array), dtype=np.int64)
-        labels[rows] = cluster_by_silhouette(array[rows], budget, seed).labels
-    return cold_start(array, labels, budget, candidates=rows, groups=groups)
+METHODS: dict[str, Method] = {}
+Select = TypeVar("Select", bound=Callable[..., Selection])
 
 
-def _by_entropy(select: Callable[..., Selection]) -> Callable[..., Selection]:
-    def run(points: npt.ArrayLike, budget: int, *, uncertainty: npt.ArrayLike, **arguments: Any) -> Selection:
-        arguments.pop("seed", None)  # the rule is deterministic
-        return select(points, uncertainty, budget, **arguments)
+def method(
+    name: str, *, paper: str, text: str, reason: str | Mapping[str, str], needs: str = "", **more: Any
+) -> Callable[[Select], Select]:
+    """Declare the decorated rule as a method; arguments as in `Method`, `needs` separated by spaces.
 
-    return run
-
-
-def _method(
-    select: Callable[..., Selection],
-    paper: str,
-    needs: str,
-    text: str,
-    reason: str,
-    deterministic: bool = False,
-) -> Method:
+    Raises ValueError for an unknown need, and for a name that another module has declared.
+    """
     inputs = frozenset(needs.split())
-    return Method(select, paper, inputs, "model" not in inputs, text, reason, deterministic)
+    if unknown := inputs.difference(NEEDS):
+        raise ValueError(f"method {name} needs {min(unknown)!r}; choose from: {', '.join(NEEDS)}")
+    if "alpha" in more.get("parameters", {}):
+        more = {"key": _KEY + "|{alpha}"} | more
+
+    def declare(select: Select) -> Select:
+        other = METHODS.get(name)
+        if other and other.select.__module__ != select.__module__:
+            modules = f"{other.select.__module__} and {select.__module__}"
+            raise ValueError(f"method {name} is declared by {modules}: rename or remove one of them")
+        METHODS[name] = Method(name, select, paper, inputs, text, reason, **more)
+        return select
+
+    return declare
 
 
-_UNSURE = "The model is unsure about it (entropy {raw_entropy:.3f} nats)"
-_CLUSTER = "cluster {cluster} of {cluster_size} images"
+def find_methods(package: str, folders: list[str]) -> None:
+    """Import the modules of a package, and those that installed packages name as entry points of GROUP.
 
-METHODS: dict[str, Method] = {
-    "random": _method(random, LEVY, "", "Random images, seeded", "Chosen at random."),
-    "cold_start": _method(
-        _cold_start,
-        LEVY,
-        "map",
-        "The cold-start plan: typical and diverse images of every cluster",
-        "{role} of cluster {cluster}, {distance:.2f} on the map from those picked in it before.",
-    ),
-    "active": _method(
-        _by_entropy(active),
-        LEVY,
-        "map uncertainty model",
-        "Entropy of the newest model combined with distance on the map",
-        _UNSURE + " and it lies {distance:.2f} of the map's width from labelled images.",
-        deterministic=True,
-    ),
-    "entropy": _method(
-        _by_entropy(entropy),
-        LEVY,
-        "map uncertainty model",
-        "The most uncertain images of the newest model",
-        _UNSURE + ".",
-        deterministic=True,
-    ),
-    "diversity": _method(
-        _by_entropy(diversity),
-        LEVY,
-        "map uncertainty model",
-        "The most uncertain image, then the farthest on the map",
-        "It lies {distance:.2f} of the map's width from labelled images.",
-        deterministic=True,
-    ),
-    "kmeans_to_budget": _method(
-        kmeans_to_budget,
-        "Yuan et al., EMNLP 2020; " + LEVY,
-        "features",
-        "As many k-means clusters as picks, the medoid of each",
-        "{role} of " + _CLUSTER + " (mean distance to them {distance:.3g}).",
-    ),
-    "alps": _method(
-        alps,
-        "Yuan et al., EMNLP 2020; " + CSAL,
-        "features",
-        "As many k-means clusters as picks, the image nearest to each centre",
-        "{role} of " + _CLUSTER + " ({distance:.3g} from its centre).",
-    ),
-    "calr": _method(
-        calr,
-        "Jin et al., Information Sciences 616, 2022; " + CSAL,
-        "features",
-        "Agglomerative clusters, the image with the highest information density in each",
-        "{role} of " + _CLUSTER + " (mean cosine similarity to them {density:.3f}).",
-    ),
-    "typiclust": _method(
-        typiclust,
-        "Hacohen et al., ICML 2022; " + CSAL,
-        "features",
-        "The most typical image of each large cluster without labels",
-        "{role} in " + _CLUSTER + ", {labelled_in_cluster} of them labelled (typicality {typicality:.3g}).",
-    ),
-    "farthest_first": _method(
-        farthest_first,
-        "Sener and Savarese, ICLR 2018 (k-center greedy); " + CSAL,
-        "features",
-        "Farthest-first, also called k-center greedy: always what is least like all picked so far",
-        "{distance:.3g} from the nearest image labelled or picked before: no other is that far.",
-        deterministic=True,
-    ),
-    "clfps": _method(
-        clfps,
-        "Jin et al., Knowledge-Based Systems 241, 2022; " + CSAL,
-        "features",
-        "Farthest-first by angle, for features of contrastive training",
-        "{angle:.1f} degrees from the nearest image labelled or picked before: no other is that far.",
-        deterministic=True,
-    ),
-    "probcover": _method(
-        probcover,
-        "Yehuda et al., NeurIPS 2022; " + CSAL,
-        "features",
-        "Balls of equal size that cover as many images as possible",
-        "Its ball of radius {delta:.3g} covers {covers} images that no other does; with it {covered:.0%} are "
-        "covered.",
-    ),
-    "urds": _method(
-        urds,
-        CSAL,
-        "features uncertainty",
-        "Of the three most typical images of each cluster the one reconstructed worst (CSAL-3D)",
-        "{role}: number {typicality_rank} by typicality in " + _CLUSTER + ", and the most uncertain of the "
-        "first ones there ({uncertainty:.3g}).",
-    ),
-    "urds_uncertainty_only": _method(
-        urds_uncertainty_only,
-        CSAL,
-        "uncertainty",
-        "The images reconstructed worst: CSAL-3D without diversity",
-        "Its reconstructions disagree most (uncertainty {uncertainty:.3g}).",
-        deterministic=True,
-    ),
-    "urds_diversity_only": _method(
-        urds_diversity_only,
-        CSAL,
-        "features",
-        "The most typical image of each cluster: CSAL-3D without uncertainty",
-        "{role} in " + _CLUSTER + " (typicality {typicality:.3g}).",
-    ),
-    "usl": _method(
-        usl,
-        "Wang et al., ECCV 2022; " + CSAL,
-        "unit_features",
-        "Dense images of each cluster, kept apart from each other",
-        "{role} in " + _CLUSTER + ": density {density:.3g}, less {regularisation:.3g} for nearby picks.",
-    ),
-    "cscs": _method(
-        cscs,
-        "arXiv 2606.20765",
-        "features uncertainty",
-        "Typical and reconstructed badly in each cluster, weighed by how far the two agree",
-        "{role} in " + _CLUSTER + ": score {score:.2f} with weight {gamma:.2f} on the uncertainty (both "
-        "correlate by {dcr:.2f} over the pool).",
-    ),
-    "foreground_random": _method(
-        foreground_random,
-        "nnActive, TMLR 2025",
-        "foreground",
-        "Random images that show something: by the newest model, before it by a threshold",
-        "Chosen at random; {foreground:.1%} of the image is foreground.",
-    ),
-    "clasp_pe": _method(
-        clasp_pe,
-        "arXiv 2601.13677",
-        "uncertainty class_entropy model",
-        "Entropy shared out among the classes, with noise that fades from round to round (ClaSP PE)",
-        "Drawn by the entropy of {role} ({class_entropy:.3g} nats), with noise.",
-    ),
-    "foreground_active": _method(
-        foreground_active,
-        "ours, after " + LEVY,
-        "map uncertainty foreground model",
-        "Entropy times predicted foreground, combined with distance on the map: for pools with empty images",
-        _UNSURE + ", predicts structures on {foreground:.1%} of it, and it lies {distance:.2f} of the map's "
-        "width from labelled images.",
-        deterministic=True,
-    ),
-}
+    Raises ImportError, which names the package, for an entry point that cannot be imported.
+    """
+    for module in iter_modules(folders):
+        import_module(f"{package}.{module.name}")
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except (ImportError, AttributeError) as error:
+            origin = point.dist.name if point.dist else point.value
+            raise ImportError(
+                f"the methods of package {origin} cannot be imported ({error}): install what it needs, or "
+                "uninstall it"
+            ) from error

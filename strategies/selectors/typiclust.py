@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.checks import (
     Groups,
     RowNumbers,
@@ -22,6 +23,14 @@ MAX_CLUSTERS = 500
 NEIGHBOURS = 20
 
 
+@method(
+    "typiclust",
+    paper="Hacohen et al., ICML 2022; " + CSAL,
+    needs="features",
+    text="The most typical image of each large cluster without labels",
+    reason="{role} in cluster {cluster} of {cluster_size} images, {labelled_in_cluster} of them labelled "
+    "(typicality {typicality:.3g}).",
+)
 def typiclust(
     features: npt.ArrayLike,
     budget: int,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from strategies.selectors.numerics.distances import dissimilarity, first_largest
 from strategies.selectors.numerics.kernel_kmeans import kernel_kmeans
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.availability import in_turns
 from strategies.selectors.rules.checks import (
     FloatArray,
@@ -28,6 +29,14 @@ EPS = 1e-8
 CANDIDATES = 3
 
 
+@method(
+    "urds",
+    paper=CSAL,
+    needs="features uncertainty",
+    text="Of the three most typical images of each cluster the one reconstructed worst (CSAL-3D)",
+    reason="{role}: number {typicality_rank} by typicality in cluster {cluster} of {cluster_size} images, "
+    "and the most uncertain of the first ones there ({uncertainty:.3g}).",
+)
 def urds(
     features: npt.ArrayLike,
     budget: int,
@@ -75,6 +84,14 @@ def urds(
     return Selection(turns.picks, evidence)
 
 
+@method(
+    "urds_diversity_only",
+    paper=CSAL,
+    needs="features",
+    text="The most typical image of each cluster: CSAL-3D without uncertainty",
+    reason="{role} in cluster {cluster} of {cluster_size} images (typicality {typicality:.3g}).",
+    for_auto=False,  # half a rule, for comparison
+)
 def urds_diversity_only(
     features: npt.ArrayLike,
     budget: int,
@@ -96,6 +113,14 @@ def urds_diversity_only(
     return Selection(turns.picks, _evidence(turns, clustered) | {"role": turns.role("most typical")})
 
 
+@method(
+    "urds_uncertainty_only",
+    paper=CSAL,
+    needs="uncertainty",
+    text="The images reconstructed worst: CSAL-3D without diversity",
+    reason="Its reconstructions disagree most (uncertainty {uncertainty:.3g}).",
+    deterministic=True,
+)
 def urds_uncertainty_only(
     features: npt.ArrayLike,
     budget: int,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from strategies.selectors.numerics.distances import distances
 from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.registry import CSAL, method
 from strategies.selectors.rules.checks import (
     FloatArray,
     Groups,
@@ -25,6 +26,14 @@ EPS = 1e-8
 NEIGHBOURS = 20
 
 
+@method(
+    "usl",
+    paper="Wang et al., ECCV 2022; " + CSAL,
+    needs="unit_features",
+    text="Dense images of each cluster, kept apart from each other",
+    reason="{role} in cluster {cluster} of {cluster_size} images: density {density:.3g}, less "
+    "{regularisation:.3g} for nearby picks.",
+)
 def usl(
     features: npt.ArrayLike,
     budget: int,

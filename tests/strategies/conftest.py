@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from bundle_configs import Bundle
+from pool.database.plans import Plan
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from strategies.context import Context
-from strategies.planning.plans import make_active_plan, make_cold_plan
+from strategies.planning.planner import Planner
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
@@ -65,9 +66,11 @@ class World:
 
     def prepare(self) -> None:
         self.context.state.maps.add(self.context.layout_key, dict.fromkeys(IMAGES, "1"), POINTS)
-        layout = self.context.layout()
-        assert layout is not None
-        make_cold_plan(self.context, layout, self.pool)
+        self.plan("cold_start")
+
+    def plan(self, name: str, **more: Any) -> Plan:
+        planner = Planner(self.context)
+        return planner.make(self.pool, planner.series(name, **more))
 
     def train(self, name: str, plan: bool = True) -> None:
         """Register a model of the present labels, with an entropy for each unlabelled image."""
@@ -75,9 +78,7 @@ class World:
         if plan:
             values = {image: 0.1 + IMAGES.index(image) / 50 for image in self.pool.unlabelled}
             self.context.state.scores.add_entropies(name, values)
-            layout = self.context.layout()
-            assert layout is not None
-            make_active_plan(self.context, layout, self.context.state.models.all()[0], 0.3, self.pool)
+            self.plan("active", alpha=0.3)
 
     @property
     def cold(self) -> list[str]:

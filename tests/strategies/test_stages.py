@@ -127,7 +127,7 @@ def test_active_plan_that_is_used_up_goes_on_in_the_same_round(
 ) -> None:
     world.prepare()
     world.label(*world.cold)
-    monkeypatch.setattr("strategies.planning.plans.MAX_PICKS", 3)
+    monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 3)
     world.train("short")
     monkeypatch.undo()
     seen = []
@@ -145,7 +145,7 @@ def test_active_plan_goes_on_when_nothing_was_labelled_yet(
 ) -> None:
     world.prepare()
     world.label(*world.cold)
-    monkeypatch.setattr("strategies.planning.plans.MAX_PICKS", 3)
+    monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 3)
     world.train("short")
     whole = {image for image in world.images if image not in world.cold}
     seen = [world.ask()["id"] for _ in range(len(whole))]

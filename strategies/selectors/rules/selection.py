@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ class Selection:
         picks: (B,) int64, unique row numbers in hand-out order.
         evidence: name -> (B,) array, one value per pick, e.g. `score`, `distance`, `role`. A selector returns
             the same names for every budget, even for an empty selection.
+        details: facts about the whole call, such as the number of clusters.
+        measures: name -> (N,) array, one number per row, such as the row's cluster.
 
     Raises:
         ValueError: an evidence array does not have one value per pick.
@@ -24,6 +27,8 @@ class Selection:
 
     picks: npt.NDArray[np.int64]
     evidence: dict[str, npt.NDArray[Any]]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, values in self.evidence.items():

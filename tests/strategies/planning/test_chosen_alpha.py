@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from server.marks import AlphaRequest, choose_alpha
-from strategies.planning.plans import planned_alphas
+from strategies.planning.weights import alpha_of
+from strategies.selectors.registry import METHODS
 
 
 def choose(world: Any, alpha: float | None) -> None:
@@ -35,9 +36,9 @@ def test_the_round_is_planned_at_once_with_what_was_chosen(world: Any) -> None:
 def test_later_rounds_follow_it_until_it_is_taken_back(world: Any) -> None:
     in_active(world)
     choose(world, 0.8)
-    assert planned_alphas(world.context)[0] == 0.8
+    assert alpha_of(world.context, METHODS["active"]) == 0.8
     choose(world, None)
-    assert planned_alphas(world.context)[0] == 0.3 and world.stage == "active"
+    assert alpha_of(world.context, METHODS["active"]) == 0.3 and world.stage == "active"
     assert world.ask()["selection"]["alpha"] == 0.3
 
 

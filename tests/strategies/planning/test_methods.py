@@ -13,16 +13,10 @@ from bundle_configs import Bundle
 from pool.errors import PoolError
 from strategies import selectors
 from strategies.context import Context
-from strategies.planning.methods import (
-    OTSU,
-    NotReadyError,
-    due_methods,
-    make_method_plan,
-    newest_plan,
-    planned_methods,
-)
-from strategies.planning.plans import make_active_plan, weight_of
-from strategies.refresh.pipeline import Refresh
+from strategies.planning.planner import Planner
+from strategies.planning.sources import OTSU, NotReadyError, unscored
+from strategies.planning.weights import weight_of
+from strategies.refresh.pipeline import Refresh, due_methods
 from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
 from strategies.strategy import all_strategies
@@ -53,7 +47,7 @@ def use(world: Any, **settings: Any) -> None:
 def plan_all(world: Any) -> list[str]:
     names = due_methods(world.context, world.pool)
     for name in names:
-        make_method_plan(world.context, world.pool, name)
+        world.plan(name)
     return names
 
 
@@ -76,7 +70,7 @@ def test_the_default_offer_and_its_order(world: Any) -> None:
 
 def test_only_what_is_on_offer_is_planned(world: Any) -> None:
     world.prepare()
-    assert planned_methods(world.context) == [] == due_methods(world.context, world.pool)
+    assert due_methods(world.context, world.pool) == []
 
 
 @pytest.mark.parametrize("name", COLD)
@@ -105,7 +99,7 @@ def test_auto_begins_with_the_method_that_is_set(world: Any) -> None:
     use(world, strategies="auto", cold_start_method="typiclust", cold_start_budget=world.budget)
     world.prepare()
     keep_features(world)
-    assert planned_methods(world.context) == ["typiclust"] == plan_all(world)
+    assert plan_all(world) == ["typiclust"]
     wanted = METHODS["typiclust"].select(FEATURES.astype(np.float32), world.budget, seed=42)
     answers = [world.ask("auto") for _ in range(world.budget)]
     assert [answer["id"] for answer in answers] == [world.images[row] for row in wanted.picks]
@@ -121,7 +115,7 @@ def _held(world: Any) -> tuple[str, Any]:
 
 def test_a_cold_plan_knows_the_labels_there_are(offered: Any) -> None:
     offered.label(*offered.images[:3])
-    plan = make_method_plan(offered.context, offered.pool, "typiclust")
+    plan = offered.plan("typiclust")
     wanted = selectors.typiclust(FEATURES.astype(np.float32), 4, labelled=[0, 1, 2], seed=42)
     assert [pick["image"] for pick in plan.picks] == [offered.images[row] for row in wanted.picks]
     assert plan.details["labelled"] == offered.images[:3]
@@ -141,7 +135,7 @@ def test_uncertainty_comes_from_a_pretraining(offered: Any, name: str) -> None:
         offered.ask(name)
     assert name not in due_methods(offered.context, offered.pool)
     with pytest.raises(NotReadyError, match="uncertainty of 7 images is still being computed"):
-        make_method_plan(offered.context, offered.pool, name)
+        offered.plan(name)
     offered.context.state.scores.add_entropies(key, values)
     assert name in plan_all(offered)
     block = offered.ask(name)["selection"]
@@ -162,7 +156,7 @@ def test_urds_differs_from_both_ablations_and_says_why(offered: Any) -> None:
     offered.context.state.scores.add_entropies(offered.context.pretrained_key, values)
     plan_all(offered)
     names = ("urds", "urds_uncertainty_only", "urds_diversity_only")
-    plans = {name: make_method_plan(offered.context, offered.pool, name) for name in names}
+    plans = {name: offered.plan(name) for name in names}
     picks = {name: [pick["image"] for pick in plan.picks][:4] for name, plan in plans.items()}
     assert len({tuple(found) for found in picks.values()}) == 3
     first = plans["urds"].picks[0]
@@ -173,7 +167,7 @@ def test_foreground_comes_from_a_threshold_and_then_from_the_model(offered: Any)
     with pytest.raises(PoolError, match="foreground_random is not planned yet; ask again"):
         offered.ask("foreground_random")
     with pytest.raises(NotReadyError, match="foreground of 12 images"):
-        make_method_plan(offered.context, offered.pool, "foreground_random")
+        offered.plan("foreground_random")
     shown = {image: {"foreground": 0.0 if n % 2 else 0.4} for n, image in enumerate(offered.images)}
     offered.context.state.scores.add_measures(OTSU, shown)
     plan_all(offered)
@@ -196,7 +190,7 @@ def test_clasp_pe_has_a_plan_per_model(offered: Any) -> None:
     assert block["model"] == "one" and "Drawn by the entropy of" in block["reason"]
     train(offered, "two", seed=2)
     assert offered.ask("clasp_pe")["selection"]["model"] == "one", "until the newer one is planned"
-    plan = make_method_plan(offered.context, offered.pool, "clasp_pe")
+    plan = offered.plan("clasp_pe")
     assert plan.details["beta"] == pytest.approx(100**0.25) and plan.details["round"] == 2
     assert {pick["role"] for pick in plan.picks} == {"the image", "class 1", "class 2"}
 
@@ -207,7 +201,7 @@ def test_foreground_active_is_planned_with_the_configured_alpha(offered: Any) ->
     assert "foreground_active" in plan_all(offered)
     answer = offered.ask("foreground_active")["selection"]
     assert answer["model"] == "one" and "predicts structures on" in answer["reason"]
-    plan = make_method_plan(offered.context, offered.pool, "foreground_active")
+    plan = offered.plan("foreground_active")
     assert plan.details["alpha"] == 0.3
     assert len(plan.picks) == len(offered.pool.unlabelled), "one model has a plan for more than a cold start"
     use(offered, strategies="auto,foreground_active", alpha=0.7)
@@ -219,13 +213,12 @@ def test_auto_goes_on_with_the_method_that_is_set(world: Any) -> None:
     world.prepare()
     world.label(*[world.ask("auto")["id"] for _ in range(world.budget)])
     train(world, "one")
-    layout, model = world.context.layout(), world.context.state.models.all()[0]
-    make_active_plan(world.context, layout, model, world.context.active_alpha, world.pool)
+    world.plan("active")
     waiting = world.ask("auto")["selection"]
     assert (waiting["stage"], waiting["role"]) == ("active", "farthest")
     assert waiting["reason"].startswith("Waiting for the plan of foreground_active: ")
     assert plan_all(world) == ["foreground_active"]
-    plan = newest_plan(world.context, "foreground_active")[1]
+    plan = Planner(world.context).newest("foreground_active")[1]
     block = world.ask("auto")["selection"]
     assert (block["method"], block["rank"], block["model"]) == ("foreground_active", 1, "one")
     assert plan.details["alpha"] == 0.3
@@ -286,8 +279,6 @@ def test_a_model_waits_for_the_encoder_that_is_not_pretrained(offered: Any) -> N
 
 
 def test_a_model_that_was_applied_before_is_applied_again_for_the_measures(offered: Any) -> None:
-    from strategies.planning.plans import unscored
-
     offered.context.state.models.add("old", [], {})
     offered.context.state.scores.add_entropies("old", dict.fromkeys(offered.images, 0.5))
     assert unscored(offered.context, offered.pool) == offered.images
@@ -325,7 +316,7 @@ def test_adaptive_alpha_refuses(world: Any) -> None:
 def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     use(world, alpha_schedule="adaptive", strategies="auto,active")
     world.prepare()
-    state, layout = world.context.state, world.context.layout()
+    state = world.context.state
     for name, values in (("one", range(12)), ("two", [1, 0, *range(2, 12)])):
         state.models.add(name, [], {})
         state.scores.add_entropies(name, dict(zip(world.images, map(float, values), strict=True)))
@@ -334,7 +325,7 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     weight, why = weight_of(world.context, two, "adaptive")
     assert weight == pytest.approx(12 / (12 * 143)) and "correlate by 0.99" in why
     assert weight_of(world.context, two, 0.5) == (0.5, "as requested")
-    plan = make_active_plan(world.context, layout, two, "adaptive", world.pool)
+    plan = world.plan("active", alpha="adaptive")
     assert plan.details["alpha"] == pytest.approx(weight) and plan.details["alpha_why"] == why
     block = world.ask("active")["selection"]
     assert (block["alpha"], block["alpha_why"]) == (plan.details["alpha"], why)

@@ -14,7 +14,9 @@ from pool.database.plans import Plan
 from pool.database.state import State
 from strategies import selectors
 from strategies.context import Context
-from strategies.planning import plans
+from strategies.planning.planner import Planner
+from strategies.planning.sources import unscored
+from strategies.selectors.registry import Method
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
@@ -81,11 +83,17 @@ def with_model(context: Context, values: dict[str, float]) -> Model:
     return context.state.models.all()[0]
 
 
+def make(context: Context, pool: PoolSnapshot, name: str, alpha: float | None = None) -> Plan:
+    planner = Planner(context)
+    return planner.make(pool, planner.series(name, alpha))
+
+
+def grows(method: Method) -> bool:
+    return method.grows
+
+
 def cold_plan(context: Context, layout: Layout, pool: PoolSnapshot) -> Plan:
-    plans.make_cold_plan(context, layout, pool)
-    plan = context.state.plans.newest(context.cold_key)
-    assert plan is not None
-    return plan
+    return make(context, pool, "cold_start")
 
 
 def greedy(
@@ -144,8 +152,8 @@ def test_cold_plan_leaves_images_that_cannot_be_read_out(context: Context, layou
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_active_plan_is_the_greedy_of_the_paper(context: Context, layout: Layout, alpha: float) -> None:
-    model = with_model(context, VALUES)
-    plan = plans.make_active_plan(context, layout, model, alpha, pool_of(LABELLED))
+    with_model(context, VALUES)
+    plan = make(context, pool_of(LABELLED), "active", alpha)
     expected = greedy(alpha, LABELLED, VALUES, [], COUNT)
     assert [p["image"] for p in plan.picks] == expected
     assert plan.picks[0]["role"] == "most_uncertain" and plan.picks[1]["role"] == "combined"
@@ -156,12 +164,12 @@ def test_active_plan_is_the_greedy_of_the_paper(context: Context, layout: Layout
 
 def test_remade_plan_keeps_what_was_handed_out_and_goes_on_from_it(context: Context, layout: Layout) -> None:
     half = {i: VALUES[i] for i in IMAGES[::2]}
-    model = with_model(context, half)
-    first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    with_model(context, half)
+    first = make(context, pool_of(LABELLED), "active", 0.3)
     given = [first.picks[0]["image"], first.picks[1]["image"]]
     with_model(context, VALUES)
     leased = pool_of(LABELLED, leased=frozenset(given))
-    again = plans.make_active_plan(context, layout, model, 0.3, leased)
+    again = make(context, leased, "active", 0.3)
     assert again.picks[:2] == first.picks[:2], "with the evidence they were given with"
     rest = [p["image"] for p in again.picks[2:]]
     assert rest == greedy(0.3, LABELLED, VALUES, given, COUNT)
@@ -171,10 +179,10 @@ def test_remade_plan_keeps_what_was_handed_out_and_goes_on_from_it(context: Cont
 def test_label_that_arrives_in_a_round_counts_as_picked_and_changes_no_scale(
     context: Context, layout: Layout
 ) -> None:
-    model = with_model(context, VALUES)
-    first = plans.make_active_plan(context, layout, model, 0.3, pool_of(LABELLED))
+    with_model(context, VALUES)
+    first = make(context, pool_of(LABELLED), "active", 0.3)
     top = first.picks[0]["image"]  # the largest entropy: without it the scale would be another
-    again = plans.make_active_plan(context, layout, model, 0.3, pool_of([*LABELLED, top]))
+    again = make(context, pool_of([*LABELLED, top]), "active", 0.3)
     assert [p["image"] for p in again.picks] == [p["image"] for p in first.picks]
     assert [p["score"] for p in again.picks] == pytest.approx([p["score"] for p in first.picks])
     assert again.details["labelled"] == sorted(LABELLED) and again.scored == first.scored
@@ -185,9 +193,9 @@ def test_label_without_entropy_that_arrives_in_a_round_still_counts_for_the_dist
 ) -> None:
     later = IMAGES[int(np.argmax(POINTS[:, 0]))]
     some = {i: v for i, v in VALUES.items() if i not in (later, IMAGES[50])}  # 50 is in no plan either
-    model = with_model(context, some)
-    plans.make_active_plan(context, layout, model, 1.0, pool_of(LABELLED))
-    plan = plans.make_active_plan(context, layout, model, 1.0, pool_of([*LABELLED, later]))
+    with_model(context, some)
+    make(context, pool_of(LABELLED), "active", 1.0)
+    plan = make(context, pool_of([*LABELLED, later]), "active", 1.0)
     assert [p["image"] for p in plan.picks] == greedy(1.0, [*LABELLED, later], some, [], COUNT)
 
 
@@ -195,14 +203,15 @@ def test_label_without_entropy_that_arrives_in_a_round_still_counts_for_the_dist
 def test_first_active_plan_waits_for_fifty_or_ten_batches(tmp_path: Path, batch: int, enough: int) -> None:
     context, images = make_context(tmp_path, batch_size=batch), [f"j{n:03d}" for n in range(200)]
     context.state.models.add("m", [], {})
+    context.state.maps.add(context.layout_key, dict.fromkeys(images, "1"), np.zeros((200, 2)))
     for count, due in ((0, False), (enough - 1, False), (enough, True)):
         if count:
             context.state.scores.add_entropies("m", dict.fromkeys(images[:count], 0.5))
-        assert plans.active_plan_due(context, "m", 0.3, complete=False) is due
+        assert bool(Planner(context).due(pool_of([], images), grows, complete=False)) is due
 
 
 def due_now(context: Context, pool: PoolSnapshot) -> bool:
-    return plans.active_plan_due(context, "m", 0.3, complete=not plans.unscored(context, pool))
+    return bool(Planner(context).due(pool, grows))
 
 
 def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context, layout: Layout) -> None:
@@ -216,14 +225,14 @@ def test_active_plan_of_a_small_pool_waits_for_all_of_it(context: Context, layou
 
 def test_active_plan_is_remade_when_doubled_and_when_complete(context: Context, layout: Layout) -> None:
     pool, count = pool_of(LABELLED), COUNT - len(LABELLED)
-    model = with_model(context, {i: VALUES[i] for i in pool.unlabelled[:20]})
+    with_model(context, {i: VALUES[i] for i in pool.unlabelled[:20]})
     for scored, due in ((20, False), (39, False), (40, True), (count - 1, False), (count, True)):
         context.state.scores.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:scored]})
         if scored == 20:
-            plans.make_active_plan(context, layout, model, 0.3, pool)
+            make(context, pool, "active", 0.3)
         assert due_now(context, pool) is due, scored
         if due:
-            assert plans.make_active_plan(context, layout, model, 0.3, pool).scored == scored
+            assert make(context, pool, "active", 0.3).scored == scored
     assert not due_now(context, pool), "complete and planned"
 
 
@@ -233,6 +242,6 @@ def test_max_scored_makes_a_plan_complete_that_has_not_seen_all(tmp_path: Path) 
     pool = pool_of(LABELLED)
     context.state.models.add("m", LABELLED, {})
     context.state.scores.add_entropies("m", {i: VALUES[i] for i in pool.unlabelled[:19]})
-    assert len(plans.unscored(context, pool)) == COUNT - len(LABELLED) - 19 and not due_now(context, pool)
+    assert len(unscored(context, pool)) == COUNT - len(LABELLED) - 19 and not due_now(context, pool)
     context.state.scores.add_entropies("m", {pool.unlabelled[19]: 0.5})
-    assert plans.unscored(context, pool) == [] and due_now(context, pool)
+    assert unscored(context, pool) == [] and due_now(context, pool)

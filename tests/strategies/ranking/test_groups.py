@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strategies.planning.methods import make_method_plan
-from strategies.planning.plans import make_active_plan, make_cold_plan
-from strategies.ranking.rank import farthest_ranking, random_ranking
+from strategies.planning.planner import Planner
+from strategies.ranking.rank import farthest_ranking, pool_ranking
+from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
 
@@ -31,6 +31,11 @@ def pool_of(world: Any, **more: Any) -> PoolSnapshot:
     return Patients(world.store, {}, **more)
 
 
+def plan(world: Any, name: str, pool: PoolSnapshot, **more: Any) -> Any:
+    planner = Planner(world.context)
+    return planner.make(pool, planner.series(name, **more))
+
+
 def patients(picks: Sequence[Any]) -> list[str]:
     return [patient(pick if isinstance(pick, str) else pick["image"]) for pick in picks]
 
@@ -42,7 +47,8 @@ def lay_out(world: Any) -> Any:
 
 
 def test_the_cold_start_takes_each_patient_once_before_any_twice(world: Any) -> None:
-    make_cold_plan(world.context, lay_out(world), pool_of(world))
+    lay_out(world)
+    plan(world, "cold_start", pool_of(world))
     assert len(world.cold) == 4 and len(set(patients(world.cold[:3]))) == 3
 
 
@@ -51,7 +57,7 @@ def test_so_do_the_plans_of_the_methods(world: Any, name: str) -> None:
     lay_out(world)
     vectors = [(image, "1", point) for image, point in zip(world.images, world.points, strict=True)]
     world.context.state.embeddings.add(world.context.encoder_key, vectors)
-    picks = make_method_plan(world.context, pool_of(world), name).picks
+    picks = plan(world, name, pool_of(world)).picks
     assert len(picks) == 4 and len(set(patients(picks[:3]))) == 3
 
 
@@ -60,11 +66,10 @@ def test_an_active_round_counts_what_is_in_somebodys_hands_and_no_older_labels(w
     world.label("i00", "i01", "i04")
     world.train("m", plan=False)
     world.context.state.scores.add_entropies("m", {image: int(image[1:]) / 50 for image in world.images})
-    model, layout = world.context.state.models.all()[0], world.context.layout()
-    plan = make_active_plan(world.context, layout, model, 0.0, pool_of(world))
-    assert [pick["image"] for pick in plan.picks[:4]] == ["i11", "i07", "i03", "i10"]
-    plan = make_active_plan(world.context, layout, model, 0.0, pool_of(world, leased=frozenset({"i09"})))
-    assert [pick["image"] for pick in plan.picks[:5]] == ["i09", "i07", "i03", "i11", "i06"]
+    first = plan(world, "active", pool_of(world), alpha=0.0)
+    assert [pick["image"] for pick in first.picks[:4]] == ["i11", "i07", "i03", "i10"]
+    second = plan(world, "active", pool_of(world, leased=frozenset({"i09"})), alpha=0.0)
+    assert [pick["image"] for pick in second.picks[:5]] == ["i09", "i07", "i03", "i11", "i06"]
 
 
 def test_the_farthest_image_is_of_a_patient_that_had_no_turn(world: Any) -> None:
@@ -85,6 +90,6 @@ def test_the_farthest_image_is_of_a_patient_that_had_no_turn(world: Any) -> None
 
 def test_random_images_are_of_all_patients_first(world: Any) -> None:
     context = replace(world.context, settings=replace(world.context.settings, seed=3))
-    order = list(random_ranking(context, pool_of(world), "preparing").images)
+    order = list(pool_ranking(context, pool_of(world), METHODS["random"], "preparing").images)
     assert sorted(order) == world.images
     assert all(len(set(patients(order[at : at + 3]))) == 3 for at in range(0, 12, 3))

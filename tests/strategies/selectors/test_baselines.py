@@ -48,7 +48,7 @@ def test_farthest_first_starts_nearest_to_the_mean() -> None:
 def test_the_first_of_all_is_not_said_to_be_far_away(name: str) -> None:
     chosen = METHODS[name].select([[0.0, 1.0], [1.0, 0.0], [4.0, 4.0]], 2)
     first, second = (
-        METHODS[name].explain({key: values[i].item() for key, values in chosen.evidence.items()})
+        METHODS[name].explain({key: values[i].item() for key, values in chosen.evidence.items()}, {})
         for i in range(2)
     )
     assert first.startswith("It is nearest to the mean") and "no other is that far" in second

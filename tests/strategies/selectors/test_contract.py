@@ -22,18 +22,7 @@ from strategies.selectors.registry import METHODS, NEEDS
 
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
 takes_labels = [name for name, m in METHODS.items() if "labels" in (m.select.__kwdefaults__ or {})]
-# a larger budget only adds picks at the end
-GROWS = (
-    "random",
-    "farthest_first",
-    "clfps",
-    "active",
-    "entropy",
-    "diversity",
-    "foreground_random",
-    "clasp_pe",
-    "foreground_active",
-)
+FACTS = {"seed": 42, "round": 1, "alpha": 0.3, "alpha_note": ""}  # what reasons may name besides the evidence
 MEMORY = 250 * 2**20  # bytes; all pairs of 100,000 rows would be 80 GB
 
 
@@ -80,7 +69,7 @@ def test_picks_are_open_rows_without_repetition(
     assert set(picks) <= open_rows
     assert chosen.picks.dtype == np.int64
     check_evidence(name, chosen)
-    if name in GROWS:
+    if METHODS[name].appends:
         fewer = run(name, points, budget // 2, labelled=labelled, candidates=candidates).picks
         assert picks[: len(fewer)] == fewer.tolist()
 
@@ -93,7 +82,9 @@ def check_evidence(name: str, chosen: Selection) -> None:
         assert values.shape == chosen.picks.shape
         assert values.dtype.kind in "iUf" and (values.dtype.kind == "U" or np.isfinite(values).all())
     for i in range(len(chosen.picks)):
-        said = METHODS[name].explain({key: values[i].item() for key, values in chosen.evidence.items()})
+        said = METHODS[name].explain(
+            {key: values[i].item() for key, values in chosen.evidence.items()}, FACTS
+        )
         assert said.endswith(".") and "{" not in said
 
 
