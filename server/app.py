@@ -260,7 +260,14 @@ class Shell:
         strategies: dict[str, Strategy] = self._strategies  # type: ignore[attr-defined]
         known("strategy", request.get("strategy"), strategies)
         with self.database_errors():
-            return super().next_sample(request)  # type: ignore[misc]
+            try:
+                answer: dict[str, Any] = super().next_sample(request)  # type: ignore[misc]
+            except PoolError:
+                self.wake()  # it may wait for a plan
+                raise
+            if answer.get("selection", {}).get("role") == "farthest":
+                self.wake()  # instead of an image of a plan
+            return answer
 
     def training_stats(self) -> dict[str, Any]:
         """Return MONAI Label's statistics of the newest training; {} before the first."""

@@ -14,6 +14,7 @@ from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of
+from strategies.planning.planner import Planner
 from strategies.ranking import rank
 from strategies.ranking.held_out import marked_ranking
 from strategies.ranking.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
@@ -223,6 +224,8 @@ def _by_method(method: Method) -> RankingOf:
     def ranking(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:
         alpha = _alpha_of(request) if method.free_alpha else None
         stage = method.stage or stage_of(context, pool)
+        if alpha is not None:
+            Planner(context).ask(method.name, alpha, client_of(request).name)
         return rank.method_ranking(context, pool, method.name, stage, alpha)
 
     return ranking

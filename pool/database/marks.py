@@ -12,6 +12,8 @@ from pool.database import schema
 from pool.database.database import Database, entries, entry
 
 NEXT, HELD_OUT = "next", "held_out"
+MAX_ASKED = 4  # alphas of clients that are kept planned
+_ASKED = "asked "  # begins the names of these among the choices; a method and its alpha follow
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,27 @@ class Marks:
                 row = {"name": "alpha", "value": alpha, "client": client, "created": time.time()}
                 connection.execute(sa.insert(table).values(row))
             connection.execute(entry("alpha", None, {"alpha": alpha, "client": client}))
+
+    def asked_alphas(self) -> list[tuple[str, float]]:
+        """Return the methods and alphas that clients asked for last, the newest first."""
+        rows = self._db.read(_asked())
+        return [(row.name.split(" ")[1], float(row.value)) for row in rows]
+
+    def ask_alpha(self, method: str, alpha: float, client: str) -> None:
+        """Remember an alpha that a client asks for; at most MAX_ASKED, so that the oldest is forgotten."""
+        table, name = schema.choices, f"{_ASKED}{method} {alpha:g}"
+        row = {"name": name, "value": alpha, "client": client, "created": time.time()}
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.name == name))
+            connection.execute(sa.insert(table).values(row))
+            old = [asked.name for asked in connection.execute(_asked())][MAX_ASKED:]
+            connection.execute(sa.delete(table).where(table.c.name.in_(old)))
+
+
+def _asked() -> sa.Select[tuple[str, float]]:
+    table = schema.choices
+    query = sa.select(table.c.name, table.c.value).where(table.c.name.startswith(_ASKED))
+    return query.order_by(table.c.created.desc(), table.c.name)
 
 
 def _delete(connection: sa.Connection, images: Sequence[str]) -> None:

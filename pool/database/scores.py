@@ -22,6 +22,12 @@ class Scores:
         table = schema.entropies
         return int(self._db.read(sa.select(sa.func.count()).where(table.c.model == model))[0][0])
 
+    def has(self, model: str, image: str) -> bool:
+        """Return True if this model has scored the image."""
+        table = schema.entropies
+        query = sa.select(table.c.image).where(table.c.model == model, table.c.image == image)
+        return bool(self._db.read(query))
+
     def entropies(self, model: str) -> dict[str, float]:
         """Return the mean entropy, in nats, of each image that this model has scored."""
         table = schema.entropies

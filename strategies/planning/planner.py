@@ -91,17 +91,26 @@ class Planner:
         series = [s for s in self._wanted() if kind(s.method)]
         if complete is None and any(s.method.grows for s in series):
             complete = not unscored(self.context, pool)
-        due = {self.key(s): s for s in series if self._is_due(pool, s, bool(complete))}
-        return list(due.values())
+        due = [s for s in series if self._is_due(pool, s, bool(complete))]
+        due += [s for one in series if one not in due and (s := self._to_extend(pool, one))]
+        return list({self.key(s): s for s in due}.values())
+
+    def ask(self, name: str, alpha: float, client: str) -> None:
+        """Have the plans of an alpha made that a client asks for, by the next refresh."""
+        marks = self.context.state.marks
+        if alpha != alpha_of(self.context, METHODS[name]) and (name, alpha) not in marks.asked_alphas():
+            marks.ask_alpha(name, alpha, client)
 
     def _wanted(self) -> Iterator[Series]:
-        """Yield what is to be planned: the stages' methods, those of `auto`, and the offered ones."""
-        for name in dict.fromkeys([FIRST, LATER, *self.context.settings.used]):
-            if METHODS[name].needs:
-                try:
-                    yield self.series(name)
-                except NotReadyError:
-                    continue
+        """Yield what is to be planned: for the stages, for `auto`, of the offered methods, for clients."""
+        settings = self.context.settings
+        names = dict.fromkeys([FIRST, LATER, *settings.used])
+        asked = [(name, a) for name, a in self.context.state.marks.asked_alphas() if name in settings.offered]
+        for name, alpha in [*((name, None) for name in names if METHODS[name].needs), *asked]:
+            try:
+                yield self.series(name, alpha)
+            except NotReadyError:
+                continue
 
     def _is_due(self, pool: PoolSnapshot, series: Series, complete: bool) -> bool:
         plan = self.context.state.plans.newest(self.key(series))
@@ -124,6 +133,20 @@ class Planner:
             enough = max(_MIN_SCORED, 10 * self.context.settings.batch_size)
             return count > 0 and (complete or count >= enough)
         return count >= 2 * plan.scored or (complete and count > plan.scored)
+
+    def _to_extend(self, pool: PoolSnapshot, series: Series) -> Series | None:
+        """Return the series of the round in use if its plan is used up and free images are not in it."""
+        planned = self.newest(series.method.name, series.alpha) if series.method.grows else None
+        if planned is None or planned[0] is None or not pool.has_free():
+            return None
+        model, plan = planned
+        picked = {pick["image"] for pick in plan.picks}
+        if any(map(pool.is_free, picked)):
+            return None
+        scored = self.context.state.scores.entropies(model.fingerprint)
+        if not any(image not in picked and pool.is_free(image) for image in scored):
+            return None
+        return series._replace(source=Source(model.fingerprint, model))
 
     def choose(self, pool: PoolSnapshot, series: Series, count: int, earlier: Plan | None = None) -> Choice:
         """Let a method pick; store nothing. Raises NotReadyError.

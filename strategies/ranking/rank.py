@@ -5,7 +5,7 @@ Anything that `refresh` can compute in advance is only looked up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from pool.database.models import Model
-from pool.database.plans import Plan
 from pool.errors import PoolError
 from strategies.context import Context, plain
-from strategies.planning.planner import LATER, Planner
-from strategies.planning.sources import NotReadyError, Source, source_of, unscored
+from strategies.planning.planner import Planner
+from strategies.planning.sources import NotReadyError, source_of
 from strategies.ranking.farthest import farthest_rows
 from strategies.selectors import Selection
 from strategies.selectors.registry import METHODS, Method
@@ -119,8 +118,13 @@ def provisional_ranking(context: Context, pool: PoolSnapshot) -> Ranking:
     return replace(ranking, common={"role": "provisional"}, facts=facts, reason=why, method=None)
 
 
-def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str) -> Ranking:
-    """Rank by distance on the map to the nearest labelled or leased image, farthest first."""
+def farthest_ranking(
+    context: Context, pool: PoolSnapshot, stage: str, why: str | Callable[[str], str]
+) -> Ranking:
+    """Rank by distance on the map to the nearest labelled or leased image, farthest first.
+
+    :param why: why not by a plan, or a function that says so of the first image
+    """
     layout = context.layout()
     if layout is None:
         return provisional_ranking(context, pool)
@@ -135,6 +139,7 @@ def farthest_ranking(context: Context, pool: PoolSnapshot, stage: str, why: str)
     images = [layout.images[row] for row in order]
     evidence = {layout.images[row]: {"role": "farthest", "distance": plain(reach[row])} for row in order}
     source = f"farthest|{context.layout_key}"
+    why = why if isinstance(why, str) else why(images[0])
     return Ranking(source, stage, images, evidence, reason=f"{why}: {because}.")
 
 
@@ -153,10 +158,8 @@ def method_ranking(
     if not method.needs:
         return pool_ranking(context, pool, method, stage)
     planned = planner.newest(name, alpha)
-    if method.grows:
-        planned = _grown(planner, pool, name, alpha, planned)
     if planned is None:
-        return _unplanned_ranking(context, pool, method)
+        return _unplanned_ranking(context, pool, method, alpha)
     model, plan = planned
     details = plan.details
     facts: dict[str, Any] = {fact: details.get(detail) for fact, detail in method.facts.items()}
@@ -169,8 +172,7 @@ def method_ranking(
         if pool.is_free(pick["image"])
     }
     if not evidence:
-        used_up = method.used_up or f"The plan of {name} is used up"
-        return farthest_ranking(context, pool, stage, used_up)
+        return farthest_ranking(context, pool, stage, lambda image: _used_up(context, method, model, image))
     return Ranking(plan.key, stage, list(evidence), evidence, facts=facts, method=method)
 
 
@@ -182,40 +184,22 @@ def later_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
     return method_ranking(context, pool, name, stage)
 
 
-def _grown(
-    planner: Planner,
-    pool: PoolSnapshot,
-    name: str,
-    alpha: float | None,
-    planned: tuple[Model | None, Plan] | None,
-) -> tuple[Model | None, Plan] | None:
-    """Plan an alpha that `refresh` does not plan, and extend a plan that is used up."""
-    context = planner.context
-    models, regular = context.state.models.all(), planner.newest(LATER)
-    if not models or context.layout() is None:
-        return planned
-    if alpha is not None and regular and regular[0] == models[0]:
-        series = planner.series(name, alpha)
-        plan = context.state.plans.newest(planner.key(series))
-        others = [s.alpha for s in planner._wanted() if s.method.grows]
-        complete = not unscored(context, pool)
-        if alpha not in others and (plan is None or planner._may_grow(series, plan, complete)):
-            return models[0], planner.make(pool, series)
-    if planned and planned[0] and not any(pool.is_free(pick["image"]) for pick in planned[1].picks):
-        picked = {pick["image"] for pick in planned[1].picks}
-        values = context.state.scores.entropies(planned[0].fingerprint)
-        if any(image not in picked and pool.is_free(image) for image in values):
-            series = planner.series(name, alpha, Source(planned[0].fingerprint, planned[0]))
-            return planned[0], planner.make(pool, series)
-    return planned
+def _used_up(context: Context, method: Method, model: Model | None, image: str) -> str:
+    """Say why the farthest image comes when a plan has no free image left."""
+    if method.grows and model and context.state.scores.has(model.fingerprint, image):
+        return "The plan of this round is used up and is being extended"
+    return method.used_up or f"The plan of {method.name} is used up"
 
 
-def _unplanned_ranking(context: Context, pool: PoolSnapshot, method: Method) -> Ranking:
+def _unplanned_ranking(context: Context, pool: PoolSnapshot, method: Method, alpha: float | None) -> Ranking:
     """Rank at random for a method that only waits for the map; raise PoolError 409 for others."""
     try:
         source_of(context, method)
     except NotReadyError as error:
         raise PoolError(409, str(error)) from error
+    if alpha is not None:
+        text = f"{method.name} with alpha {alpha:g} is being planned"
+        raise PoolError(409, f"{text}; ask again in a moment, or use strategy auto, which never waits")
     if method.values:
         raise PoolError(409, f"{method.name} is not planned yet{_progress_hint(context)}")
     return provisional_ranking(context, pool)

@@ -132,10 +132,8 @@ def _plan_rounds(passes: ImagePass, complete: bool) -> None:
 
 
 def _to_plan(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Return the weights of diversity without a plan of all scores by the newest model."""
-    if unscored(context, pool):
-        return []
-    return [str(series.alpha) for series in Planner(context).due(pool, _grows, complete=True)]
+    """Return the weights of diversity without a plan of all scores, and those whose plan is used up."""
+    return [str(series.alpha) for series in Planner(context).due(pool, _grows)]
 
 
 MODEL_STEPS = (

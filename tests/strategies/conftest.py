@@ -80,6 +80,14 @@ class World:
             self.context.state.scores.add_entropies(name, values)
             self.plan("active", alpha=0.3)
 
+    def plan_due(self) -> list[str]:
+        """Make the plans of rounds that are due, as the refresh does; return their alphas."""
+        planner, pool = Planner(self.context), self.pool
+        due = planner.due(pool, lambda method: method.grows)
+        for series in due:
+            planner.make(pool, series)
+        return [str(series.alpha) for series in due]
+
     @property
     def cold(self) -> list[str]:
         plan = self.context.state.plans.newest(self.context.cold_key)

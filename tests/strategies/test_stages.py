@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from pool.errors import PoolError
+from strategies.planning.planner import Planner
 from strategies.settings import Settings
 from strategies.stages import training_due
 
@@ -122,7 +124,7 @@ def test_active_goes_through_its_plan_and_ends_in_done(world: Any) -> None:
     assert world.stage == "done" and world.ask() == {}
 
 
-def test_active_plan_that_is_used_up_goes_on_in_the_same_round(
+def test_active_plan_that_is_used_up_is_extended_in_the_same_round(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.prepare()
@@ -130,29 +132,37 @@ def test_active_plan_that_is_used_up_goes_on_in_the_same_round(
     monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 3)
     world.train("short")
     monkeypatch.undo()
-    seen = []
-    for _ in range(6):
-        answer = world.ask()
-        seen.append(answer["id"])
-        world.label(seen[-1])
-        assert answer["selection"]["round"] == 1
-        assert answer["selection"]["role"] == ("combined" if len(seen) > 1 else "most_uncertain")
-    assert len(set(seen)) == 6
+    assert world.plan_due() == ["0.0", "1.0"], "entropy and diversity are offered too"
+    seen = [world.ask()["id"] for _ in range(3)]
+    meanwhile = world.ask()
+    assert meanwhile["id"] not in seen and meanwhile["selection"]["role"] == "farthest"
+    assert meanwhile["selection"]["reason"].startswith(
+        "The plan of this round is used up and is being extended: this image is the farthest"
+    )
+    assert world.plan_due() == ["0.3"] and world.plan_due() == []
+    more = [world.ask() for _ in range(4)]
+    assert {(a["selection"]["role"], a["selection"]["round"]) for a in more} == {("combined", 1)}
+    assert sorted([*seen, meanwhile["id"], *(a["id"] for a in more)]) == [
+        image for image in world.images if image not in world.cold
+    ], "no image twice while others of the round were not handed out"
+    with pytest.raises(PoolError, match=r"leased to annotators .8 images.*expires in 3[56]\d\d s") as caught:
+        world.ask()
+    assert caught.value.status == 409 and world.stage == "active" and world.plan_due() == []
 
 
-def test_active_plan_goes_on_when_nothing_was_labelled_yet(
+def test_the_round_in_use_is_extended_though_a_newer_model_is_there(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.prepare()
     world.label(*world.cold)
-    monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 3)
+    monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 2)
     world.train("short")
-    whole = {image for image in world.images if image not in world.cold}
-    seen = [world.ask()["id"] for _ in range(len(whole))]
-    assert set(seen) == whole, "no image twice while others of the round were not handed out"
-    with pytest.raises(PoolError, match="leased to annotators .8 images.*expires in 3[56]\d\d s") as caught:
-        world.ask()
-    assert caught.value.status == 409 and world.stage == "active"
+    monkeypatch.undo()
+    world.train("newer", plan=False)
+    world.label(*[world.ask()["id"] for _ in range(2)])
+    assert "0.3" in world.plan_due()
+    block = world.ask()["selection"]
+    assert (block["model"], block["role"]) == ("short", "combined")
 
 
 def test_new_images_are_handed_out_before_they_are_scored(world: Any) -> None:
@@ -195,11 +205,51 @@ def test_active_strategies_say_what_is_missing(world: Any, strategy: str) -> Non
 def test_a_requested_alpha_follows_the_newest_model(world: Any) -> None:
     world.prepare()
     world.label(*world.cold)
+    world.train("one")
+    with pytest.raises(
+        PoolError, match="active with alpha 0.5 is being planned; ask again in a mom"
+    ) as caught:
+        world.ask("active", alpha=0.5)
+    assert caught.value.status == 409
     for model in ("one", "two"):
-        world.train(model)
+        assert "0.5" in world.plan_due()
         answer = world.ask("active", alpha=0.5)
         assert (answer["selection"]["model"], answer["selection"]["alpha"]) == (model, 0.5)
         world.label(answer["id"])
+        world.train("two")
+        assert world.ask("active", alpha=0.5)["selection"]["model"] == model, "until the newer one is planned"
+
+
+def test_the_alphas_asked_for_last_are_planned(world: Any) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m")
+    world.plan_due()
+    for alpha in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5):
+        with suppress(PoolError):
+            world.ask("active", alpha=alpha)
+    assert world.plan_due() == ["0.6", "0.5", "0.4", "0.2"], "0.3 is planned anyway"
+    entries = [entry["event"] for entry in world.context.state.ledger.entries()]
+    assert entries.count("plan") == 8 and "alpha" not in entries
+    assert world.context.active_alpha == 0.3
+
+
+def test_no_request_plans(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.prepare()
+    world.label(*world.cold)
+    monkeypatch.setattr("strategies.planning.planner.MAX_PICKS", 1)
+    world.train("m")
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("planned inside a request")
+
+    monkeypatch.setattr(Planner, "choose", refuse)
+    for strategy in world.strategies:
+        for _ in range(2):
+            with suppress(PoolError):
+                world.ask(strategy)
+    with suppress(PoolError):
+        world.ask("active", alpha=0.7)
 
 
 def test_a_removed_label_brings_no_cold_start_back(world: Any) -> None:

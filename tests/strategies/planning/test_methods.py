@@ -333,6 +333,9 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
     second = world.ask("active")
     assert [block["rank"], second["id"]] == [1, world.images[wanted.picks[1]]]
     assert "adaptive: its entropies correlate" in second["selection"]["reason"]
+    with pytest.raises(PoolError, match="alpha 1 is being planned"):
+        world.ask("active", alpha=1)
+    assert world.plan_due() == ["1.0"]
     assert world.ask("active", alpha=1)["selection"]["alpha"] == 1
 
 
