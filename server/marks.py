@@ -11,9 +11,9 @@ from pool.database.marks import HELD_OUT, NEXT
 from pool.database.state import State
 from pool.errors import PoolError
 from pool.protocol import PoolStore
-from strategies.context import Context
+from strategies.context import LATER, Context
 from strategies.identity import current_user, plain_text
-from strategies.planning.planner import LATER, Planner
+from strategies.planning.planner import Planner
 from strategies.planning.sources import Source
 from strategies.snapshot import PoolSnapshot
 
@@ -43,10 +43,10 @@ class AlphaRequest(BaseModel):
 
 def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> dict[str, Any]:
     """Plan the present round with the new alpha, so that nobody waits, then store it for later rounds."""
-    alpha = context.settings.active_alpha if request.alpha is None else request.alpha
+    alpha = context.configured_alpha if request.alpha is None else request.alpha
     planner = Planner(context)
-    if (planned := planner.newest(LATER)) and (model := planned[0]):
-        series = planner.series(LATER, alpha, Source(model.fingerprint, model))
+    if (planned := context.newest_plan(LATER)) and (model := planned[0]):
+        series = planner.series(LATER.name, alpha, Source(model.fingerprint, model))
         planner.make(PoolSnapshot.of(context, store), series)
     client = plain_text(current_user.get() or request.client or "lead")
     context.state.marks.choose_alpha(request.alpha, client)

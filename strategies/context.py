@@ -11,6 +11,8 @@ from infers.fingerprints import pretrained_key
 from pool.database.duplicates import Sets, with_copies
 from pool.database.handouts import LeasePolicy
 from pool.database.maps import Layout
+from pool.database.models import Model
+from pool.database.plans import Plan
 from pool.database.state import State
 from pool.groups import Groups
 from strategies.reach import Reach
@@ -18,6 +20,9 @@ from strategies.selectors.numerics.cluster import MAX_CLUSTERS
 from strategies.selectors.registry import METHODS, Method
 from strategies.settings import Settings
 
+# the stages follow from the plans of these, whatever `auto` picks by
+FIRST, LATER = METHODS["cold_start"], METHODS["active"]
+OTSU = "otsu"  # source of foreground shares computed without a model
 _SETTLE_SECONDS = 120.0  # a server checks for labels saved through other servers about every 30 s
 
 
@@ -99,16 +104,57 @@ class Context:
             alpha=alpha if isinstance(alpha, str) else f"{alpha:g}",
         )
 
+    def alpha_of(self, method: Method) -> float | str:
+        """Return the alpha that a method is planned with: a number, or "adaptive" if the method allows it."""
+        declared = method.parameters.get("alpha", 0.0)
+        if not callable(declared):
+            return declared
+        chosen = self.active_alpha
+        return chosen if method.free_alpha or not isinstance(chosen, str) else self.settings.alpha
+
+    def newest_plan(
+        self, method: Method, alpha: float | str | None = None
+    ) -> tuple[Model | None, Plan] | None:
+        """Return a method's plan of the newest model, or other source, that has one; with its model.
+
+        An older round continues until the new one is planned.
+
+        :param alpha: a number or "adaptive"; None for that of the pool
+        """
+        alpha = self.alpha_of(method) if alpha is None else alpha
+        models = self.state.models.all() if method.needs & {"model", "foreground"} else []
+        sources: list[tuple[Model | None, str]] = [(model, model.fingerprint) for model in models]
+        if method.cold:
+            sources.append((None, self.source_without_model(method) or ""))
+        for model, source in sources:
+            if plan := self.state.plans.newest(self.plan_key(method, source, alpha)):
+                return model, plan
+        return None
+
+    def source_without_model(self, method: Method) -> str | None:
+        """Return what a method's scores come from before there is a model: a pretraining or a threshold.
+
+        Empty if it needs no scores, None if that is not there yet.
+        """
+        if "foreground" in method.needs:
+            return OTSU
+        return self.pretrained_key if "uncertainty" in method.needs else ""
+
     @property
     def cold_key(self) -> str:
         """Key of the cold-start plan, which is made once."""
-        return self.plan_key(METHODS["cold_start"])
+        return self.plan_key(FIRST)
 
     @property
     def active_alpha(self) -> float | str:
         """Diversity weight of `active`: the lead's choice if there is one, else the setting."""
         chosen = self.state.marks.chosen_alpha()
-        return self.settings.active_alpha if chosen is None else chosen
+        return self.configured_alpha if chosen is None else chosen
+
+    @property
+    def configured_alpha(self) -> float | str:
+        """Diversity weight by the settings: a number, or "adaptive"."""
+        return "adaptive" if self.settings.alpha_schedule == "adaptive" else self.settings.alpha
 
     def layout(self) -> Layout | None:
         """Return the newest map, or None before the first."""

@@ -178,8 +178,3 @@ class Settings:
     def used(self) -> list[str]:
         """Methods in use: `methods`, and those of `auto`."""
         return list(dict.fromkeys([*self.methods, self.cold_start_method, self.active_method]))
-
-    @property
-    def active_alpha(self) -> float | str:
-        """Diversity weight of `active`: a number, or "adaptive"."""
-        return "adaptive" if self.alpha_schedule == "adaptive" else self.alpha

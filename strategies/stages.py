@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 from pool.protocol import PoolStore
-from strategies.context import Context
-from strategies.planning.planner import FIRST, LATER, Planner
+from strategies.context import FIRST, LATER, Context
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
@@ -21,10 +20,9 @@ def stage_of(context: Context, pool: PoolSnapshot) -> str:
     remaining = pool.has_free() or pool.leased or pool.validation_open or pool.store.unchecked_labels
     if pool.images and not pool.failed and not remaining:
         return "done"
-    planner = Planner(context)
-    if context.layout() is None or planner.newest(FIRST) is None:
+    if context.layout() is None or context.newest_plan(FIRST) is None:
         return "preparing"
-    planned = planner.newest(LATER)
+    planned = context.newest_plan(LATER)
     # checked before the budget: removing a label must not restart the cold start
     if planned and planned[0] and len(planned[0].labelled) >= budget:
         return "active"

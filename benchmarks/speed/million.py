@@ -25,8 +25,8 @@ from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from pool.database.state import State
 from pool.protocol import LabelCheck, RefusedLabel
-from strategies.context import Context
-from strategies.planning.planner import FIRST, LATER, Planner
+from strategies.context import FIRST, LATER, Context
+from strategies.planning.planner import Planner
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 from strategies.strategy import all_strategies
@@ -115,14 +115,14 @@ def measure(count: int) -> dict[str, float]:
         step("write_map_s", lambda: state.maps.add(context.layout_key, dict.fromkeys(names, "mark"), points))
         step("read_map_s", context.layout)
         planner = Planner(context)
-        step("cold_plan_s", lambda: planner.make(PoolSnapshot.of(context, store), planner.series(FIRST)))
+        step("cold_plan_s", lambda: planner.make(PoolSnapshot.of(context, store), planner.series(FIRST.name)))
         results["click_cold_ms"] = _click_ms(context, store)
         store.label(names[:: count // _LABELLED][:_LABELLED])
         state.models.add(_MODEL, store.get_labeled_images(), {})
         step("write_entropies_s", lambda: _add_entropies(state, names, values))
         results["click_bridging_ms"] = _click_ms(context, store)
         pool = PoolSnapshot.of(context, store)
-        step("active_plan_s", lambda: planner.make(pool, planner.series(LATER)))
+        step("active_plan_s", lambda: planner.make(pool, planner.series(LATER.name)))
         results["click_active_ms"] = _click_ms(context, store)
         results["database_mb"] = sum(f.stat().st_size for f in Path(folder).rglob("pool.db*")) / 1e6
     results["peak_memory_mb"] = _peak_memory_mb()

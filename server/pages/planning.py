@@ -10,8 +10,8 @@ from cachetools import LRUCache
 from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
-from strategies.context import Context
-from strategies.planning.planner import LATER, Planner
+from strategies.context import LATER, Context
+from strategies.planning.planner import Planner
 from strategies.planning.sources import Source
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
@@ -29,7 +29,7 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
     if not picks and note is None:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
     stage = stage_of(context, PoolSnapshot.of(context, store))
-    chosen, setting = context.active_alpha, context.settings.active_alpha
+    chosen, setting = context.active_alpha, context.configured_alpha
     return {"stage": stage, "picks": picks, "note": note, "alpha": chosen, "setting": setting}
 
 
@@ -46,7 +46,7 @@ class Previews:
         """
         pool = PoolSnapshot.of(context, store)
         planner = Planner(context)
-        model, plan = planner.newest(LATER) or (None, None)
+        model, plan = context.newest_plan(LATER) or (None, None)
         if model is None or plan is None:
             raise PoolError(
                 409,
@@ -56,7 +56,7 @@ class Previews:
         with self._lock:  # several identical requests are computed once
             key = (version_of(context, pool), alpha, count)
             if key not in self._cache:
-                series = planner.series(LATER, alpha, Source(model.fingerprint, model))
+                series = planner.series(LATER.name, alpha, Source(model.fingerprint, model))
                 self._cache[key] = planner.choose(pool, series, count, plan).picks
             picks = self._cache[key]
         return {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round, "picks": picks}

@@ -7,25 +7,22 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from pool.database.models import Model
 from pool.database.plans import Plan
-from strategies.context import Context, plain
+from strategies.context import FIRST, LATER, Context, plain
 from strategies.planning.inputs import columns_of, inputs_of, points_of
 from strategies.planning.sources import (
     NotReadyError,
     Source,
     check_complete,
     source_of,
-    sources_of,
     unscored,
     values_of,
 )
-from strategies.planning.weights import alpha_of, weight_of
+from strategies.planning.weights import weight_of
 from strategies.selectors import Selection
 from strategies.selectors.registry import METHODS, POINTS, Method, Round
 from strategies.snapshot import PoolSnapshot
 
-FIRST, LATER = "cold_start", "active"  # the stages follow from their plans, whatever `auto` picks by
 MAX_PICKS = 500  # of one plan, unless its method is cold and compares images
 _MIN_SCORED = 50  # images to score before the first plan of a round
 
@@ -52,7 +49,7 @@ class Choice(NamedTuple):
 
 
 class Planner:
-    """Plans of one pool: look them up, tell which are due, make them."""
+    """Plans of one pool: tell which are due, and make them; `Context.newest_plan` looks them up."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -60,24 +57,12 @@ class Planner:
     def series(self, name: str, alpha: float | str | None = None, source: Source | None = None) -> Series:
         """Return a method's series from its present source. Raises NotReadyError without one."""
         method = METHODS[name]
-        alpha = alpha_of(self.context, method) if alpha is None else alpha
+        alpha = self.context.alpha_of(method) if alpha is None else alpha
         return Series(method, source or source_of(self.context, method), alpha)
 
     def key(self, series: Series) -> str:
         """Return the key of a series' plans."""
         return self.context.plan_key(series.method, series.source.name, series.alpha)
-
-    def newest(self, name: str, alpha: float | str | None = None) -> tuple[Model | None, Plan] | None:
-        """Return the plan of the newest model, or other source, that has one.
-
-        An older round continues until the new one is planned.
-        """
-        method = METHODS[name]
-        alpha = alpha_of(self.context, method) if alpha is None else alpha
-        for source in sources_of(self.context, method):
-            if plan := self.context.state.plans.newest(self.key(Series(method, source, alpha))):
-                return source.model, plan
-        return None
 
     def due(
         self, pool: PoolSnapshot, kind: Callable[[Method], bool], complete: bool | None = None
@@ -98,13 +83,13 @@ class Planner:
     def ask(self, name: str, alpha: float, client: str) -> None:
         """Have the plans of an alpha made that a client asks for, by the next refresh."""
         marks = self.context.state.marks
-        if alpha != alpha_of(self.context, METHODS[name]) and (name, alpha) not in marks.asked_alphas():
+        if alpha != self.context.alpha_of(METHODS[name]) and (name, alpha) not in marks.asked_alphas():
             marks.ask_alpha(name, alpha, client)
 
     def _wanted(self) -> Iterator[Series]:
         """Yield what is to be planned: for the stages, for `auto`, of the offered methods, for clients."""
         settings = self.context.settings
-        names = dict.fromkeys([FIRST, LATER, *settings.used])
+        names = dict.fromkeys([FIRST.name, LATER.name, *settings.used])
         asked = [(name, a) for name, a in self.context.state.marks.asked_alphas() if name in settings.offered]
         for name, alpha in [*((name, None) for name in names if METHODS[name].needs), *asked]:
             try:
@@ -136,10 +121,11 @@ class Planner:
 
     def _to_extend(self, pool: PoolSnapshot, series: Series) -> Series | None:
         """Return the series of the round in use if its plan is used up and free images are not in it."""
-        planned = self.newest(series.method.name, series.alpha) if series.method.grows else None
-        if planned is None or planned[0] is None or not pool.has_free():
+        if not series.method.grows or not pool.has_free():
             return None
-        model, plan = planned
+        model, plan = self.context.newest_plan(series.method, series.alpha) or (None, None)
+        if model is None or plan is None:
+            return None
         picked = {pick["image"] for pick in plan.picks}
         if any(map(pool.is_free, picked)):
             return None

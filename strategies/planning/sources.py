@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pool.database.models import Model
-from strategies.context import Context
+from strategies.context import OTSU, Context
 from strategies.measures import CLASS, FOREGROUND
 from strategies.selectors.registry import METHODS, Method
 from strategies.snapshot import PoolSnapshot
 
-OTSU = "otsu"  # source of foreground shares computed without a model
 Values = Mapping[str, Mapping[str, float] | Mapping[str, list[float]]]
 
 
@@ -37,26 +36,13 @@ def source_of(context: Context, method: Method) -> Source:
                 "start a training (POST /train/segmentation)"
             )
         return Source(models[0].fingerprint, models[0])
-    if FOREGROUND in method.needs:
-        return Source(OTSU)
-    if "uncertainty" in method.needs:
-        if context.pretrained_key is None:
-            raise NotReadyError(
-                f"{method.name} needs the uncertainties of a pretraining on this pool: start it (POST "
-                "/train/pretraining, in an app that has it)"
-            )
-        return Source(context.pretrained_key)
-    return Source("")
-
-
-def sources_of(context: Context, method: Method) -> list[Source]:
-    """Return all sources that a method may have plans of, the newest first."""
-    uses_models = method.needs & {"model", FOREGROUND}
-    models = [Source(m.fingerprint, m) for m in context.state.models.all()] if uses_models else []
-    if "model" in method.needs:
-        return models
-    others = ["", OTSU, *([context.pretrained_key] if context.pretrained_key else [])]
-    return models + [Source(name) for name in others]
+    name = context.source_without_model(method)
+    if name is None:
+        raise NotReadyError(
+            f"{method.name} needs the uncertainties of a pretraining on this pool: start it (POST "
+            "/train/pretraining, in an app that has it)"
+        )
+    return Source(name)
 
 
 def values_of(context: Context, method: Method, source: Source) -> Values:

@@ -1,20 +1,10 @@
-"""Weight of diversity (alpha): as configured, chosen by a lead, or following the models."""
+"""Weight of diversity (alpha) in a plan: as chosen, or following the models."""
 
 from __future__ import annotations
 
 from pool.database.models import Model
 from strategies import selectors
 from strategies.context import Context
-from strategies.selectors.registry import Method
-
-
-def alpha_of(context: Context, method: Method) -> float | str:
-    """Return the alpha that a method is planned with: a number, or "adaptive" if the method allows it."""
-    declared = method.parameters.get("alpha", 0.0)
-    if not callable(declared):
-        return declared
-    chosen = context.active_alpha
-    return chosen if method.free_alpha or not isinstance(chosen, str) else context.settings.alpha
 
 
 def weight_of(context: Context, model: Model | None, alpha: float | str) -> tuple[float, str]:

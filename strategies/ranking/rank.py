@@ -15,7 +15,6 @@ import numpy as np
 from pool.database.models import Model
 from pool.errors import PoolError
 from strategies.context import Context, plain
-from strategies.planning.planner import Planner
 from strategies.planning.sources import NotReadyError, source_of
 from strategies.ranking.farthest import farthest_rows
 from strategies.selectors import Selection
@@ -153,11 +152,11 @@ def method_ranking(
     :param stage: that of the pool; a method may declare its own
     :param alpha: weight of diversity that a client asks for; None for that of the pool
     """
-    method, planner = METHODS[name], Planner(context)
+    method = METHODS[name]
     stage = method.stage or stage
     if not method.needs:
         return pool_ranking(context, pool, method, stage)
-    planned = planner.newest(name, alpha)
+    planned = context.newest_plan(method, alpha)
     if planned is None:
         return _unplanned_ranking(context, pool, method, alpha)
     model, plan = planned
@@ -179,7 +178,7 @@ def method_ranking(
 def later_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
     """Rank for `auto` once there is a plan of a model: by the plan of `active_method`."""
     name = context.settings.active_method
-    if Planner(context).newest(name) is None:
+    if context.newest_plan(METHODS[name]) is None:
         return farthest_ranking(context, pool, stage, f"Waiting for the plan of {name}")
     return method_ranking(context, pool, name, stage)
 

@@ -20,13 +20,13 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from bundle_configs import Bundle
 from pool.database.database import Busy
 from pool.protocol import PoolStore
-from strategies.context import Context
+from strategies.context import OTSU, Context
 from strategies.engine.engines import engine_of
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
 from strategies.measures import FOREGROUND
 from strategies.planning.planner import Planner
-from strategies.planning.sources import OTSU, NotReadyError, to_threshold
+from strategies.planning.sources import NotReadyError, to_threshold
 from strategies.ranking.held_out import hold_out, to_hold_out
 from strategies.refresh.duplicates import find_copies, print_images, to_compare, to_print
 from strategies.refresh.embedding import embed, to_embed

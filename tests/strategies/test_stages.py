@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import strategies
 from pool.errors import PoolError
 from strategies.planning.planner import Planner
 from strategies.settings import Settings
@@ -250,6 +253,26 @@ def test_no_request_plans(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
                 world.ask(strategy)
     with suppress(PoolError):
         world.ask("active", alpha=0.7)
+
+
+def test_a_click_crosses_few_files(world: Any) -> None:
+    """Above the pool's own tables: request, verbs, snapshot, stage, ranking, reason, answer."""
+    world.prepare()
+    world.label(*world.cold)
+    world.train("m")
+    files, root = set[str](), str(Path(strategies.__file__).parents[1])
+
+    def note(frame: Any, *_: Any) -> None:
+        files.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        world.ask(client_id="ann")
+    finally:
+        sys.setprofile(None)
+    rooms = ("strategies", "server", "infers", "trainers", "bundle_configs")
+    crossed = {file for file in files if file.startswith(tuple(f"{root}/{room}/" for room in rooms))}
+    assert 0 < len(crossed) <= 8, crossed
 
 
 def test_a_removed_label_brings_no_cold_start_back(world: Any) -> None:

@@ -19,9 +19,9 @@ from strategies import selectors
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.local import run_batches
 from strategies.engine.workers import Done, Worker
-from strategies.planning.planner import Planner
 from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import follow_model
+from strategies.selectors.registry import METHODS
 
 BUNDLE = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
 
@@ -113,7 +113,7 @@ def test_a_model_that_is_published_meanwhile_is_followed(world: Any, monkeypatch
     image, predict = min(unlabelled), Predictor(world.context.model_file)
     expected = selectors.mean_entropy(predict(world.store.get_image_uri(image)).numpy())
     assert state.scores.entropies(models[0])[image] == pytest.approx(expected, rel=1e-5)
-    assert Planner(world.context).newest("active", 0.3)[0].fingerprint == models[0]
+    assert world.context.newest_plan(METHODS["active"], 0.3)[0].fingerprint == models[0]
 
 
 def test_a_model_that_is_published_before_its_worker_starts_is_followed(

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from server.marks import AlphaRequest, choose_alpha
-from strategies.planning.weights import alpha_of
 from strategies.selectors.registry import METHODS
 
 
@@ -36,9 +35,9 @@ def test_the_round_is_planned_at_once_with_what_was_chosen(world: Any) -> None:
 def test_later_rounds_follow_it_until_it_is_taken_back(world: Any) -> None:
     in_active(world)
     choose(world, 0.8)
-    assert alpha_of(world.context, METHODS["active"]) == 0.8
+    assert world.context.alpha_of(METHODS["active"]) == 0.8
     choose(world, None)
-    assert alpha_of(world.context, METHODS["active"]) == 0.3 and world.stage == "active"
+    assert world.context.alpha_of(METHODS["active"]) == 0.3 and world.stage == "active"
     assert world.ask()["selection"]["alpha"] == 0.3
 
 

@@ -12,9 +12,8 @@ import pytest
 from bundle_configs import Bundle
 from pool.errors import PoolError
 from strategies import selectors
-from strategies.context import Context
-from strategies.planning.planner import Planner
-from strategies.planning.sources import OTSU, NotReadyError, unscored
+from strategies.context import OTSU, Context
+from strategies.planning.sources import NotReadyError, unscored
 from strategies.planning.weights import weight_of
 from strategies.refresh.pipeline import Refresh, due_methods
 from strategies.selectors.registry import METHODS
@@ -218,7 +217,7 @@ def test_auto_goes_on_with_the_method_that_is_set(world: Any) -> None:
     assert (waiting["stage"], waiting["role"]) == ("active", "farthest")
     assert waiting["reason"].startswith("Waiting for the plan of foreground_active: ")
     assert plan_all(world) == ["foreground_active"]
-    plan = Planner(world.context).newest("foreground_active")[1]
+    plan = world.context.newest_plan(METHODS["foreground_active"])[1]
     block = world.ask("auto")["selection"]
     assert (block["method"], block["rank"], block["model"]) == ("foreground_active", 1, "one")
     assert plan.details["alpha"] == 0.3
@@ -340,4 +339,4 @@ def test_adaptive_alpha_follows_the_models(world: Any) -> None:
 
 
 def test_fixed_alpha_is_the_default(tmp_path: Path, world: Any) -> None:
-    assert isinstance(world.context, Context) and world.context.settings.active_alpha == 0.3
+    assert isinstance(world.context, Context) and world.context.configured_alpha == 0.3

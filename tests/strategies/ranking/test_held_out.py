@@ -11,9 +11,9 @@ from pool.database.duplicates import Duplicate
 from pool.database.handouts import Client
 from pool.database.marks import HELD_OUT, NEXT
 from pool.groups import read_groups
-from strategies.planning.planner import Planner
 from strategies.ranking.held_out import DRAWN, hold_out, to_hold_out
 from strategies.refresh.validation import to_validate
+from strategies.selectors.registry import METHODS
 from strategies.strategy import all_strategies
 
 LEAD = Client("lead")
@@ -107,7 +107,7 @@ def test_active_picks_none_of_them_either(world: Any) -> None:
     held = world.pool.unlabelled[-3:]  # the most uncertain
     world.context.state.marks.put(HELD_OUT, held, "lead")
     world.train("m1")
-    plan = Planner(world.context).newest("active", 0.3)[1]
+    plan = world.context.newest_plan(METHODS["active"], 0.3)[1]
     assert not {pick["image"] for pick in plan.picks} & set(held)
     world.label(*held)
     assert world.ask("active")["id"] not in held

@@ -15,11 +15,11 @@ from infers.encoders.descriptor import Descriptor
 from pool.database.maps import Layout
 from pool.errors import PoolError
 from strategies.context import Context
-from strategies.planning.planner import Planner
 from strategies.ranking.rank import farthest_ranking
 from strategies.refresh.growth import unmapped
 from strategies.refresh.pipeline import Refresh
 from strategies.refresh.projection import place
+from strategies.selectors.registry import METHODS
 from strategies.stages import status
 from strategies.strategy import all_strategies
 
@@ -189,7 +189,7 @@ def test_removed_images_leave_the_active_plan(pool: Growing) -> None:
     world = pool.world
     world.label(*world.cold)
     world.train("m")
-    plan = Planner(world.context).newest("active", 0.3)
+    plan = world.context.newest_plan(METHODS["active"], 0.3)
     assert plan is not None
     picks = [pick["image"] for pick in plan[1].picks]
     pool.remove(*picks[:2], world.cold[0])
