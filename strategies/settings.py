@@ -30,8 +30,8 @@ def names_of(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-COLD_METHODS = tuple(name for name, method in METHODS.items() if method.begins_auto)
-ACTIVE_METHODS = tuple(name for name, method in METHODS.items() if method.continues_auto)
+COLD_METHODS = tuple(sorted(name for name, method in METHODS.items() if method.begins_auto))
+ACTIVE_METHODS = tuple(sorted(name for name, method in METHODS.items() if method.continues_auto))
 ALLOWED = ("reload", "model_upload")  # routes that are off unless the setting `allow` names them
 
 
@@ -86,7 +86,7 @@ class Settings:
     strategies: str = key(
         "auto,cold_start,active,random",
         "strategies offered to clients, separated by commas",
-        names=("auto", *METHODS),
+        names=("auto", *sorted(METHODS)),
     )
     validation_budget: int = key(
         0,

@@ -172,7 +172,8 @@ def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
     for strategy in (method_keys.get("first"), method_keys.get("then", method_keys.get("first"))):
         if strategy not in METHODS:
             raise SuiteError(
-                f"{file}, {method}: unknown strategy {strategy!r}; choose one of: {', '.join(METHODS)}"
+                f"{file}, {method}: unknown strategy {strategy!r}; choose one of: "
+                f"{', '.join(sorted(METHODS))}"
             )
     settings = {item.name for item in fields(Settings)}
     if unknown := method_keys.get("settings", {}).keys() - settings:

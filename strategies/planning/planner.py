@@ -123,16 +123,16 @@ class Planner:
         """Return the series of the round in use if its plan is used up and free images are not in it."""
         if not series.method.grows or not pool.has_free():
             return None
+        layout = self.context.layout()
         model, plan = self.context.newest_plan(series.method, series.alpha) or (None, None)
-        if model is None or plan is None:
+        if layout is None or model is None or plan is None:
             return None
-        picked = {pick["image"] for pick in plan.picks}
-        if any(map(pool.is_free, picked)):
+        if any(pool.is_free(pick["image"]) for pick in plan.picks):
             return None
-        scored = self.context.state.scores.entropies(model.fingerprint)
-        if not any(image not in picked and pool.is_free(image) for image in scored):
-            return None
-        return series._replace(source=Source(model.fingerprint, model))
+        source = Source(model.fingerprint, model)
+        values = values_of(self.context, series.method, source)
+        left = inputs_of(layout, pool, series.method, values, plan).roles["candidates"]
+        return series._replace(source=source) if left else None
 
     def choose(self, pool: PoolSnapshot, series: Series, count: int, earlier: Plan | None = None) -> Choice:
         """Let a method pick; store nothing. Raises NotReadyError.

@@ -93,7 +93,7 @@ def test_override_is_converted_and_reaches_the_bundle(
     [
         ("alpha", "2", "must lie from 0 to 1"),
         ("alpha_schedule", "rising", "choose one of fixed, adaptive"),
-        ("strategies", "auto,best", "there is no 'best'; there are: auto, random, cold_start, active"),
+        ("strategies", "auto,best", "there is no 'best'; there are: auto, active, alps, calr"),
         ("strategies", "", "there is no ''"),
         ("alpha", "-0.1", "must lie from 0 to 1"),
         ("alpha", "nan", "must lie from 0 to 1"),
