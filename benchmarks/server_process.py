@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
@@ -65,13 +65,14 @@ class Server:
             command += ["--conf", key, str(value)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **(env or {})},
-            )
+            self.process = self.launch(command, output, {**os.environ, **(env or {})})
+
+    @staticmethod
+    def launch(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the server's process in a session of its own."""
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=env
+        )
 
     def wait(self, seconds: float = 180) -> None:
         """Wait until the server answers; a request for a token (401) counts.

@@ -5,13 +5,21 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests import postgres
+from tests import forked_server, postgres
 from tests.options import missing_service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fork the servers of tests, but in the long form start each as a command."""
+    with nullcontext() if request.config.getoption("--long") else forked_server.forked():
+        yield
 
 
 @pytest.fixture(scope="session")

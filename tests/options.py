@@ -12,6 +12,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "tests on real images and weights run only with it",
     )
     parser.addoption(
+        "--long",
+        action="store_true",
+        help="the long form: whole sizes, numbers and examples, and each server started as a command",
+    )
+    parser.addoption(
         "--require-services",
         action="store_true",
         help="fail, instead of skipping, where a service that tests need (such as Orthanc) is not installed",
