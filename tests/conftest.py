@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from tests import forked_server, postgres
+from tests import forked, postgres
 from tests.options import missing_service
 
 
 @pytest.fixture(scope="session", autouse=True)
 def server_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fork the servers of tests, but in the long form start each as a command."""
-    with nullcontext() if request.config.getoption("--long") else forked_server.forked():
+    with nullcontext() if request.config.getoption("--long") else forked.servers():
         yield
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server
+from tests.forked import prepare
 
 TINY = {"epochs": 2, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "batch_size": 2}
 
@@ -23,7 +24,10 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts servers, and stops them after the module: start(studies, state, env=..., host=..., **conf)."""
+    """Starts servers, and stops them after the module: start(studies, state, env=..., host=..., **conf).
+
+    With `prepared=True` the pool is refreshed before, so that this server need not do it.
+    """
     started: list[Server] = []
 
     def begin(
@@ -32,8 +36,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         wait: bool = True,
         env: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        prepared: bool = False,
         **conf: object,
     ) -> Server:
+        if prepared:
+            prepare("cxr_lungs", studies, state, TINY | conf)
         log = tmp_path_factory.mktemp("log") / "server.log"
         server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log, env=env, host=host)
         started.append(server)

@@ -79,7 +79,7 @@ def site(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("auth")
     shutil.copytree(phantoms / "studies", folder / "studies")
     issuer = Issuer()
-    server = start(folder / "studies", folder / "state", env=settings(issuer), host="0.0.0.0")
+    server = start(folder / "studies", folder / "state", env=settings(issuer), host="0.0.0.0", prepared=True)
     down = Site(server, issuer).ask(issuer.token())
     assert down.status_code == 503 and "sign-in server" in down.json()["detail"], down.text
     assert issuer.realm in down.json()["detail"] and int(down.headers["Retry-After"]) > 0

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(start: Callable[..., Server], phantoms: Path, folder: Path) -> Server:
     shutil.copytree(phantoms / "studies", folder / "studies")
-    return start(folder / "studies", folder, validation_budget=3)
+    return start(folder / "studies", folder, validation_budget=3, prepared=True)
 
 
 def test_images_are_held_out_labelled_and_measured_on_but_never_trained_on(

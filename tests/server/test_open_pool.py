@@ -89,7 +89,7 @@ def test_a_server_loses_its_database_and_finds_it_again(
     studies, url = tmp_path / "studies", without_password(postgresql.new_database())
     shutil.copytree(phantoms / "studies", studies)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    server = start(studies, tmp_path / "state", database=url)
+    server = start(studies, tmp_path / "state", database=url, prepared=True)
     ask = f"{server.url}/activelearning/auto"
     given = requests.post(ask, json={"client_id": "ann"}, timeout=60)
     assert given.status_code == 200 and not (tmp_path / "state" / "pool.db").exists()

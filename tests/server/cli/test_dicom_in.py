@@ -152,7 +152,7 @@ def test_pictures_become_a_pool_that_our_app_serves(
     (tmp_path / "labels").mkdir()
     for series, row in file_of.items():
         (tmp_path / "labels" / f"{series}.png").write_bytes((phantoms / "labels" / row["file"]).read_bytes())
-    server = start(orthanc.url, tmp_path / "state", cold_start_budget=2)
+    server = start(orthanc.url, tmp_path / "state", cold_start_budget=2, prepared=True)
     annotator = Annotator(server.url, tmp_path / "labels")
     annotator.wait_ready(rounds=0)
     answer = annotator.label_next("auto")

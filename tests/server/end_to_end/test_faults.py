@@ -104,7 +104,7 @@ def small(phantoms: Path, start: Start, mounted: Mount, tmp_path_factory: pytest
         (folder / name).mkdir()
         mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder / name))
     shutil.copytree(phantoms / "studies", folder / "studies", dirs_exist_ok=True)
-    pool = Pool(start(folder / "studies", folder / "state"), phantoms / "labels")
+    pool = Pool(start(folder / "studies", folder / "state", prepared=True), phantoms / "labels")
     _until(lambda: pool.status()["stage"] == "cold_start")
     return pool
 
@@ -188,7 +188,7 @@ def test_a_read_only_studies_folder_hands_out_and_says_that_it_keeps_no_labels(
     shutil.copytree(phantoms / "studies", studies)
     mounted("--bind", str(studies), str(studies))
     mounted("-o", "remount,ro,bind", str(studies))
-    pool = Pool(start(studies, tmp_path / "state"), phantoms / "labels")
+    pool = Pool(start(studies, tmp_path / "state", prepared=True), phantoms / "labels")
     _until(lambda: pool.status()["stage"] == "cold_start")
     image = pool.given("ann")
     refused = pool.save(image, "ann")
@@ -207,7 +207,7 @@ def quick(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory
     """A server with leases of three seconds and a training after three labels."""
     folder = tmp_path_factory.mktemp("quick")
     shutil.copytree(phantoms / "studies", folder / "studies")
-    conf = {"lease_minutes": 0.05, "auto_train": "true", "cold_start_budget": 3}
+    conf = {"lease_minutes": 0.05, "auto_train": "true", "cold_start_budget": 3, "prepared": True}
     pool = Pool(start(folder / "studies", folder / "state", **conf), phantoms / "labels")
     _until(lambda: pool.status()["stage"] == "cold_start")
     return pool

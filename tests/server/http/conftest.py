@@ -62,7 +62,7 @@ def pool(phantoms: Path, folder: Path) -> Path:
 def laptop(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Target:
     """A server on the loopback address without authentication."""
     folder = tmp_path_factory.mktemp("laptop")
-    return Target(start(pool(phantoms, folder), folder / "state"), folder)
+    return Target(start(pool(phantoms, folder), folder / "state", prepared=True), folder)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,6 @@ def clinic(
     env |= {"TOKEN_USERNAME": "login", "TOKEN_ROLES": "access#scan#roles"}
     env |= {f"ROLE_{name}": role for name, role in ROLES.items()}
     env = {f"MONAI_LABEL_AUTH_{name}": value for name, value in env.items()}
-    server = start(pool(phantoms, folder), folder / "state", env=env)
+    server = start(pool(phantoms, folder), folder / "state", env=env, prepared=True)
     yield Target(server, folder, issuer)
     issuer.stop()

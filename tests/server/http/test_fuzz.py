@@ -30,7 +30,8 @@ def test_no_request_ends_in_a_server_error(
 ) -> None:
     seconds = request.config.getoption("--fuzz-seconds")
     target = Target(
-        start(pool(phantoms, tmp_path), tmp_path / "state", allow="reload,model_upload"), tmp_path
+        start(pool(phantoms, tmp_path), tmp_path / "state", allow="reload,model_upload", prepared=True),
+        tmp_path,
     )
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     command = [

@@ -62,7 +62,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_a_client_on_another_machine_works_by_address(
     network: None, phantoms: Path, start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = start(pool(phantoms, tmp_path), tmp_path / "state", host="0.0.0.0")
+    server = start(pool(phantoms, tmp_path), tmp_path / "state", host="0.0.0.0", prepared=True)
     (tmp_path / "client").mkdir()
     inside = ["ip", "netns", "exec", SPACE, sys.executable, "-c", CLIENT]
     label = phantoms / "labels" / "phantom_001.png"

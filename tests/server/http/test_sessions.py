@@ -96,7 +96,7 @@ def test_only_plain_endings_are_kept_of_a_clients_names(name: str | None, extens
 def test_a_server_that_stops_leaves_no_session(
     how: int, phantoms: Path, start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    target = Target(start(pool(phantoms, tmp_path), tmp_path / "state"), tmp_path)
+    target = Target(start(pool(phantoms, tmp_path), tmp_path / "state", prepared=True), tmp_path)
     image = (phantoms / "studies" / "phantom_001.png").read_bytes()
     assert target.ask("PUT", "/session/", files={"files": ("a.png", image)}).status_code == 200
     assert list((tmp_path / "state" / "sessions").rglob("*.png"))

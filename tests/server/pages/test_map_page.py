@@ -71,7 +71,7 @@ def site(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.
     (folder / "studies" / "phantom_000.png").rename(folder / "studies" / f"{ODD}.png")
     (folder / "labels" / "phantom_000.png").rename(folder / "labels" / f"{ODD}.png")
     (folder / "studies" / f"{BROKEN}.png").write_bytes(b"no picture")
-    server = start(folder / "studies", folder / "state", batch_size=2)
+    server = start(folder / "studies", folder / "state", batch_size=2, prepared=True)
     site = Site(server, folder, folder / "labels")
     site.ada.wait_ready(rounds=0)
     for _ in range(4):
@@ -408,7 +408,7 @@ def test_with_authentication_the_shell_is_empty_and_asks_for_a_name(
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
     issuer = Issuer()
     issuer.start()
-    server = start(tmp_path / "studies", tmp_path / "state", env=settings(issuer))
+    server = start(tmp_path / "studies", tmp_path / "state", env=settings(issuer), prepared=True)
     files = ("map.js", "map.css", "page.css", "progress.js", "progress.css", "NOTICE.txt")
     for path in ("map", "progress", *(f"static/{file}" for file in files)):
         shell = requests.get(f"{server.url}/selection/{path}", timeout=60)
