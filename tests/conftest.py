@@ -23,6 +23,12 @@ def server_processes(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Tell whether the tests run in their long form (`--long`): whole sizes and numbers."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
     """The folder of real images; skips the test when none was given."""
     given = request.config.getoption("--real-data")

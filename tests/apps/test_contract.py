@@ -69,13 +69,19 @@ TINY: dict[int, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Load each app with MONAI Label on three images and train its bundle; return what it reports."""
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Load the apps under test with MONAI Label on three images and train their bundles.
+
+    :returns: what each app reports
+    """
+    tests = [test for test in request.session.items if isinstance(test, pytest.Function)]
+    asked = {test.callspec.params["name"] for test in tests if "loaded" in test.fixturenames}
+    apps = [name for name in APPS if name in asked]
     studies = tmp_path_factory.mktemp("studies")
-    for name in APPS:
+    for name in apps:
         draw_images(studies / name, Bundle(name))
     said = subprocess.run(
-        [sys.executable, "-c", _LOADER, str(ROOT), str(studies), *APPS],
+        [sys.executable, "-c", _LOADER, str(ROOT), str(studies), *apps],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

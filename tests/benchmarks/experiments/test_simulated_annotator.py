@@ -1,43 +1,34 @@
-"""`python -m benchmarks.simulate` with a real server: twice with one seed, and with wrong arguments."""
+"""`benchmarks.simulate` with real servers: twice with one seed, and with wrong arguments."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from click.testing import Result
 from PIL import Image
+from typer.testing import CliRunner
 
+from benchmarks.experiments.simulate import main
 from benchmarks.phantoms.generate import generate
 
+COMMAND = typer.Typer()
+COMMAND.command()(main)
 
-def simulate(folder: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.experiments.simulate",
-        "--studies",
-        folder / "studies",
-        "--labels",
-        folder / "labels",
-        "--budget",
-        "3+2",
-        "--seed",
-        "43",
-        "--epochs",
-        "2",
-        "--conf",
-        "image_size=64",
-        "--conf",
-        "channels=[4,8]",
-        "--out",
-        out,
-        *more,
-    ]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+
+def simulate(folder: Path, out: Path, *more: str) -> Result:
+    line = ["--studies", folder / "studies", "--labels", folder / "labels", "--out", out]
+    line += ["--budget", "3+2", "--seed", "43", "--epochs", "2"]
+    line += ["--conf", "image_size=64", "--conf", "channels=[4,8]", *more]
+    return CliRunner().invoke(COMMAND, [str(word) for word in line])
+
+
+def words(done: Result) -> str:
+    """Return what was said, without the box that typer draws."""
+    return " ".join(done.output.replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +42,7 @@ def test_two_runs_with_one_seed_are_the_same_run(folder: Path, tmp_path: Path) -
     ledgers: list[dict[str, Any]] = []
     for name in ("a", "b"):
         done = simulate(folder, tmp_path / name)
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.output
         ledgers.append(json.loads((tmp_path / name / "ledger.json").read_text()))
     assert [p["image"] for p in ledgers[0]["picks"]] == [p["image"] for p in ledgers[1]["picks"]]
     assert [s["images"] for s in ledgers[0]["stages"]] == [s["images"] for s in ledgers[1]["stages"]]
@@ -63,10 +54,10 @@ def test_two_runs_with_one_seed_are_the_same_run(folder: Path, tmp_path: Path) -
     assert Image.open(tmp_path / "a" / "curve.png").size[0] > 500
 
     again = simulate(folder, tmp_path / "a")  # finished: nothing is labelled or trained again
-    assert again.returncode == 0
+    assert again.exit_code == 0
     assert json.loads((tmp_path / "a" / "ledger.json").read_text()) == ledgers[0]
     other = simulate(folder, tmp_path / "a", "--strategy", "random")
-    assert other.returncode != 0 and "another strategy" in other.stderr
+    assert other.exit_code != 0 and "another strategy" in words(other)
 
 
 def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
@@ -76,5 +67,4 @@ def test_wrong_arguments_are_named(folder: Path, tmp_path: Path) -> None:
         (("--studies", str(folder)), "has no images"),
     ):
         done = simulate(folder, tmp_path / "out", *more)
-        text = " ".join(done.stderr.replace("│", " ").split())  # without the box that typer draws
-        assert done.returncode != 0 and says in text
+        assert done.exit_code != 0 and says in words(done)

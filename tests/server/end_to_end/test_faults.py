@@ -1,5 +1,5 @@
-"""Faults around a server: full disks, a read-only folder, a second server, clients that never return, a pool
-of 100,000 images. Nothing is lost, and each answer says what to do."""
+"""Faults around a server: full disks, a read-only folder, a second server, clients that never return, a large
+pool. Nothing is lost, and each answer says what to do."""
 
 from __future__ import annotations
 
@@ -240,10 +240,11 @@ def test_training_starts_by_itself(quick: Pool) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
-    settings = Settings(cold_start_budget=1000)
+def test_a_large_pool(start: Start, tmp_path: Path, long: bool) -> None:
+    """Serve 100,000 images; 10,000 in the short form."""
+    settings, size = Settings(cold_start_budget=1000), 100_000 if long else 10_000
     conf = {"cold_start_budget": 1000, "duplicates": "off"}  # a few pictures under many names
-    paths = make_studies(tmp_path / "studies", 100_000)
+    paths = make_studies(tmp_path / "studies", size)
     make_state(tmp_path / "state", paths, settings)
     labels = sorted((tmp_path / "originals" / "labels").iterdir())
     plan = next(e for e in State(tmp_path / "state").ledger.entries() if e["event"] == "plan")
@@ -255,12 +256,12 @@ def test_a_pool_of_100_000_images(start: Start, tmp_path: Path) -> None:
     true = labels[int(first[0].removeprefix("img_")) % len(labels)]
     assert pool.save(first[0], "ann", true).status_code == 200 and pool.status()["labelled"] == 1
     assert pool.given("bob", skip=first[1], reason="blurred") == first[3]
-    _until(lambda: pool.status()["images"] == 100_001)
+    _until(lambda: pool.status()["images"] == size + 1)
     pool.server.stop()
 
     pool = Pool(start(tmp_path / "studies", tmp_path / "state", **conf), labels[0].parent)
     status = pool.status()
-    assert (status["images"], status["labelled"], status["skipped"]) == (100_001, 1, 1)
+    assert (status["images"], status["labelled"], status["skipped"]) == (size + 1, 1, 1)
     assert status["stage"] == "cold_start" and pool.get("/selection/handouts")["skipped"] == {
         first[1]: "blurred"
     }

@@ -26,9 +26,9 @@ method = ["refresh", "nothing"]
 
 
 def test_no_request_ends_in_a_server_error(
-    request: pytest.FixtureRequest, phantoms: Path, start: Callable[..., Server], tmp_path: Path
+    request: pytest.FixtureRequest, phantoms: Path, start: Callable[..., Server], tmp_path: Path, long: bool
 ) -> None:
-    seconds = request.config.getoption("--fuzz-seconds")
+    seconds = request.config.getoption("--fuzz-seconds") or (60 if long else 10)
     target = Target(
         start(pool(phantoms, tmp_path), tmp_path / "state", allow="reload,model_upload", prepared=True),
         tmp_path,
