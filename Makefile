@@ -3,6 +3,7 @@
 # make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make pages   build the web pages after a change in server/pages/src (needs node 18 or newer)
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
+# make test-long   the tests in their long form: whole sizes, and each server started as a command
 
 # Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
@@ -16,7 +17,7 @@ FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 
-.PHONY: setup serve weights app pages test lint clean
+.PHONY: setup serve weights app pages test test-long lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -46,6 +47,9 @@ pages:
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-long:
+	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
