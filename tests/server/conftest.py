@@ -23,10 +23,11 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def start(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Callable[..., Server]]:
     """Starts servers, and stops them after the module: start(studies, state, env=..., host=..., **conf).
 
-    With `prepared=True` the pool is refreshed before, so that this server need not do it.
+    With `prepared=True` the pool is refreshed before, so that this server need not do it; not in the long
+    form.
     """
     started: list[Server] = []
 
@@ -39,7 +40,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         prepared: bool = False,
         **conf: object,
     ) -> Server:
-        if prepared:
+        if prepared and not long:
             prepare("cxr_lungs", studies, state, TINY | conf)
         log = tmp_path_factory.mktemp("log") / "server.log"
         server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log, env=env, host=host)

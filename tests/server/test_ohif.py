@@ -22,6 +22,7 @@ from pool.dicom_export.series import Given, describe
 from pool.dicomweb.client import DicomServer
 from server import ohif
 from server.cli.dicom_in import send
+from tests.forked import prepare
 from tests.orthanc import Orthanc, radiograph
 from tests.server.published import publish
 
@@ -82,6 +83,7 @@ def volumes(make_orthanc: Callable[[], Orthanc], tmp_path_factory: pytest.TempPa
         nibabel.nifti1.save(image, folder / "labels" / f"{series.ids.series}.nii.gz")
     conf = VOLUMES | {"state": folder / "state"}
     publish(folder / "state", "volumes", VOLUMES)
+    prepare("volumes", orthanc.url, folder / "state", VOLUMES)
     with Server("volumes", orthanc.url, conf, folder / "server.log") as server:
         server.wait()
         annotator = Annotator(server.url, folder / "labels")
@@ -101,6 +103,7 @@ def xrays(
         studies[str(file.SeriesInstanceUID)] = str(file.StudyInstanceUID)
     conf = XRAYS | {"state": folder / "state"}
     publish(folder / "state", "cxr_lungs", XRAYS)
+    prepare("cxr_lungs", orthanc.url, folder / "state", XRAYS)
     with Server("cxr_lungs", orthanc.url, conf, folder / "server.log") as server:
         server.wait()
         yield Pool(server, Annotator(server.url, folder), orthanc, studies)

@@ -25,6 +25,7 @@ from pool.dicom_export.series import Given, describe
 from pool.dicomweb.client import DicomServer
 from pool.imaging.labels import read_label
 from server.cli.dicom_in import send
+from tests.forked import prepare
 from tests.orthanc import Orthanc
 from tests.server.published import publish
 from tests.volumes import write_volume
@@ -64,6 +65,7 @@ def pool(
             send(describe(path, Given("MR"), path.name), DicomServer(orthanc.url))
         studies = orthanc.url
     publish(folder / "state", app, conf)
+    prepare(app, studies, folder / "state", conf)
     with Server(app, studies, conf | {"state": folder / "state"}, folder / "server.log") as server:
         server.wait()
         (folder / "slicer").mkdir()
