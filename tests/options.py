@@ -3,6 +3,44 @@ in `pytest -c setup.cfg --real-data DIR` it would look for one in DIR, not in te
 
 import pytest
 
+# Files that take more than 20 s, the slowest first; the others follow in their own order.
+SLOWEST = (
+    "tests/benchmarks/experiments/test_simulated_annotator.py",
+    "tests/server/end_to_end/test_crowd.py",
+    "tests/strategies/engine/test_ray.py",
+    "tests/server/end_to_end/test_faults.py",
+    "tests/server/end_to_end/test_volumes.py",
+    "tests/server/end_to_end/test_restart.py",
+    "tests/server/end_to_end/test_strangers.py",
+    "tests/apps/test_contract.py",
+    "tests/server/cli/test_new_app.py",
+    "tests/server/pages/test_map_page.py",
+    "tests/server/end_to_end/test_loop.py",
+    "tests/server/end_to_end/test_bad_input.py",
+    "tests/server/end_to_end/test_dicomweb_server.py",
+    "tests/server/end_to_end/test_several_servers.py",
+    "tests/server/end_to_end/test_slicer_calls.py",
+    "tests/server/end_to_end/test_real_xrays.py",
+    "tests/server/end_to_end/test_pretraining_server.py",
+    "tests/server/end_to_end/test_ray_server.py",
+    "tests/server/end_to_end/test_patients.py",
+    "tests/server/test_marks.py",
+    "tests/server/test_ohif.py",
+    "tests/server/cli/test_main.py",
+    "tests/test_former_version.py",
+    "tests/benchmarks/experiments/test_interrupted.py",
+    "tests/trainers/csal3d/test_real.py",
+    "tests/trainers/csal3d/test_task.py",
+    "tests/trainers/segmentation/test_ddp.py",
+    "tests/bundle_configs/test_bundle_runs.py",
+    "tests/strategies/selectors/test_contract.py",
+    "tests/server/http/test_attacks.py",
+    "tests/server/http/test_odd_requests.py",
+    "tests/server/http/test_sessions.py",
+    "tests/server/http/test_fuzz.py",
+    "tests/server/http/test_other_sites.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -27,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="how long test_fuzz.py sends generated requests to a server: 10 by default, 60 with --long",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slowest files first, so that no process is left alone with one of them at the end."""
+    place = {file: number for number, file in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 def missing_service(config: pytest.Config, reason: str) -> None:
