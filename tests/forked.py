@@ -8,6 +8,7 @@ project and of MONAI Label is imported after the fork, by each process, so a ser
 from __future__ import annotations
 
 import atexit
+import glob
 import multiprocessing
 import os
 import runpy
@@ -125,27 +126,56 @@ def servers() -> Iterator[None]:
 # pools ------------------------------------------------------------------------------------------------
 
 
-def _run_task(kind: str, request: Mapping[str, Any], app: str, studies: str, conf: Mapping[str, str]) -> None:
-    """Run a task of the app, as `server.child` does."""
+def prepare(
+    app: str, studies: Path | str, state: Path, conf: Mapping[str, Any], labels: Path | None = None
+) -> None:
+    """Refresh a pool, so that a server with this configuration finds features, map and plans.
+
+    :param app: name of a folder in `apps`
+    :param labels: folder of true masks; if given, label the cold start and train the first model, too
+    :raises RuntimeError: with the end of the log
+    """
+    words = {**{key: str(value) for key, value in conf.items()}, "state": str(state)}
+    pool = (str(ROOT / "apps" / app), str(studies), words)
+    _finish(_refresh, pool, state)
+    if labels:
+        _finish(_label, (*pool, str(labels), int(conf["cold_start_budget"])), state)
+        _finish(_train, pool, state)
+
+
+def _finish(target: Callable[..., None], words: Sequence[Any], state: Path) -> None:
+    log = state.with_name(f"{state.name}.prepare.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    process = ForkedProcess(target, words, [target.__name__], str(log), os.environ)
+    if status := process.wait(300):
+        raise RuntimeError(f"{target.__name__} ended with {status}:\n{log.read_text()[-3000:]}")
+
+
+def _open(app: str, studies: str, conf: Mapping[str, str]) -> Any:
+    """Return the app as children of the server have it."""
     from monailabel.interfaces.utils.app import app_instance
 
     from pool.database.state import State
 
     State(Path(conf["state"]), migrate=True)
-    print(getattr(app_instance(app, studies, dict(conf)), kind)(dict(request)))
+    return app_instance(app, studies, dict(conf))
 
 
-def prepare(app: str, studies: Path | str, state: Path, conf: Mapping[str, Any]) -> None:
-    """Refresh a pool, so that a server with this configuration finds features, map and plans.
+def _refresh(*pool: Any) -> None:
+    print(_open(*pool).scoring({"method": "refresh"}))
 
-    :param app: name of a folder in `apps`
-    :raises RuntimeError: with the end of the log
-    """
-    log, words = state.with_name(f"{state.name}.prepare.log"), {k: str(v) for k, v in conf.items()}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    task = ("scoring", {"method": "refresh"}, str(ROOT / "apps" / app), str(studies))
-    process = ForkedProcess(
-        _run_task, [*task, {**words, "state": str(state)}], ["refresh"], str(log), os.environ
-    )
-    if status := process.wait(300):
-        raise RuntimeError(f"the refresh ended with {status}:\n{log.read_text()[-3000:]}")
+
+def _train(*pool: Any) -> None:
+    app = _open(*pool)
+    print(app.train({"model": "segmentation"}), app.scoring({"method": "refresh"}))
+
+
+def _label(app: str, studies: str, conf: Mapping[str, str], labels: str, count: int) -> None:
+    """Label what the cold start hands out, in the app as the server has it."""
+    import monailabel.app  # noqa: F401
+
+    opened = _open(app, studies, conf)
+    for _ in range(count):
+        image = opened.next_sample({"strategy": "auto", "client_id": "ada"})["id"]
+        (label,) = Path(labels).glob(f"{glob.escape(image)}.*")
+        opened.datastore().save_label(image, str(label), "final", {"client_id": "ada"})
