@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.load.crowd import run_crowd
 from benchmarks.phantoms.generate import generate
+from tests.forked import commands
 
 
 @pytest.mark.timeout(1200)
@@ -25,6 +26,7 @@ def test_kills_lose_nothing(tmp_path: Path, long: bool) -> None:
     """Kill ten times; three times in the short form."""
     kills = 10 if long else 3
     generate(tmp_path, count=60, seed=2, size=64)
-    report = run_crowd(tmp_path, clients=4, handouts=0, kills=kills, chance=random.Random(2))
+    with commands():
+        report = run_crowd(tmp_path, clients=4, handouts=0, kills=kills, chance=random.Random(2))
     assert report["wrong"] == [] and sum(report["killed"].values()) == kills
     assert report["killed"]["server"] >= (2 if long else 1) and report["labels"] > 0

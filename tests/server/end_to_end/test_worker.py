@@ -16,6 +16,7 @@ import requests
 from PIL import Image
 
 from benchmarks.server_process import Server
+from tests.forked import commands
 
 
 def until(true: Callable[[], Any], seconds: float = 120) -> Any:
@@ -47,6 +48,13 @@ def worker(server: Server) -> psutil.Process | None:
 def pids(server: Server) -> set[str]:
     """Return the ids of the processes that worked."""
     return set(re.findall(r"Refresh: embedding, \d+ of \d+ \(pid (\d+)\)", server.log.read_text()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes() -> Iterator[None]:
+    """Start servers and their workers as commands, since the workers are found by theirs."""
+    with commands():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,191 @@
+"""A process that has imported the libraries once, and forks those that need them: `python -m tests.nursery`.
+
+Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. The code of this
+project and of MONAI Label is imported after the fork, by each process, so that it runs as `python -m MODULE`
+does, with an environment, a folder, standard streams and random hashes of strings that are the nursery's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+# What a server imports of others. monailabel is none of them: it reads its settings from the environment.
+LIBRARIES = (
+    *("monai.bundle", "monai.handlers", "ignite.engine", "torch", "torch.utils.tensorboard", "numba"),
+    *("openTSNE", "sklearn.cluster", "sklearn.mixture", "scipy.stats", "skimage.feature", "imagehash"),
+    *("itk", "SimpleITK", "nibabel", "nrrd", "highdicom", "pydicom_seg", "dicomweb_client", "bcrypt"),
+    *("fastapi", "uvicorn", "sqlalchemy", "alembic.command", "pydantic_settings", "girder_client", "jwt"),
+    *("matplotlib.pyplot", "transformers", "jinja2", "timeloop", "watchdog.observers"),
+)
+SOCKET = "SCAN_SELECTION_TEST_NURSERY"  # environment variable: where the nursery listens
+_SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # see `server.background.end_with_parent`
+_MAX_BYTES = 1 << 20  # of a request
+
+
+class ForkedProcess:
+    """`python -m MODULE ...`, forked by the nursery that $SCAN_SELECTION_TEST_NURSERY names.
+
+    Has the part of `subprocess.Popen` that `Server`, `server.tasks` and their tests use.
+
+    :param args: the whole command
+    :param streams: descriptors to be its standard input, output and error
+    """
+
+    stdin: IO[str] | None = None
+    stdout: IO[str] | None = None
+    stderr: IO[str] | None = None
+
+    def __init__(
+        self, args: Sequence[str], streams: Sequence[int], env: Mapping[str, str], session: bool = False
+    ) -> None:
+        self.args = list(args)
+        request = {"args": self.args[2:], "env": dict(env), "cwd": os.getcwd(), "session": session}
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._connection.connect(env[SOCKET])
+        socket.send_fds(self._connection, [json.dumps(request).encode()], list(streams))
+        self.pid = int(self._connection.recv(99))
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, negative for a signal, or None while the process runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit status. Raises subprocess.TimeoutExpired after `timeout` s."""
+        if self._status is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self._status = int(self._connection.recv(99))
+        return self._status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def start_child(kind: str, stderr: int) -> ForkedProcess:
+    """Fork a child of the server, in place of `server.tasks.start_child`."""
+    from server.tasks import _environment
+
+    (stdin, to), (output, stdout) = os.pipe(), os.pipe()
+    errors, error = (None, stdout) if stderr == subprocess.STDOUT else os.pipe()
+    command = [sys.executable, "-m", "server.child", kind]
+    process = ForkedProcess(command, (stdin, stdout, error), _environment())
+    process.stdin, process.stdout = open(to, "w"), open(output, errors="replace")  # noqa: SIM115
+    process.stderr = None if errors is None else open(errors, errors="replace")  # noqa: SIM115
+    for descriptor in {stdin, stdout, error}:
+        os.close(descriptor)
+    return process
+
+
+# the nursery ------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Fork on request until standard input is closed."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(os.environ[SOCKET])
+    listener.listen()
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _watch(connection)
+            return
+        connection.close()
+        while _reap():
+            pass
+    os.unlink(os.environ[SOCKET])
+
+
+def _reap() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] > 0
+    except ChildProcessError:
+        return False
+
+
+def _watch(connection: socket.socket) -> None:
+    """Fork the process asked for, and tell its id and its exit status; end when nobody listens any more."""
+    message, streams, _, _ = socket.recv_fds(connection, _MAX_BYTES, 3)
+    process = os.fork()
+    if process == 0:
+        connection.close()
+        return _become(json.loads(message), streams)
+    for descriptor in streams:
+        os.close(descriptor)
+    connection.send(str(process).encode())
+    ended = os.pidfd_open(process)
+    if ended in select.select([ended, connection], [], [])[0]:
+        connection.send(str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
+    os._exit(0)
+
+
+def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """Run the module in this process, and end it."""
+    if request["session"]:
+        os.setsid()
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    if _SERVER_PID in os.environ:
+        os.environ[_SERVER_PID] = str(os.getppid())  # ends when the server does
+    os.chdir(request["cwd"])
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [request["cwd"], *filter(None, paths)]
+    module, *_ = sys.argv = request["args"]
+    if module == "monailabel.main":
+        importlib.import_module("server.tasks").start_child = start_child
+    _end(_run(module))
+
+
+def _run(module: str) -> int:
+    """Run a module as `python -m` does; return the exit status."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def _end(status: int) -> None:
+    """End as the interpreter does, but without C++ destructors: some wait for threads that forks do not have."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
