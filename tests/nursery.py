@@ -179,7 +179,7 @@ def _run(module: str) -> int:
 
 
 def _end(status: int) -> None:
-    """End as the interpreter does, but without C++ destructors: some wait for threads that forks do not have."""
+    """End as the interpreter does, but without C++ destructors, which wait for threads that forks lack."""
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -16,7 +16,8 @@ import pytest
 import requests
 import torch
 
-from tests.server.http.conftest import Target
+from tests.forked import commands
+from tests.server.http.conftest import Target, pool
 from tests.server.issuer import AUDIENCE
 
 
@@ -27,18 +28,6 @@ def planted(tmp_path: Path) -> tuple[Path, Path]:
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "sitecustomize.py").write_text(f"open({str(marker)!r}, 'w').close()")
     return tmp_path / "evil", marker
-
-
-def ended(target: Target, path: str = "/scoring/") -> dict[str, Any]:
-    """Wait until no task runs or is queued, and return the newest."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        answer = requests.get(target.url + path, params={"all": "true"}, timeout=60)
-        tasks = answer.json() if answer.status_code == 200 else []
-        if not any(task["status"] in ("SUBMITTED", "RUNNING") for task in tasks):
-            return dict(tasks[-1]) if tasks else {}
-        time.sleep(0.3)
-    pytest.fail("a task did not end")
 
 
 @pytest.mark.parametrize("key", ["bundle_path", "PYTHONPATH", "env", "app", "studies"])
@@ -68,9 +57,9 @@ def test_c1_a_session_holds_no_files_under_a_clients_names(
     assert not list((laptop.state / "sessions").rglob("*.py"))
 
 
-def test_c1_what_a_child_is_asked_is_in_no_command_line(laptop: Target) -> None:
-    ended(laptop)
-    ended(laptop, "/train/")
+def test_c1_what_a_child_is_asked_is_in_no_command_line(phantoms: Path, start: Any, tmp_path: Path) -> None:
+    with commands():
+        laptop = Target(start(pool(phantoms, tmp_path), tmp_path / "state", prepared=True), tmp_path)
     assert laptop.ask("POST", "/train/segmentation", json={"max_epochs": 77}).status_code == 200
     seen: set[str] = set()
     end = time.monotonic() + 60
