@@ -22,7 +22,7 @@ from benchmarks.server_process import ROOT, Server
 from tests.nursery import SOCKET, ForkedProcess
 
 _command = Server.launch
-_nurseries: list[subprocess.Popen[bytes]] = []
+_nurseries: dict[str, subprocess.Popen[bytes]] = {}  # by socket
 
 
 @contextmanager
@@ -30,10 +30,8 @@ def servers() -> Iterator[None]:
     """Fork the servers that this process starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Server, "launch", staticmethod(_fork))
-        yield
-    while _nurseries:
-        _nurseries.pop().communicate()
-        del os.environ[SOCKET]
+        with own_nursery():
+            yield
 
 
 @contextmanager
@@ -42,6 +40,19 @@ def commands() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Server, "launch", staticmethod(_command))
         yield
+
+
+@contextmanager
+def own_nursery() -> Iterator[None]:
+    """Fork from a nursery that is started for this block, when it is needed: with other hashes of strings."""
+    outer = os.environ.pop(SOCKET, None)
+    try:
+        yield
+    finally:
+        if own := os.environ.pop(SOCKET, None):
+            _nurseries.pop(own).communicate()
+        if outer:
+            os.environ[SOCKET] = outer
 
 
 def _fork(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> Any:
@@ -56,7 +67,7 @@ def _fork(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> An
 
 def _start_nursery() -> None:
     """Start this process's nursery and wait until it answers, unless it runs."""
-    if _nurseries:
+    if SOCKET in os.environ:
         return
     os.environ[SOCKET] = str(Path(tempfile.mkdtemp(prefix="nursery-")) / "socket")
     nursery = subprocess.Popen([sys.executable, "-m", "tests.nursery"], stdin=subprocess.PIPE, cwd=ROOT)
@@ -64,7 +75,7 @@ def _start_nursery() -> None:
         if nursery.poll() is not None:
             raise RuntimeError("the nursery did not start")
         time.sleep(0.1)
-    _nurseries.append(nursery)
+    _nurseries[os.environ[SOCKET]] = nursery
 
 
 def prepare(
