@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
+from infers.encoders.pool_encoder import pool_reader
 from infers.segmentation.task import SegmentationInfer
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
@@ -72,7 +74,8 @@ class Shell:
         conf = config.with_dataset(conf, studies, Bundle(bundle))
         chosen = config.parse(conf, Bundle(bundle))
         pool = open_pool(app_dir, studies, bundle, chosen, self.in_server)
-        self.bundle, self.context, self.state = pool.bundle, pool.context, pool.context.state
+        self.bundle, self.state = pool.bundle, pool.context.state
+        self.context = replace(pool.context, read=pool_reader(self.bundle) if self.in_server else None)
         self._locks = pool.locks
         self.tasks = Tasks()
         self._background: Background | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Context:
     """One pool and the settings for selecting from it; created once per process.
 
     :param fixed_encoder_key: key of the encoder and its weights, from `check_encoder`
+    :param read: reads an image file as the encoder does, raises ImageError; in the server, which opens an
+        image that the worker has not read yet before it hands it out
     """
 
     state: State
@@ -38,6 +41,7 @@ class Context:
     fixed_encoder_key: str
     reach: Reach = field(default_factory=Reach, compare=False)
     groups: Groups = field(default_factory=Groups)
+    read: Callable[[str], Any] | None = field(default=None, compare=False)
 
     @property
     def terms(self) -> LeasePolicy:

@@ -11,6 +11,7 @@ from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
 _MAX_SETS = 1_000  # duplicate sets listed in the status
+_MAX_NAMED = 20  # refused labels among the warnings
 STAGES = ("preparing", "cold_start", "bridging", "active", "done")
 
 
@@ -98,6 +99,23 @@ def duplicate_sets(context: Context, pool: PoolSnapshot) -> list[list[str]]:
     return sorted(images for images in present if len(images) > 1)
 
 
+def warnings_of(pool: PoolSnapshot) -> list[str]:
+    """Say what the pool's files keep people from doing, in words."""
+    store, texts = pool.store, list[str]()
+    if store.unwritable:
+        texts.append(
+            f"Nothing is handed out, since labels could not be saved ({store.unwritable}): make the studies "
+            "folder writable for the server's user, then start the server again."
+        )
+    if store.ignored_files:
+        texts.append(f"In the studies folder, {store.ignored_files}.")
+    refused = list(store.refused_labels.values())
+    texts += [f"The label {label.file} does not count: {label.reason}" for label in refused[:_MAX_NAMED]]
+    if more := len(refused) - _MAX_NAMED:
+        texts += [f"{more} more labels do not count: GET /selection/status names them."] if more > 0 else []
+    return texts
+
+
 def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
     """Return the `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models.all(), stage_of(context, pool), context.layout()
@@ -112,6 +130,7 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "refused_labels": len(pool.store.refused_labels),
         "unlabelled": pool.count_unlabelled(),
         "failed": len(pool.failed),
+        "warnings": warnings_of(pool),
         "skipped": len(pool.skipped),
         "handed_out": len(pool.leased),
         "duplicate_sets": len(duplicate_sets(context, pool)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from strategies.identity import client_of
 from strategies.planning.planner import Planner
 from strategies.ranking import rank
 from strategies.ranking.held_out import marked_ranking
+from strategies.ranking.readable import readable
 from strategies.ranking.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
 from strategies.selectors.registry import METHODS, Method
 from strategies.snapshot import PoolSnapshot, is_unlabelled
@@ -47,12 +49,7 @@ class Select(Strategy):
         client, moved_on = client_of(request), apply_verbs(self.context, datastore, request)
         resume = asks_to_resume(request, client)
         pool = PoolSnapshot.of(self.context, datastore)
-        if not pool.images:
-            raise PoolError(
-                409,
-                "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
-                "the server picks them up automatically",
-            )
+        _check_usable(pool)
         refused: PoolError | None = None
         ranking = rank.Ranking("none", "none", ())
         try:
@@ -60,16 +57,21 @@ class Select(Strategy):
                 ranking = self.ranking(self.context, pool, request)
         except PoolError as error:  # no new image, but the client may still resume one it holds
             refused = error
-        handout = self.context.state.handouts.give(
+        give = partial(
+            self.context.state.handouts.give,
             client,
             ranking.source,
-            ranking.images,
-            lambda image: is_unlabelled(datastore, image),
-            lambda image: block_of(self.context, ranking, image),
-            self.context.terms,
+            is_open=lambda image: is_unlabelled(datastore, image),
+            selection_of=lambda image: block_of(self.context, ranking, image),
+            policy=self.context.terms,
             resume=resume,
             moved_on=moved_on,
         )
+        if ranking.is_unread:  # opened one by one, outside the transaction
+            opened = readable(self.context, datastore, ranking.images)
+            handout = next((given for image in opened if (given := give([image]))), None) or give([])
+        else:
+            handout = give(ranking.images)
         if handout is None and refused:
             raise refused
         if handout:
@@ -129,6 +131,23 @@ class Select(Strategy):
             409,
             f"all readable images are done; {len(pool.failed)} cannot be read ({named}): "
             "repair or remove their files (GET /selection/status says why)",
+        )
+
+
+def _check_usable(pool: PoolSnapshot) -> None:
+    """Raise PoolError 409 for a pool without images, 507 for one whose labels could not be saved."""
+    if pool.store.unwritable:
+        raise PoolError(
+            507,
+            f"nothing is handed out, since labels could not be saved ({pool.store.unwritable}): make the "
+            "studies folder writable for the server's user, then start the server again",
+        )
+    if not pool.images:
+        note = f" ({pool.store.ignored_files})" if pool.store.ignored_files else ""
+        raise PoolError(
+            409,
+            "the studies folder has no images: copy PNG, JPEG, NIfTI, NRRD or DICOM files into it; "
+            f"the server picks them up automatically{note}",
         )
 
 

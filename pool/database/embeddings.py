@@ -49,6 +49,12 @@ class Embeddings:
         rows = self._db.read(sa.select(table.c.image, table.c.fingerprint).where(table.c.encoder == encoder))
         return {row.image: row.fingerprint for row in rows}
 
+    def has(self, encoder: str, image: str) -> bool:
+        """Return whether this encoder has embedded an image, so that it could be read."""
+        table = schema.embeddings
+        query = sa.select(table.c.image).where(table.c.encoder == encoder, table.c.image == image)
+        return bool(self._db.read(query))
+
     def add(self, encoder: str, rows: Iterable[tuple[str, str, np.ndarray]]) -> None:
         """Store (image, fingerprint, vector) rows, and drop what was computed from an image's older file."""
         table = schema.embeddings

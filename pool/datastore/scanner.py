@@ -98,11 +98,16 @@ def text_of_ignored(names: Sequence[str]) -> str:
     texts = []
     if folders:
         texts.append(
-            f"{len(folders)} subfolders are not read ({_some(folders)}): --conf recursive true reads them"
+            f"{_count(folders, 'subfolder is', 'subfolders are')} not read ({_some(folders)}): "
+            "--conf recursive true reads them"
         )
     if files:
-        texts.append(f"{len(files)} files are no images that are read here ({_some(files)})")
+        texts.append(f"{_count(files, 'file is no image', 'files are no images')} ({_some(files)})")
     return "; ".join(texts)
+
+
+def _count(names: Sequence[str], one: str, several: str) -> str:
+    return f"{len(names)} {one if len(names) == 1 else several}"
 
 
 def _some(names: Sequence[str]) -> str:

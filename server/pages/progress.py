@@ -77,7 +77,7 @@ def data(prefix: str) -> APIRouter:
             work.append(training_work(app.training_stats(), time.time()))
         measured = len(app.state.validations.of(status["model"])) if status["model"] else 0
         key = f"{status['round']}-{status['labelled']}-{measured}"
-        return {"counts": _counts(status), "work": work, "results": key}
+        return {"counts": _counts(status), "warnings": status["warnings"], "work": work, "results": key}
 
     @routes.get("/results", summary="Rounds, annotators and advice, as HTML")
     def shown() -> HTMLResponse:

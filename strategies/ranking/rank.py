@@ -38,6 +38,7 @@ class Ranking:
     :param reason: the same for all images; empty: that of the `method`, or of the lead's mark
     :param facts: the same for all images, for the answer
     :param details: further facts that a reason may name
+    :param is_unread: True if nobody has opened the images yet, as far as the ranking knows
     """
 
     source: str
@@ -49,6 +50,7 @@ class Ranking:
     facts: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     method: Method | None = None
+    is_unread: bool = False
 
     def pick(self, image: str) -> Mapping[str, Any]:
         """Return the evidence for an image."""
@@ -89,6 +91,7 @@ def pool_ranking(context: Context, pool: PoolSnapshot, method: Method, stage: st
         common={"role": plain(chosen.evidence["role"][0])} if images else {},
         details={"seed": seed},
         method=method,
+        is_unread=True,
     )
 
 

@@ -85,6 +85,7 @@ class MapPage {
   private async refresh(): Promise<void> {
     const status = await get<Record<string, any>>("status");
     byId("status").textContent = statusLine(status);
+    byId("warnings").replaceChildren(...status.warnings.map((text: string) => el("li", { class: "wrong" }, text)));
     const answer = await ask("map/data", { headers: this.tag ? { "If-None-Match": this.tag } : {}, cache: "no-store" });
     if (answer.status === 304) return;
     const pool = (await answer.json()) as PoolMap;

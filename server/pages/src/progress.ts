@@ -15,6 +15,7 @@ interface Work {
 
 interface Progress {
   counts: Record<string, string | number>;
+  warnings: string[];
   work: Work[];
   results: string; // changes with the results
 }
@@ -49,6 +50,7 @@ async function refresh(): Promise<void> {
   byId("counts").replaceChildren(...counts);
   const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing is running in the background.")];
   byId("work").replaceChildren(...work);
+  byId("warnings").replaceChildren(...progress.warnings.map((text) => el("li", { class: "wrong" }, text)));
   if (progress.results !== shown) {
     // the server escapes names, and the Content-Security-Policy blocks scripts
     byId("results").innerHTML = await (await ask("results")).text();

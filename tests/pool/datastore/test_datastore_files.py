@@ -39,7 +39,7 @@ def test_dicom_is_found_by_its_mark(tmp_path: Path, dicom: Path) -> None:
     assert store.list_images() == ["1.2.840.1", "IM0001", "a", "b", "c"]
     for image in ("1.2.840.1", "IM0001", "b", "c"):
         assert read_image(store.get_image_uri(image))[0].shape == (20, 24)
-    assert store.ignored_files == "2 files are no images that are read here (README, list.csv)"
+    assert store.ignored_files == "2 files are no images (README, list.csv)"
     (studies / "README").unlink()
     shutil.copy(dicom, studies / "README")
     store.refresh()
@@ -54,7 +54,7 @@ def test_subfolders_are_named_or_read(tmp_path: Path) -> None:
     picture(studies / "patient1" / "day 2" / "b.png", 3)
     store = PoolDatastore(str(studies), LABELS)
     assert store.list_images() == ["a"]
-    assert store.ignored_files == ("1 subfolders are not read (patient1/): --conf recursive true reads them")
+    assert store.ignored_files == ("1 subfolder is not read (patient1/): --conf recursive true reads them")
     store.close()
     store = PoolDatastore(str(studies), LABELS, recursive=True)
     assert store.list_images() == ["a", "patient1/a", "patient1/day 2/b"] and not store.ignored_files

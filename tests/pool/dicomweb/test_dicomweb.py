@@ -24,6 +24,7 @@ from pool.errors import PoolError
 from pool.groups import Groups
 from pool.imaging.images import ImageError, read_image
 from pool.imaging.labels import read_label
+from pool.protocol import LabelCheck, RefusedLabel
 from tests.orthanc import Orthanc, radiograph
 
 LABELS = {"right lung": 1, "left lung": 2}
@@ -288,6 +289,33 @@ def test_the_newest_of_two_labels_is_trained_on(
     for store in (pool, opened(folder=tmp_path / "other")):
         (pair,) = store.datalist()
         assert set(np.unique(read_label(pair["label"], LABELS, pair["image"]))) == {0, 2}
+
+
+def test_a_segmentation_that_others_stored_counts_once_it_is_checked(
+    opened: Open, orthanc: Orthanc, files: dict[str, Dataset], tmp_path: Path
+) -> None:
+    good, small = np.zeros((128, 96), np.uint8), Dataset()
+    good[4:8, 4:8] = 1
+    small.update(files["phantom_001"])
+    small.Rows, small.Columns = 32, 24  # of another size than the image of this series
+    right = write_seg(good, [files["phantom_000"]], LABELS)
+    wrong = write_seg(np.ones((24, 32), np.uint8), [small], LABELS)
+    orthanc.add(right, wrong)
+    images = [uid(files["phantom_000"]), uid(files["phantom_001"])]
+    pool = opened(trusts_files=False)
+    assert pool.get_labeled_images() == [] and pool.unchecked_labels == set(images)
+    found = pool.label_fingerprints()
+    assert found == dict(
+        zip(images, (str(right.SeriesInstanceUID), str(wrong.SeriesInstanceUID)), strict=True)
+    )
+    reasons = [pool.check_label(image) for image in images]
+    assert reasons[0] == "" and "32" in reasons[1]
+    rows = [LabelCheck(n, image, found[image], reasons[n]) for n, image in enumerate(images)]
+    pool.take_in_checks(rows)
+    assert pool.get_labeled_images() == images[:1] and not pool.unchecked_labels
+    assert pool.refused_labels == {images[1]: RefusedLabel(str(wrong.SeriesInstanceUID), reasons[1])}
+    pool.save_label(images[1], send(tmp_path, np.ones((96, 128), np.uint8)), "final", {})
+    assert pool.is_labelled(images[1]) and not pool.refused_labels, "our own was checked when it was sent"
 
 
 def test_segmentations_of_other_things_are_no_labels(

@@ -181,7 +181,7 @@ def test_a_second_server_is_refused_by_name(small: Pool, start: Start, tmp_path:
 # a folder that nobody may write ------------------------------------------------------------------------
 
 
-def test_a_read_only_studies_folder_hands_out_and_says_that_it_keeps_no_labels(
+def test_a_read_only_studies_folder_hands_out_nothing_and_says_so(
     phantoms: Path, start: Start, mounted: Mount, tmp_path: Path
 ) -> None:
     studies = tmp_path / "studies"
@@ -190,12 +190,16 @@ def test_a_read_only_studies_folder_hands_out_and_says_that_it_keeps_no_labels(
     mounted("-o", "remount,ro,bind", str(studies))
     pool = Pool(start(studies, tmp_path / "state", prepared=True), phantoms / "labels")
     _until(lambda: pool.status()["stage"] == "cold_start")
-    image = pool.given("ann")
+    url = f"{pool.server.url}/activelearning/auto"
+    refused = requests.post(url, json={"client_id": "ann"}, timeout=60)
+    assert refused.status_code == 507 and "labels could not be saved" in refused.json()["detail"]
+    assert pool.status()["handed_out"] == 0
+    assert "Nothing is handed out" in pool.status()["warnings"][0]
+    image = next(path.stem for path in studies.glob("*.png"))
     refused = pool.save(image, "ann")
     assert refused.status_code == 507 and str(studies) in refused.json()["detail"]
-    assert "make it writable" in refused.json()["detail"]
-    assert pool.labels_of(image) == {} and pool.holder(image) == "ann"
-    said = [line for line in pool.server.log.read_text().splitlines() if "labels cannot be saved" in line]
+    assert "make it writable" in refused.json()["detail"] and pool.labels_of(image) == {}
+    said = [line for line in pool.server.log.read_text().splitlines() if "Nothing is handed out" in line]
     assert len(said) == 1 and str(studies) in said[0] and "make the folder writable" in said[0]
 
 
