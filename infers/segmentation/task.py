@@ -31,6 +31,7 @@ from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
+from pool.imaging.geometry import PICTURE_AFFINE
 from pool.imaging.images import ImageError, image_fingerprint
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import EXTENSIONS, LabelError
@@ -218,23 +219,27 @@ class SegmentationInfer(BasicInferTask):
     ) -> tuple[str, dict[str, Any]]:
         """Write the prediction in the requested format, else in the image's own.
 
-        If the image's format holds no labels, the default is PNG for 2-D images, NIfTI for volumes.
+        If the image's format holds no labels, the default is PNG for 2-D images without a spacing, else
+        NIfTI, which carries it.
         """
         label, affine = data["pred"]
-        ext = extension or data.get("result_extension") or _default_extension(data["image_path"], label.ndim)
+        image = data["image_path"]
+        ext = extension or data.get("result_extension") or _default_extension(image, label.ndim, affine)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
         try:
-            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
+            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"), image)
         except Exception as error:  # libraries raise their own errors for unsupported geometries
             Path(target).unlink(missing_ok=True)
-            name = Path(data["image_path"]).name
-            raise LabelError(f"the prediction for {name} cannot be written as {ext} ({error})") from error
+            raise LabelError(
+                f"the prediction for {Path(image).name} cannot be written as {ext} ({error})"
+            ) from error
         present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
-def _default_extension(path: str, dimensions: int) -> str:
-    default = ".png" if dimensions == 2 else ".nii.gz"
-    return next((e for e in EXTENSIONS if path.lower().endswith(e)), default)
+def _default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
+    is_plain = dimensions == 2 and np.array_equal(affine, PICTURE_AFFINE)  # all that a PNG says
+    own = next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
+    return own if own != ".png" or is_plain else ".nii.gz"

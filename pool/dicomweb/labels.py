@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from pydicom import Dataset, dcmread
 
@@ -57,8 +56,7 @@ class SegFiles:
             plane = self._checked(label, image, may_be_empty(info))
         seg = write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
-        affine = nibabel.nifti1.load(image).affine
-        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
+        self._write(target, plane, image)  # first, so that a full disk is noticed before the upload
         try:
             self._server.store(seg)
         except BaseException:
@@ -76,13 +74,13 @@ class SegFiles:
         if not sent.lower().endswith(".bin"):
             label_extension(sent)
             return check_label(sent, self._labels, image, allow_empty=allow_empty)
-        shape, affine = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
+        shape, _ = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
         pixels, count = np.fromfile(sent, np.uint8), int(np.prod(shape))
         if pixels.size != count:
             raise LabelError(f"{pixels.size} bytes were sent for {count} pixels; send one per pixel")
         converted = Path(f"{sent}.nii.gz")
         try:
-            self._write(converted, pixels.reshape(shape, order="F"), affine)
+            self._write(converted, pixels.reshape(shape, order="F"), image)
             return self._checked(str(converted), image, allow_empty)
         finally:
             converted.unlink(missing_ok=True)
@@ -101,7 +99,7 @@ class SegFiles:
             self._folder / "segs" / seg.series,
             lambda folder: self._server.download(seg.study, seg.series, folder),
         )
-        shape, affine = grid_of(image)
+        shape, _ = grid_of(image)
         images = headers_of(series()) if len(shape) == 3 else []
         try:
             file = sorted(downloaded.glob("*.dcm"))[-1]
@@ -110,9 +108,10 @@ class SegFiles:
             raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
         except Exception as error:  # pydicom raises many kinds for a damaged file
             raise LabelError(f"segmentation {seg.series} of {image} cannot be read: {error}") from error
-        self._write(target, plane, affine)
+        self._write(target, plane, image)
         return target
 
-    def _write(self, target: Path, plane: np.ndarray, affine: np.ndarray) -> None:
+    def _write(self, target: Path, plane: np.ndarray, image: str) -> None:
+        """Write a label on the grid of its image."""
         with replacing(target) as part:
-            write_label(part, plane, affine, self._labels, {})
+            write_label(part, plane, grid_of(image)[1], self._labels, {}, image)
