@@ -31,8 +31,9 @@ from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
+from pool.imaging.errors import ImageError, reading_image
 from pool.imaging.geometry import PICTURE_AFFINE
-from pool.imaging.images import ImageError, image_fingerprint
+from pool.imaging.images import image_fingerprint
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import EXTENSIONS, LabelError
 
@@ -125,10 +126,8 @@ class Predictor:
 
     def _transform(self, image: str, transforms: Compose) -> Any:
         """Transform an image for the network; with `self.transforms`, its metadata allows the inverse."""
-        try:
+        with reading_image(image):
             return transforms({"image": image})["image"]
-        except RuntimeError as error:  # MONAI wraps errors of transforms
-            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 
     @torch.inference_mode()
     def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
@@ -207,6 +206,11 @@ class SegmentationInfer(BasicInferTask):
 
     def pre_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
         return self.bundle.new("image_transforms")
+
+    def run_pre_transforms(self, data: dict[str, Any], transforms: Sequence[Callable[..., Any]]) -> Any:
+        """Read and prepare the image. Raises ImageError."""
+        with reading_image(data["image_path"]):
+            return super().run_pre_transforms(data, transforms)
 
     def inferer(self, data: Any = None) -> Inferer:
         return self.bundle.new("inferer")

@@ -47,15 +47,23 @@ def unreadable(path: StrPath, error: Exception) -> ImageError:
     return ImageError(f"{path}: cannot be read ({reason_of(error, path)}); copy it again or remove it")
 
 
+def own_error(error: Exception, path: StrPath) -> ImageError | LabelError:
+    """Return the file's own error, which MONAI's transforms wrap in theirs; `unreadable` for others."""
+    for inner in (error, error.__cause__):
+        if isinstance(inner, ImageError | LabelError):
+            return inner
+    return unreadable(path, error)
+
+
 @contextmanager
 def reading_image(path: StrPath) -> Iterator[None]:
-    """Turn whatever the block raises into an ImageError that names the file."""
+    """Turn what the block raises into an ImageError that names the file; a LabelError stays one."""
     try:
         yield
     except (ImageError, LabelError):
         raise
     except Exception as error:  # decoding, header fields, types and shapes each raise their own kind
-        raise unreadable(path, error) from error
+        raise own_error(error, path) from error
 
 
 @contextmanager
