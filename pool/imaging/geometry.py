@@ -19,8 +19,8 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from pool.imaging.errors import ImageError, StrPath, names_its_file
-from pool.imaging.limits import check_dicom, check_size
+from pool.imaging.errors import ImageError, StrPath, names_its_file, reason_of
+from pool.imaging.limits import check_dicom, check_size, too_large
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
@@ -163,8 +163,16 @@ def _itk_header(path: StrPath, imageio: str) -> Header:
     return header_of(reader, axis)
 
 
+def open_picture(path: StrPath) -> Image.Image:
+    """Open a picture without decoding it. Raises ImageError for too many pixels, Pillow's errors otherwise."""
+    try:
+        return Image.open(path, formats=PICTURE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise too_large(path, reason_of(error)) from error
+
+
 def _picture_header(path: StrPath) -> Header:
-    with Image.open(path, formats=PICTURE_FORMATS) as picture:
+    with open_picture(path) as picture:
         check_size(path, (*picture.size, len(picture.getbands())), 1)
         if (
             picture.format == "PNG" and picture.mode == "LA"

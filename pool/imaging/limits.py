@@ -28,16 +28,21 @@ def check_size(path: StrPath, shape: Sequence[int], itemsize: int, compact: bool
     if min(shape, default=0) < 1:
         raise ImageError(f"{path}: its header declares {size or 'no'} voxels; copy it again or remove it")
     if count > most or count * itemsize > MAX_BYTES:
-        raise ImageError(
-            f"{path}: its header declares {size} values ({count * itemsize / 2**30:.3g} GiB), but this app "
-            f"reads {most} values and {MAX_BYTES >> 30} GiB at most; crop or resample it, or remove it"
-        )
+        raise too_large(path, f"{size} values, {count * itemsize / 2**30:.3g} GiB")
     present = os.path.getsize(path)
     if compact and count * itemsize > present * MAX_RATIO:
         raise ImageError(
             f"{path}: its header declares {count * itemsize} bytes of values, more than a file of {present} "
             "bytes can hold; copy it again or remove it"
         )
+
+
+def too_large(path: StrPath, size: str) -> ImageError:
+    """Return the error for a header that declares more than this app reads."""
+    return ImageError(
+        f"{path}: its header declares too much ({size}): a picture may have {MAX_PIXELS} values, a volume "
+        f"{MAX_VOXELS} and {MAX_BYTES >> 30} GiB; crop or resample it, or remove it"
+    )
 
 
 def _is_flat(shape: Sequence[int]) -> bool:

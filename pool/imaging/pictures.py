@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from pool.imaging.errors import ImageError, StrPath
-from pool.imaging.geometry import PICTURE_FORMATS, PICTURES
+from pool.imaging.geometry import PICTURES, open_picture
 
 _EIGHT_BITS = ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # Pillow's modes
 _MIXED = ("P", "PA", "CMYK", "RGBa", "HSV")  # whose stored samples are not brightness
@@ -31,7 +31,7 @@ def read_picture(path: StrPath, shape: tuple[int, ...], stored: bool = False) ->
     if len(shape) > 2:
         pages = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="TIFFImageIO"))
         return pages.T if pages.ndim == 3 else np.moveaxis(pages, -1, 0).T
-    with Image.open(path, formats=PICTURE_FORMATS) as picture:
+    with open_picture(path) as picture:
         _check_orientation(picture, path)
         levels = _few_levels(picture) if stored else 1
         picture.load()
@@ -46,7 +46,7 @@ def has_eight_bits(path: StrPath) -> bool:
     """Return whether the file is a picture with 8 bits per channel, according to its header."""
     if not str(path).lower().endswith(PICTURES) or Path(path).is_dir():
         return False
-    with Image.open(path, formats=PICTURE_FORMATS) as picture:
+    with open_picture(path) as picture:
         return picture.mode in _EIGHT_BITS
 
 
