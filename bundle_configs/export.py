@@ -26,6 +26,8 @@ _IMAGING = (
     "__init__",
     "errors",
     "limits",
+    "formats",
+    "dicom",
     "geometry",
     "pictures",
     "images",

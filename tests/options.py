@@ -23,6 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=20,
         help="how long test_fuzz.py sends generated requests to a server; 180 is thorough",
     )
+    parser.addoption(
+        "--fuzz-files",
+        metavar="COUNT",
+        type=int,
+        default=100,
+        help="how many damaged files test_damaged_files.py reads; 1000 is thorough",
+    )
 
 
 def missing_service(config: pytest.Config, reason: str) -> None:

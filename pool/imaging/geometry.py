@@ -11,23 +11,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import nibabel
 import nrrd
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
 
-from pool.imaging.errors import ImageError, StrPath, names_its_file, reason_of
-from pool.imaging.limits import check_dicom, check_size, too_large
+from pool.imaging.dicom import check_dicom, series_files
+from pool.imaging.errors import ImageError, StrPath, names_its_file
+from pool.imaging.formats import channel_axis, kind_of, load_nifti, open_picture, refuse_detached
+from pool.imaging.limits import check_size
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
-EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's space is left-posterior-superior; its own inverse
 PICTURE_AFFINE = _TO_RAS  # of a picture that gives no spacing
-_SPATIAL = re.compile(r"domain|space")
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK would write to the server's standard error
 
@@ -42,26 +38,6 @@ class Header:
 
     shape: tuple[int, ...]
     affine: np.ndarray
-
-
-def kind_of(path: StrPath) -> str:
-    """Return the one format that a name stands for: picture, nifti, nrrd, or dicom (also a series' folder).
-
-    ITK and Pillow would otherwise choose by content, and some formats (HDF5, EPS) read other files of this
-    machine or run programs. Raises ImageError.
-    """
-    name = Path(path).name.lower()
-    if os.path.isdir(path) or name.endswith(".dcm"):
-        return "dicom"
-    if name.endswith((".nii", ".nii.gz")):
-        return "nifti"
-    if name.endswith(".nrrd"):
-        return "nrrd"
-    if name.endswith(PICTURES):
-        return "picture"
-    if name.endswith((".nhdr", ".mhd", ".hdr", ".img")):
-        raise ImageError(f"{path}: keeps its voxels in a file beside it; save both as one .nrrd")
-    raise ImageError(f"{path}: not an image this app reads; use one of {', '.join(EXTENSIONS)}")
 
 
 @names_its_file
@@ -156,19 +132,11 @@ def _read_information(reader: sitk.ImageFileReader, path: StrPath) -> None:
 
 
 def _itk_header(path: StrPath, imageio: str) -> Header:
-    reader = itk_reader(path, imageio)
     if imageio == "GDCMImageIO":
         check_dicom(path)
+    reader = itk_reader(path, imageio)
     axis = channel_axis(path) if imageio == "NrrdImageIO" and reader.GetDimension() == 4 else 3
     return header_of(reader, axis)
-
-
-def open_picture(path: StrPath) -> Image.Image:
-    """Open a picture without decoding it. Raises ImageError for too many pixels, Pillow's errors otherwise."""
-    try:
-        return Image.open(path, formats=PICTURE_FORMATS)
-    except Image.DecompressionBombError as error:
-        raise too_large(path, reason_of(error)) from error
 
 
 def _picture_header(path: StrPath) -> Header:
@@ -185,18 +153,6 @@ def _picture_header(path: StrPath) -> Header:
     return Header((*size[:2], *pages), affine_of(reader))
 
 
-def series_files(folder: StrPath) -> tuple[str, ...]:
-    """Return the files of a DICOM series along its normal, as ITK stacks them into a volume.
-
-    Raises ImageError when the folder has none, or several series.
-    """
-    reader = sitk.ImageSeriesReader
-    series = reader.GetGDCMSeriesIDs(os.fspath(folder))
-    if len(series) != 1:
-        raise ImageError(f"{folder}: has {len(series)} DICOM series; a folder holds the files of one")
-    return tuple(reader.GetGDCMSeriesFileNames(os.fspath(folder), series[0]))
-
-
 def read_series(folder: StrPath) -> sitk.Image:
     """Read the DICOM series in a folder as one volume. Raises ImageError."""
     files = series_files(folder)
@@ -205,40 +161,6 @@ def read_series(folder: StrPath) -> sitk.Image:
     sizes = itk_reader(files[0], "GDCMImageIO").GetSize()
     check_size(files[0], (*sizes[:2], len(files)), 2, compact=False)
     return sitk.ReadImage(files if len(files) > 1 else files[0], imageIO="GDCMImageIO")
-
-
-def channel_axis(path: StrPath) -> int:
-    """Return the axis of a 4-D NRRD that is not spatial: the one that its kinds name, else the first."""
-    header = nrrd.read_header(os.fspath(path))
-    kinds = [str(kind).lower() for kind in header.get("kinds", [])]
-    other = [axis for axis, kind in enumerate(kinds) if not _SPATIAL.fullmatch(kind)]
-    if len(other) == 1:
-        return other[0]
-    return 3 if "space directions" in header else 0
-
-
-def refuse_detached(path: StrPath) -> None:
-    """Refuse a NRRD whose voxels are in another file: an upload could name any file of this machine.
-
-    Raises ValueError.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) != b"NRRD":
-            return
-        for line in file:
-            if line in (b"\n", b"\r\n"):
-                return
-            for part in line.split(b"\r"):
-                if re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE):
-                    raise ValueError("its voxels are in another file: save header and voxels as one")
-                skip = re.match(rb"\s*(?:line|byte) ?skip\s*:\s*(\S*)", part, re.IGNORECASE)
-                if skip and skip[1] not in (b"0", b"-1"):  # a reader could skip for hours
-                    raise ValueError("it skips lines or bytes before its voxels: save it without that")
-
-
-def load_nifti(path: StrPath) -> nibabel.nifti1.Nifti1Image:
-    """Open a NIfTI file, version 1 or 2, without reading its voxels. Raises nibabel's errors."""
-    return cast(nibabel.nifti1.Nifti1Image, nibabel.load(os.fspath(path)))
 
 
 def gives_position(path: StrPath) -> bool:

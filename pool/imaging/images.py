@@ -22,7 +22,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from pool.imaging.errors import ImageError, names_its_file, reading_image
-from pool.imaging.geometry import EXTENSIONS, channel_axis, kind_of, load_nifti, read_header, read_series
+from pool.imaging.formats import EXTENSIONS, channel_axis, kind_of, load_nifti
+from pool.imaging.geometry import read_header, read_series
 from pool.imaging.limits import check_skip
 from pool.imaging.pictures import has_eight_bits, read_picture
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pool.errors import PoolError
 from pool.imaging.errors import LabelError, reading_label
-from pool.imaging.geometry import kind_of
+from pool.imaging.formats import kind_of
 from pool.imaging.labels import EXTENSIONS
 
 

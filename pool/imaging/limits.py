@@ -54,20 +54,3 @@ def check_skip(path: StrPath, skipped: float) -> None:
     """Refuse a NIfTI file whose voxels begin far behind its header. Raises ImageError."""
     if not 0 <= skipped <= _MAX_SKIP:
         raise ImageError(f"{path}: its voxels begin at byte {skipped:g}; convert it again from its source")
-
-
-def check_dicom(path: StrPath) -> None:
-    """Refuse a DICOM file in which pixels are missing, which ITK makes up silently. Raises ImageError."""
-    from pydicom import dcmread
-    from pydicom.pixel_data_handlers.util import get_expected_length
-
-    header = dcmread(path, stop_before_pixels=True, force=True)
-    syntax = header.file_meta.get("TransferSyntaxUID") if "file_meta" in header.__dict__ else None
-    if syntax is not None and (syntax.is_compressed or syntax.is_deflated):
-        return
-    expected, present = get_expected_length(header), os.path.getsize(path)
-    if present < expected:
-        raise ImageError(
-            f"{path}: its header declares {expected} bytes of pixels, but the file has only {present}; "
-            "copy it again or remove it"
-        )

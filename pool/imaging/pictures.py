@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from pool.imaging.errors import ImageError, StrPath
-from pool.imaging.geometry import PICTURES, open_picture
+from pool.imaging.formats import PICTURES, open_picture
 
 _EIGHT_BITS = ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # Pillow's modes
 _MIXED = ("P", "PA", "CMYK", "RGBa", "HSV")  # whose stored samples are not brightness

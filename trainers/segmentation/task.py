@@ -215,7 +215,8 @@ class SegmentationTrain(BasicTrainTask):
                     self._items[pair["image"]] = item
                 pairs.append({"image": pair["image"], "label": pair["label"]})
             except Exception as error:
-                logger.error("Not trained on: %s", own_error(error, pair["image"]))
+                name, reason = image_id(pair["image"]), own_error(error, pair["image"])
+                logger.error("Not trained on %s: %s", name, reason)
         paths = [pair["image"] for pair in pairs]
         rows = self.groups.rows([image_id(path) for path in paths], datastore)
         self._group_of = dict(zip(paths, rows or paths, strict=True))
