@@ -12,7 +12,10 @@ _UNDEFINED = 0xFFFFFFFF  # length of a sequence, or of compressed pixels, that e
 
 
 def check_dicom(path: StrPath) -> None:
-    """Refuse a DICOM file whose header is damaged, or in which pixels are missing. Raises ImageError."""
+    """Refuse a DICOM file whose header is damaged, or in which pixels are missing.
+
+    Raises ImageError, ValueError.
+    """
     from pydicom import dcmread  # a fifth of a second, for this format alone
     from pydicom.dataelem import RawDataElement
     from pydicom.pixel_data_handlers.util import get_expected_length
@@ -21,7 +24,7 @@ def check_dicom(path: StrPath) -> None:
     for tag in sorted(header.keys()):
         item = header.get_item(tag)
         if isinstance(item, RawDataElement) and item.length not in (_UNDEFINED, len(item.value or b"")):
-            raise ImageError(f"{path}: its header is cut off at {tag}; copy it again or remove it")
+            raise ValueError(f"its header is damaged at {tag}")
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is not None and (syntax.is_compressed or syntax.is_deflated):
         return

@@ -216,7 +216,7 @@ class SegmentationTrain(BasicTrainTask):
                 pairs.append({"image": pair["image"], "label": pair["label"]})
             except Exception as error:
                 name, reason = image_id(pair["image"]), own_error(error, pair["image"])
-                logger.error("Not trained on %s: %s", name, reason)
+                logger.error("Not trained on: %s: %s", name, reason)
         paths = [pair["image"] for pair in pairs]
         rows = self.groups.rows([image_id(path) for path in paths], datastore)
         self._group_of = dict(zip(paths, rows or paths, strict=True))
