@@ -32,6 +32,7 @@ from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
 from pool.imaging.errors import ImageError, reading_image
+from pool.imaging.formats import kind_of
 from pool.imaging.geometry import PICTURE_AFFINE
 from pool.imaging.images import image_fingerprint
 from pool.imaging.label_writer import write_label
@@ -223,8 +224,8 @@ class SegmentationInfer(BasicInferTask):
     ) -> tuple[str, dict[str, Any]]:
         """Write the prediction in the requested format, else in the image's own.
 
-        If the image's format holds no labels, the default is PNG for 2-D images without a spacing, else
-        NIfTI, which carries it.
+        If the image's format holds no labels, the default is PNG for pictures without a spacing, else NIfTI,
+        which carries it.
         """
         label, affine = data["pred"]
         image = data["image_path"]
@@ -244,6 +245,6 @@ class SegmentationInfer(BasicInferTask):
 
 
 def _default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
-    is_plain = dimensions == 2 and np.array_equal(affine, PICTURE_AFFINE)  # all that a PNG says
+    is_plain = dimensions == 2 and kind_of(path) == "picture" and np.array_equal(affine, PICTURE_AFFINE)
     own = next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
     return own if own != ".png" or is_plain else ".nii.gz"
