@@ -7,6 +7,7 @@ import os
 import SimpleITK as sitk
 
 from pool.imaging.errors import ImageError, StrPath
+from pool.imaging.limits import check_size
 
 _UNDEFINED = 0xFFFFFFFF  # length of a sequence, or of compressed pixels, that ends with a mark
 
@@ -25,6 +26,8 @@ def check_dicom(path: StrPath) -> None:
         item = header.get_item(tag)
         if isinstance(item, RawDataElement) and item.length not in (_UNDEFINED, len(item.value or b"")):
             raise ValueError(f"its header is damaged at {tag}")
+    shape = [int(header.get(name) or 1) for name in ("Columns", "Rows", "NumberOfFrames", "SamplesPerPixel")]
+    check_size(path, shape, int(header.get("BitsAllocated") or 8) // 8, compact=False)
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
     if syntax is not None and (syntax.is_compressed or syntax.is_deflated):
         return
