@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +45,9 @@ def reason_of(error: BaseException, path: StrPath = "") -> str:
 
 def unreadable(path: StrPath, error: Exception) -> ImageError:
     """Return the error for a file that a library could not read."""
-    return ImageError(f"{path}: cannot be read ({reason_of(error, path)}); copy it again or remove it")
+    too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+    remedy = "give it a shorter name" if too_long else "copy it again or remove it"
+    return ImageError(f"{path}: cannot be read ({reason_of(error, path)}); {remedy}")
 
 
 def own_error(error: Exception, path: StrPath) -> ImageError | LabelError:

@@ -41,7 +41,7 @@ def kind_of(path: StrPath) -> str:
 
 
 def load_nifti(path: StrPath) -> nibabel.nifti1.Nifti1Image:
-    """Open a NIfTI file, version 1 or 2, without reading its voxels. Raises nibabel's errors."""
+    """Open a NIfTI file, without reading its voxels. Raises nibabel's errors."""
     return cast(nibabel.nifti1.Nifti1Image, nibabel.load(os.fspath(path)))
 
 

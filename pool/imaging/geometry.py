@@ -54,6 +54,8 @@ def read_header(path: StrPath) -> Header:
         return _picture_header(path)
     if kind == "nrrd":
         refuse_detached(path)
+    if kind == "nifti" and isinstance(load_nifti(path), nibabel.nifti2.Nifti2Image):
+        raise ImageError(f"{path}: is NIfTI-2, which ITK does not read; save it as NIfTI-1")
     return _itk_header(path, {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "dicom": "GDCMImageIO"}[kind])
 
 
@@ -164,10 +166,13 @@ def read_series(folder: StrPath) -> sitk.Image:
 
 
 def gives_position(path: StrPath) -> bool:
-    """Return whether a file gives its position in the body: no picture does, and a NRRD may omit it."""
+    """Return whether a file gives its position: no picture does, and NIfTI and NRRD may omit it."""
     kind = kind_of(path)
+    if kind == "nifti":
+        header = load_nifti(path).header
+        return bool(header["sform_code"] or header["qform_code"])
     if kind == "nrrd":
-        return bool(nrrd.read_header(os.fspath(path)).keys() & {"space directions", "spacings"})
+        return "space directions" in nrrd.read_header(os.fspath(path))  # spacings alone say no place
     return kind != "picture"
 
 

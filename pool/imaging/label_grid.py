@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import affine_transform
 
 from pool.imaging.errors import LabelError, StrPath
+from pool.imaging.formats import kind_of
 from pool.imaging.geometry import former_affine, gives_position
 
 _SAME = 0.05  # voxels: grids whose corners are nearer than this are the same
@@ -32,7 +33,7 @@ def on_images_grid(
     Raises LabelError when the sizes differ, or when voxels of the label lie outside the image.
     """
     size, positioned = (*shape, 1)[:3], gives_position(path)
-    if not positioned or not gives_position(image):
+    if not positioned or not (gives_position(image) or kind_of(image) == "nifti"):
         found = _by_index(label, affine if positioned else None, path, image, size, target)
     elif label.shape == size and any(_same(affine, at, size) for at in (target, former_affine(image))):
         found = label

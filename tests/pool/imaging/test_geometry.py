@@ -278,10 +278,15 @@ def test_a_structure_that_falls_between_the_images_slices_is_refused(tmp_path: P
     assert set(np.unique(read_label(tmp_path / "label.nii.gz", LABELS, image))) == {0, 1, 2}
 
 
-def test_a_nrrd_without_geometry_is_taken_by_index(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["plain.nrrd", "spacings.nrrd", "no codes.nii.gz"])
+def test_a_label_without_geometry_is_taken_by_index(tmp_path: Path, kind: str) -> None:
     image = volume(tmp_path, shifted(-5))
-    nrrd.write(str(tmp_path / "label.nrrd"), boxed())
-    np.testing.assert_array_equal(read_label(tmp_path / "label.nrrd", LABELS, image), boxed())
+    path = tmp_path / f"label{kind[kind.index('.') :]}"
+    if kind.endswith(".nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(boxed(), None), path)
+    else:
+        nrrd.write(str(path), boxed(), header={"spacings": [1, 1, 1]} if "spacings" in kind else {})
+    np.testing.assert_array_equal(read_label(path, LABELS, image), boxed())
 
 
 @pytest.mark.parametrize("turn", range(8))
