@@ -22,7 +22,22 @@ from bundle_configs import Bundle
 from pool.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
-_IMAGING = ("__init__", "names", "images", "volumes", "labels", "label_writer", "pairs")
+_IMAGING = (
+    "__init__",
+    "names",
+    "errors",
+    "limits",
+    "formats",
+    "dicom",
+    "geometry",
+    "pictures",
+    "images",
+    "volumes",
+    "label_grid",
+    "labels",
+    "label_writer",
+    "pairs",
+)
 CODE = (
     "pool/__init__.py",
     "pool/aliases.py",
@@ -34,7 +49,8 @@ README = """# {name}
 {task}. Structures: {structures}.
 
 A MONAI bundle, trained on {images} labelled images for {epochs} epochs with the seed {seed}. Research
-software, not a medical device. It needs torch, monai, pytorch-ignite, nibabel, itk, pynrrd, pillow and fire.
+software, not a medical device. It needs torch, monai, pytorch-ignite, nibabel, SimpleITK,
+scipy, pydicom, pynrrd, pillow and fire.
 In this folder:
 
     export PYTHONPATH=$PWD

@@ -65,6 +65,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="how long test_fuzz.py sends generated requests to a server: 10 by default, 60 with --long",
     )
+    parser.addoption(
+        "--fuzz-files",
+        metavar="COUNT",
+        type=int,
+        default=100,
+        help="how many damaged files test_damaged_files.py reads; 1000 is thorough",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ from infers.csal3d.network import Csal3dNetwork
 from infers.csal3d.views import observe
 from infers.fingerprints import pretrained_key
 from infers.model_file import bundle_of
-from pool.imaging.images import ImageError
+from pool.imaging.errors import reading_image
 
 
 class Judged(NamedTuple):
@@ -79,10 +79,8 @@ class Csal3d:
 
     def judge(self, path: str) -> Judged:
         """Return features and uncertainty of an image file. Raises ImageError."""
-        try:
+        with reading_image(path):
             volume = self.transforms({"image": path})["image"].as_tensor()
-        except RuntimeError as error:  # MONAI wraps errors of transforms
-            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
         return self.judge_volume(volume)
 
     @torch.inference_mode()

@@ -31,7 +31,9 @@ from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
-from pool.imaging.images import ImageError
+from pool.imaging.errors import ImageError, reading_image
+from pool.imaging.formats import kind_of
+from pool.imaging.geometry import PICTURE_AFFINE
 from pool.imaging.label_writer import write_label
 from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
 from pool.imaging.names import LabelError
@@ -112,10 +114,8 @@ class Predictor:
 
     def _transform(self, image: str, transforms: Compose) -> Any:
         """Transform an image for the network; with `self.transforms`, its metadata allows the inverse."""
-        try:
+        with reading_image(image):
             return transforms({"image": image})["image"]
-        except RuntimeError as error:  # MONAI wraps errors of transforms
-            raise (error.__cause__ if isinstance(error.__cause__, ImageError) else error) from None
 
     @torch.inference_mode()
     def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
@@ -195,6 +195,11 @@ class SegmentationInfer(BasicInferTask):
     def pre_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
         return self.bundle.new("image_transforms")
 
+    def run_pre_transforms(self, data: dict[str, Any], transforms: Sequence[Callable[..., Any]]) -> Any:
+        """Read and prepare the image. Raises ImageError."""
+        with reading_image(data["image_path"]):
+            return super().run_pre_transforms(data, transforms)
+
     def inferer(self, data: Any = None) -> Inferer:
         return self.bundle.new("inferer")
 
@@ -206,23 +211,27 @@ class SegmentationInfer(BasicInferTask):
     ) -> tuple[str, dict[str, Any]]:
         """Write the prediction in the requested format, else in the image's own.
 
-        If the image's format holds no labels, the default is PNG for 2-D images, NIfTI for volumes.
+        If the image's format holds no labels, the default is PNG for pictures without a spacing, else NIfTI,
+        which carries it.
         """
         label, affine = data["pred"]
-        ext = extension or data.get("result_extension") or _default_extension(data["image_path"], label.ndim)
+        image = data["image_path"]
+        ext = extension or data.get("result_extension") or _default_extension(image, label.ndim, affine)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
         try:
-            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"))
+            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"), image)
         except Exception as error:  # libraries raise their own errors for unsupported geometries
             Path(target).unlink(missing_ok=True)
-            name = Path(data["image_path"]).name
-            raise LabelError(f"the prediction for {name} cannot be written as {ext} ({error})") from error
+            raise LabelError(
+                f"the prediction for {Path(image).name} cannot be written as {ext} ({error})"
+            ) from error
         present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
-def _default_extension(path: str, dimensions: int) -> str:
-    default = ".png" if dimensions == 2 else ".nii.gz"
-    return next((e for e in EXTENSIONS if path.lower().endswith(e)), default)
+def _default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
+    is_plain = dimensions == 2 and kind_of(path) == "picture" and np.array_equal(affine, PICTURE_AFFINE)
+    own = next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
+    return own if own != ".png" or is_plain else ".nii.gz"

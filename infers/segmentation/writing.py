@@ -65,9 +65,10 @@ class WriteLabeld(MapTransform):
         self.labels, self.colors = dict(labels), {name: list(rgb) for name, rgb in colors.items()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        name = image_id(data[self.image_key].meta["filename_or_obj"])
+        image = str(data[self.image_key].meta["filename_or_obj"])
         self.folder.mkdir(parents=True, exist_ok=True)
         for key in self.key_iterator(dict(data)):
             label, affine = data[key]
-            write_label(str(self.folder / f"{name}{self.extension}"), label, affine, self.labels, self.colors)
+            target = str(self.folder / f"{image_id(image)}{self.extension}")
+            write_label(target, label, affine, self.labels, self.colors, image)
         return dict(data)

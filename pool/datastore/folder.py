@@ -136,7 +136,7 @@ class StudiesFolder:
         labels = (model.label_path(tag) for tag in (None, FINAL, ORIGINAL))
         for path in (model.image_path(), *labels):
             make_folder(Path(path))
-        if self._scanner.scan(self.index, everything=True) or stale:
+        if self._scanner.scan(self.index, everything=True, take=True) or stale:
             self._file.rewrite(model)
         remove_leftovers(self.path, self.versions, *tag_folders(self.index).values())
 
@@ -182,7 +182,7 @@ class StudiesFolder:
         """Notice what came or went since the last call; one look at each folder's time when nothing did."""
         if not self.read_only:
             with self.lock:
-                self._note(self._scanner.scan(self.index, everything=False))
+                self._note(self._scanner.scan(self.index, everything=False, take=not self._unwritable))
 
     def refresh(self) -> None:
         """List the folders; in a child, read what the server wrote since."""
@@ -190,7 +190,8 @@ class StudiesFolder:
 
     def _rescan(self) -> None:
         with self.lock:
-            self._note(self._scanner.scan(self.index, everything=True))
+            take = not self.read_only and not self._unwritable
+            self._note(self._scanner.scan(self.index, everything=True, take=take))
 
     def _note(self, changes: list[Change]) -> None:
         """Keep changes that the folders showed; those that cannot be written now are found again."""

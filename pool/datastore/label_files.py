@@ -16,8 +16,9 @@ from pool.datastore.model import DataModel
 from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
 from pool.files import cannot_write, make_folder, new_copy, sync_folder
-from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info
+from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info, with_warnings
 from pool.imaging.names import LabelError, image_fingerprint
+from pool.left_notes import leave_note
 from pool.protocol import LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,16 @@ class LabelFiles:
         self._folder.check_writable(f"label for {image}", tag)
         try:
             with own_values(file, info, self._labels) as label:
-                ext = checked_extension(label, tag, info, self._image_file(image), self._labels)
+                notes: list[str] = []
+                ext = checked_extension(label, tag, info, self._image_file(image), self._labels, notes)
+                info = with_warnings(info, notes)
                 info = self._keep(label_change(image, tag, ext, info), Path(label))
         except LabelError as error:
             raise PoolError(422, f"label for {image}: {error}") from error
         except OSError as error:
             raise cannot_write(f"label for {image}", error) from error
+        if self._folder.read_only:
+            leave_note(self.path(tag) / (image + ext), info)
         logger.info("Label of %s kept as %s/%s", image, tag, info["name"])
         self._tell_saved(image, tag, info)
 
@@ -162,19 +167,25 @@ class LabelFiles:
 
 
 def checked_extension(
-    label: str, tag: str, info: Mapping[str, Any], image: str, labels: Mapping[str, int]
+    label: str,
+    tag: str,
+    info: Mapping[str, Any],
+    image: str,
+    labels: Mapping[str, int],
+    notes: list[str] | None = None,
 ) -> str:
     """Check a label and return the extension to keep it under. Raises LabelError.
 
     Only final labels are opened.
 
     :param image: path of the image
+    :param notes: gets a sentence on everything that is not kept as the file has it
     """
     from pool.imaging.labels import check_label  # imports readers of images
 
     ext = label_extension(label)
     if tag == FINAL:
-        check_label(label, labels, image, allow_empty=may_be_empty(info))
+        check_label(label, labels, image, allow_empty=may_be_empty(info), notes=notes)
     return ext
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pool.datastore.index import Change, DatastoreIndex
-from pool.datastore.listing import Listing, image_changes, label_changes
+from pool.datastore.listing import Listing, image_changes, label_changes, split_name
+from pool.left_notes import take_notes
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +28,13 @@ class Scanner:
         self.strays: dict[str, list[str]] = {}
         self.clashing_files: dict[str, list[str]] = {}
 
-    def scan(self, index: DatastoreIndex, everything: bool) -> list[Change]:
+    def scan(self, index: DatastoreIndex, everything: bool, take: bool = False) -> list[Change]:
         """Apply to the index, and return, what the folders show.
 
         A folder that cannot be listed is as it was.
 
         :param everything: list all folders, not only those whose time has changed
+        :param take: take over the notes that children left on labels
         """
         changes: list[Change] = []
         images, objects = Path(index.model.image_path()), index.model.objects
@@ -47,6 +49,7 @@ class Scanner:
                 if everything or self._listing.is_old(folder):
                     names = self._listing.names(folder) if folder.is_dir() else set()
                     labels, strays = label_changes(objects, tag, names)
+                    labels += _noted(index, tag, folder) if take else []
                     index.apply(labels)
                     self._warn_about_strays(tag, strays)
                     changes += labels
@@ -112,6 +115,16 @@ def _count(names: Sequence[str], one: str, several: str) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _noted(index: DatastoreIndex, tag: str, folder: Path) -> list[Change]:
+    """Return what children noted of the labels in a folder."""
+    changes = []
+    for name, info in take_notes(folder):
+        parts = split_name(name)
+        if parts and parts[0] in index.model.objects:
+            changes.append(Change(image=parts[0], tag=tag, ext=parts[1], info=info))
+    return changes
 
 
 def tag_folders(index: DatastoreIndex) -> dict[str, Path]:

@@ -10,10 +10,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pool.dicom_export.header import VOLUMES, Given, Ids, ds, mm, new_image, set_window, storage_of
-from pool.imaging.images import ImageError
-
-_MAX_COSINE = 1e-3  # between two axes that count as perpendicular
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's axes are right-anterior-superior, DICOM's the opposite
+from pool.imaging.errors import ImageError
+from pool.imaging.geometry import lps, read_header
 
 
 def open_volume(path: Path) -> nibabel.Nifti1Image:
@@ -46,14 +44,10 @@ def _geometry(volume: nibabel.Nifti1Image, path: Path) -> np.ndarray:
         )
     if (unit := header.get_xyzt_units()[0]) not in ("mm", "unknown"):
         raise ImageError(f"{path}: its spacing is in {unit}, expected mm; save it in mm")
-    axes = volume.affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(volume.affine).all() or (lengths < 1e-6).any():
+    affine = read_header(path).affine
+    if not np.isfinite(affine).all() or (np.linalg.norm(affine[:3, :3], axis=0) < 1e-6).any():
         raise ImageError(f"{path}: its affine is not a valid geometry; repair its header")
-    cosines = (axes / lengths).T @ (axes / lengths) - np.eye(3)
-    if np.abs(cosines).max() > _MAX_COSINE:
-        raise ImageError(f"{path}: its axes are not at right angles; resample it to a straight grid first")
-    return np.asarray(_TO_LPS @ volume.affine)
+    return lps(affine)
 
 
 def slices(path: Path, volume: nibabel.Nifti1Image, given: Given, ids: Ids) -> Iterator[Dataset]:

@@ -13,6 +13,8 @@ from pydicom.pixel_data_handlers.util import get_expected_length
 
 from pool.dicomweb.client import SeriesError
 from pool.files import make_folder, replacing, write_atomically
+from pool.imaging.dicom import check_dicom
+from pool.imaging.errors import reason_of
 
 
 def write_json(target: Path, content: Any) -> None:
@@ -47,9 +49,9 @@ def convert(series: Path, target: Path) -> None:
     try:
         image = _read(_in_order(series))
     except Exception as error:  # ITK and pydicom have errors of their own
-        reason = " ".join(str(error).strip().splitlines()[-1:])
         raise SeriesError(
-            f"series {series.name} cannot be converted ({reason}); repair or remove it on the server"
+            f"series {series.name} cannot be converted ({reason_of(error, series)}); "
+            "repair or remove it on the server"
         ) from error
     with replacing(target) as part:
         sitk.WriteImage(image, str(part))
@@ -57,6 +59,7 @@ def convert(series: Path, target: Path) -> None:
 
 def _read(files: list[Path]) -> sitk.Image:
     for file in files:
+        check_dicom(file)
         _check_length(dcmread(file))
     _check_labellable([dcmread(file, stop_before_pixels=True) for file in files])
     names, header = [str(file) for file in files], dcmread(files[0], stop_before_pixels=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from pydicom import Dataset, dcmread
 
@@ -20,6 +20,8 @@ from pool.imaging.label_check import label_extension, may_be_empty
 from pool.imaging.label_values import own_values
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, check_label, grid_of
+
+logger = logging.getLogger(__name__)
 
 
 class SegFiles:
@@ -44,21 +46,23 @@ class SegFiles:
     def _file(self, seg: str, image: str) -> Path:
         return self._folder / "labels" / "final" / seg / f"{image_id(image)}.nii.gz"
 
-    def store(self, sent: str, image: str, series: Path, info: Mapping[str, Any]) -> Dataset:
+    def store(
+        self, sent: str, image: str, series: Path, info: Mapping[str, Any], notes: list[str]
+    ) -> Dataset:
         """Check a label file, and store it on the server; returns the SEG.
 
         :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
         :param image: path of the image
         :param series: folder of the image's DICOM files
         :param info: what was sent with the label
+        :param notes: gets a sentence on everything that is not kept as the file has it
         Raises LabelError when it does not fit, ServerError when the server did not keep it.
         """
         with own_values(sent, info, self._labels) as label:
-            plane = self._checked(label, image, may_be_empty(info))
+            plane = self._checked(label, image, may_be_empty(info), notes)
         seg = write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
         target = self._file(str(seg.SeriesInstanceUID), image)
-        affine = nibabel.nifti1.load(image).affine
-        self._write(target, plane, affine)  # first, so that a full disk is noticed before the upload
+        self._write(target, plane, image)  # first, so that a full disk is noticed before the upload
         try:
             self._server.store(seg)
         except BaseException:
@@ -68,22 +72,22 @@ class SegFiles:
 
     def segmentation(self, label: str, image: str, series: Path) -> Dataset:
         """Return a prediction as SEG, which is not stored; parameters as of `store`. Raises LabelError."""
-        plane = self._checked(label, image, allow_empty=True)
+        plane = self._checked(label, image, True, [])
         return write_seg(plane, headers_of(series), self._labels, self._colors, self._codes)
 
-    def _checked(self, sent: str, image: str, allow_empty: bool) -> np.ndarray:
+    def _checked(self, sent: str, image: str, allow_empty: bool, notes: list[str]) -> np.ndarray:
         """Return a sent label as (W, H) or (W, H, D) on the image's grid. Raises LabelError."""
         if not sent.lower().endswith(".bin"):
             label_extension(sent)
-            return check_label(sent, self._labels, image, allow_empty=allow_empty)
-        shape, affine = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
+            return check_label(sent, self._labels, image, allow_empty, notes)
+        shape, _ = grid_of(image)  # OHIF: one byte per pixel, row by row, slice by slice
         pixels, count = np.fromfile(sent, np.uint8), int(np.prod(shape))
         if pixels.size != count:
             raise LabelError(f"{pixels.size} bytes were sent for {count} pixels; send one per pixel")
         converted = Path(f"{sent}.nii.gz")
         try:
-            self._write(converted, pixels.reshape(shape, order="F"), affine)
-            return self._checked(str(converted), image, allow_empty)
+            self._write(converted, pixels.reshape(shape, order="F"), image)
+            return self._checked(str(converted), image, allow_empty, notes)
         finally:
             converted.unlink(missing_ok=True)
 
@@ -101,18 +105,22 @@ class SegFiles:
             self._folder / "segs" / seg.series,
             lambda folder: self._server.download(seg.study, seg.series, folder),
         )
-        shape, affine = grid_of(image)
+        shape, _ = grid_of(image)
         images = headers_of(series()) if len(shape) == 3 else []
         try:
             file = sorted(downloaded.glob("*.dcm"))[-1]
-            plane = read_seg(dcmread(file), self._labels, shape, images)
+            notes: list[str] = []
+            plane = read_seg(dcmread(file), self._labels, shape, images, notes)
         except LabelError as error:
             raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
         except Exception as error:  # pydicom raises many kinds for a damaged file
             raise LabelError(f"segmentation {seg.series} of {image} cannot be read: {error}") from error
-        self._write(target, plane, affine)
+        for note in notes:
+            logger.warning("Segmentation %s of image %s: %s", seg.series, image, note)
+        self._write(target, plane, image)
         return target
 
-    def _write(self, target: Path, plane: np.ndarray, affine: np.ndarray) -> None:
+    def _write(self, target: Path, plane: np.ndarray, image: str) -> None:
+        """Write a label on the grid of its image."""
         with replacing(target) as part:
-            write_label(part, plane, affine, self._labels, {})
+            write_label(part, plane, grid_of(image)[1], self._labels, {}, image)

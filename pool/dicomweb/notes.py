@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastoreModel
+from monailabel.interfaces.datastore import DefaultLabelTag
 
 from pool.errors import PoolError
 from pool.files import make_folder, write_atomically
+from pool.imaging.images import image_id
+from pool.left_notes import leave_note, take_notes
 
 logger = logging.getLogger(__name__)
+FINAL = DefaultLabelTag.FINAL.value
 
 
 class Notes:
@@ -88,6 +92,21 @@ class Notes:
             label = DataModel(info={**info, "ts": int(time.time()), "name": f"{image}{ext}"}, ext=ext)
             self._image(image).labels[tag] = label
             self._write()
+            if self._read_only:
+                leave_note(self.label_file(image, tag, ext), label.info)
+
+    def take_over_labels(self) -> None:
+        """Note the labels that children left on this machine."""
+        top, left = Path(self._model.label_path(None)), []
+        for folder in sorted(top.iterdir()) if top.is_dir() else []:
+            if folder.is_dir() and folder.name != FINAL:
+                left += [(folder.name, name, info) for name, info in take_notes(folder)]
+        with self._lock:
+            for tag, name, info in left:
+                image = image_id(name)
+                self._image(image).labels[tag] = DataModel(info=info, ext=name[len(image) :])
+            if left:
+                self._write()
 
     def add_label_info(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """Add to what is noted of a label. Raises PoolError 404."""

@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 from skimage.color import rgb2lab
 
 from pool.dicomweb.slices import Slices
-from pool.imaging.labels import LabelError, same_name
+from pool.imaging.labels import LabelError, overlap_note, same_name
 
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _ANY = Code("91723000", "SCT", "Anatomical structure")  # for a label whose bundle names no code
@@ -138,7 +138,11 @@ def names_of(seg: Dataset) -> list[str]:
 
 
 def read_seg(
-    seg: Dataset, labels: Mapping[str, int], shape: Sequence[int], images: Sequence[Dataset] = ()
+    seg: Dataset,
+    labels: Mapping[str, int],
+    shape: Sequence[int],
+    images: Sequence[Dataset] = (),
+    notes: list[str] | None = None,
 ) -> np.ndarray:
     """A SEG as a label uint8 of `shape`, (W, H) or (W, H, D), with the values of `labels`.
 
@@ -146,6 +150,7 @@ def read_seg(
     and where two overlap, the later in the file wins.
 
     :param images: the headers of a volume's slices, in its order
+    :param notes: gets a sentence on segments that are left out, and on those that overlap
     Raises LabelError when it is on another grid or has none of the app's segments.
     """
     if (seg.Columns, seg.Rows) != tuple(shape[:2]):
@@ -162,14 +167,24 @@ def read_seg(
     if not number:
         raise LabelError(f"the segmentation has {names_of(seg)}, but this app knows {', '.join(labels)}")
     frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
-    out = np.zeros(shape, np.uint8)
+    out, overlap = np.zeros(shape, np.uint8), np.zeros(shape, bool)
     slices = Slices(seg, images) if len(shape) == 3 else None
     for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
         segment = int(_segment_number(seg, groups))
         if segment in number:
-            plane = out[..., slices.of(groups)] if slices else out
-            plane[np.greater_equal(frame.T, _half(seg))] = number[segment]
+            where = (..., slices.of(groups) if slices else slice(None))
+            mask = np.greater_equal(frame.T, _half(seg))
+            overlap[where] |= mask & (out[where] != 0) & (out[where] != number[segment])
+            out[where][mask] = number[segment]
+    if notes is not None:
+        notes += _seg_notes(seg, number, int(overlap.sum()))
     return out
+
+
+def _seg_notes(seg: Dataset, known: Mapping[int, int], overlap: int) -> list[str]:
+    dropped = [str(item.SegmentLabel) for item in seg.SegmentSequence if int(item.SegmentNumber) not in known]
+    notes = [f"the segments {', '.join(dropped)} are left out: the app does not have them"] if dropped else []
+    return notes + ([overlap_note(overlap)] if overlap else [])
 
 
 def _segment_number(seg: Dataset, groups: Dataset) -> int:

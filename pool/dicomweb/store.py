@@ -30,7 +30,7 @@ from pool.dicomweb.series import SeriesFiles
 from pool.errors import PoolError
 from pool.files import cannot_write, clean_cache, replacing
 from pool.imaging.images import ImageError
-from pool.imaging.label_check import check_tag, label_extension, plain_info, unknown_image
+from pool.imaging.label_check import check_tag, label_extension, plain_info, unknown_image, with_warnings
 from pool.imaging.labels import LabelError
 from pool.protocol import LabelCheck, RefusedLabel
 
@@ -98,6 +98,8 @@ class DicomWebPool(Datastore):
 
     def take_over_changes(self) -> None:
         """Look at the server again, unless that was a moment ago; an outage changes nothing."""
+        if not self._read_only:
+            self._notes.take_over_labels()
         if time.monotonic() - self._looked < self._every:
             return
         if self._read_only:
@@ -290,6 +292,7 @@ class DicomWebPool(Datastore):
         self._check_image(image_id)
         try:
             if tag == FINAL:
+                info.pop("warnings", None)
                 self._save_final(image_id, label_filename, info)
             else:
                 self._save_other(image_id, Path(label_filename), tag, info)
@@ -307,7 +310,9 @@ class DicomWebPool(Datastore):
         return image_id
 
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
-        seg = self._segs.store(sent, self.get_image_uri(image), self._series.dicom(image), info)
+        notes: list[str] = []
+        seg = self._segs.store(sent, self.get_image_uri(image), self._series.dicom(image), info, notes)
+        info |= with_warnings({}, notes)
         info |= {
             "SeriesInstanceUID": str(seg.SeriesInstanceUID),
             "StudyInstanceUID": str(seg.StudyInstanceUID),

@@ -41,10 +41,21 @@ def may_be_empty(info: Mapping[str, Any]) -> bool:
     return str(info.get("empty", False)).lower() == "true"
 
 
+def with_warnings(info: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Return an info that says, under `warnings`, what of a label is not kept as it was sent."""
+    others = {key: value for key, value in info.items() if key != "warnings"}
+    return others | ({"warnings": warnings} if warnings else {})
+
+
 def label_extension(file: str) -> str:
     """Return the extension to store a label with. Raises LabelError for a file that is not a label."""
     ext = next((e for e in LABEL_EXTENSIONS if file.lower().endswith(e)), None)
     if ext is None:
+        from pool.imaging.errors import reading_label  # imports readers of images
+        from pool.imaging.formats import kind_of
+
+        with reading_label(file):
+            kind_of(file)  # a header without its voxels says so
         raise LabelError(
             f"a label file ends in {', '.join(LABEL_EXTENSIONS)}; save {Path(file).name!r} as one of these"
         )

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import nrrd
 import numpy as np
 
-from pool.imaging.images import refuse_detached
-from pool.imaging.names import LabelError, same_name
+from pool.imaging.errors import LabelError, reading_label
+from pool.imaging.images import read_array
+from pool.imaging.label_writer import write_label
+from pool.imaging.names import same_name
 
 
 @contextmanager
@@ -33,11 +34,10 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
     if not segments or not name.endswith((".nii", ".nii.gz", ".nrrd")):
         yield sent
         return
-    try:
-        voxels, header, image = _read_voxels(sent)
-        file_values = np.unique(voxels).astype(np.float64)
-    except Exception as error:  # each library has several kinds for a damaged file
-        raise LabelError(f"{sent}: cannot be read ({error}); save it again") from error
+    with reading_label(sent):
+        voxels, affine = read_array(sent, stored=True)
+        header = nrrd.read_header(sent) if name.endswith(".nrrd") else {}
+        file_values = np.unique(voxels)
     values = {} if "Segment0_Name" in header else _value_mapping(segments, labels, file_values)
     if all(file_value == app_value for file_value, app_value in values.items()):
         yield sent
@@ -46,20 +46,19 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
     for file_value, app_value in values.items():
         out[voxels == file_value] = app_value
     with tempfile.TemporaryDirectory() as folder:
-        copy = str(Path(folder) / f"label{'.nrrd' if image is None else '.nii.gz'}")
-        if image is None:
-            nrrd.write(copy, out, header={k: v for k, v in header.items() if k not in ("type", "encoding")})
-        else:
-            nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(out, image.affine), copy)
+        copy = str(Path(folder) / f"label{'.nrrd' if header else '.nii.gz'}")
+        _write_copy(copy, out, affine, header, sent)
         yield copy
 
 
-def _read_voxels(path: str) -> tuple[np.ndarray, Mapping[str, Any], nibabel.nifti1.Nifti1Image | None]:
-    if path.lower().endswith(".nrrd"):
-        refuse_detached(path)
-        return *nrrd.read(path), None
-    image = nibabel.nifti1.load(path)
-    return np.asarray(image.dataobj), {}, image
+def _write_copy(copy: str, out: np.ndarray, affine: np.ndarray, header: Mapping[str, Any], sent: str) -> None:
+    """Write a label's new values with the geometry of its file. Raises LabelError."""
+    if not header:
+        write_label(copy, out.reshape(out.shape[:3]), affine, {}, {}, sent)
+    elif out.ndim != len(header["sizes"]):
+        raise LabelError(f"{sent}: has {out.shape[-1]} values per voxel; save one")
+    else:
+        nrrd.write(copy, out, header={k: v for k, v in header.items() if k not in ("type", "encoding")})
 
 
 def _segment_names(info: Mapping[str, Any]) -> list[tuple[int, str]]:
@@ -75,7 +74,7 @@ def _value_mapping(
     segments: list[tuple[int, str]], labels: Mapping[str, int], file_values: np.ndarray
 ) -> dict[int, int]:
     """Return {value in the file: value of the app}, or {} when the names do not fit. Raises LabelError."""
-    if not np.isfinite(file_values).all() or (file_values % 1).any():
+    if np.iscomplexobj(file_values) or not np.isfinite(file_values).all() or (file_values % 1).any():
         return {}  # check_label refuses these with a clear message
     file_labels = {int(value) for value in file_values if value}
     readings = [dict(segments)]

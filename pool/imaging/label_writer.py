@@ -12,8 +12,9 @@ import nrrd
 import numpy as np
 from PIL import Image
 
+from pool.imaging.errors import LabelError
+from pool.imaging.geometry import copy_forms, lps
 from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
-from pool.imaging.names import LabelError
 
 # colours of structures to which the app gives none, by their position
 _PALETTE = (
@@ -37,12 +38,12 @@ def _nrrd_header(
     affine: np.ndarray, labels: Mapping[str, int], colors: Mapping[str, list[int]]
 ) -> dict[str, Any]:
     """Make the header of a one-layer segmentation NRRD, as 3D Slicer writes it (left-posterior-superior)."""
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    in_lps = lps(affine)
     header: dict[str, Any] = {
         "space": "left-posterior-superior",
         "kinds": ["domain"] * 3,
-        "space directions": lps[:3, :3].T,
-        "space origin": lps[:3, 3],
+        "space directions": in_lps[:3, :3].T,
+        "space origin": in_lps[:3, 3],
     }
     for i, (name, value) in enumerate(labels.items()):
         rgb = color_of(name, i, colors)
@@ -56,24 +57,39 @@ def _nrrd_header(
     return header
 
 
+def _nifti(volume: np.ndarray, affine: np.ndarray, image: str | os.PathLike[str]) -> nibabel.Nifti1Image:
+    header = nibabel.Nifti1Header()
+    if image and copy_forms(header, image):
+        header.set_data_dtype(volume.dtype)
+        return nibabel.Nifti1Image(volume, None, header)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):
+        raise LabelError("its axes are not at right angles, as NIfTI needs them; ask for .nrrd")
+    return nibabel.Nifti1Image(volume, affine)
+
+
 def write_label(
     path: str | os.PathLike[str],
     label: np.ndarray,
     affine: np.ndarray,
     labels: Mapping[str, int],
     colors: Mapping[str, list[int]],
+    image: str | os.PathLike[str] = "",
 ) -> None:
     """Write a (W, H) or (W, H, D) label in the format given by the file name.
 
-    NRRD carries segment names and colours; PNG has pixel values only; NIfTI and NRRD carry `affine`. Raises
-    LabelError for any other format, and for a volume as PNG.
+    NRRD carries segment names and colours; PNG has pixel values only; NIfTI and NRRD carry `affine`.
+
+    :param image: path of the label's image; where both are NIfTI, its forms and their codes are kept
+
+    Raises LabelError for any other format, for a volume as PNG, and for axes that NIfTI cannot hold.
     """
     name, array = Path(path).name.lower(), np.ascontiguousarray(label.astype(np.uint8))
     volume = array if array.ndim == 3 else array[..., None]
     if name.endswith(".png") and array.ndim == 2:
         Image.fromarray(array.T.copy()).save(path)
     elif name.endswith((".nii", ".nii.gz")):
-        nibabel.save(nibabel.Nifti1Image(volume, affine), os.fspath(path))
+        nibabel.save(_nifti(volume, affine, image), os.fspath(path))
     elif name.endswith(".nrrd"):
         nrrd.write(os.fspath(path), volume, header=_nrrd_header(affine, labels, colors))
     else:

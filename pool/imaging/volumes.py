@@ -11,16 +11,15 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import nrrd
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.data.utils import correct_nifti_header_if_necessary, to_affine_nd
 from monai.transforms import MapTransform
 
-from pool.imaging.images import ImageError, names_its_file, read_array, refuse_detached
+from pool.imaging.errors import ImageError, names_its_file
+from pool.imaging.geometry import read_header
+from pool.imaging.images import filled, read_array, real
 from pool.imaging.names import MODALITIES
 
 MIN_SIDE = 4  # voxels; anything thinner is not a volume
@@ -34,18 +33,18 @@ def read_volume(path: str | os.PathLike[str], channels: int | None = None) -> tu
 
     :param channels: required number of channels, if any
 
-    Raises ImageError naming the file: unreadable, empty, 2-D or thinner than 4 voxels, wrong number of
-    channels, not finite, all voxels equal, or without a usable affine.
+    Values that are not finite are replaced with a warning, as `images.filled` does. Raises ImageError naming
+    the file: unreadable, empty, 2-D or thinner than 4 voxels, wrong number of channels, too many values that
+    are not finite, all voxels equal, or without a usable affine.
     """
-    array, affine = _read_nrrd(path) if _is_nrrd(path) else read_array(path)
-    volume = _channels_first(array, path).astype(np.float32, copy=False)
+    array, affine = read_array(path)
+    volume = _channels_first(real(array, path), path).astype(np.float32, copy=False)
     if channels is not None and len(volume) != channels:
         raise ImageError(
             f"{path}: has {len(volume)} channels, the app is set to {channels}; "
             f"start it with --conf in_channels {len(volume)}, or remove the image"
         )
-    if not np.isfinite(volume).all():
-        raise ImageError(f"{path}: has voxels that are not finite; replace or remove it")
+    volume = filled(volume, path)
     if volume.min() == volume.max():
         raise ImageError(f"{path}: all voxels have the value {volume.min():g}; replace or remove it")
     return np.ascontiguousarray(volume), checked_affine(affine, path)
@@ -75,74 +74,16 @@ def checked_affine(affine: np.ndarray, path: str | os.PathLike[str]) -> np.ndarr
     return affine
 
 
-def _is_nrrd(path: str | os.PathLike[str]) -> bool:
-    return str(path).lower().endswith(".nrrd")
-
-
-def _read_nrrd(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read a NRRD like `read_array`, channels last. ITK's Python reader supports only a few kinds."""
-    try:
-        refuse_detached(path)
-        array, header = nrrd.read(os.fspath(path))
-    except Exception as error:  # pynrrd raises many kinds for a damaged file
-        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
-    return np.moveaxis(array, _channel_axis(header), -1) if array.ndim == 4 else array, nrrd_affine(header)
-
-
-def _channel_axis(header: Mapping[str, Any]) -> int:
-    """Return the axis of a 4-D NRRD that is not spatial; 3D Slicer writes it first."""
-    directions = header.get("space directions")
-    if directions is None:
-        return 0
-    return int(np.argmax([d is None or np.isnan(np.asarray(d, dtype=float)).any() for d in directions]))
-
-
-def nrrd_affine(header: Mapping[str, Any]) -> np.ndarray:
-    """Return the affine (4, 4) of a NRRD's three spatial axes; a missing space is read as ITK does."""
-    affine, directions = np.eye(4), header.get("space directions")
-    if directions is not None:
-        rows = [d for d in directions if d is not None and np.isfinite(np.asarray(d, dtype=float)).all()]
-        affine[:3, :3] = np.asarray(rows, dtype=float)[-3:].T
-        affine[:3, 3] = header.get("space origin", np.zeros(3))
-    elif "spacings" in header:
-        affine[:3, :3] = np.diag(np.asarray(header["spacings"], dtype=float)[-3:])
-    space = str(header.get("space", "")).lower()
-    if space in ("ras", "right-anterior-superior"):
-        return affine
-    flip = [-1.0, 1.0, 1.0, 1.0] if space in ("las", "left-anterior-superior") else [-1.0, -1.0, 1.0, 1.0]
-    return np.diag(flip) @ affine
-
-
 @names_its_file
 def volume_grid(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Return shape (W, H, D) and affine of a volume, or None for a 2-D image.
+    """Return shape (W, H, D) and affine of a volume, or None for a 2-D image. Only the header is read.
 
-    Only the header of NIfTI and NRRD files is read. Raises ImageError.
+    Raises ImageError.
     """
-    try:
-        shape, affine = _header(path)
-    except Exception as error:  # each library raises several kinds for a damaged file
-        raise ImageError(f"{path}: cannot be read ({error}); copy it again or remove it") from error
-    if len(shape) < 3 or min(shape[:3]) < MIN_SIDE:
+    header = read_header(path)
+    if len(header.shape) < 3 or min(header.shape[:3]) < MIN_SIDE:
         return None
-    return shape[:3], checked_affine(to_affine_nd(3, affine), path)
-
-
-def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Read the shape (channels last; () for a picture) and affine of a file."""
-    if _is_nrrd(path):
-        header = nrrd.read_header(os.fspath(path))
-        shape = [int(n) for n in header["sizes"]]
-        if len(shape) == 4:
-            shape.append(shape.pop(_channel_axis(header)))
-        return tuple(shape), nrrd_affine(header) if len(shape) > 2 else np.eye(4)
-    if str(path).lower().endswith((".nii", ".nii.gz")):
-        image = correct_nifti_header_if_necessary(nibabel.nifti1.load(os.fspath(path)))  # like MONAI's reader
-        return tuple(image.shape), np.asarray(image.affine, dtype=float)
-    if os.path.isdir(path):
-        array, affine = read_array(path)
-        return array.shape, affine
-    return (), np.eye(4)
+    return header.shape[:3], checked_affine(header.affine, path)
 
 
 def to_unit_range(volume: np.ndarray, modality: str) -> np.ndarray:

@@ -43,6 +43,7 @@ def routes() -> APIRouter:
     @router.get("/", summary="Numbers of images and labels, all of them, or the pairs for training")
     def listing(output: Listing = Listing.stats) -> Any:
         store = app_instance().datastore()
+        store.take_over_changes()  # of a batch inference, which is a process of its own
         if output is Listing.stats:
             return store.status()
         return store.json() if output is Listing.all else store.datalist()
@@ -127,6 +128,7 @@ def _add_labels(router: APIRouter) -> None:
     @router.get("/label/info", summary="The information stored with a label")
     def info(label: str, tag: str) -> dict[str, Any]:
         _require_image(label)
+        app_instance().datastore().take_over_changes()
         return dict(app_instance().datastore().get_label_info(label, tag))
 
     def note(label: str, tag: str, text: str) -> None:
@@ -154,9 +156,12 @@ def _with_author(details: dict[str, Any]) -> dict[str, Any]:
 
 def _save(image: str, label: UploadFile, tag: str, details: dict[str, Any]) -> dict[str, Any]:
     app = app_instance()
+    store = app.datastore()
     with received(label, "label") as path:
-        label_id = app.datastore().save_label(image, str(path), tag, details)
-    return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+        label_id = store.save_label(image, str(path), tag, details)
+    answer = {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+    warnings = store.get_label_info(label_id, tag).get("warnings")
+    return {**answer, "warnings": warnings} if warnings else answer
 
 
 def _require_image(image: str) -> None:
@@ -174,6 +179,7 @@ def _image_file(image: str) -> Path:
 
 def _label_file(image: str, tag: str) -> Path:
     _require_image(image)
+    app_instance().datastore().take_over_changes()
     path = _file_or_422(lambda: app_instance().datastore().get_label_uri(image, tag))
     if not path or not os.path.isfile(path):
         raise HTTPException(404, f"image {image!r} has no label with the tag {tag!r}")

@@ -17,7 +17,8 @@ import numpy as np
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import make_pool_encoder, pool_reader
 from infers.segmentation.task import Predictor
-from pool.imaging.images import ImageError, unit_range
+from pool.imaging.errors import ImageError, reading_image
+from pool.imaging.images import unit_range
 from pool.imaging.prints import print_of
 from pool.imaging.volumes import read_volume
 from pool.protocol import Print
@@ -64,9 +65,10 @@ class Worker(ABC):
 
 
 def try_read(worker: Worker, path: str) -> Any:
-    """Return what `worker.read` returns, or the ImageError that it raises."""
+    """Return what `worker.read` returns, or the file's ImageError for whatever it raises."""
     try:
-        return worker.read(path)
+        with reading_image(path):
+            return worker.read(path)
     except ImageError as error:
         return error
 

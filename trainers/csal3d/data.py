@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose, SpatialPad
 from torch.utils.data import DataLoader, Dataset
 
-from pool.imaging.images import ImageError
+from pool.imaging.errors import own_error
 
 logger = logging.getLogger(__name__)
 _ORDER, _CROP, _OBSERVE = range(3)  # purposes of derived seeds
@@ -60,9 +60,8 @@ class Crops(Dataset):
             return None
         try:
             volume = self.transforms({"image": self.path_of(self.images[row])})["image"]
-        except Exception as error:  # MONAI wraps errors of transforms
-            cause = error.__cause__ if isinstance(error.__cause__, ImageError) else error
-            logger.error("Image %s is skipped: %s", self.images[row], cause)
+        except Exception as error:
+            logger.error("Image %s is skipped: %s", self.images[row], own_error(error, self.images[row]))
             self._unreadable.add(row)
             return None
         return torch.as_tensor(volume.as_tensor() if hasattr(volume, "as_tensor") else volume)

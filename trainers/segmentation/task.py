@@ -32,8 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
 from pool.groups import Groups
-from pool.imaging.images import ImageError
-from pool.imaging.labels import LabelError
+from pool.imaging.errors import own_error
 from trainers.publishing import publish
 from trainers.segmentation.feeding import Item, pair_reader, placed
 from trainers.segmentation.splitting import split_groups
@@ -216,9 +215,9 @@ class SegmentationTrain(BasicTrainTask):
                 if not request.get("multi_gpu"):
                     self._items[pair["image"]] = item
                 pairs.append({"image": pair["image"], "label": pair["label"]})
-            except Exception as error:  # MONAI wraps errors of transforms
-                cause = error.__cause__ if isinstance(error.__cause__, ImageError | LabelError) else error
-                logger.error("Not trained on: %s", cause)
+            except Exception as error:
+                name, reason = self._id_of[pair["image"]], own_error(error, pair["image"])
+                logger.error("Not trained on: %s: %s", name, reason)
         paths = [pair["image"] for pair in pairs]
         rows = self.groups.rows([self._id_of[path] for path in paths], datastore)
         self._group_of = dict(zip(paths, rows or paths, strict=True))

@@ -193,7 +193,7 @@ def test_transform_adds_a_channel_and_keeps_path_size_and_affine(tmp_path: Path)
     assert out["image"].shape == (1, WIDTH, HEIGHT) and out["other"] == 1
     assert out["image"].meta["filename_or_obj"] == str(path)
     assert tuple(out["image"].meta["spatial_shape"]) == (WIDTH, HEIGHT)
-    np.testing.assert_array_equal(out["image"].affine, np.eye(4))
+    np.testing.assert_array_equal(out["image"].affine, np.diag([-1, -1, 1, 1]))
 
 
 def test_fingerprint_changes_with_the_file(tmp_path: Path) -> None:

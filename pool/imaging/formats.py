@@ -1,0 +1,82 @@
+"""The formats that the app reads, each known by its name, and opened as that format only."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import cast
+
+import nibabel
+import nrrd
+from PIL import Image
+
+from pool.imaging.errors import ImageError, StrPath, reason_of
+from pool.imaging.limits import too_large
+from pool.imaging.names import EXTENSIONS, is_dicom
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
+_SPATIAL = re.compile(r"domain|space")
+
+
+def kind_of(path: StrPath) -> str:
+    """Return the one format that a name stands for: picture, nifti, nrrd, or dicom (also a series' folder).
+
+    ITK and Pillow would otherwise choose by content, and some formats (HDF5, EPS) read other files of this
+    machine or run programs. Raises ImageError.
+    """
+    name = Path(path).name.lower()
+    if os.path.isdir(path) or is_dicom(path):
+        return "dicom"
+    if name.endswith((".nii", ".nii.gz")):
+        return "nifti"
+    if name.endswith(".nrrd"):
+        return "nrrd"
+    if name.endswith(PICTURES):
+        return "picture"
+    if name.endswith((".nhdr", ".mhd", ".hdr", ".img")):
+        raise ImageError(f"{path}: keeps its voxels in a file beside it; save both as one .nrrd")
+    raise ImageError(f"{path}: not an image this app reads; use one of {', '.join(EXTENSIONS)}")
+
+
+def load_nifti(path: StrPath) -> nibabel.nifti1.Nifti1Image:
+    """Open a NIfTI file, without reading its voxels. Raises nibabel's errors."""
+    return cast(nibabel.nifti1.Nifti1Image, nibabel.load(os.fspath(path)))
+
+
+def open_picture(path: StrPath) -> Image.Image:
+    """Open a picture without decoding it. Raises ImageError for too many pixels, else Pillow's errors."""
+    try:
+        return Image.open(path, formats=PICTURE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise too_large(path, reason_of(error)) from error
+
+
+def refuse_detached(path: StrPath) -> None:
+    """Refuse a NRRD whose voxels are in another file: an upload could name any file of this machine.
+
+    Raises ValueError.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"NRRD":
+            return
+        for line in file:
+            if line in (b"\n", b"\r\n"):
+                return
+            for part in line.split(b"\r"):
+                if re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE):
+                    raise ValueError("its voxels are in another file: save header and voxels as one")
+                skip = re.match(rb"\s*(?:line|byte) ?skip\s*:\s*(\S*)", part, re.IGNORECASE)
+                if skip and skip[1] not in (b"0", b"-1"):  # a reader could skip for hours
+                    raise ValueError("it skips lines or bytes before its voxels: save it without that")
+
+
+def channel_axis(path: StrPath) -> int:
+    """Return the axis of a 4-D NRRD that is not spatial: the one that its kinds name, else the first."""
+    header = nrrd.read_header(os.fspath(path))
+    kinds = [str(kind).lower() for kind in header.get("kinds", [])]
+    other = [axis for axis, kind in enumerate(kinds) if not _SPATIAL.fullmatch(kind)]
+    if len(other) == 1:
+        return other[0]
+    return 3 if "space directions" in header else 0
