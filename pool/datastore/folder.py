@@ -115,7 +115,7 @@ class StudiesFolder:
         except OSError as error:
             self._unwritable = str(error)
             logger.error(
-                "The studies folder %s cannot be written (%s). Nothing is handed out, as labels could not be "
+                "The studies folder %s cannot be written (%s). Nothing is handed out, since labels cannot be "
                 "saved: make the folder writable for the server's user and its disk not full, then start "
                 "the server again",
                 self.path,
