@@ -15,9 +15,9 @@ from pool.datastore.index import FINAL, Change
 from pool.datastore.model import DataModel
 from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
-from pool.files import cannot_write, make_folder, new_copy, sync_folder
+from pool.files import cannot_write, make_folder, new_copy, replacing, sync_folder
 from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info, with_warnings
-from pool.imaging.names import LabelError, image_fingerprint
+from pool.imaging.names import LabelError, UnknownValues, image_fingerprint
 from pool.left_notes import leave_note
 from pool.protocol import LabelCheck, RefusedLabel
 
@@ -118,9 +118,41 @@ class LabelFiles:
             label = self._folder.index.label(image, FINAL)
             file = str(self.path(FINAL) / (image + label.ext))
             checked_extension(file, FINAL, label.info, self._image_file(image), self._labels)
+        except UnknownValues as error:
+            value = error.values[0]
+            return f"{error}; if {value} means 1, write it anew by scan-selection labels fix --map {value}=1"
         except (LabelError, PoolError) as error:
             return str(error)
         return ""
+
+    def rewrite(self, image: str, values: Mapping[int, int]) -> bool:
+        """Write a final label anew if its unknown values are in a mapping; keep the former as a version.
+
+        :param values: {value in the file: value of the app}
+
+        Returns whether it was written. Raises LabelError for a label that does not fit otherwise, PoolError
+        404, OSError.
+        """
+        import numpy as np
+
+        from pool.imaging.label_writer import write_label  # imports readers of images
+        from pool.imaging.labels import grid_of, read_label
+
+        label = self._folder.index.label(image, FINAL)
+        file, picture = self.path(FINAL) / (image + label.ext), self._image_file(image)
+        try:
+            read_label(str(file), self._labels, picture)
+            return False
+        except UnknownValues:
+            known = {**self._labels} | {str(value): value for value in values}
+        array = read_label(str(file), known, picture)
+        out = array.copy()
+        for value, meaning in values.items():
+            out = np.where(array == value, np.uint8(meaning), out)
+        keep_version(self._folder.versions, image, file, label.info, "replaced")
+        with replacing(file) as part:
+            write_label(part, out, grid_of(picture)[1], self._labels, {}, picture)
+        return True
 
     def settle(self, check: LabelCheck) -> None:
         """Count a label, or not, by its check, if that was of the present file."""

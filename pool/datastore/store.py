@@ -154,6 +154,10 @@ class PoolDatastore:
         """Read a final label; return why it does not count, "" for a good one."""
         return self._labels.check(image_id)
 
+    def rewrite_label(self, image_id: str, values: Mapping[int, int]) -> bool:
+        """Write a final label anew if its unknown values are those of a mapping; see `LabelFiles.rewrite`."""
+        return self._labels.rewrite(image_id, values)
+
     def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
         """Count labels, or not, by their checks; one of another file than the present one changes nothing."""
         for check in checks:

@@ -23,10 +23,11 @@ from pool.imaging.errors import LabelError, reading_label
 from pool.imaging.geometry import read_header
 from pool.imaging.images import not_flat, read_array
 from pool.imaging.label_grid import on_images_grid, refuse_size, size_text
-from pool.imaging.names import same_name
+from pool.imaging.names import UnknownValues, same_name
 from pool.imaging.volumes import volume_grid
 
 Notes = list[str]
+_MASK = 255  # white, in masks that other programs write
 
 
 def _map_segments(
@@ -119,12 +120,27 @@ def read_label(
         refuse_size(declared, shape)
         array, affine = _read(path, labels, [] if notes is None else notes)
         array = on_images_grid(array, affine, path, image, shape, target)
-        unknown = array[~np.isin(array, [0, *labels.values()])]
-        if unknown.size:
-            allowed = ", ".join(f"{value} {name}" for name, value in labels.items())
-            values = np.unique(unknown)[:5].tolist()
-            raise LabelError(f"the label has the values {values}, but this app knows 0 background, {allowed}")
+        array = _known_values(array, labels, [] if notes is None else notes)
     return array.astype(np.uint8)
+
+
+def _known_values(array: np.ndarray, labels: Mapping[str, int], notes: Notes) -> np.ndarray:
+    """Return a label with values of the app only; a 0/255 mask shows the one structure of an app.
+
+    Raises UnknownValues.
+    """
+    unknown = np.unique(array[~np.isin(array, [0, *labels.values()])])
+    if not unknown.size:
+        return array
+    if len(labels) == 1 and unknown.tolist() == [_MASK] and np.isin(array, [0, _MASK]).all():
+        (name, value), *_ = labels.items()
+        notes.append(f"the value {_MASK} is read as {value} {name}")
+        return (array == _MASK) * value
+    allowed = ", ".join(f"{value} {name}" for name, value in labels.items())
+    values = unknown[:5].tolist()
+    raise UnknownValues(
+        f"the label has the values {values}, but this app knows 0 background, {allowed}", values
+    )
 
 
 def check_label(

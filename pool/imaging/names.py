@@ -23,6 +23,17 @@ class LabelError(ValueError):
     """A label that does not fit its image; the text says what is wrong and what to do."""
 
 
+class UnknownValues(LabelError):
+    """A label with values that the app does not know.
+
+    :ivar values: some of them
+    """
+
+    def __init__(self, text: str, values: list[int]) -> None:
+        super().__init__(text)
+        self.values = values
+
+
 def image_id(path: str) -> str:
     """Return the datastore's id of an image file: its name without the extension."""
     name = Path(path).name

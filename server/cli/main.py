@@ -17,20 +17,16 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
+from server.cli import labels as label_commands
 from server.cli import pool as pool_commands
 from server.cli.opened import opened
+from server.cli.options import App, Conf, Images, Reason, Studies, Who
 
 app = typer.Typer(
     help="Inspect and steer a pool without a browser; safe while a server is running.", no_args_is_help=True
 )
 app.add_typer(pool_commands.app, name="pool")
-
-App = Annotated[Path, typer.Option("--app", help="Folder of the app, such as apps/cxr_lungs.")]
-Studies = Annotated[str, typer.Option(help="The studies folder or DICOMweb URL, the same as the server's.")]
-Conf = Annotated[list[str] | None, typer.Option(help="The server's settings, as KEY=VALUE; may be repeated.")]
-Images = Annotated[list[str], typer.Argument(help="Ids of images.")]
-Reason = Annotated[str, typer.Option(help="Why; recorded in the ledger.")]
-Who = Annotated[str, typer.Option("--as", help="Who decides; recorded in the ledger.")]
+app.add_typer(label_commands.app, name="labels")
 
 
 @app.command()

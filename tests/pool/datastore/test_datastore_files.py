@@ -90,3 +90,25 @@ def test_labels_of_images_in_subfolders_are_kept_with_their_versions(tmp_path: P
         "a.2.png",
     ]
     store.close()
+
+
+def test_masks_of_255_are_read_where_they_can_mean_one_structure_only(tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    picture(studies / "a.png", 1)
+    (studies / "labels" / "final").mkdir(parents=True)
+    mask = np.zeros((32, 24), np.uint8)
+    mask[4:20, 3:9] = 255
+    Image.fromarray(mask).save(studies / "labels" / "final" / "a.png")
+    store = PoolDatastore(str(studies), LABELS, trusts_files=False)
+    assert store.check_label("a") == ""
+    store.close()
+    store = PoolDatastore(str(studies), {"left": 1, "right": 2}, trusts_files=False)
+    assert "scan-selection labels fix --map 255=1" in store.check_label("a")
+    before = (studies / "labels" / "final" / "a.png").read_bytes()
+    assert store.rewrite_label("a", {255: 2})
+    assert store.check_label("a") == ""
+    written = np.array(Image.open(studies / "labels" / "final" / "a.png"))
+    np.testing.assert_array_equal(written, (mask > 0) * 2)
+    assert (studies / "versions" / "final" / "a.1.png").read_bytes() == before
+    assert store.rewrite_label("a", {255: 2}) is False, "there is nothing to write any more"
+    store.close()
