@@ -17,12 +17,13 @@ from typing import Any
 def main(kind: str, pool: Mapping[str, Any]) -> None:
     from pool.database.state import State
 
-    State(Path(pool["conf"]["state"]), migrate=True)
+    conf = pool["conf"]
+    State(Path(conf["state"]), migrate=True, url=conf.get("database", ""))
     if kind == "label":
         importlib.import_module("monailabel.app")  # the app as the server has it, which saves labels
     from monailabel.interfaces.utils.app import app_instance
 
-    app: Any = app_instance(pool["app"], pool["studies"], pool["conf"])
+    app: Any = app_instance(pool["app"], pool["studies"], conf)
     if kind == "label":
         _label(app, pool["masks"], pool["count"])
     elif kind == "train":
