@@ -35,7 +35,8 @@ def reason_of(error: BaseException, path: StrPath = "") -> str:
     useful = [line for line in lines if re.search(r"\w", line) and not line.startswith("Exception thrown in")]
     if not useful:
         return type(error).__name__
-    return f"{type(error).__name__}: {useful[0]}" if isinstance(error, _UNNAMED) else useful[0]
+    shown = useful[-1] if useful[0].endswith(":") else useful[0]  # the reason follows, innermost last
+    return f"{type(error).__name__}: {shown}" if isinstance(error, _UNNAMED) else shown
 
 
 def unreadable(path: StrPath, error: Exception) -> ImageError:

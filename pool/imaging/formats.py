@@ -17,6 +17,7 @@ from pool.imaging.names import EXTENSIONS, is_dicom
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
+_MAX_LINES, _MAX_LINE = 20_000, 2**20  # of the header of a NRRD; bytes of a line
 _SPATIAL = re.compile(r"domain|space")
 
 
@@ -54,16 +55,18 @@ def open_picture(path: StrPath) -> Image.Image:
 
 
 def refuse_detached(path: StrPath) -> None:
-    """Refuse a NRRD whose voxels are in another file: an upload could name any file of this machine.
+    """Refuse a NRRD with an endless header, or whose voxels are in another file of this machine.
 
     Raises ValueError.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"NRRD":
             return
-        for line in file:
+        for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
             if line in (b"\n", b"\r\n"):
                 return
+            if number > _MAX_LINES or len(line) == _MAX_LINE:  # libraries take minutes for such a header
+                raise ValueError("its header is too long: save it without comments")
             for part in line.split(b"\r"):
                 if re.match(rb"\s*data ?file\s*:", part, re.IGNORECASE):
                     raise ValueError("its voxels are in another file: save header and voxels as one")
