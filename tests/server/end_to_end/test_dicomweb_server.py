@@ -128,3 +128,23 @@ def test_a_start_without_the_dicom_server_says_what_to_do(
     with pytest.raises(RuntimeError, match="did not start"):
         server.wait()
     assert f"--studies {url}: the DICOM server {url} does not answer" in server.log.read_text()
+
+
+def test_a_series_that_no_label_could_be_stored_for_is_left_out(
+    phantoms: Path, make_orthanc: Callable[[], Orthanc], start: Callable[..., Server], tmp_path: Path
+) -> None:
+    orthanc = make_orthanc()
+    for path in sorted((phantoms / "studies").iterdir())[:3]:
+        orthanc.add(radiograph(path.stem, np.asarray(Image.open(path)), "DX"))
+    cine = radiograph("cine", np.asarray(Image.open(path)), "DX")
+    cine.NumberOfFrames, cine.PixelData = 3, cine.PixelData * 3
+    (series,) = orthanc.add(cine)
+    server = start(orthanc.url, tmp_path / "state", cold_start_budget=2)
+    annotator = Annotator(server.url, phantoms / "labels")
+    annotator.wait_ready(rounds=0)
+    status = requests.get(f"{server.url}/selection/status", timeout=30).json()
+    assert list(status["failures"]) == [series] and "3 frames in one file" in status["failures"][series]
+    assert status["map"]["images"] == 3
+    url, clients = f"{server.url}/activelearning/auto", ({"client_id": f"c{n}"} for n in range(3))
+    given = {requests.post(url, json=client, timeout=60).json()["id"] for client in clients}
+    assert len(given) == 3 and series not in given
