@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 _SOURCE_LINE = re.compile(r"\S+\.(?:cxx|hxx|txx|cpp|cc|c|h):\d+:?")  # where a library was built
-_ITK_PREFIX = re.compile(r"^(?:(?:ITK ERROR|itk::ERROR|sitk::ERROR): *|\w+\(0x\w+\): *)+")
+_ITK_PREFIX = re.compile(r"^(?:(?:ITK ERROR|itk::ERROR|sitk::ERROR): *|\w+\(0x\w+\): *|\[nrrd\] \w+: *)+")
 _UNNAMED = (LookupError, AttributeError, TypeError, AssertionError)  # their texts say little without the kind
 
 

@@ -216,7 +216,7 @@ def test_a_header_without_its_voxels_is_refused_by_name(tmp_path: Path) -> None:
         ),
         ("Exception thrown in SimpleITK X: /w/y.cxx:9:\nsitk::ERROR: Unable to open it", "Unable to open it"),
         ("()\nITK ERROR: NrrdImageIO(0x55ab): ReadImageInformation: bad", "ReadImageInformation: bad"),
-        ("Error reading it:\n[nrrd] load: trouble\n[nrrd] parse: not a number", "[nrrd] parse: not a number"),
+        ("Error reading it:\n[nrrd] load: trouble\n[nrrd] parse: not a number", "not a number"),
         ("", "RuntimeError"),
         ("()", "RuntimeError"),
     ],
