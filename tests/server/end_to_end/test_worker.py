@@ -121,7 +121,8 @@ def test_the_worker_ends_with_its_server(server: Server) -> None:
 def test_a_worker_past_its_memory_is_replaced_between_steps(
     phantoms: Path, start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = start(phantoms / "studies", tmp_path / "state", worker_memory=0.5)  # less than its imports need
+    shutil.copytree(phantoms / "studies", tmp_path / "studies")
+    server = start(tmp_path / "studies", tmp_path / "state", worker_memory=0.5)  # less than its imports need
     until(lambda: status(server)["stage"] == "cold_start" and is_ready(server))
     log = server.log.read_text()
     assert "uses more than 512 MiB" in log and "started again" not in log
