@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,17 @@ def look(studies: Path, labels: Path, names: Mapping[str, int]) -> Own:
 
 
 def _are_volumes(images: Mapping[str, Path]) -> bool:
-    try:
-        kinds = {image: volume_grid(path) is not None for image, path in images.items()}
-    except ImageError as error:
-        raise DataError(str(error)) from error
+    kinds = dict[str, bool]()
+    for image, path in images.items():
+        with suppress(ImageError):  # named when all are read
+            kinds[image] = volume_grid(path) is not None
     if len(set(kinds.values())) > 1:
         odd = Counter(kinds.values()).most_common()[-1][0]
         raise DataError(
             f"pictures and volumes are mixed; {'volumes' if odd else 'pictures'} are: "
             f"{some([images[image].name for image, kind in kinds.items() if kind == odd])}"
         )
-    return next(iter(kinds.values()))
+    return next(iter(kinds.values()), False)
 
 
 def _values_of(mask: Path, image: Path) -> set[int]:

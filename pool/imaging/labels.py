@@ -118,9 +118,10 @@ def read_label(
                 f"{path}: is {size_text(declared)}, but its image is a volume; save it as NIfTI or NRRD"
             )
         refuse_size(declared, shape)
-        array, affine = _read(path, labels, [] if notes is None else notes)
+        notes = [] if notes is None else notes
+        array, affine = _read(path, labels, notes)
+        array = _known_values(array, labels, notes)
         array = on_images_grid(array, affine, path, image, shape, target)
-        array = _known_values(array, labels, [] if notes is None else notes)
     return array.astype(np.uint8)
 
 
