@@ -30,7 +30,7 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK would write to the serv
 
 @dataclass(frozen=True)
 class Header:
-    """What a file's header says.
+    """Contents of a file's header.
 
     :ivar shape: (W, H) of a 2-D file, (W, H, D), or (W, H, D, C) with channels
     :ivar affine: (4, 4) of the spatial axes

@@ -1,4 +1,4 @@
-"""What a file may declare: its header is checked before memory or time is spent on its voxels."""
+"""Limits on what a file declares: its header is checked before memory or time is spent on voxels."""
 
 from __future__ import annotations
 

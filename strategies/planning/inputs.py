@@ -1,4 +1,4 @@
-"""What a method picks from: points, scores, and the roles of the rows."""
+"""Inputs of a method: points, scores, and the roles of the rows."""
 
 from __future__ import annotations
 

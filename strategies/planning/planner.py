@@ -36,7 +36,7 @@ class Series(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a method chose, with the facts that its plan keeps.
+    """Picks of a method, with the facts that its plan keeps.
 
     :ivar picks: image and evidence of each, in order
     :ivar images: the images that it chose from; row i of `selection.measures` is images[i]

@@ -1,4 +1,4 @@
-"""Where the scores that methods need come from: a model, a pretraining, or a threshold."""
+"""Sources of the scores that methods need: a model, a pretraining, or a threshold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NotReadyError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """What a method's scores come from: a model, a pretraining or a threshold; the name is empty for none."""
+    """Source of a method's scores: a model, a pretraining or a threshold; the name is empty for none."""
 
     name: str
     model: Model | None = None

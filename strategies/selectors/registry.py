@@ -27,7 +27,7 @@ _KEY = "{name}|{layout}|{budget}|{source}"
 
 @dataclass(frozen=True)
 class Round:
-    """What the parameters of a plan may depend on.
+    """Facts that the parameters of a plan may depend on.
 
     :param number: number of the model, from 1; 0 before the first
     :param alpha: weight of diversity
