@@ -22,17 +22,11 @@ from trainers.segmentation.task import SegmentationTrain
 
 
 class _Pairs:
-    """A datastore of labels only; an image's id is its path."""
+    """A datastore of labels only."""
 
     def __init__(self, folder: Path) -> None:
         studies = sorted((folder / "studies").glob("*.png"))
         self.pairs = [{"image": str(p), "label": str(folder / "labels" / p.name)} for p in studies]
-
-    def get_labeled_images(self) -> list[str]:
-        return [pair["image"] for pair in self.pairs]
-
-    def get_image_uri(self, image: str) -> str:
-        return image
 
     def datalist(self) -> list[dict[str, str]]:
         return [dict(pair) for pair in self.pairs]

@@ -33,6 +33,7 @@ from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter, device_parameters
 from pool.groups import Groups
 from pool.imaging.errors import own_error
+from pool.imaging.names import image_id
 from trainers.publishing import publish
 from trainers.segmentation.feeding import Item, pair_reader, placed
 from trainers.segmentation.splitting import split_groups
@@ -206,8 +207,11 @@ class SegmentationTrain(BasicTrainTask):
         """
         read, pairs, held_out = pair_reader(self.bundle), [], set(self._held_out())
         self._items = {}
-        self._id_of = {datastore.get_image_uri(image): image for image in datastore.get_labeled_images()}
-        listed = [pair for pair in datastore.datalist() if self._id_of[pair["image"]] not in held_out]
+        pairs_of_all = datastore.datalist()
+        self._id_of = {pair["image"]: image_id(pair["image"]) for pair in pairs_of_all}
+        if isinstance(datastore, Datastore):  # its ids may have folders; a plain list of pairs has none
+            self._id_of |= {datastore.get_image_uri(i): i for i in datastore.get_labeled_images()}
+        listed = [pair for pair in pairs_of_all if self._id_of[pair["image"]] not in held_out]
         self._labelled = sorted(self._id_of[pair["image"]] for pair in listed)
         for pair in sorted(listed, key=lambda p: p["image"]):
             try:
