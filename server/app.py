@@ -145,9 +145,8 @@ class Shell:
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
             close_at_stop(sessions.close)
-        self._worker = Worker(
-            self.tasks, self.state.progress, int(self.context.settings.worker_memory * 2**30)
-        )
+        max_bytes = int(self.context.settings.worker_memory * 2**30)
+        self._worker = Worker(self.tasks, self.state.progress, max_bytes, self.wake)
         self._background = Background(
             self.state,
             self._look_at_pool,

@@ -20,6 +20,7 @@ from server.tasks import Tasks
 logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between cheap checks: has a training ended, is there a new model file
 _CHECK_SECONDS = 30.0  # between looks at the pool without a known change, and before failed work is retried
+_CHECK_WHILE_BUSY = 2.0  # seconds between looks while the worker is at work, whose results come in
 _REST_FACTOR = 10.0  # after a look at the pool, wait at least this many times the processor time it took
 _SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # environment variable that tells a child its server
 
@@ -116,7 +117,8 @@ class Background(threading.Thread):
         now = time.monotonic()
         if now < max(self._next_look, self._rest_until):
             return
-        self._next_look, started = now + _CHECK_SECONDS, time.thread_time()
+        pause = _CHECK_WHILE_BUSY if self._tasks.busy("scoring") else _CHECK_SECONDS
+        self._next_look, started = now + pause, time.thread_time()
         self._look()
         self._rest_until = time.monotonic() + _REST_FACTOR * (time.thread_time() - started)
         self._wake_worker()

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pool.database.trainings import Progress
@@ -34,12 +34,15 @@ class Worker(threading.Thread):
 
     :param tasks: records the refreshes
     :param progress: tells clients why the process is being restarted
+    :param done: called after each run, whose results the server takes in
     :param max_bytes: memory past which the process is replaced, between two steps of a refresh
     """
 
-    def __init__(self, tasks: Tasks, progress: Progress, max_bytes: int) -> None:
+    def __init__(
+        self, tasks: Tasks, progress: Progress, max_bytes: int, done: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(name="worker", daemon=True)
-        self._tasks, self._progress, self._max_bytes = tasks, progress, max_bytes
+        self._tasks, self._progress, self._max_bytes, self._done = tasks, progress, max_bytes, done
         self._event, self._closed = threading.Event(), threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._submitted: deque[Task] = deque()
@@ -84,6 +87,7 @@ class Worker(threading.Thread):
         """Start a process, serve it until it ends, and return the reason; "" if that was asked for."""
         self._is_stopped = False
         process = self._process = start_child("worker", stderr=subprocess.PIPE)
+        logger.info("The worker is process %d", process.pid)
         threading.Thread(target=self._read_log, args=(process,), name="worker-log", daemon=True).start()
         try:
             self._serve(process)
@@ -144,6 +148,7 @@ class Worker(threading.Thread):
                 self._progress.set(_READY, 0, 0, time.time())
             return
         self._tasks.end(task, "DONE")
+        self._done()
         steps = reply.get("result", {}).get("steps", [])
         self._repeated = self._repeated + 1 if steps == self._last_steps else 0
         self._last_steps, self._is_awake = steps, True

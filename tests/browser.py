@@ -21,7 +21,9 @@ from tests.options import missing_service
 _FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # while it runs, so does an event loop, which other modules' asyncio.run refuse
 def launch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Browser]]:
     """Starts browsers: launch(log, flags...); `log` is a file for the network log."""
     binary = shutil.which("chromium")

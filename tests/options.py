@@ -5,7 +5,6 @@ import pytest
 
 # Files that take more than 20 s, the slowest first; the others follow in their own order.
 SLOWEST = (
-    "tests/server/end_to_end/test_worker.py",
     "tests/server/test_ohif.py",
     "tests/strategies/engine/test_ray.py",
     "tests/server/pages/test_map_page.py",

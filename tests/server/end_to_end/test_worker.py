@@ -16,7 +16,6 @@ import requests
 from PIL import Image
 
 from benchmarks.server_process import Server
-from tests.forked import commands
 
 
 def until(true: Callable[[], Any], seconds: float = 120) -> Any:
@@ -41,20 +40,14 @@ def is_ready(server: Server) -> bool:
 
 
 def worker(server: Server) -> psutil.Process | None:
-    children = psutil.Process(server.process.pid).children()
-    return next((child for child in children if child.cmdline()[-1:] == ["worker"]), None)
+    """Return the newest worker process, which the log names, if it is alive."""
+    pids = re.findall(r"The worker is process (\d+)", server.log.read_text())
+    return psutil.Process(int(pids[-1])) if pids and psutil.pid_exists(int(pids[-1])) else None
 
 
 def pids(server: Server) -> set[str]:
     """Return the ids of the processes that worked."""
     return set(re.findall(r"Refresh: embedding, \d+ of \d+ \(pid (\d+)\)", server.log.read_text()))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def processes() -> Iterator[None]:
-    """Start servers and their workers as commands, since the workers are found by theirs."""
-    with commands():
-        yield
 
 
 @pytest.fixture(scope="module")
