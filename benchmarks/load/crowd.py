@@ -114,7 +114,7 @@ class Worker(threading.Thread):
 
 
 def kill(server: Server, whom: str) -> bool:
-    """kill -9 the server ("server"), or its scoring or training child; return False if there is none."""
+    """kill -9 the server ("server"), its worker or its training; return False if there is none."""
     if whom == "server":
         server.stop(kill=True)
         return True
@@ -133,7 +133,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the pool, the log and crowd.json; emptied first")],
     clients: Annotated[int, typer.Option(min=1, help="Annotators at once")] = 32,
     handouts: Annotated[int, typer.Option(help="Minimum number of hand-outs")] = 0,
-    kills: Annotated[int, typer.Option(help="Number of times to kill -9 server, scoring or training")] = 0,
+    kills: Annotated[int, typer.Option(help="Number of times to kill -9 server, worker or training")] = 0,
     images: Annotated[int, typer.Option(min=16, help="Size of the pool")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the phantoms and of the kills")] = 1,
 ) -> None:
@@ -153,7 +153,7 @@ class Goal:
     handouts: int
     kills: int
     record: Record = field(default_factory=Record)
-    killed: dict[str, int] = field(default_factory=lambda: {"server": 0, "scoring": 0, "train": 0})
+    killed: dict[str, int] = field(default_factory=lambda: {"server": 0, "worker": 0, "train": 0})
 
     def reached(self) -> bool:
         return len(self.record.handouts) >= self.handouts and self.kills <= sum(self.killed.values())
@@ -200,7 +200,8 @@ def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, ba
             worker.start()
         while not goal.reached() and server.process.poll() is None:
             time.sleep(chance.uniform(0.2, 3.0))
-            whom = chance.choice(list(goal.killed))
+            fewest = min(goal.killed.values())  # each gets its turn
+            whom = chance.choice([name for name, count in goal.killed.items() if count == fewest])
             if sum(goal.killed.values()) < goal.kills and kill(server, whom):
                 goal.killed[whom] += 1
             bar.n = goal.progress()
