@@ -85,6 +85,8 @@ class Worker(threading.Thread):
             : self._random.choice((1, 2, 2)) if few else 2
         ]:
             with self._record.lock:
+                if image in self._record.unclear:  # another client awaits an answer: its order is unknown
+                    return
                 self._record.unclear.add(image)
             self._post({verb: image})
             with self._record.lock:
