@@ -267,8 +267,9 @@ class Shell:
             except PoolError:
                 self.wake()  # it may wait for a plan
                 raise
-            if answer.get("selection", {}).get("role") == "farthest":
-                self.wake()  # instead of an image of a plan
+            block = answer.get("selection", {})
+            if (block.get("role"), block.get("stage")) == ("farthest", "active"):
+                self.wake()  # the round's plan is used up
             return answer
 
     def training_stats(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 import psutil
@@ -52,7 +53,7 @@ def serve() -> None:
 
     A request is one line of JSON: the `method`; `if_due` to run only if there is work; `max_bytes` of memory
     past which to end. The replies are {"steps": [...]} when a run starts, then {"result": ...} or
-    {"error": ...}; {"idle": true} when nothing was due.
+    {"error": ...}; {"idle": true} when nothing was due. `seconds` tells how long the look for work took.
     """
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print belongs in the log
@@ -75,14 +76,14 @@ def answer(app: Any, request: dict[str, Any]) -> Any:
     from strategies.refresh.pipeline import missing
 
     try:
-        store = app.datastore()
+        store, started = app.datastore(), time.monotonic()
         store.refresh()
         take_in_checks(app.state, store)
         steps = missing(app.context, store) if request["method"] == "refresh" else []
         if request.pop("if_due", False) and not steps:
-            yield {"idle": True}
+            yield {"idle": True, "seconds": time.monotonic() - started}
             return
-        yield {"steps": steps}
+        yield {"steps": steps, "seconds": time.monotonic() - started}
         yield {"result": app.scoring(request)}
     except Exception as error:  # the next request may succeed
         logger.exception("The refresh failed")

@@ -26,7 +26,8 @@ _TICK = 1.0  # seconds between checks of an idle process
 _RETRY_SECONDS = 30.0  # before work that failed is tried again
 _MAX_PAUSE = 60.0  # seconds before a process that keeps dying is started again
 _DEATHS_TO_REPORT = 3  # in a row, from which clients are told that the pool cannot be prepared
-_REST_FACTOR = 2.0  # after a look for work, wait this many times its duration before the next one
+_REST_FACTOR = 2.0  # after a look for work, wait this many times its duration before the next one,
+_MIN_REST = 0.3  # but at least this many seconds, as clicks may wake the worker often
 
 
 class Worker(threading.Thread):
@@ -113,14 +114,15 @@ class Worker(threading.Thread):
     def _request(self, process: subprocess.Popen[str], task: Task | None) -> bool:
         """Let the process do a task, or without one what is due; return False if it ended meanwhile."""
         request = dict(task["request"]) if task else {"method": "refresh", "if_due": True}
-        self._is_awake, started = False, time.monotonic()
+        self._is_awake = False
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps({**request, "max_bytes": self._max_bytes}) + "\n")
         process.stdin.flush()
         for line in process.stdout:
             reply = json.loads(line)
+            if "seconds" in reply:
+                self._rest_until = time.monotonic() + max(_MIN_REST, _REST_FACTOR * reply["seconds"])
             if "steps" in reply:
-                self._rest_until = time.monotonic() + _REST_FACTOR * (time.monotonic() - started)
                 if task is None:
                     logger.info("Background work: %s", ", ".join(reply["steps"]))
                 task = self._current = task or self._tasks.add(KIND, {"method": "refresh"})
