@@ -62,7 +62,7 @@ def test_dicom_by_its_mark_and_subfolders_are_labelled_and_trained_on(
     server = start(studies, tmp_path / "state", recursive="true", duplicates="off", max_open=10)
     images = {"IM0001", "b", "patient1/a", "patient1/c", "patient1/day 2/a"}
     until(lambda: status(server)["stage"] == "cold_start" and status(server)["map"]["images"] == 5)
-    client = MONAILabelClient(server.url)
+    client = MONAILabelClient(server.url, tmpdir=str(tmp_path))  # the server clears its own
     assert {client.next_sample("auto", {"client_id": "me"})["id"] for _ in images} <= images
     mask = sorted((phantoms / "labels").glob("*.png"))[0]
     client.save_label("patient1/a", str(mask), params={"client_id": "me"})
