@@ -119,6 +119,8 @@ class LabelFiles:
             file = str(self.path(FINAL) / (image + label.ext))
             checked_extension(file, FINAL, label.info, self._image_file(image), self._labels)
         except UnknownValues as error:
+            if len(error.values) > 2:  # a picture rather than a label
+                return str(error)
             value = error.values[0]
             return f"{error}; if {value} means 1, write it anew by scan-selection labels fix --map {value}=1"
         except (LabelError, PoolError) as error:
