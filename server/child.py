@@ -65,7 +65,7 @@ def serve() -> None:
         for reply in answer(app, request):
             replies.write(json.dumps(reply, default=str) + "\n")
         gc.collect()
-        if psutil.Process().memory_info().rss > request["max_bytes"]:
+        if "idle" not in reply and psutil.Process().memory_info().rss > request["max_bytes"]:
             logger.info("This process uses more than %d MiB: another takes over", request["max_bytes"] >> 20)
             return
 

@@ -90,10 +90,7 @@ class Worker(threading.Thread):
         process = self._process = start_child("worker", stderr=subprocess.PIPE)
         logger.info("The worker is process %d", process.pid)
         threading.Thread(target=self._read_log, args=(process,), name="worker-log", daemon=True).start()
-        try:
-            self._serve(process)
-        except BrokenPipeError:  # it ended while it was idle
-            self._is_awake = True
+        self._serve(process)
         reason = _reason_of(process.wait())
         return "" if self._is_stopped else reason
 
@@ -116,8 +113,13 @@ class Worker(threading.Thread):
         request = dict(task["request"]) if task else {"method": "refresh", "if_due": True}
         self._is_awake = False
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps({**request, "max_bytes": self._max_bytes}) + "\n")
-        process.stdin.flush()
+        try:
+            process.stdin.write(json.dumps({**request, "max_bytes": self._max_bytes}) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:  # it has just ended: the next one does this
+            self._is_awake = True
+            self._submitted.extendleft([task] if task else [])
+            return False
         for line in process.stdout:
             reply = json.loads(line)
             if "seconds" in reply:

@@ -25,11 +25,15 @@ class LabelChecks:
         }
 
     def news(self, store: PoolStore) -> list[LabelCheck]:
-        """Return the checks that a datastore has not taken in, oldest first; all while it waits for some."""
-        number = 0 if store.unchecked_labels else store.newest_check
-        table = schema.label_checks
+        """Return the checks that a datastore has not taken in, oldest first.
+
+        Also those of labels that it waits for, which it may have learned of after their check.
+        """
+        waiting, newest, table = store.unchecked_labels, store.newest_check, schema.label_checks
+        number = 0 if waiting else newest
         rows = self._db.read(sa.select(table).where(table.c.id > number).order_by(table.c.id))
-        return [LabelCheck(row.id, row.image, row.fingerprint, row.reason) for row in rows]
+        checks = [LabelCheck(row.id, row.image, row.fingerprint, row.reason) for row in rows]
+        return [check for check in checks if check.number > newest or check.image in waiting]
 
     def add(self, checks: Sequence[tuple[str, str, str]]) -> None:
         """Store (image, fingerprint, reason) of labels; one that does not count gets a ledger entry."""

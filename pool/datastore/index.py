@@ -83,7 +83,12 @@ class DatastoreIndex:
             if (label := obj.labels.get(FINAL)) is None:
                 continue
             known = before.model.objects.get(image) if before else None
-            if before and known and known.labels.get(FINAL) == label and image not in before.unchecked:
+            if (
+                before
+                and known
+                and not _differs(known.labels.get(FINAL), label)
+                and image not in before.unchecked
+            ):
                 self.settle(image, before.refused.get(image, ""))
             else:
                 self._add(image, label)

@@ -162,7 +162,7 @@ class PoolDatastore:
         """Count labels, or not, by their checks; one of another file than the present one changes nothing."""
         for check in checks:
             self._labels.settle(check)
-            self.newest_check = check.number
+            self.newest_check = max(self.newest_check, check.number)
 
     def is_labelled(self, image_id: str) -> bool:
         """Tell whether the image has a final label that counts now."""

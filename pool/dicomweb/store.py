@@ -219,7 +219,7 @@ class DicomWebPool(Datastore):
         """Count segmentations, or not, by their checks."""
         if rows := list(checks):
             self._index.settle(rows)
-            self.newest_check = rows[-1].number
+            self.newest_check = max(self.newest_check, rows[-1].number)
 
     def is_labelled(self, image_id: str) -> bool:
         """Tell whether the image has a final label that counts now."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,20 +14,9 @@ from PIL import Image
 
 from benchmarks.server_process import Server
 from tests.ct_series import write_series
+from tests.server.polling import status, until
 
 Start = Callable[..., Server]
-
-
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.2)
-    return value
-
-
-def status(server: Server) -> dict[str, Any]:
-    return dict(requests.get(f"{server.url}/selection/status", timeout=60).json())
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,7 @@ import requests
 from PIL import Image
 
 from benchmarks.server_process import Server
-
-
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-    return value
-
-
-def status(server: Server) -> dict[str, Any]:
-    return dict(requests.get(f"{server.url}/selection/status", timeout=60).json())
+from tests.server.polling import status, until
 
 
 def tasks(server: Server) -> list[dict[str, Any]]:
