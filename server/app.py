@@ -35,6 +35,7 @@ from pool.protocol import FetchesImages, PoolStore
 from server import config
 from server.auth import warn_if_open
 from server.background import Background, end_with_parent
+from server.batch import BatchInfer
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
@@ -134,6 +135,9 @@ class Shell:
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         return {"refresh": Refresh(self.context, self.bundle)}
+
+    def init_batch_infer(self) -> BatchInfer:
+        return BatchInfer()
 
     # background ---------------------------------------------------------------------------------------
 

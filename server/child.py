@@ -40,11 +40,15 @@ def run_once(kind: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus  # must be set before torch is imported
     from monailabel.interfaces.utils.app import app_instance
 
+    from pool.errors import PoolError
     from server.open_pool import take_in_checks
 
     app = app_instance()
     take_in_checks(app.state, app.datastore())
-    result = getattr(app, kind)({**request, "gpus": "all"})
+    try:
+        result = getattr(app, kind)({**request, "gpus": "all"})
+    except PoolError as error:  # the text says what to do
+        raise SystemExit(error.text) from None
     logger.info("Result: %s", json.dumps(result, default=str))
 
 
