@@ -9,6 +9,7 @@ process; only the server starts background work and writes to the datastore.
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import sys
@@ -166,6 +167,8 @@ class Shell:
         self._background.start()
         close_at_stop(self._worker.close)
         self._worker.start()
+        gc.collect()
+        gc.freeze()  # a collection of all that was imported stops every thread for 300 ms
         self.wake()
 
     def _look_at_pool(self) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,6 +19,9 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.nifti1 import Nifti1Image
+from nibabel.volumeutils import apply_read_scaling
 
 from pool.imaging.errors import ImageError, names_its_file, reading_image
 from pool.imaging.formats import channel_axis, kind_of, load_nifti
@@ -32,6 +35,7 @@ from pool.imaging.pictures import has_eight_bits, read_picture
 logger = logging.getLogger(__name__)
 MIN_SIDE = 16  # pixels; smaller images cannot be segmented
 MAX_NOT_FINITE = 0.5  # fraction of an image's values that may be NaN or infinite: masked backgrounds are
+_PIECE = 1 << 20  # bytes of a compressed file read at a time
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _FILL = "%s: %d of %d values are not finite; they are read as the image's minimum (+inf as its maximum)"
 
@@ -63,7 +67,26 @@ def _read_nifti(path: str | os.PathLike[str]) -> np.ndarray:
     check_skip(path, float(getattr(image.dataobj, "offset", 0)))
     if image.get_data_dtype().fields:
         raise ImageError(f"{path}: has colours, not one value per voxel; save it as grey")
-    return np.asanyarray(image.dataobj)
+    return _unpack(image) if os.fspath(path).lower().endswith(".gz") else np.asanyarray(image.dataobj)
+
+
+def _unpack(image: Nifti1Image) -> np.ndarray:
+    """Read a compressed image in small pieces; nibabel stops all threads while it clears its memory.
+
+    Raises OSError for a file that ends too early.
+    """
+    proxy = cast(ArrayProxy, image.dataobj)
+    array = np.empty(proxy.shape, proxy.dtype, order="F")
+    target = array.reshape(-1, order="F").view(np.uint8).data
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        file.seek(proxy.offset)
+        done = 0
+        while done < len(target):
+            count = file.readinto(target[done : done + _PIECE])
+            if not count:
+                raise OSError(f"it holds {done} of {len(target)} bytes")
+            done += count
+    return np.asanyarray(apply_read_scaling(array, proxy.slope, proxy.inter))
 
 
 def _read_itk(path: str | os.PathLike[str], kind: str) -> np.ndarray:
