@@ -30,7 +30,8 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.speed.row import Row
 from strategies.engine.image_pass import BATCH
 from strategies.engine.local import Batch, Engine, run_batches
-from strategies.engine.workers import EmbedWorker, Worker
+from strategies.engine.worker import Worker
+from strategies.engine.workers import EmbedWorker
 
 _WINDOWS = 3  # the median of these is reported
 _PREPARE = {

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pool.imaging.images import ImageError
+from pool.imaging.errors import ImageError
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.engine.local import Engine, run_batches
-from strategies.engine.workers import Worker
+from strategies.engine.worker import Worker
 
 logger = logging.getLogger(__name__)
 BATCH = 16  # images processed together, between two commits

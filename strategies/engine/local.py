@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from strategies.engine.workers import Done, Worker, try_read
+from strategies.engine.worker import Done, Worker, try_read
 
 Batch = Sequence[tuple[str, str]]  # id and path of each image
 Engine = Callable[[Callable[[], Worker], Iterable[Batch]], Iterator[list[Done]]]

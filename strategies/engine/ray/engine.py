@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from strategies.engine.local import Batch
 from strategies.engine.ray.run import Run
-from strategies.engine.workers import Done, Worker
+from strategies.engine.worker import Done, Worker
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports to Ray's developers
 _HINT = (

@@ -18,9 +18,9 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from pool.imaging.images import ImageError
+from pool.imaging.errors import ImageError
 from strategies.engine.local import Batch
-from strategies.engine.workers import Done, Worker, try_read
+from strategies.engine.worker import Done, Worker, try_read
 
 
 class NodeError(RuntimeError):

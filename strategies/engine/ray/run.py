@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from strategies.engine.local import Batch
 from strategies.engine.ray.remote import NodeError, Order, RemoteWorker, read_files
-from strategies.engine.workers import Done, Worker
+from strategies.engine.worker import Done, Worker
 
 logger = logging.getLogger(__name__)
 _BATCHES_PER_WORKER = 2  # one is processed while the other is read

@@ -18,7 +18,7 @@ from pool.imaging.images import image_fingerprint
 from strategies import selectors
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.local import run_batches
-from strategies.engine.workers import Done, Worker
+from strategies.engine.worker import Done, Worker
 from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import follow_model
 from strategies.selectors.registry import METHODS

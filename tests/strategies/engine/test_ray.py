@@ -25,7 +25,8 @@ from server.config import ConfigError, parse
 from strategies.engine.local import run_batches
 from strategies.engine.ray.engine import RayEngine
 from strategies.engine.ray.run import slots
-from strategies.engine.workers import EmbedWorker, ScoreWorker, Worker
+from strategies.engine.worker import Worker
+from strategies.engine.workers import EmbedWorker, ScoreWorker
 from tests.server.published import publish
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}

@@ -19,7 +19,8 @@ from transformers import ResNetConfig, ResNetModel
 from infers.encoders.model_folder import key_of_folder
 from strategies.engine.local import run_batches
 from strategies.engine.ray.remote import NodeError, Order, RemoteWorker, read_files, unpacked
-from strategies.engine.workers import Done, EmbedWorker
+from strategies.engine.worker import Done
+from strategies.engine.workers import EmbedWorker
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from pool.imaging.images import ImageError, unit_range
 from pool.imaging.prints import print_of
 from strategies import selectors
 from strategies.engine.local import run_batches
-from strategies.engine.workers import Done, EmbedWorker, ForegroundWorker, PrintWorker, ScoreWorker, Worker
+from strategies.engine.worker import Done, Worker
+from strategies.engine.workers import EmbedWorker, ForegroundWorker, PrintWorker, ScoreWorker
 from tests.volumes import write_volume
 
 FLAT = Bundle("cxr_lungs", {"image_size": 32, "channels": [4, 8]})
