@@ -110,6 +110,9 @@ class KnowsPatients(Protocol):
 class FetchesImages(Protocol):
     """A datastore whose images are elsewhere, as on a DICOM server."""
 
+    def refresh(self) -> None:
+        """Look at the server at once, instead of within a minute."""
+
     def prefetch(self, images: Sequence[str]) -> None:
         """Fetch images before they are asked for; one that cannot be had is named and skipped."""
 

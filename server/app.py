@@ -83,6 +83,7 @@ class Shell:
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
+        self._newest_label = 0  # number of the newest label check that was looked at
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -159,11 +160,13 @@ class Shell:
             self._count_labelled,
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
+            self._look_for_labels_elsewhere,
         )
         if (interrupted := self.state.trainings.newest_open()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
             self._resume_training(*interrupted)
         self.state.failures.forget()  # retry: settings may have changed, and series have no modification time
+        self._newest_label = self.state.label_checks.newest()
         self._background.start()
         close_at_stop(self._worker.close)
         self._worker.start()
@@ -181,6 +184,16 @@ class Shell:
         take_in_checks(self.state, store)
         if isinstance(store, FetchesImages):  # a click must not wait for a download
             store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
+
+    def _look_for_labels_elsewhere(self) -> None:
+        """Look at the DICOM server at once when another server of this pool has saved a label."""
+        newest, store = self.state.label_checks.newest(), self.datastore()
+        if newest > self._newest_label and isinstance(store, FetchesImages):
+            saved = self.state.label_checks.good_since(self._newest_label)
+            if any(store.has_image(image) and not store.is_labelled(image) for image in saved):
+                store.refresh()
+                self.wake()
+        self._newest_label = newest
 
     def start_task(self, kind: str, request: Mapping[str, Any]) -> Task:
         """Start a checked task of a kind, and return it as clients see it."""

@@ -34,6 +34,7 @@ class Background(threading.Thread):
     :param tasks: starts trainings
     :param training_due: whether a training should start automatically, given the number of final labels the
         last one started from (None before the first)
+    :param look_for_labels: takes in labels that another server of the pool has saved; called every second
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class Background(threading.Thread):
         labelled: Callable[[], int],
         training_due: Callable[[int | None], bool],
         tasks: Tasks,
+        look_for_labels: Callable[[], None],
     ) -> None:
         super().__init__(name="background", daemon=True)
         self._tasks, self._state = tasks, state
         self._look, self._wake_worker = look, wake_worker
+        self._look_for_labels = look_for_labels
         self._labelled, self._training_due = labelled, training_due
         self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
@@ -71,7 +74,13 @@ class Background(threading.Thread):
             if self._wake.wait(_TICK):
                 self._next_look = 0.0
             self._wake.clear()
-            for work in (self._watch_training, self._train_if_due, self._watch_models, self._look_at_pool):
+            for work in (
+                self._watch_training,
+                self._train_if_due,
+                self._watch_models,
+                self._look_for_labels,
+                self._look_at_pool,
+            ):
                 if time.monotonic() < self._paused.get(work.__name__, 0.0):
                     continue
                 try:

@@ -24,6 +24,16 @@ class LabelChecks:
             row.image: row.fingerprint for row in self._db.read(sa.select(table.c.image, table.c.fingerprint))
         }
 
+    def newest(self) -> int:
+        """Return the number of the newest check, 0 before the first."""
+        return self._db.read(sa.select(sa.func.max(schema.label_checks.c.id)))[0][0] or 0
+
+    def good_since(self, number: int) -> list[str]:
+        """Return the images whose labels were checked after a check of this number, and count."""
+        table = schema.label_checks
+        rows = self._db.read(sa.select(table.c.image).where(table.c.id > number, table.c.reason == ""))
+        return [row.image for row in rows]
+
     def news(self, store: PoolStore) -> list[LabelCheck]:
         """Return the checks that a datastore has not taken in, oldest first.
 
