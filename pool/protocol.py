@@ -72,8 +72,10 @@ class PoolStore(Protocol):
     def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
         """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
 
-    def check_label(self, image_id: str) -> str:
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
         """Read a final label; return why it does not count, "" for a good one.
+
+        :param notes: gets a sentence on everything in the file that is not used
 
         Raises ServerError when it cannot be had now.
         """

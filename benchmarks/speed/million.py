@@ -83,7 +83,7 @@ class Names:
     def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
         return {}
 
-    def check_label(self, image_id: str) -> str:
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
         return ""
 
     def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:

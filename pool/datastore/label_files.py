@@ -112,12 +112,12 @@ class LabelFiles:
             return "|".join(image_fingerprint(file) for file in files)
         return ""
 
-    def check(self, image: str) -> str:
+    def check(self, image: str, notes: list[str] | None = None) -> str:
         """Read a final label; return why it does not count, "" for a good one."""
         try:
             label = self._folder.index.label(image, FINAL)
             file = str(self.path(FINAL) / (image + label.ext))
-            checked_extension(file, FINAL, label.info, self._image_file(image), self._labels)
+            checked_extension(file, FINAL, label.info, self._image_file(image), self._labels, notes)
         except UnknownValues as error:
             if len(error.values) > 2:  # a picture rather than a label
                 return str(error)

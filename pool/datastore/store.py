@@ -150,9 +150,12 @@ class PoolDatastore:
         """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
         return self._labels.fingerprints(images)
 
-    def check_label(self, image_id: str) -> str:
-        """Read a final label; return why it does not count, "" for a good one."""
-        return self._labels.check(image_id)
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
+        """Read a final label; return why it does not count, "" for a good one.
+
+        :param notes: gets a sentence on everything in the file that is not used
+        """
+        return self._labels.check(image_id, notes)
 
     def rewrite_label(self, image_id: str, values: Mapping[int, int]) -> bool:
         """Write a final label anew if its unknown values are those of a mapping; see `LabelFiles.rewrite`."""

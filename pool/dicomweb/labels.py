@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,22 @@ from pool.dicomweb.cache import headers_of
 from pool.dicomweb.client import DicomServer
 from pool.dicomweb.index import Seg
 from pool.dicomweb.seg import read_seg, write_seg
-from pool.files import fill_folder, replacing
+from pool.files import fill_folder, replacing, write_atomically
 from pool.imaging.images import image_id
 from pool.imaging.label_check import label_extension, may_be_empty
 from pool.imaging.label_values import own_values
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, check_label, grid_of
 
-logger = logging.getLogger(__name__)
+
+def notes_of(label: Path) -> list[str]:
+    """Return a sentence on everything in a fetched segmentation that its file here does not hold."""
+    file = _notes_file(label)
+    return list(json.loads(file.read_bytes())) if file.exists() else []
+
+
+def _notes_file(label: Path) -> Path:
+    return label.with_name(f"{label.name}.notes.json")
 
 
 class SegFiles:
@@ -115,8 +123,9 @@ class SegFiles:
             raise LabelError(f"segmentation {seg.series} of image {image}: {error}") from error
         except Exception as error:  # pydicom raises many kinds for a damaged file
             raise LabelError(f"segmentation {seg.series} of {image} cannot be read: {error}") from error
-        for note in notes:
-            logger.warning("Segmentation %s of image %s: %s", seg.series, image, note)
+        if notes:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(_notes_file(target), json.dumps(notes).encode())
         self._write(target, plane, image)
         return target
 

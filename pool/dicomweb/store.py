@@ -24,7 +24,7 @@ from pydicom import Dataset
 from pool.dataset_archive import write_archive
 from pool.dicomweb.client import DicomServer, ServerError
 from pool.dicomweb.index import Index
-from pool.dicomweb.labels import SegFiles
+from pool.dicomweb.labels import SegFiles, notes_of
 from pool.dicomweb.notes import Notes
 from pool.dicomweb.series import SeriesFiles
 from pool.errors import PoolError
@@ -204,13 +204,17 @@ class DicomWebPool(Datastore):
         segs = self._index.view.segs
         return {image: segs[image].series for image in (segs if images is None else images) if image in segs}
 
-    def check_label(self, image_id: str) -> str:
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
         """Read a segmentation; return why it does not count, "" for a good one.
+
+        :param notes: gets a sentence on everything in it that is not used
 
         Raises ServerError when the server is down.
         """
         try:
-            self.get_label_uri(image_id, FINAL)
+            file = self.get_label_uri(image_id, FINAL)
+            if file and notes is not None:
+                notes += notes_of(Path(file))
         except (ImageError, LabelError) as error:
             return str(error)
         return ""

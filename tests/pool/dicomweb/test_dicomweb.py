@@ -330,6 +330,9 @@ def test_segmentations_of_other_things_are_no_labels(
     assert pool.get_labeled_images() == [uid(files["phantom_001"])]
     (pair,) = pool.datalist()
     assert (read_label(pair["label"], LABELS, pair["image"]) == plane * 2).all(), "known by its name"
+    notes: list[str] = []
+    assert pool.check_label(uid(files["phantom_001"]), notes) == ""
+    assert notes == ["the segments heart are left out: the app does not have them"]
 
     def asked(*_: Any) -> Any:
         raise AssertionError("each segmentation is looked into once")

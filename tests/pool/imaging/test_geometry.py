@@ -223,6 +223,46 @@ def test_2d_images(
         save(store, image, tmp_path / "former.nrrd", former)
 
 
+@EXAMPLES
+@given(
+    kind=st.sampled_from(["itk.png", "png", "jpg", "tif", "itk.tif", "nii.gz", "nrrd"]),
+    size=st.tuples(st.integers(16, 60), st.integers(16, 60)),
+    dots=st.tuples(st.integers(20, 1200), st.integers(20, 1200)),
+    turn=st.sampled_from([1, 2, 3, 4]),
+    affine=affines(),
+)
+def test_2d_images_of_any_geometry(
+    tmp_path: Path,
+    store: PoolDatastore,
+    kind: str,
+    size: tuple[int, int],
+    dots: tuple[int, int],
+    turn: int,
+    affine: np.ndarray,
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 200, size, dtype=np.uint8)
+    file = tmp_path / f"a.{kind.removeprefix('itk.')}"
+    if kind.startswith("itk"):
+        made = sitk.GetImageFromArray(pixels)
+        made.SetSpacing([25.4 / dot for dot in dots])
+        sitk.WriteImage(made, str(file))
+    elif kind == "tif":
+        Image.fromarray(pixels).save(file, dpi=dots, tiffinfo={274: turn})
+    elif kind == "nii.gz":  # one oblique slice
+        nibabel.save(nibabel.Nifti1Image(pixels.T[..., None], affine), file)
+    elif kind == "nrrd":
+        directions, origin = lps(affine)[:3, :3].T, lps(affine)[:3, 3]
+        header = {
+            "space": "left-posterior-superior",
+            "space directions": directions,
+            "space origin": origin,
+        }
+        nrrd.write(str(file), pixels.T[..., None], header=header)
+    else:
+        Image.fromarray(pixels).save(file, dpi=dots)
+    round_trip(store, place(store, file), tmp_path, (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".png"))
+
+
 def assert_same_geometry_of_bmp(file: Path) -> None:
     np.testing.assert_allclose(
         np.diag(read_header(file).affine)[:2], -np.array(sitk.ReadImage(str(file)).GetSpacing())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nrrd
 import numpy as np
@@ -81,6 +82,20 @@ def test_a_label_that_is_repaired_or_comes_later_counts_once_it_is_checked(
     assert "empty" in now["label_failures"]["later"]["reason"]
 
 
+def test_what_is_not_used_of_a_found_label_is_in_the_ledger(studies: Path, server: Server) -> None:
+    layers = np.zeros((2, *Image.open(studies / "nothing.png").size, 1), np.uint8)
+    layers[0, 5:25, 5:25], layers[1, 15:35, 15:35] = 1, 1
+    header: dict[str, Any] = {"kinds": ["list", *["domain"] * 3]}
+    for i, name in enumerate(("right lung", "left lung")):
+        header |= {f"Segment{i}_Name": name, f"Segment{i}_LabelValue": "1", f"Segment{i}_Layer": str(i)}
+    (studies / "labels" / "final" / "nothing.png").unlink()
+    nrrd.write(str(studies / "labels" / "final" / "nothing.nrrd"), layers, header=header)
+    until(lambda: status(server)["labelled"] == 3)
+    ledger = requests.get(f"{server.url}/selection/ledger", timeout=60).json()
+    (entry,) = [entry for entry in ledger if entry["event"] == "label_warnings"]
+    assert entry["image"] == "nothing" and "100 voxels" in entry["details"]["warnings"][0]
+
+
 def test_labels_are_not_checked_again_at_the_next_start(
     studies: Path, server: Server, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -91,7 +106,7 @@ def test_labels_are_not_checked_again_at_the_next_start(
     folder = next(Path(line.split("state: ")[1].split(";")[0]) for line in _lines(server, "; state: "))
     again = start(studies, folder)
     now = status(again)
-    assert (now["labelled"], now["refused_labels"], now["unchecked_labels"]) == (2, 7, 0)
+    assert (now["labelled"], now["refused_labels"], now["unchecked_labels"]) == (3, 6, 0)
 
 
 def _lines(server: Server, text: str) -> list[str]:
