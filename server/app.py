@@ -170,7 +170,6 @@ class Shell:
         self._background.start()
         close_at_stop(self._worker.close)
         self._worker.start()
-        gc.collect()
         gc.freeze()  # a collection of all that was imported stops every thread for 300 ms
         self.wake()
 
