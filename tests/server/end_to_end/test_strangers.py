@@ -83,8 +83,10 @@ def run_loop(server: Server, labels: Path, structures: dict[str, int]) -> tuple[
 
 
 def test_xrays_with_three_structures_through_make_app(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
 ) -> None:
+    if not long:
+        pytest.skip("only in the long form: test_new_app.py runs the contract of all apps on such an app")
     checkout = tmp_path / "checkout"
     for part in PARTS:
         ignore = shutil.ignore_patterns("state", "logs", "model", "__pycache__")
