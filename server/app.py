@@ -37,6 +37,7 @@ from server import config
 from server.auth import warn_if_open
 from server.background import Background, end_with_parent
 from server.batch import BatchInfer
+from server.checksums import Checksums
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
@@ -83,6 +84,7 @@ class Shell:
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
+        self._checksums = Checksums()
         self._newest_label = 0  # number of the newest label check that was looked at
         super().__init__(
             app_dir=app_dir,
@@ -181,8 +183,12 @@ class Shell:
         store = self.datastore()
         store.take_over_changes()
         take_in_checks(self.state, store)
+        images = upcoming(self.context, store, _PREFETCH_SERIES)
         if isinstance(store, FetchesImages):  # a click must not wait for a download
-            store.prefetch(upcoming(self.context, store, _PREFETCH_SERIES))
+            store.prefetch(images)
+        for image in images:
+            self._checksum_of(image)
+        self._checksums.catch_up()
 
     def _look_for_labels_elsewhere(self) -> None:
         """Look at the DICOM server at once when another server of this pool has saved a label."""
@@ -289,7 +295,18 @@ class Shell:
             block = answer.get("selection", {})
             if (block.get("role"), block.get("stage")) == ("farthest", "active"):
                 self.wake()  # the round's plan is used up
+            if answer and (checksum := self._checksum_of(answer["id"])):
+                answer["checksum"] = checksum
+            if self._checksums.is_behind:
+                self.wake()
             return answer
+
+    def _checksum_of(self, image: str) -> str:
+        """Return the checksum of an image's file, "" while that of a large one is not known."""
+        try:
+            return self._checksums.quick(self.datastore().get_image_uri(image))
+        except (OSError, PoolError):  # it is just being removed, or cannot be had from the DICOM server
+            return ""
 
     def training_stats(self) -> dict[str, Any]:
         """Return MONAI Label's statistics of the newest training; {} before the first."""

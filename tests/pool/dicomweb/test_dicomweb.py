@@ -216,6 +216,14 @@ def test_a_killed_download_leaves_nothing_that_is_taken_for_whole(
     assert not list((tmp_path / "cache").glob(".*.tmp-*")), "the next start cleans up"
 
 
+def test_a_series_is_converted_to_the_same_bytes_everywhere(
+    opened: Open, files: dict[str, Dataset], tmp_path: Path
+) -> None:
+    pools = [opened(folder=tmp_path / name) for name in ("here", "there")]
+    image = uid(files["phantom_000"])
+    assert len({Path(pool.get_image_uri(image)).read_bytes() for pool in pools}) == 1, "for checksums"
+
+
 def test_a_series_of_two_images_is_refused_by_name(opened: Open, orthanc: Orthanc) -> None:
     first, second = (radiograph("two views", np.full((64, 64), v, np.uint8)) for v in (10, 20))
     second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = generate_uid()

@@ -6,6 +6,7 @@ parameters are those of `/info/`, files are as Slicer writes them.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def sample(pool: Pool) -> tuple[str, sitk.Image]:
     file = pool.folder / "slicer" / found["name"]
     file.write_bytes(answer.content)
     assert answer.status_code == 200 and file.read_bytes() == Path(found["path"]).read_bytes()
+    assert found["checksum"] == f"SHA256:{hashlib.sha256(answer.content).hexdigest()}"
     return found["id"], sitk.ReadImage(str(file))
 
 
