@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -42,6 +41,7 @@ from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
 from server.open_pool import open_datastore, open_pool, take_in_checks, trains_now
+from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
 from server.worker import KIND, Worker
 from strategies.identity import current_user, plain_text
@@ -67,13 +67,17 @@ class Shell:
         self, app_dir: str, studies: str, conf: Mapping[str, Any], *, bundle: str, **names: Any
     ) -> None:
         self.in_server = "monailabel.app" in sys.modules
-        if not self.in_server:
+        with refusing_in_one_line():
+            self._open(app_dir, studies, conf, bundle, names)
+
+    def _open(
+        self, app_dir: str, studies: str, conf: Mapping[str, Any], bundle: str, names: Mapping[str, Any]
+    ) -> None:
+        """Check the configuration, open the pool, and let MONAI Label build the app on it."""
+        if self.in_server:
+            check_start(studies)
+        else:
             end_with_parent()
-        elif multiprocessing.parent_process() is not None:
-            raise config.ConfigError(
-                "start the server without --workers: each worker would keep a datastore of "
-                "its own, and labels would be lost"
-            )
         conf = config.with_dataset(conf, studies, Bundle(bundle))
         chosen = config.parse(conf, Bundle(bundle))
         pool = open_pool(app_dir, studies, bundle, chosen, self.in_server)

@@ -1,10 +1,11 @@
-"""Typed settings from `--conf KEY VALUE` pairs; an invalid one stops the start and lists all keys."""
+"""Typed settings from `--conf KEY VALUE` pairs; an invalid one stops the start."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -19,7 +20,7 @@ _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
 
 class ConfigError(ValueError):
-    """An invalid configuration key or value; the text lists the valid ones."""
+    """An invalid configuration key or value; the text says what is valid."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,19 @@ def read(conf: Mapping[str, Any], bundle: Bundle) -> Config:
     """Read `--conf` pairs, on top of the app's own defaults, into settings and bundle overrides.
 
     Whether the networks can be built with the overrides is not checked: that takes PyTorch, see `parse`.
-    Raises ConfigError, which lists every key.
+    Raises ConfigError; of an unknown key it names the most similar ones.
     """
     items = {item.name: item for item in fields(Settings)}
     settings: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
-    with _listing_keys(bundle):
+    with _config_errors():
         for name, text in {**bundle.selection, **conf}.items():
             if name in items:
                 settings[name] = _setting(items[name], text)
             elif name in bundle.overrides:
                 overrides[name] = _convert(name, text, bundle.get(name))
             elif name not in _IGNORED:
-                raise ConfigError(f"--conf {name}: there is no such key")
+                raise ConfigError(_unknown(name, [*items, *bundle.overrides], bundle))
         bundle.check_values(overrides)
         if settings.get("encoder") == CSAL3D and not bundle.pretrains:
             raise ValueError(f"--conf encoder {CSAL3D}: this app has no pretraining; use the app for volumes")
@@ -124,7 +125,7 @@ def read(conf: Mapping[str, Any], bundle: Bundle) -> Config:
 def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
     """Read `--conf` pairs as `read` does, and check that the networks can be built. Raises ConfigError."""
     chosen = read(conf, bundle)
-    with _listing_keys(bundle):
+    with _config_errors():
         bundle.check(chosen.overrides)
         if bundle.pretrains:
             from trainers.csal3d.checks import check_pretraining  # imports PyTorch
@@ -133,13 +134,23 @@ def parse(conf: Mapping[str, Any], bundle: Bundle) -> Config:
     return chosen
 
 
+def _unknown(name: str, keys: list[str], bundle: Bundle) -> str:
+    similar = get_close_matches(name, keys, n=1)
+    hint = f"did you mean {similar[0]}? " if similar else ""
+    return (
+        f"--conf {name}: there is no such key; {hint}`python -m server.config {bundle.name}` lists all keys"
+    )
+
+
 @contextlib.contextmanager
-def _listing_keys(bundle: Bundle) -> Iterator[None]:
-    """Turn a ValueError of the block into a ConfigError that lists every key."""
+def _config_errors() -> Iterator[None]:
+    """Turn a ValueError of the block into a ConfigError."""
     try:
         yield
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(f"{error}\nValid keys:\n{describe(bundle)}") from None
+        raise ConfigError(str(error)) from None
 
 
 if __name__ == "__main__":  # python -m server.config [bundle]: the keys of `--conf`

@@ -1,0 +1,98 @@
+"""Refuse a start that cannot work: the log ends with one line that says why and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from monailabel.config import settings
+
+from pool.errors import PoolError
+from server.config import ConfigError
+from server.open_pool import is_url
+
+_LOG = "uvicorn.error"  # logs a failed start: the traceback, then that it failed
+_FAILED = "Application startup failed"
+
+
+class _OneLine(logging.Filter):
+    """Replaces what the web server logs of a failed start by the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = " ".join(reason.split())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if _FAILED in text:
+            record.msg, record.args = f"{_FAILED}: {self._reason}", ()
+        return not text.startswith("Traceback")
+
+
+@contextmanager
+def refusing_in_one_line() -> Iterator[None]:
+    """Let the log end with the reason, without a traceback, when the block refuses to start."""
+    try:
+        yield
+    except (ValueError, OSError, PoolError) as error:  # ConfigError and DatasetError are ValueErrors
+        reason = error.text if isinstance(error, PoolError) else str(error)
+        logging.getLogger(_LOG).addFilter(_OneLine(reason))
+        raise
+
+
+def check_start(studies: str) -> None:
+    """Raise ConfigError for a start by `monailabel start_server` that cannot work or would lose labels."""
+    if multiprocessing.parent_process() is not None:
+        raise ConfigError(
+            "start the server without --workers: each worker would keep a datastore of its own, and labels "
+            "would be lost"
+        )
+    if "start_server" in sys.argv:
+        _check_port(settings.MONAI_LABEL_SERVER_PORT)
+        if not is_url(studies):
+            _check_studies(studies)
+
+
+def _check_studies(studies: str) -> None:
+    """Raise ConfigError for a misspelt folder, which MONAI Label has just made; remove that again."""
+    if not _is_new(Path(studies)):
+        return
+    for folder in (Path(studies), *Path(studies).parents):
+        if not _is_new(folder):
+            break
+        folder.rmdir()
+    raise ConfigError(f"{studies} does not exist: correct the path, or make the folder first")
+
+
+def _is_new(folder: Path) -> bool:
+    """Return True for an empty folder that was made since this process started."""
+    started = psutil.Process().create_time()
+    return folder.is_dir() and not any(folder.iterdir()) and folder.stat().st_ctime >= started
+
+
+def _check_port(port: int) -> None:
+    """Raise ConfigError when another program listens where this server is to listen."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-i", "--host", default="0.0.0.0")
+    host = parser.parse_known_args(sys.argv[1:])[0].host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"port {port} of {host} is in use: stop the program that listens there, or choose "
+                    "another with --port"
+                ) from None
