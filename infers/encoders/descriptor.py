@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from infers.encoders.base import StagedEncoder
+from infers.encoders.dense import Pyramid
+from infers.encoders.descriptor_grid import KEY, DescriptorGrid
 from infers.encoders.images import resize
 
 SIDE = 128
@@ -34,6 +36,7 @@ class Descriptor(StagedEncoder):
 
     key = "descriptor:1"
     name = "descriptor"
+    dense_key = KEY
 
     def __init__(self) -> None:
         self.dim = len(describe(np.zeros((SIDE, SIDE), dtype=np.float32)))
@@ -43,6 +46,10 @@ class Descriptor(StagedEncoder):
 
     def forward(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(prepared)
+
+    def dense(self, images: Sequence[np.ndarray]) -> list[Pyramid]:
+        """Compute features at each place of the images; see `DenseEncoder.dense`."""
+        return DescriptorGrid().dense(images)
 
 
 def describe(image: np.ndarray) -> np.ndarray:

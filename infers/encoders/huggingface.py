@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from transformers import AutoModel
 
 from infers.encoders.base import StagedEncoder
+from infers.encoders.dense import DenseMaps, Pyramid
+from infers.encoders.hidden_states import dense_maps
 from infers.encoders.model_folder import check_folder, key_of_folder
 from infers.encoders.processor import load_processor
 from infers.runtime import Runtime
@@ -48,6 +50,14 @@ class Transformers(StagedEncoder):
         self.pooling = _choose_pooling(probe, model, trained_pooler)
         self.dim = int(_pool(probe, self.pooling).shape[1])
         self._run = Runtime(_Pooled(model, self.pooling), f"Encoder {folder.name}", for_maps=True)
+        self._model, self._maps = model, cast(DenseMaps | None, None)
+        self.dense_key = f"{self.key}|dense:1"
+
+    def dense(self, images: Sequence[np.ndarray]) -> list[Pyramid]:
+        """Compute the maps of the model's hidden states; see `DenseEncoder.dense`."""
+        if self._maps is None:
+            self._maps = dense_maps(self._model, self._processor, self.name)
+        return self._maps(images)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         """Return the network input (3, h, w)."""

@@ -21,9 +21,11 @@ import numpy as np
 import torch
 
 from infers.encoders.base import StagedEncoder
+from infers.encoders.dense import SIDE as DENSE_SIDE
+from infers.encoders.dense import DenseMaps, Pyramid
 from infers.encoders.files import fingerprint
 from infers.encoders.images import resize
-from infers.encoders.resnet import DIM, KERAS, TORCHVISION, ResNet50, Variant
+from infers.encoders.resnet import DIM, KERAS, TORCHVISION, ResNet50, Stages, Variant
 from infers.runtime import Runtime
 
 SIDE = 224
@@ -75,10 +77,19 @@ class RadImageNet(StagedEncoder):
             model = ResNet50(self.layout.variant)
         model.to_empty(device="cpu").load_state_dict(state, strict=True)
         self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
+        self.dense_key = f"{self.key}|dense:1"
+        self._maps = DenseMaps(Stages(model), self._input, DENSE_SIDE, self.name)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
-        grey = torch.tensor(resize(image, SIDE))
-        return self.layout.scale * grey.expand(3, -1, -1) - self._shift
+        return self._input(resize(image, SIDE))
+
+    def _input(self, image: np.ndarray) -> torch.Tensor:
+        """Return the network's input (3, H, W) for an image of the right size."""
+        return self.layout.scale * torch.tensor(image).expand(3, -1, -1) - self._shift
+
+    def dense(self, images: Sequence[np.ndarray]) -> list[Pyramid]:
+        """Compute the outputs of the four stages; see `DenseEncoder.dense`."""
+        return self._maps(images)
 
     def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
         return self._run(torch.stack(list(prepared))).cpu().numpy()

@@ -80,6 +80,22 @@ class ResNet50(nn.Module):
         return x.mean(dim=(2, 3))
 
 
+class Stages(nn.Module):
+    """(B, 3, H, W) -> the outputs of a ResNet-50's four stages, at strides 4, 8, 16 and 32."""
+
+    def __init__(self, network: ResNet50) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        net, maps = self.network, []
+        x = net.maxpool(net.bn1(net.conv1(x)).relu())
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
 def _stage(inputs: int, width: int, blocks: int, stride: int, variant: Variant) -> nn.Sequential:
     first = Bottleneck(inputs, width, stride, True, variant)
     rest = [Bottleneck(4 * width, width, 1, False, variant) for _ in range(blocks - 1)]

@@ -1,0 +1,1 @@
+"""The instant head: segmentation from frozen dense features, from the first label on."""
