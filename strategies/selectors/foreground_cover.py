@@ -39,6 +39,7 @@ from strategies.selectors.rules.showing import ETA, SHARE, SURE, likely_rows, li
     },
     components=COUNT,
     each_label=True,
+    key="{name}|{layout}|{source}",
     appends=True,
 )
 def foreground_cover(
@@ -69,7 +70,7 @@ def foreground_cover(
     Args:
         features: (N, D).
         foreground: (N,) chance in [0, 1] that the image shows something; of labelled rows 1 if the label
-            does and 0 if it is empty. NaN there, or a pick of at least 1/2, counts as showing something.
+            does and 0 if it is empty. NaN there, or a pick above 1/2, counts as showing something.
         budget, labelled, candidates, groups, picked, seed: as in `tail_cover`.
         position: (N,) position of a slice in its volume from 0 to 1, NaN for none. Its chance by the labels
             at like positions is joined with `foreground` (`likely_to_show`).
@@ -78,7 +79,7 @@ def foreground_cover(
         explore: share of the picks spent on the candidate with p nearest to 1/2.
 
     Returns:
-        Evidence: `role` ("likely", "doubtful" with p below 1/2, "typical" while nothing shows something,
+        Evidence: `role` ("likely", "doubtful" with p up to 1/2, "typical" while nothing shows something,
         "unclear" for explored ones), `foreground` (p), `distance` as in `tail_cover` and `n_labelled`.
 
     Raises:
@@ -105,10 +106,8 @@ def foreground_cover(
         if math.floor((nth + 1) * explore) > math.floor(nth * explore):
             row, role[step] = greedy.pick_nearest(likely, 0.5), "unclear"
         else:
-            role[step] = "likely" if cover.is_known else "typical"
             row = greedy.pick(cover.loss, narrow)
-            if likely[row] < 0.5:
-                role[step] = "doubtful"
+            role[step] = "typical" if not cover.is_known else "likely" if likely[row] > 0.5 else "doubtful"
         cover.add(row)
         picks[step] = row
     evidence = {
@@ -131,14 +130,14 @@ class _Cover:
     def __init__(self, greedy: Greedy, likely: FloatArray) -> None:
         self._greedy, self._likely = greedy, likely
         is_picked = ~np.isin(greedy.covered, greedy.rows.labelled)
-        self._covering = greedy.covered[is_picked | (likely[greedy.covered] >= 0.5)].tolist()
-        self.is_known = bool((likely[self._covering] >= 0.5).any())
+        self._covering = greedy.covered[is_picked | (likely[greedy.covered] > 0.5)].tolist()
+        self.is_known = bool((likely[self._covering] > 0.5).any())
         self.loss = self._from_start()
 
     def add(self, row: int) -> None:
         """Add a pick."""
         self._covering.append(row)
-        if not self.is_known and self._likely[row] >= 0.5:
+        if not self.is_known and self._likely[row] > 0.5:
             self.is_known = True
             self.loss = self._from_start()
         else:

@@ -37,6 +37,7 @@ from strategies.selectors.uherding import CALIBRATED, weighted_loss
     },
     components=COUNT,
     each_label=True,
+    key="{name}|{layout}|{source}",
     appends=True,
 )
 def foreground_uherding(
@@ -67,7 +68,7 @@ def foreground_uherding(
         budget, labelled, candidates, groups, picked, seed: as in `tail_cover`.
 
     Returns:
-        Evidence of `uherding`, with the role "doubtful" for picks with p below 1/2, and `foreground` (p).
+        Evidence of `uherding`, with the role "doubtful" for picks with p up to 1/2, and `foreground` (p).
 
     Raises:
         ValueError: an invalid argument or a negative uncertainty (see `checks`).
@@ -92,7 +93,7 @@ def foreground_uherding(
     )
     picks, evidence = herd(greedy, weighted_loss(greedy, weights), narrow)
     equal = np.ptp(unsure[rows.unlabelled]) == 0 if len(rows.unlabelled) else True
-    role = np.where(likely[picks] < 0.5, "doubtful", "herding" if equal else "uncertain")
+    role = np.where(likely[picks] <= 0.5, "doubtful", "herding" if equal else "uncertain")
     n_labelled = np.full(greedy.count, len(rows.labelled))
     own = {"uncertainty": unsure[picks], "foreground": likely[picks], "n_labelled": n_labelled}
     return Selection(picks, {"role": role, **evidence, **own})

@@ -63,7 +63,8 @@ class Method:
     :param components: number of principal components of its points that the rule uses, which may be passed
         instead; 0 for the points themselves
     :param each_label: planned anew after each label; `select` is called with picked=..., the rows that are
-        labelled or leased, which count for their groups
+        labelled or leased, which count for their groups, and if it needs foreground and there are slices of
+        volumes, with position=..., that of each row from 0 to 1, or NaN
     :param grows: the plan is begun before all images are scored, and extended in the same round
     :param whole_pool: the plan is made once, of all images, labelled and skipped ones included
     :param free_alpha: alpha may come from a request or from the adaptive schedule
@@ -111,6 +112,11 @@ class Method:
         return "model" not in self.needs
 
     @property
+    def from_head(self) -> bool:
+        """True if its scores come from the newest instant head, and not from a trained model."""
+        return "instant" in self.needs
+
+    @property
     def kind(self) -> str:
         """Kind of its plans: its own name, or that of the method it is a variant of."""
         return self.key.partition("|")[0].format(name=self.name)
@@ -124,7 +130,7 @@ class Method:
     def begins_auto(self) -> bool:
         """True if `auto` may pick by it before the first model: it needs only images, or their labels."""
         needs_no_scores = bool(self.needs) and self.needs <= POINTS
-        return self.for_auto and self.cold and (needs_no_scores or "instant" in self.needs)
+        return self.for_auto and self.cold and (needs_no_scores or self.from_head)
 
     @property
     def continues_auto(self) -> bool:

@@ -36,6 +36,7 @@ CALIBRATED = 12  # labels from which on uncertainties count: calibration needs t
     },
     components=COUNT,
     each_label=True,
+    key="{name}|{layout}|{source}",
     appends=True,
 )
 def uherding(

@@ -88,7 +88,7 @@ def foreground_cover(case: Case) -> list[int]:
     open_rows = [row for row in range(len(points)) if row not in labelled]
     while open_rows and len(picks) < case["budget"]:
         covering = [*(row for row in labelled if weights[row]), *picks]
-        shown = any(weights[row] >= 0.5 for row in covering)
+        shown = any(weights[row] > 0.5 for row in covering)
         known = covering if shown else [*labelled, *picks]
         loss = lambda row: cover(points, weights, [*known, row], shown)  # noqa: B023, E731
         picks.append(best(likeliest(open_rows, p), loss))
@@ -201,7 +201,8 @@ def test_foreground_cover_leaves_out_what_is_near_what_shows_something() -> None
     assert chosen.picks.tolist() == [3] and chosen.evidence["role"].tolist() == ["likely"]
     empty = selectors.foreground_cover(points, 1, foreground=[0.0, *p[1:]], labelled=[0])
     assert empty.evidence["role"].tolist() == ["typical"] and empty.picks.tolist() == [3]
-    doubtful = selectors.foreground_cover(points, 1, foreground=np.array(p) / 4, labelled=[4], candidates=[1])
+    p = [1.0, 0.5, 0.2, 0.2, 0.0]
+    doubtful = selectors.foreground_cover(points, 1, foreground=p, labelled=[0])
     assert doubtful.evidence["role"].tolist() == ["doubtful"]
 
 
