@@ -16,6 +16,7 @@ from pool.database.models import Model
 from pool.database.plans import Plan
 from pool.database.state import State
 from pool.groups import Groups
+from strategies.components import Components
 from strategies.reach import Reach
 from strategies.selectors.numerics.cluster import MAX_CLUSTERS
 from strategies.selectors.registry import METHODS, Method
@@ -40,6 +41,7 @@ class Context:
     settings: Settings
     fixed_encoder_key: str
     reach: Reach = field(default_factory=Reach, compare=False)
+    components: Components = field(default_factory=Components, compare=False)
     groups: Groups = field(default_factory=Groups)
     read: Callable[[str], Any] | None = field(default=None, compare=False)
 
@@ -119,16 +121,19 @@ class Context:
     def newest_plan(
         self, method: Method, alpha: float | str | None = None
     ) -> tuple[Model | None, Plan] | None:
-        """Return a method's plan of the newest model, or other source, that has one; with its model.
+        """Return a method's plan of the newest model, head or other source that has one; with its model.
 
         An older round continues until the new one is planned.
 
         :param alpha: a number or "adaptive"; None for that of the pool
         """
         alpha = self.alpha_of(method) if alpha is None else alpha
-        models = self.state.models.all() if method.needs & {"model", "foreground"} else []
+        by_model = method.needs & {"model", "foreground"} and not method.from_head
+        models = self.state.models.all() if by_model else []
         sources: list[tuple[Model | None, str]] = [(model, model.fingerprint) for model in models]
-        if method.cold:
+        if method.from_head:
+            sources += [(None, source) for source in (*self.state.heads.sources(), "")]
+        elif method.cold:
             sources.append((None, self.source_without_model(method) or ""))
         for model, source in sources:
             if plan := self.state.plans.newest(self.plan_key(method, source, alpha)):

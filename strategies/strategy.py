@@ -172,15 +172,15 @@ def block_of(context: Context, ranking: rank.Ranking, image: str) -> dict[str, A
 
 def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Ranking]:
     """Yield the rankings of `auto` in order; each applies once those before it are exhausted."""
-    stage = stage_of(context, pool)
+    stage, first = stage_of(context, pool), context.settings.cold_start_method
     if pool.wanted:
         yield marked_ranking(pool.wanted, stage, "marked")
     if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
         yield marked_ranking(pool.validation_open, stage, "validation")
     if stage == "preparing":
         yield rank.provisional_ranking(context, pool)
-    elif stage == "cold_start":
-        yield rank.method_ranking(context, pool, context.settings.cold_start_method, stage)
+    elif stage == "cold_start" or (stage == "bridging" and METHODS[first].each_label):
+        yield rank.method_ranking(context, pool, first, stage)
     elif stage == "bridging":
         yield rank.farthest_ranking(context, pool, "bridging", "Waiting for the first model")
     else:

@@ -70,6 +70,18 @@ measures = Table(  # other scores of an image: foreground, entropies of classes
     Column("image", String, primary_key=True),
     Column("value", Float, nullable=False),
 )
+heads = Table(  # small models fitted after each label
+    "heads",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("features", String, nullable=False),  # key of the dense features
+    Column("fingerprint", String, nullable=False, unique=True),  # of the labels it knows
+    Column("n_labels", Integer, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+    Column("facts", JSON, nullable=False),  # labels per structure, cross-validated Dice, seed, seconds
+    Column("created", Float, nullable=False),
+    sqlite_autoincrement=True,  # numbers are never reused, so that a number names one head for good
+)
 prints = Table(  # for finding duplicates
     "prints",
     metadata,

@@ -12,6 +12,7 @@ from pool.database.database import Database
 from pool.database.duplicates import Duplicates
 from pool.database.embeddings import Embeddings, Failures
 from pool.database.handouts import Handouts
+from pool.database.heads import Heads
 from pool.database.label_checks import LabelChecks
 from pool.database.ledger import Ledger
 from pool.database.maps import Maps
@@ -32,6 +33,7 @@ class State:
         self.failures, self.embeddings = Failures(database), Embeddings(database)
         self.maps, self.plans = Maps(database), Plans(database)
         self.models, self.validations, self.scores = Models(database), Validations(database), Scores(database)
+        self.heads = Heads(database)
         self.handouts, self.marks, self.duplicates = Handouts(database), Marks(database), Duplicates(database)
         self.label_checks = LabelChecks(database)
         self.ledger, self.trainings, self.progress = Ledger(database), Trainings(database), Progress(database)

@@ -10,6 +10,7 @@ import numpy as np
 from pool.database.maps import Layout
 from pool.database.plans import Plan
 from strategies.context import Context
+from strategies.planning.each_label import LABELS
 from strategies.selectors.cold_start import CLUSTER
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
@@ -118,7 +119,7 @@ def _compared_images(context: Context, image: str, plan: Plan | None, entry: int
     layout = context.state.maps.get(plan.layout) if plan else context.layout()
     if layout is None:
         return []
-    if plan is None:
+    if plan is None or LABELS in plan.details:
         earlier = context.state.ledger.given_before(entry)
         return nearest(layout, image, set(earlier) - {image}, "labelled or handed out before")
     rank = next(i for i, pick in enumerate(plan.picks) if pick["image"] == image)

@@ -23,6 +23,7 @@ class Inputs:
 
     :param start: images that were labelled when the round began
     :param roles: arguments of the rule that name rows: labelled, candidates, and picked if the method grows
+        or is planned after each label
     """
 
     images: list[str]
@@ -46,6 +47,7 @@ def inputs_of(
     if method.grows:
         return _of_round(layout, pool, values, earlier)
     in_use, labelled = {*pool.labelled, *pool.unlabelled}, set(pool.labelled)
+    not_now = pool.skipped | pool.leased if method.each_label else pool.skipped
     images = [
         i
         for i in layout.images
@@ -54,7 +56,9 @@ def inputs_of(
     if method.whole_pool:
         return Inputs(images, [], {})
     roles = {"labelled": _where(images, labelled)}
-    roles["candidates"] = [row for row, image in enumerate(images) if image not in pool.skipped]
+    roles["candidates"] = [row for row, image in enumerate(images) if image not in not_now]
+    if method.each_label:
+        roles["picked"] = _where(images, labelled | pool.leased)
     return Inputs(images, pool.labelled, roles)
 
 
@@ -99,5 +103,14 @@ def points_of(context: Context, layout: Layout, images: list[str], method: Metho
         return layout.points[[row_of[image] for image in images]]
     if not images or not method.needs & POINTS:
         return np.zeros((len(images), 1))
+    if not method.components:
+        return _features(context, images, method)
+    fingerprint_of = dict(zip(layout.images, layout.fingerprints, strict=True))
+    rows = [(image, fingerprint_of[image]) for image in images]
+    kind = f"{context.encoder_key}|{'unit_features' in method.needs}"
+    return context.components.of(kind, rows, method.components, lambda: _features(context, images, method))
+
+
+def _features(context: Context, images: list[str], method: Method) -> np.ndarray:
     features = context.state.embeddings.vectors(context.encoder_key, images)
     return unit_rows(features) if "unit_features" in method.needs else features

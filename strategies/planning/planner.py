@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pool.database.plans import Plan
 from strategies.context import FIRST, LATER, Context, plain
+from strategies.planning import each_label
 from strategies.planning.inputs import columns_of, inputs_of, points_of
 from strategies.planning.sources import (
     NotReadyError,
@@ -101,7 +102,7 @@ class Planner:
         plan = self.context.state.plans.newest(self.key(series))
         if series.method.grows:
             return self._may_grow(series, plan, complete)
-        if plan:
+        if plan and not (series.method.each_label and self._is_outdated(pool, series, plan)):
             return False
         try:  # last: slow in a large pool
             check_complete(
@@ -110,6 +111,16 @@ class Planner:
         except NotReadyError:
             return False
         return True
+
+    def _is_outdated(self, pool: PoolSnapshot, series: Series, plan: Plan) -> bool:
+        """Return True if a label has come or gone since a plan, or none of its images is free."""
+        if plan.details[each_label.LABELS] != each_label.labels_fingerprint(pool.labelled):
+            return True
+        layout = self.context.layout()
+        if layout is None or not pool.has_free() or any(pool.is_free(pick["image"]) for pick in plan.picks):
+            return False
+        values = values_of(self.context, series.method, series.source)
+        return bool(inputs_of(layout, pool, series.method, values, None).roles["candidates"])
 
     def _may_grow(self, series: Series, plan: Plan | None, complete: bool) -> bool:
         """Return True at enough scored images, when their number doubles, and when scoring is complete."""
@@ -148,6 +159,9 @@ class Planner:
             check_complete(context, pool, source, values)
         inputs = inputs_of(layout, pool, method, values, earlier)
         images, number = inputs.images, source.model.round if source.model else 0
+        columns = columns_of(images, values)
+        if method.each_label:
+            columns |= each_label.extra_columns(method, source.head, images, inputs.roles["labelled"])
         weight, why = weight_of(context, source.model, alpha)
         arguments = method.arguments(Round(number, weight, context.settings.most_clusters))
         seed = context.settings.seed + (0 if method.grows else number)
@@ -157,24 +171,33 @@ class Planner:
             groups=pool.group_rows(images),
             seed=seed,
             **inputs.roles,
-            **columns_of(images, values),
+            **columns,
             **arguments,
         )
         details = {"seed": seed, "versions": versions()}
         details |= {name: plain(value) for name, value in selection.details.items()}
-        if not method.whole_pool:
+        picks = _picks(images, selection)
+        if method.each_label:
+            details |= {
+                "head": source.head and source.head.number,
+                "n_labelled": len(inputs.start),
+                **arguments,
+            }
+            details[each_label.LABELS] = each_label.labels_fingerprint(inputs.start)
+            is_placed = "position" in columns
+            picks = each_label.with_reasons(method, picks, source.head, len(inputs.start), is_placed)
+        elif not method.whole_pool:
             details |= {"round": number, "labelled": inputs.start, **arguments}
         known = {"alpha_why": why, "source": source.name, "paper": method.paper}
         details |= {name: known[name] for name in known if name in (method.facts or ("source", "paper"))}
-        return Choice(_picks(images, selection), images, selection, details)
+        return Choice(picks, images, selection, details)
 
     def make(self, pool: PoolSnapshot, series: Series) -> Plan:
         """Plan, or extend the plan of a round, and store it. Raises NotReadyError."""
         method, source, _ = series
         state, key, layout = self.context.state, self.key(series), self.context.layout()
         earlier = state.plans.newest(key) if method.grows else None
-        is_short = method.cold and method.needs & POINTS
-        count = self.context.settings.cold_start_budget if is_short else MAX_PICKS
+        count = self._count_of(method)
         choice = self.choose(pool, series, count, earlier)
         assert layout is not None  # or `choose` has refused
         given = {*pool.labelled, *pool.leased}
@@ -194,6 +217,13 @@ class Planner:
                 choice.details,
             )
         )
+
+    def _count_of(self, method: Method) -> int:
+        """Return the number of picks of a plan."""
+        if method.each_label:
+            return each_label.PICKS
+        is_short = method.cold and method.needs & POINTS
+        return self.context.settings.cold_start_budget if is_short else MAX_PICKS
 
 
 def _picks(images: list[str], selection: Selection) -> list[dict[str, Any]]:

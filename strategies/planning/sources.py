@@ -1,10 +1,11 @@
-"""Sources of the scores that methods need: a model, a pretraining, or a threshold."""
+"""Sources of the scores that methods need: a model, an instant head, a pretraining, or a threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pool.database.heads import Head
 from pool.database.models import Model
 from strategies.context import OTSU, Context
 from strategies.measures import CLASS, FOREGROUND
@@ -20,14 +21,18 @@ class NotReadyError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Source of a method's scores: a model, a pretraining or a threshold; the name is empty for none."""
+    """Source of a method's scores: model, head, pretraining or threshold; the name is empty for none."""
 
     name: str
     model: Model | None = None
+    head: Head | None = None
 
 
 def source_of(context: Context, method: Method) -> Source:
     """Return a method's present source, without reading scores. Raises NotReadyError when there is none."""
+    if method.from_head:  # works without one, too
+        head = context.state.heads.newest()
+        return Source(head.source if head else "", head=head)
     models = context.state.models.all()
     if "model" in method.needs or (FOREGROUND in method.needs and models):
         if not models:
@@ -51,6 +56,8 @@ def values_of(context: Context, method: Method, source: Source) -> Values:
     An image that lacks one of a model's scores has none.
     """
     scores = context.state.scores
+    if method.from_head:
+        return _values_of_head(context, method, source) if source.head else {}
     if source.model is None:
         if source.name == OTSU:
             return {FOREGROUND: scores.measures(OTSU).get(FOREGROUND, {})}
@@ -67,6 +74,16 @@ def values_of(context: Context, method: Method, source: Source) -> Values:
         FOREGROUND: {i: measures[FOREGROUND][i] for i in images},
     }
     return {name: values[name] for name in method.values}
+
+
+def _values_of_head(context: Context, method: Method, source: Source) -> Values:
+    """Return the scores by a head; `foreground` of a labelled image is 1 or 0, as its label shows it."""
+    values: dict[str, Mapping[str, float]] = {}
+    if "uncertainty" in method.needs:
+        values["uncertainty"] = context.state.scores.entropies(source.name)
+    if FOREGROUND in method.needs:
+        values[FOREGROUND] = context.state.scores.measures(source.name, FOREGROUND).get(FOREGROUND, {})
+    return values
 
 
 def check_complete(context: Context, pool: PoolSnapshot, source: Source, values: Values) -> None:
@@ -94,7 +111,8 @@ def unscored(context: Context, pool: PoolSnapshot) -> list[str]:
 def _scored_by(context: Context, model: Model) -> set[str]:
     """Return the images that a model has scored, foreground included if a method in use needs it."""
     images = set(context.state.scores.entropies(model.fingerprint))
-    if any(METHODS[name].needs & {"class_entropy", FOREGROUND} for name in context.settings.used):
+    used = [METHODS[name] for name in context.settings.used]
+    if any(m.needs & {"class_entropy", FOREGROUND} and not m.from_head for m in used):
         images &= context.state.scores.measures(model.fingerprint, FOREGROUND).get(FOREGROUND, {}).keys()
     return images
 
@@ -102,7 +120,9 @@ def _scored_by(context: Context, model: Model) -> set[str]:
 def to_threshold(context: Context, pool: PoolSnapshot) -> list[str]:
     """Return the images whose foreground share is needed before there is a model."""
     offered = [METHODS[name] for name in context.settings.methods]
-    if context.state.models.all() or not any(m.cold and FOREGROUND in m.needs for m in offered):
+    if context.state.models.all() or not any(
+        m.cold and FOREGROUND in m.needs and not m.from_head for m in offered
+    ):
         return []
     foreground = context.state.scores.measures(OTSU).get(FOREGROUND, {})
     return [image for image in pool.unlabelled if image not in foreground]

@@ -66,7 +66,8 @@ class Ranking:
             return _MARKED[pick["role"]].format(by=pick["marked_by"], note=note)
         why = str(self.facts.get("alpha_why") or "")
         note = f" ({why})" if why.startswith("adaptive") else ""
-        sentence = self.method.explain(pick, {**self.facts, **self.details, "alpha_note": note})
+        facts = {**self.facts, **self.details, "alpha_note": note}
+        sentence = pick.get("reason") or self.method.explain(pick, facts)
         if "rank" in pick:
             return f"{sentence[:-1]} (rank {pick['rank']} of {pick['of']} in the plan)."
         return sentence
@@ -166,6 +167,8 @@ def method_ranking(
     details = plan.details
     facts: dict[str, Any] = {fact: details.get(detail) for fact, detail in method.facts.items()}
     facts = facts or {"method": name, "paper": method.paper}
+    if method.each_label:
+        facts |= {"head": details["head"]}
     if model:
         facts |= {"round": model.round, "model": model.fingerprint}
     evidence = {
@@ -202,7 +205,7 @@ def _unplanned_ranking(context: Context, pool: PoolSnapshot, method: Method, alp
     if alpha is not None:
         text = f"{method.name} with alpha {alpha:g} is being planned"
         raise PoolError(409, f"{text}; ask again in a moment, or use strategy auto, which never waits")
-    if method.values:
+    if method.values and not method.each_label:
         raise PoolError(409, f"{method.name} is not planned yet{_progress_hint(context)}")
     return provisional_ranking(context, pool)
 

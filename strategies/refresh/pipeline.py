@@ -1,6 +1,7 @@
 """The one scoring method, `refresh`: bring the pool up to date.
 
-Images -> embeddings -> duplicates -> map -> cold-start plan -> entropies of a new model -> active plans.
+Images -> embeddings -> duplicates -> map -> cold-start plan -> plans made after each label -> entropies of a
+new model -> active plans.
 Every step commits in small batches, so a killed process repeats at most one batch.
 """
 
@@ -56,6 +57,7 @@ def steps(context: Context) -> tuple[Step, ...]:
         Step("duplicates", _to_find, _find_duplicates),
         Step("map", unmapped, _update_map),
         Step("cold_start", due_once, _plan_once),
+        Step("", due_each_label, _plan_each_label),
         *MODEL_STEPS,
         *(() if context.is_pretrained_here else judging),
         Step("foreground", to_threshold, _measure_foreground),
@@ -151,13 +153,27 @@ def due_methods(context: Context, pool: PoolSnapshot) -> list[str]:
 
 
 def _is_plain(method: Method) -> bool:
-    return not (method.grows or method.whole_pool)
+    return not (method.grows or method.whole_pool or method.each_label)
+
+
+def due_each_label(context: Context, pool: PoolSnapshot) -> list[str]:
+    """Return the methods to plan because a label has come or gone, or an instant head has."""
+    return [s.method.name for s in Planner(context).due(pool, lambda method: method.each_label)]
 
 
 def _plan_methods(passes: ImagePass, bundle: Bundle) -> None:
-    context, pool = passes.context, PoolSnapshot.of(passes.context, passes.datastore)
-    planner = Planner(context)
-    for name in due_methods(context, pool):
+    pool = PoolSnapshot.of(passes.context, passes.datastore)
+    _plan(passes, pool, due_methods(passes.context, pool))
+
+
+def _plan_each_label(passes: ImagePass, bundle: Bundle) -> None:
+    pool = PoolSnapshot.of(passes.context, passes.datastore)
+    _plan(passes, pool, due_each_label(passes.context, pool))
+
+
+def _plan(passes: ImagePass, pool: PoolSnapshot, names: list[str]) -> None:
+    planner = Planner(passes.context)
+    for name in names:
         passes.say(f"planning {name}", 0, 1, time.time())
         try:
             planner.make(pool, planner.series(name))

@@ -27,8 +27,11 @@ from strategies.selectors.diversity import diversity
 from strategies.selectors.entropy import entropy
 from strategies.selectors.farthest_first import farthest_first
 from strategies.selectors.foreground_active import foreground_active
+from strategies.selectors.foreground_cover import foreground_cover
 from strategies.selectors.foreground_random import foreground_random
+from strategies.selectors.foreground_uherding import foreground_uherding
 from strategies.selectors.kmeans_to_budget import kmeans_to_budget
+from strategies.selectors.maxherding import maxherding
 from strategies.selectors.numerics.agreement import adaptive_alpha
 from strategies.selectors.numerics.class_entropy import class_entropies
 from strategies.selectors.numerics.cluster import Clustering, cluster_by_silhouette
@@ -41,7 +44,9 @@ from strategies.selectors.random_order import random
 from strategies.selectors.registry import find_methods
 from strategies.selectors.rules.allocate import allocate
 from strategies.selectors.rules.selection import Selection
+from strategies.selectors.tail_cover import tail_cover
 from strategies.selectors.typiclust import typiclust
+from strategies.selectors.uherding import uherding
 from strategies.selectors.urds import urds, urds_diversity_only, urds_uncertainty_only
 from strategies.selectors.usl import usl
 
@@ -64,14 +69,19 @@ __all__ = [
     "entropy",
     "farthest_first",
     "foreground_active",
+    "foreground_cover",
     "foreground_random",
+    "foreground_uherding",
     "kmeans_to_budget",
+    "maxherding",
     "mean_entropy",
     "medoid",
     "probcover",
     "random",
     "silhouette_null",
+    "tail_cover",
     "typiclust",
+    "uherding",
     "urds",
     "urds_diversity_only",
     "urds_uncertainty_only",

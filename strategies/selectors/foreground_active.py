@@ -8,12 +8,10 @@ import numpy.typing as npt
 from strategies.selectors.active import active
 from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.checks import (
-    FloatArray,
     Groups,
-    IntArray,
     RowNumbers,
-    check_entropy,
     check_points,
+    check_range,
     check_rows,
 )
 from strategies.selectors.rules.selection import Selection
@@ -65,17 +63,8 @@ def foreground_active(
     """
     count = len(check_points(points))
     pool = check_rows(count, labelled, candidates, groups).unlabelled
-    unsure = _check_range(uncertainty, np.inf, pool, count, "uncertainty")
-    shown = _check_range(foreground, 1.0, pool, count, "foreground")
+    unsure = check_range(uncertainty, np.inf, pool, count, "uncertainty")
+    shown = check_range(foreground, 1.0, pool, count, "foreground")
     chosen = active(points, unsure * shown, budget, alpha, labelled, candidates=candidates, groups=groups)
     own = {"raw_entropy": unsure[chosen.picks], "foreground": shown[chosen.picks]}
     return Selection(chosen.picks, {**chosen.evidence, **own})
-
-
-def _check_range(values: npt.ArrayLike, upper: float, pool: IntArray, count: int, name: str) -> FloatArray:
-    """Check as `check_entropy`, and that values in the pool lie in [0, upper]."""
-    checked = check_entropy(values, pool, count, name)
-    wrong = pool[(checked[pool] < 0) | (checked[pool] > upper)]
-    if len(wrong):
-        raise ValueError(f"{name} of row {wrong[0]} is {checked[wrong[0]]}; it must lie in [0, {upper:g}]")
-    return checked

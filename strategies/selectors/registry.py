@@ -21,7 +21,7 @@ CSAL = "CSAL-3D, MICCAI 2025"
 GROUP = "scan_selection.methods"  # entry points: each value is a module that declares methods
 POINTS = frozenset({"features", "unit_features", "map"})
 _VALUES = frozenset({"uncertainty", "class_entropy", "foreground"})
-NEEDS = (*sorted(POINTS), *sorted(_VALUES), "model")
+NEEDS = (*sorted(POINTS), *sorted(_VALUES), "model", "instant")
 _KEY = "{name}|{layout}|{budget}|{source}"
 
 
@@ -48,17 +48,23 @@ class Method:
         `parameters`; with `grows`, plus picked=...
     :param needs: names from NEEDS. Points are the encoder's features, unit-length features, or the map;
         without any of these three, only their number matters. `uncertainty` is the model's entropy if the
-        method needs a `model`, else that of CSAL-3D's reconstructions. A method that needs nothing has no
-        plans: it orders the whole pool at once, and only `role` and `seed` are known to its reason.
+        method needs a `model`, that of the newest instant head if it needs `instant`, else that of CSAL-3D's
+        reconstructions. A method that needs nothing has no plans: it orders the whole pool at once, and only
+        `role` and `seed` are known to its reason.
     :param text: one line for the client's list
     :param reason: template of the reason for a pick, or one for each role, with names of the evidence and of
-        facts (seed, round, alpha) in braces
+        facts (seed, round, alpha; with `each_label` structures and head_note) in braces
     :param parameters: further arguments of `select`: numbers, or functions of the round
     :param key: template of the key that plans are stored under; its first part is their kind. Methods with
         one key share their plans.
     :param facts: name in the answer -> name in the plan's details; without any, method and paper
     :param stage: stage in the answer; empty for that of the pool
     :param used_up: said when the plan has no free image left
+    :param components: number of principal components of its points that the rule uses, which may be passed
+        instead; 0 for the points themselves
+    :param each_label: planned anew after each label; `select` is called with picked=..., the rows that are
+        labelled or leased, which count for their groups, and if it needs foreground and there are slices of
+        volumes, with position=..., that of each row from 0 to 1, or NaN
     :param grows: the plan is begun before all images are scored, and extended in the same round
     :param whole_pool: the plan is made once, of all images, labelled and skipped ones included
     :param free_alpha: alpha may come from a request or from the adaptive schedule
@@ -78,6 +84,8 @@ class Method:
     facts: Mapping[str, str] = field(default_factory=dict)
     stage: str = ""
     used_up: str = ""
+    components: int = 0
+    each_label: bool = False
     grows: bool = False
     whole_pool: bool = False
     free_alpha: bool = False
@@ -104,6 +112,11 @@ class Method:
         return "model" not in self.needs
 
     @property
+    def from_head(self) -> bool:
+        """True if its scores come from the newest instant head, and not from a trained model."""
+        return "instant" in self.needs
+
+    @property
     def kind(self) -> str:
         """Kind of its plans: its own name, or that of the method it is a variant of."""
         return self.key.partition("|")[0].format(name=self.name)
@@ -115,13 +128,14 @@ class Method:
 
     @property
     def begins_auto(self) -> bool:
-        """True if `auto` may pick by it before the first model: it needs only images."""
-        return self.for_auto and bool(self.needs) and self.needs <= POINTS
+        """True if `auto` may pick by it before the first model: it needs only images, or their labels."""
+        needs_no_scores = bool(self.needs) and self.needs <= POINTS
+        return self.for_auto and self.cold and (needs_no_scores or self.from_head)
 
     @property
     def continues_auto(self) -> bool:
-        """True if `auto` may pick by it once there is a model: its plans change with the model."""
-        return self.for_auto and bool(self.needs & {"model", "foreground"})
+        """True if `auto` may pick by it once there is a model: its plans change with model or head."""
+        return self.for_auto and bool(self.needs & {"model", "foreground", "instant"})
 
 
 METHODS: dict[str, Method] = {}

@@ -70,12 +70,28 @@ def check_entropy(
     return values
 
 
+def check_range(
+    values: npt.ArrayLike, upper: float, unlabelled: IntArray, n_rows: int, name: str
+) -> FloatArray:
+    """Check as `check_entropy`, and that values in the unlabelled pool lie in [0, upper]."""
+    checked = check_entropy(values, unlabelled, n_rows, name)
+    wrong = unlabelled[(checked[unlabelled] < 0) | (checked[unlabelled] > upper)]
+    if len(wrong):
+        raise ValueError(f"{name} of row {wrong[0]} is {checked[wrong[0]]}; it must lie in [0, {upper:g}]")
+    return checked
+
+
+def check_share(share: float, name: str) -> float:
+    """Return `share` as a float in [0, 1]; raise ValueError otherwise, also for NaN."""
+    value = float(share)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must lie in [0, 1], not {value}")
+    return value
+
+
 def check_alpha(alpha: float) -> float:
     """Return `alpha` as a float in [0, 1]; raise ValueError otherwise, also for NaN."""
-    value = float(alpha)
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"alpha must lie in [0, 1], not {value}")
-    return value
+    return check_share(alpha, "alpha")
 
 
 def check_budget(budget: int) -> int:

@@ -265,6 +265,7 @@ def test_a_copy_that_a_killed_migration_left_is_kept(
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
         connection.exec_driver_sql("DROP TABLE choices")
         connection.exec_driver_sql("DROP TABLE label_checks")
+        connection.exec_driver_sql("DROP TABLE heads")
     State(state.folder, migrate=True, url=database)
     assert [file.read_bytes() for file in state.folder.glob("pool.db.before-*")] == [b"the first"]
 

@@ -22,7 +22,14 @@ from strategies.selectors.registry import METHODS, NEEDS
 
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
 takes_labels = [name for name, m in METHODS.items() if "labels" in (m.select.__kwdefaults__ or {})]
-FACTS = {"seed": 42, "round": 1, "alpha": 0.3, "alpha_note": ""}  # what reasons may name besides the evidence
+FACTS = {  # what reasons may name besides the evidence
+    "seed": 42,
+    "round": 1,
+    "alpha": 0.3,
+    "alpha_note": "",
+    "structures": "lungs",
+    "head_note": "",
+}
 MEMORY = 250 * 2**20  # bytes; all pairs of 100,000 rows would be 80 GB
 
 

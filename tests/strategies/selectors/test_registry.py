@@ -99,9 +99,13 @@ def test_the_choices_of_auto_follow_from_the_needs() -> None:
         "farthest_first",
         "probcover",
         "usl",
+        "tail_cover",
+        "maxherding",
     }
-    assert begin == cold
-    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random"}
+    each = {"uherding", "foreground_cover", "foreground_uherding"}
+    assert begin == cold | each
+    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random"} | each
+    assert {name for name, one in METHODS.items() if one.each_label} == each
 
 
 def test_variants_share_the_plans_of_active() -> None:

@@ -1,0 +1,105 @@
+"""Losses of a set of labelled images, which greedy rules lower pick by pick."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from strategies.selectors.numerics.distances import distances, nearest_distance
+from strategies.selectors.numerics.neighbours import mean_nearest
+from strategies.selectors.rules.checks import FloatArray
+
+TAIL = 0.1  # share of the pool that is far from all labels
+_TINY = 1e-12
+
+
+class Loss(Protocol):
+    """A number that is at least 0 and falls as points are added to the set."""
+
+    def after(self, points: FloatArray) -> FloatArray:
+        """Return the loss (n,) if one of `points` (n, D) were added."""
+
+    def add(self, point: FloatArray) -> None:
+        """Add a point (D,)."""
+
+
+class Coverage:
+    """Mean distance of a pool to its nearest labelled point, plus that of the worst tenth (CVaR).
+
+    :param pool: (S, D), :param weights: (S,) at least 0
+    :param labelled: (L, D)
+    :param tail: leave the worst tenth out if False
+    """
+
+    def __init__(
+        self, pool: FloatArray, weights: FloatArray, labelled: FloatArray, tail: bool = True
+    ) -> None:
+        self._pool, self._weights, self._tail = pool, weights, tail
+        self._nearest = nearest_distance(pool, labelled)
+        self._total = max(float(weights.sum()), _TINY)
+
+    def after(self, points: FloatArray) -> FloatArray:
+        """Return the loss (n,) if one of `points` (n, D) were added."""
+        mean, tail = self.parts(points)
+        return mean + tail
+
+    def parts(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return both terms of the loss (n,), (n,) if one of `points` (n, D) were added."""
+        from scipy.spatial.distance import cdist  # slow to import
+
+        from strategies.selectors.numerics.tail_mean import tail_means
+
+        reach = np.minimum(cdist(points, self._pool), self._nearest)
+        mean = (reach * self._weights).sum(axis=1) / self._total
+        return mean, tail_means(reach, self._weights, TAIL) if self._tail else np.zeros(len(points))
+
+    def add(self, point: FloatArray) -> None:
+        """Add a point (D,)."""
+        np.minimum(self._nearest, distances(self._pool, point), out=self._nearest)
+
+
+class Herding:
+    """Share of a pool that labelled points do not represent, by a Gaussian kernel.
+
+    :param pool: (S, D), :param weights: (S,) at least 0
+    :param labelled: (L, D)
+    :param width: distance at which the similarity exp(-(d / width)^2) has fallen to 1 / e
+    """
+
+    def __init__(self, pool: FloatArray, weights: FloatArray, labelled: FloatArray, width: float) -> None:
+        self._pool, self._weights, self._width = pool, weights, max(width, _TINY)
+        self._best = self._similarity(nearest_distance(pool, labelled))
+        self._total = max(float(weights.sum()), _TINY)
+
+    def after(self, points: FloatArray) -> FloatArray:
+        """Return the loss (n,) if one of `points` (n, D) were added."""
+        from scipy.spatial.distance import cdist  # slow to import
+
+        best = np.maximum(self._similarity(cdist(points, self._pool)), self._best)
+        return ((1 - best) * self._weights).sum(axis=1) / self._total
+
+    def now(self) -> float:
+        """Return the present loss."""
+        return float(((1 - self._best) * self._weights).sum() / self._total)
+
+    def add(self, point: FloatArray) -> None:
+        """Add a point (D,)."""
+        np.maximum(self._best, self._similarity(distances(self._pool, point)), out=self._best)
+
+    def _similarity(self, reach: FloatArray) -> FloatArray:
+        scaled = np.minimum(reach / self._width, 1e3)  # beyond, the kernel is 0; squares may overflow
+        similarity: FloatArray = np.exp(-(scaled * scaled))
+        return similarity
+
+
+def median_distance(points: FloatArray) -> float:
+    """Return the median distance of two of `points` (S, D), all pairs in memory; 0 for fewer than two."""
+    from scipy.spatial.distance import pdist  # slow to import
+
+    return float(np.median(pdist(points))) if len(points) > 1 else 0.0
+
+
+def least_distance(points: FloatArray) -> float:
+    """Return the smallest distance between two of `points` (L, D); inf for fewer than two."""
+    return float(mean_nearest(points, 1).min()) if len(points) > 1 else np.inf

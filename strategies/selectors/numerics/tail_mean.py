@@ -1,0 +1,59 @@
+"""Mean of the largest values, compiled by numba, which is slow to import: only used from functions."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from strategies.selectors.rules.checks import FloatArray
+
+
+# like the other loops here: no fastmath, and no cache on disk, which needs a writable folder
+@numba.njit(nogil=True, error_model="numpy")
+def tail_means(values: FloatArray, weights: FloatArray, share: float) -> FloatArray:
+    """Return the conditional value at risk of each row of `values` (n, S): (n,).
+
+    It is the weighted mean of the largest values that together have `share` of the weight; the last of them
+    counts in part. 0 where all weights (S,) are 0.
+    """
+    mass = share * weights.sum()
+    means = np.zeros(len(values))
+    if mass > 0:
+        for row in range(len(values)):
+            means[row] = _sum_of_largest(values[row].copy(), weights.copy(), mass) / mass
+    return means
+
+
+@numba.njit(error_model="numpy")
+def _sum_of_largest(values: FloatArray, weights: FloatArray, mass: float) -> float:
+    """Return the weighted sum of the largest values up to `mass`, by quickselect; reorders both arrays."""
+    low, high, total = 0, len(values), 0.0
+    while low < high:
+        pivot = values[(low + high) // 2]
+        larger, at, smaller = low, low, high
+        weight_larger = weight_equal = sum_larger = 0.0
+        while at < smaller:
+            value, weight = values[at], weights[at]
+            if value > pivot:
+                weight_larger += weight
+                sum_larger += weight * value
+                values[at], weights[at] = values[larger], weights[larger]
+                values[larger], weights[larger] = value, weight
+                larger += 1
+                at += 1
+            elif value < pivot:
+                smaller -= 1
+                values[at], weights[at] = values[smaller], weights[smaller]
+                values[smaller], weights[smaller] = value, weight
+            else:
+                weight_equal += weight
+                at += 1
+        if weight_larger > mass:
+            high = larger
+        elif weight_larger + weight_equal >= mass:
+            return total + sum_larger + (mass - weight_larger) * pivot
+        else:
+            total += sum_larger + weight_equal * pivot
+            mass -= weight_larger + weight_equal
+            low = smaller
+    return total
