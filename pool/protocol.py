@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -16,12 +16,14 @@ class LabelCheck(NamedTuple):
 
     :param fingerprint: fingerprint of the label's file and its image's
     :param reason: why the label does not count; "" for a good one
+    :param state: one of `pool.label_states`, for a label that this server saved or somebody confirmed
     """
 
     number: int
     image: str
     fingerprint: str
     reason: str
+    state: str = ""
 
 
 class RefusedLabel(NamedTuple):
@@ -66,6 +68,10 @@ class PoolStore(Protocol):
         """Images with a final label that came from elsewhere and is not checked yet."""
 
     @property
+    def unedited_labels(self) -> AbstractSet[str]:
+        """Images with a final label that equals a prediction and does not count until it is confirmed."""
+
+    @property
     def refused_labels(self) -> Mapping[str, RefusedLabel]:
         """Final labels that do not count, by image, and files that are no image's label, by name."""
 
@@ -98,6 +104,21 @@ class PoolStore(Protocol):
 
     def take_over_changes(self) -> None:
         """Take in changes since the last call; cheap when there are none. Called in the background."""
+
+
+class LabelStore(PoolStore, Protocol):
+    """A datastore as somebody who labels sees it."""
+
+    def label_version(self, image_id: str) -> int:
+        """Return the number of an image's final label, from 1; 0 without one. It grows with each save."""
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return what is noted of a label; {} for an unknown one."""
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Check and keep a label; return its id. Raises PoolError 400, 404, 422, 502, 503, 507."""
 
 
 @runtime_checkable
