@@ -13,12 +13,14 @@ from infers.instant.head import INPUTS, Head, inputs
 from trainers.instant.labelled import Labelled
 from trainers.instant.quality import cross_validate
 
-UNITS = 64
+UNITS = 128
 MEMBERS = 2  # perceptrons that are averaged
-STEPS = 150
+STEPS = 200
 BATCH = 1024  # places per step
-RATE, DECAY = 1e-2, 1e-3
-NOISE = 0.3  # standard deviation of the noise on inputs while fitting
+RATE, DECAY = 2e-2, 1e-3
+NOISE = (
+    0.3  # standard deviation of the noise on inputs with one label; it falls with the root of their number
+)
 BALANCE = 0.5  # 0 draws places as they come, 1 draws from each class alike
 
 
@@ -69,7 +71,8 @@ def fit_members(labelled: Sequence[Labelled], seed: int, count: int = MEMBERS) -
     y = torch.from_numpy(np.concatenate(flat))
     per_image = np.concatenate([np.full(len(part), 1 / len(part)) for part in flat])
     cumulative = _drawing(y, torch.from_numpy(per_image))
-    return tuple(_fit_one(x, y, cumulative, seed * 1000 + member) for member in range(count))
+    noise = NOISE / len(labelled) ** 0.5
+    return tuple(_fit_one(x, y, cumulative, noise, seed * 1000 + member) for member in range(count))
 
 
 def _positions(item: Labelled) -> np.ndarray | None:
@@ -84,7 +87,7 @@ def _drawing(y: torch.Tensor, per_image: torch.Tensor) -> torch.Tensor:
     return (weights / weights.sum()).cumsum(0)
 
 
-def _fit_one(x: torch.Tensor, y: torch.Tensor, cumulative: torch.Tensor, seed: int) -> Member:
+def _fit_one(x: torch.Tensor, y: torch.Tensor, cumulative: torch.Tensor, noise: float, seed: int) -> Member:
     random = torch.Generator().manual_seed(seed)
     absent = y.sum(dim=0) == 0
     w1 = torch.randn((INPUTS, UNITS), generator=random) * (2 / INPUTS) ** 0.5
@@ -97,7 +100,7 @@ def _fit_one(x: torch.Tensor, y: torch.Tensor, cumulative: torch.Tensor, seed: i
     for _ in range(STEPS):
         places = torch.searchsorted(cumulative, torch.rand(BATCH, generator=random, dtype=torch.float64))
         places = places.clamp(max=len(x) - 1)
-        rows = x[places] + NOISE * torch.randn((BATCH, INPUTS), generator=random)
+        rows = x[places] + noise * torch.randn((BATCH, INPUTS), generator=random)
         logits = (rows @ weights[0] + weights[1]).relu() @ weights[2] + weights[3]
         loss = functional.cross_entropy(logits.masked_fill(absent, -1e4), y[places])
         optimiser.zero_grad()
