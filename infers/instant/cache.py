@@ -1,9 +1,9 @@
 """Cache of features on the disk: coarse grids of all images, fine grids of the labelled and the next ones.
 
-A folder per key of features. Coarse grids are written in files of several images, since the whole pool is read
-at once; fine grids are one file per image. Every file appears whole or not at all, so several processes may
-read and write, and a kill costs at most the images being computed. Files are never changed: an image that
-changed has its features under its new fingerprint. A file that cannot be read is removed and computed again.
+A folder per key of features. Coarse grids are written in files of several images, since the whole pool is
+read at once; fine grids are one file per image. Every file appears whole or not at all, so several processes
+may read and write, and a kill costs at most the images being computed. Files are never changed: an image
+that changed has its features under its new fingerprint. A damaged file is removed and computed again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infers.instant.features import Reduction
+from infers.instant.features import Features, Reduction
 from pool.files import clean_cache, make_folder, replacing, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -31,30 +31,16 @@ _DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
 
 
 @dataclass(frozen=True)
-class Features:
-    """Features of one image's planes.
-
-    :ivar grids: (n, g, g, CHANNELS) float16
-    :ivar positions: (n,) float32 of a volume's slices; empty for a 2-D image
-    """
-
-    grids: np.ndarray
-    positions: np.ndarray
-
-
-@dataclass(frozen=True)
 class CoarseBlock:
     """Coarse features of several images, whose planes follow one another.
 
     :ivar images: ids, each with its planes `rows[i] : rows[i + 1]`
-    :ivar grids: (planes, COARSE, COARSE, CHANNELS) float16
-    :ivar positions: (planes,) float32; empty for 2-D images
+    :ivar features: on the coarse grid
     """
 
     images: list[str]
     rows: np.ndarray
-    grids: np.ndarray
-    positions: np.ndarray
+    features: Features
 
 
 class FeatureCache:
@@ -90,7 +76,7 @@ class FeatureCache:
         return reduction
 
     def add_coarse(self, items: Sequence[tuple[str, str, Features]]) -> bool:
-        """Store coarse features of (image id, fingerprint); return False if they have no room."""
+        """Store coarse features of (image id, fingerprint, features); return False if they have no room."""
         size = sum(features.grids.nbytes for _, _, features in items)
         if not items or not self._make_room(size):
             return not items
@@ -204,7 +190,7 @@ def _block(content: Mapping[str, np.ndarray], chosen: np.ndarray) -> CoarseBlock
         rows = np.concatenate([np.arange(ends[i] - planes[i], ends[i]) for i in chosen])
         grids, positions = grids[rows], positions[rows] if len(positions) else positions
     starts = np.concatenate([[0], np.cumsum(planes[chosen])])
-    return CoarseBlock([images[i] for i in chosen], starts, grids, positions)
+    return CoarseBlock([images[i] for i in chosen], starts, Features(grids, positions))
 
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:

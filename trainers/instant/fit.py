@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 
 from infers.instant.head import INPUTS, Head, inputs
 from trainers.instant.labelled import Labelled
-from trainers.instant.quality import cross_validate
+from trainers.instant.quality import SHOWN, cross_validate
 
 UNITS = 128
 MEMBERS = 2  # perceptrons that are averaged
@@ -43,7 +43,9 @@ def fit(
         raise ValueError("the instant head needs at least one label")
     _check(labelled, classes)
     shown = {value: _shown(labelled, i) for i, value in enumerate(classes, start=1)}
-    head = Head(features_key, tuple(classes), shown, len(labelled), fit_members(labelled, seed), seed=seed)
+    head = Head(
+        features_key, tuple(classes), shown, len(labelled), fit_members(labelled, seed, MEMBERS), seed=seed
+    )
     if not validate:
         return head
     quality, presence = cross_validate(labelled, head, lambda part: fit_members(part, seed, 1))
@@ -52,31 +54,27 @@ def fit(
 
 def _check(labelled: Sequence[Labelled], classes: Sequence[int]) -> None:
     for item in labelled:
-        expected = (*item.features.shape[:3], 1 + len(classes))
+        expected = (*item.features.grids.shape[:3], 1 + len(classes))
         if item.shares.shape != expected:
             raise ValueError(f"a label grid has shape {item.shares.shape}; its features need {expected}")
 
 
 def _shown(labelled: Sequence[Labelled], index: int) -> int:
-    return sum(bool((item.shares[..., index] >= 0.5).any()) for item in labelled)
+    return sum(bool((item.shares[..., index] >= SHOWN).any()) for item in labelled)
 
 
 Member = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def fit_members(labelled: Sequence[Labelled], seed: int, count: int = MEMBERS) -> tuple[Member, ...]:
+def fit_members(labelled: Sequence[Labelled], seed: int, count: int) -> tuple[Member, ...]:
     """Fit `count` perceptrons that differ in their seed."""
-    x = torch.from_numpy(np.concatenate([inputs(i.features, _positions(i)) for i in labelled]))
-    flat = [i.shares.reshape(-1, i.shares.shape[-1]).astype(np.float32) for i in labelled]
+    x = torch.from_numpy(np.concatenate([inputs(item.features) for item in labelled]))
+    flat = [item.shares.reshape(-1, item.shares.shape[-1]).astype(np.float32) for item in labelled]
     y = torch.from_numpy(np.concatenate(flat))
     per_image = np.concatenate([np.full(len(part), 1 / len(part)) for part in flat])
     cumulative = _drawing(y, torch.from_numpy(per_image))
     noise = NOISE / len(labelled) ** 0.5
     return tuple(_fit_one(x, y, cumulative, noise, seed * 1000 + member) for member in range(count))
-
-
-def _positions(item: Labelled) -> np.ndarray | None:
-    return item.positions if len(item.positions) else None
 
 
 def _drawing(y: torch.Tensor, per_image: torch.Tensor) -> torch.Tensor:
