@@ -32,6 +32,7 @@ def main(
     weights: Annotated[str | None, typer.Option(help="As --conf encoder_weights")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds", min=1)] = 10,
     speed: Annotated[bool, typer.Option(help="Measure seconds and bytes, too")] = False,
+    limit: Annotated[int | None, typer.Option(help="Use only the first images, by name")] = None,
     out: Annotated[Path, typer.Option(help="Folder for results")] = RESULTS / "instant",
     work: Annotated[Path, typer.Option(help="Cache of features; may be deleted")] = Path("runs/instant"),
 ) -> None:
@@ -45,7 +46,7 @@ def main(
         finished = read_cells(out)
         todo = [entry for entry in names if entry[0] not in finished]
         if todo or speed:
-            pool = read_pool(studies, labels, classes, encoder, weights, work)
+            pool = read_pool(studies, labels, classes, encoder, weights, work, limit)
         for cell, n, seed in tqdm(todo, unit="cell"):
             key = {"data": name, "encoder": kind, "method": method, "budget": str(n), "seed": seed}
             result = {"cell": key, "date": today(), "device": processor(), **measure(pool, n, seed)}

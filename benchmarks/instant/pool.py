@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +48,32 @@ class LabelledPool:
 
 
 def read_pool(
-    studies: Path, labels: Path, classes: list[int], name: str, weights: str | None, work: Path
+    studies: Path,
+    labels: Path,
+    classes: list[int],
+    name: str,
+    weights: str | None,
+    work: Path,
+    limit: int | None = None,
 ) -> LabelledPool:
-    """Read images and labels and compute what is missing of the features. Raises ImageError, LabelError."""
-    files = sorted(find_images(studies).values())
+    """Read images, or the first `limit`, and their labels, and compute what is missing of the features.
+
+    Raises ImageError, LabelError.
+    """
+    files = find_images(studies)[:limit]
     encoder = dense_encoder(make_encoder(name, weights))
     cache = FeatureCache(work / studies.resolve().parent.name, encoder.dense_key)
     reduction = cache.reduction() or cache.keep_reduction(_fit(encoder, files))
-    cases = [_case(file, labels, classes, encoder, reduction, cache) for file in tqdm(files, unit="image")]
+
+    def features_of(planes: Planes, file: Path) -> Features:
+        mark = image_fingerprint(file)
+        if (cached := cache.fine(file.name, mark)) is not None:
+            return cached
+        features = plane_features(encoder, reduction, planes)
+        cache.add_fine(file.name, mark, features)
+        return features
+
+    cases = [_case(file, labels, classes, features_of) for file in tqdm(files, unit="image")]
     return LabelledPool(cases, classes, encoder, reduction)
 
 
@@ -71,18 +90,9 @@ def _fit(encoder: DenseEncoder, files: list[Path]) -> Reduction:
 
 
 def _case(
-    file: Path,
-    labels: Path,
-    classes: list[int],
-    encoder: DenseEncoder,
-    reduction: Reduction,
-    cache: FeatureCache,
+    file: Path, labels: Path, classes: list[int], features_of: Callable[[Planes, Path], Features]
 ) -> Case:
-    planes, mark = _read(file), image_fingerprint(file)
-    features: Features | None = cache.fine(file.name, mark)
-    if features is None:
-        features = plane_features(encoder, reduction, planes)
-        cache.add_fine(file.name, mark, features)
+    planes = _read(file)
     label = read_label(labels / file.name, {str(value): value for value in classes}, file)
     shares = label_grid(planes.of_label(label), classes)
-    return Case(planes, label, Labelled(features, shares))
+    return Case(planes, label, Labelled(features_of(planes, file), shares))

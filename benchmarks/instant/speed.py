@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def measure_speed(pool: LabelledPool, work: Path) -> list[Row]:
     rows = []
     for count in (1, 4, 16):
         items = [case.labelled for case in cases[:count]]
-        fitted = _seconds(lambda items=items: fit(items, "key", pool.classes, validate=False))
+        fitted = _seconds(partial(fit, items, "key", pool.classes, validate=False))
         rows.append((f"fit with {count} labels", f"{fitted:.2f} s"))
-        validated = _seconds(lambda items=items: fit(items, "key", pool.classes))
+        validated = _seconds(partial(fit, items, "key", pool.classes))
         rows.append((f"fit and cross-validate with {count} labels", f"{validated:.2f} s"))
     head, case = fit([c.labelled for c in cases[:16]], "key", pool.classes), cases[0]
 
