@@ -14,9 +14,9 @@ from infers.encoders.base import checked
 from infers.encoders.dense import Pyramid
 from infers.encoders.images import resize
 
-SIDE = 256  # pixels, to which an image is resized
-STEP = 4  # pixels from one place of the grid to the next
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # standard deviations of the Gaussians, pixels
+PLACES = 64  # largest number of places per side
+# (side of the image, standard deviation of the Gaussians in its pixels): each scale is twice the one before
+SCALES = ((256, 1.0), (256, 2.0), (128, 2.0), (64, 2.0), (32, 2.0), (16, 2.0))
 KEY = "descriptor-grid:1"
 
 
@@ -39,14 +39,14 @@ class DescriptorGrid:
 
 
 def _pyramid(image: np.ndarray) -> Pyramid:
-    small = resize(image, SIDE)
+    small = resize(image, SCALES[0][0])
     low, high = np.percentile(small, (1, 99))
     small = np.clip((small - low) / max(high - low, 1e-3), 0, 1)
-    return [_grid(small, scale) for scale in SCALES]
+    return [_grid(resize(small, side), sigma) for side, sigma in SCALES]
 
 
 def _grid(image: np.ndarray, scale: float) -> np.ndarray:
-    """Compute the features (SIDE / STEP, SIDE / STEP, 8) at one scale; derivatives are scale-normalised."""
+    """Compute the features (g, g, 8) of an image at one scale; derivatives are scale-normalised."""
     from scipy.ndimage import gaussian_filter
 
     def smooth(values: np.ndarray, sigma: float, order: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -69,5 +69,5 @@ def _grid(image: np.ndarray, scale: float) -> np.ndarray:
         np.sqrt(np.maximum(trace + root, 0) / 2),
         np.sqrt(np.maximum(trace - root, 0) / 2),
     )
-    half = STEP // 2
-    return np.stack(channels, axis=-1)[half::STEP, half::STEP].astype(np.float32)
+    step = max(len(image) // PLACES, 1)
+    return np.stack(channels, axis=-1)[step // 2 :: step, step // 2 :: step].astype(np.float32)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from infers.encoders.dense import DenseEncoder, Pyramid
-from infers.instant.grids import FINE, resized
-from infers.instant.planes import Planes
+from infers.instant.grids import COARSE, FINE, coarser, resized
+from infers.instant.planes import Planes, coarse_slices
 
 COMPONENTS = 28
 SCALES = (0.0, 1.0, 2.0, 4.0)  # smoothing of the intensities, in places of the fine grid
@@ -22,6 +22,28 @@ CHANNELS = COMPONENTS + len(SCALES)
 SAMPLE = 64  # images that a reduction is fitted on
 _PLACES = 256  # drawn of each plane of the sample
 _VERSION = "instant:1"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one image's planes.
+
+    :ivar grids: (n, g, g, CHANNELS) float16; the first channels are intensities in about [-1, 1] at `SCALES`,
+        the others components, the largest first
+    :ivar positions: (n,) float32 of a volume's slices, from 0 at the feet to 1 at the head; empty for a 2-D
+        image
+    """
+
+    grids: np.ndarray
+    positions: np.ndarray
+
+    def coarse(self) -> Features:
+        """Return the features on the coarse grid, of at most `MAX_COARSE` slices."""
+        if self.grids.shape[1] == COARSE:
+            return self
+        chosen = coarse_slices(len(self.grids))
+        positions = self.positions[chosen] if len(self.positions) else self.positions
+        return Features(coarser(self.grids[chosen]), positions)
 
 
 @dataclass(frozen=True)
@@ -106,17 +128,13 @@ def _places(
     return np.concatenate(levels, axis=1)
 
 
-def plane_features(encoder: DenseEncoder, reduction: Reduction, planes: Planes) -> np.ndarray:
-    """Compute the features (n, FINE, FINE, CHANNELS) float16 of an image's planes.
-
-    The first channels are intensities in about [-1, 1] at `SCALES`, the others components, largest first.
-    Raises ValueError as the encoder does.
-    """
+def plane_features(encoder: DenseEncoder, reduction: Reduction, planes: Planes) -> Features:
+    """Compute the features of an image's planes on the fine grid. Raises ValueError as the encoder does."""
     rows = []
     for image in planes.images:
         (pyramid,) = encoder.dense([image])
         rows.append(np.concatenate([_intensities(image), reduction.apply(pyramid)], axis=-1))
-    return np.stack(rows).clip(-1e4, 1e4).astype(np.float16)
+    return Features(np.stack(rows).clip(-1e4, 1e4).astype(np.float16), planes.positions)
 
 
 def _intensities(image: np.ndarray) -> np.ndarray:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from infers.instant.features import CHANNELS
+from infers.instant.features import CHANNELS, Features
 from infers.instant.presence import Presence
 
 INPUTS = CHANNELS + 3  # with the coordinates: down, right, and from feet to head
-FOREGROUND = 0.1  # places with a higher probability of any structure count in `Uncertainty.foreground`
+FOREGROUND = 0.1  # probability of any structure from which a place may show something
 _PLACES = 1 << 16  # predicted at once
 
 
@@ -55,23 +55,23 @@ class Head:
         known = [value for value in self.quality.values() if value is not None]
         return float(np.mean(known)) if known else None
 
-    def predict(self, features: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
-        """Predict the probabilities (n, g, g, 1 + classes) float32 of features (n, g, g, CHANNELS).
+    def presence_of(self, value: int) -> Presence:
+        """Return the calibration for a structure; uncalibrated if the fit was not validated."""
+        return self.presence.get(value, Presence())
 
-        :param positions: (n,) of a volume's slices, from 0 at the feet to 1 at the head; None or empty for
-            2-D images
+    def predict(self, features: Features) -> np.ndarray:
+        """Predict the probabilities (n, g, g, 1 + classes) float32 at each place, background first.
 
         Raises HeadError for features of another width.
         """
-        n, g, _, channels = features.shape
+        n, g, _, channels = features.grids.shape
         if channels != CHANNELS:
             raise HeadError(f"features have {channels} channels; the head needs {CHANNELS}")
         out = np.empty((n, g, g, 1 + len(self.classes)), np.float32)
         step = max(_PLACES // (g * g), 1)
         for start in range(0, n, step):
             part = slice(start, start + step)
-            some = positions[part] if positions is not None and len(positions) else None
-            rows = inputs(features[part], some)
+            rows = inputs(Features(features.grids[part], features.positions[part]))
             shares = np.mean([_member(rows, *member) for member in self.members], axis=0)
             out[part] = shares.reshape(out[part].shape)
         return out
@@ -120,14 +120,14 @@ def _from_meta(meta: dict[str, Any], members: tuple[Any, ...]) -> Head:
     )
 
 
-def inputs(features: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
-    """Join features (n, g, g, CHANNELS) and coordinates in [-1, 1] to rows (n * g * g, INPUTS) float32."""
-    n, g, _, channels = features.shape
+def inputs(features: Features) -> np.ndarray:
+    """Join features and coordinates in [-1, 1] to rows (n * g * g, INPUTS) float32."""
+    n, g, _, channels = features.grids.shape
     rows = np.empty((n, g, g, INPUTS), np.float32)
-    rows[..., :channels] = features
+    rows[..., :channels] = features.grids
     axis = (np.arange(g, dtype=np.float32) + 0.5) / g * 2 - 1
     rows[..., channels], rows[..., channels + 1] = axis[:, None], axis
-    rows[..., channels + 2] = 0 if positions is None else (2 * positions - 1)[:, None, None]
+    rows[..., channels + 2] = (2 * features.positions - 1)[:, None, None] if len(features.positions) else 0
     return rows.reshape(-1, INPUTS)
 
 
@@ -140,25 +140,18 @@ def _member(rows: np.ndarray, w1: np.ndarray, b1: np.ndarray, w2: np.ndarray, b2
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-@dataclass(frozen=True)
-class Uncertainty:
-    """Entropy of a prediction in nats.
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Return the entropy (n, g, g) in nats of probabilities (n, g, g, 1 + classes)."""
+    return np.asarray(-(probabilities * np.log(probabilities + 1e-8)).sum(axis=-1))
 
-    :ivar map: (n, g, g) float32
-    :ivar mean: over all places
-    :ivar foreground: over the places with a foreground probability of at least `FOREGROUND`; 0 without any
+
+def mean_entropies(probabilities: np.ndarray, nats: np.ndarray) -> tuple[float, float]:
+    """Return the mean of an entropy over all places, and over those that may show something.
+
+    These are the places with a foreground probability of at least `FOREGROUND`; without any the mean is 0.
     """
-
-    map: np.ndarray
-    mean: float
-    foreground: float
-
-
-def uncertainty(probabilities: np.ndarray) -> Uncertainty:
-    """Measure the entropy of probabilities (n, g, g, 1 + classes)."""
-    entropy = -(probabilities * np.log(probabilities + 1e-8)).sum(axis=-1)
     likely = probabilities[..., 0] <= 1 - FOREGROUND
-    return Uncertainty(entropy, float(entropy.mean()), float(entropy[likely].mean()) if likely.any() else 0.0)
+    return float(nats.mean()), float(nats[likely].mean()) if likely.any() else 0.0
 
 
 def top_scores(probabilities: np.ndarray, classes: Sequence[int]) -> dict[int, np.ndarray]:

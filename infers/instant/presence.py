@@ -8,7 +8,7 @@ position: planes near labelled ones show what these do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,8 +68,13 @@ def fit_presence(scores: np.ndarray, shows: np.ndarray, positions: np.ndarray | 
         gradient = x.T @ (p - targets) + penalty @ (w - [1.0, 0.0])
         step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, gradient)
         w = w - np.clip(step, -1, 1)
-    places = [] if positions is None else [float(v) for v in positions]
-    return Presence(float(max(w[0], 0.0)), float(w[1]), places, [int(v) for v in shows] if places else [])
+    return replace(uncalibrated(shows, positions), slope=float(max(w[0], 0.0)), offset=float(w[1]))
+
+
+def uncalibrated(shows: np.ndarray, positions: np.ndarray | None = None) -> Presence:
+    """Return a presence that takes scores as they are, and knows the positions of the labelled planes."""
+    places = [] if positions is None else [float(value) for value in positions]
+    return Presence(positions=places, shows=[int(value) for value in shows] if places else [])
 
 
 def _logit(p: np.ndarray) -> np.ndarray:

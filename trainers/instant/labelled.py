@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from infers.instant.features import Features
+
 
 @dataclass(frozen=True)
 class Labelled:
     """A labelled image.
 
-    :ivar features: (n, g, g, CHANNELS) of its planes
-    :ivar shares: (n, g, g, 1 + classes), as `label_grid` gives them
-    :ivar positions: (n,) of a volume's slices; empty for a 2-D image
+    :ivar features: on the fine grid
+    :ivar shares: (n, g, g, 1 + classes) of its planes, as `label_grid` gives them
     :ivar group: patient; images of a group are never on both sides of the cross-validation. Default: none
     """
 
-    features: np.ndarray
+    features: Features
     shares: np.ndarray
-    positions: np.ndarray
     group: str = ""

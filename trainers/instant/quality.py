@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from infers.instant.head import Head, top_scores
-from infers.instant.presence import Presence, fit_presence
+from infers.instant.planes import coarse_slices
+from infers.instant.presence import Presence, fit_presence, uncalibrated
 from trainers.instant.labelled import Labelled
 
 FOLDS = 3
+SHOWN = 0.5  # share of a place from which a label shows a structure there
 
 
 def cross_validate(
@@ -28,16 +30,18 @@ def cross_validate(
     if len(folds) < 2:
         return dict.fromkeys(head.classes), _calibrate(labelled, head, [])
     predicted: list[Any] = [None] * len(labelled)
+    coarse: list[Any] = [None] * len(labelled)
     for fold in folds:
         rest = [item for i, item in enumerate(labelled) if i not in fold]
         part = replace(head, members=fit_members(rest))
         for i in fold:
-            predicted[i] = part.predict(labelled[i].features, labelled[i].positions)
+            predicted[i] = part.predict(labelled[i].features)
+            coarse[i] = part.predict(labelled[i].features.coarse())
     quality = {
         value: _dice(labelled, predicted, k) if head.shown[value] >= 2 else None
         for k, value in enumerate(head.classes, start=1)
     }
-    return quality, _calibrate(labelled, head, predicted)
+    return quality, _calibrate(labelled, head, coarse)
 
 
 def _folds(labelled: Sequence[Labelled]) -> list[set[int]]:
@@ -61,17 +65,22 @@ def _dice(labelled: Sequence[Labelled], predicted: Sequence[np.ndarray], k: int)
 def _calibrate(
     labelled: Sequence[Labelled], head: Head, predicted: Sequence[np.ndarray]
 ) -> dict[int, Presence]:
-    """Calibrate the presence of each structure on predictions of heads that had not seen the planes."""
-    positions = np.concatenate([item.positions for item in labelled])
-    shares = np.concatenate([item.shares for item in labelled])
+    """Calibrate the presence of each structure on coarse predictions of heads that had not seen the images.
+
+    :param predicted: (planes, g, g, 1 + classes) of each image; empty if there are none
+    """
+    positions = np.concatenate([item.features.coarse().positions for item in labelled])
     presence = {}
     for k, value in enumerate(head.classes, start=1):
-        shows = (shares[..., k] >= 0.5).any(axis=(1, 2)).astype(int)
+        shows = np.concatenate([_shows(item.shares, k) for item in labelled])
         if predicted:
             scores = np.concatenate([top_scores(p, head.classes)[value] for p in predicted])
             presence[value] = fit_presence(scores, shows, positions)
         else:
-            presence[value] = Presence(
-                positions=positions.tolist(), shows=shows.tolist() if len(positions) else []
-            )
+            presence[value] = uncalibrated(shows, positions)
     return presence
+
+
+def _shows(shares: np.ndarray, k: int) -> np.ndarray:
+    """Return 1 for each of an image's coarse planes that shows class k, else 0."""
+    return (shares[coarse_slices(len(shares)), ..., k] >= SHOWN).any(axis=(1, 2)).astype(int)

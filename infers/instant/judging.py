@@ -1,0 +1,56 @@
+"""What the head expects of images on the coarse grid: is anything there, and how sure is it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from infers.instant.cache import CoarseBlock
+from infers.instant.features import Features
+from infers.instant.head import Head, entropy, mean_entropies, top_scores
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The head's expectation of one image.
+
+    :ivar shows: calibrated probability that the image shows each structure, by value; of a volume that of its
+        likeliest slice
+    :ivar anything: that it shows any, the highest of them
+    :ivar entropy: mean over all places, nats
+    :ivar foreground_entropy: mean over places whose foreground probability is at least 0.1; 0 without any
+    """
+
+    shows: dict[int, float]
+    anything: float
+    entropy: float
+    foreground_entropy: float
+
+
+def judge(head: Head, features: Features) -> Judgement:
+    """Judge one image by its features, coarse or fine."""
+    coarse = features.coarse()
+    return next(_judgements(head, coarse, np.array([0, len(coarse.grids)])))
+
+
+def judge_pool(head: Head, blocks: Iterable[CoarseBlock]) -> Iterator[tuple[str, Judgement]]:
+    """Yield (image id, judgement) of all images in blocks of coarse features (`FeatureCache.coarse`)."""
+    for block in blocks:
+        yield from zip(block.images, _judgements(head, block.features, block.rows), strict=True)
+
+
+def _judgements(head: Head, features: Features, rows: np.ndarray) -> Iterator[Judgement]:
+    probabilities = head.predict(features)
+    scores = top_scores(probabilities, head.classes)
+    planes = {
+        value: head.presence_of(value).probability(scores[value], features.positions)
+        * (head.shown[value] > 0)
+        for value in head.classes
+    }
+    nats = entropy(probabilities)
+    for start, end in zip(rows[:-1], rows[1:], strict=True):
+        shows = {value: float(p[start:end].max()) for value, p in planes.items()}
+        mean, foreground = mean_entropies(probabilities[start:end], nats[start:end])
+        yield Judgement(shows, max(shows.values()), mean, foreground)
