@@ -96,11 +96,25 @@ class PoolStore(Protocol):
     def get_image_uri(self, image_id: str) -> str:
         """Return the path of the image's file, or of the cached series."""
 
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """Map the tags of an image's labels to their ids."""
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return what is noted of a label; {} for an unknown one."""
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Save a label; return its id. Raises PoolError."""
+
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the path of a label's file, or "" when there is none."""
 
     def fingerprints(self, images: Sequence[str]) -> dict[str, str]:
         """Map images to the fingerprints of their files; one whose file is gone is left out."""
+
+    def refresh(self) -> None:
+        """Look at once at what is there, in a child process at what the server knows."""
 
     def take_over_changes(self) -> None:
         """Take in changes since the last call; cheap when there are none. Called in the background."""
@@ -132,9 +146,6 @@ class KnowsPatients(Protocol):
 @runtime_checkable
 class FetchesImages(Protocol):
     """A datastore whose images are elsewhere, as on a DICOM server."""
-
-    def refresh(self) -> None:
-        """Look at the server at once, instead of within a minute."""
 
     def prefetch(self, images: Sequence[str]) -> None:
         """Fetch images before they are asked for; one that cannot be had is named and skipped."""

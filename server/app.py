@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import pool_reader
-from infers.segmentation.task import DIGEST, SegmentationInfer
+from infers.instant.model import FeatureMaker
+from infers.instant.task import NAME as INSTANT
+from infers.instant.task import InstantInfer
+from infers.prediction import DIGEST
+from infers.segmentation.task import SegmentationInfer
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.protocol import FetchesImages, PoolStore
@@ -126,7 +131,18 @@ class Shell:
         return cast(Datastore, store)
 
     def init_infers(self) -> dict[str, InferTask]:
-        return {"segmentation": SegmentationInfer(self.context.model_file, self.bundle)}
+        trained = SegmentationInfer(self.context.model_file, self.bundle)
+        tasks: dict[str, InferTask] = {"segmentation": trained}
+        if self.context.settings.instant:
+            tasks[INSTANT] = self.instant
+        return tasks
+
+    @cached_property
+    def instant(self) -> InstantInfer:
+        """The instant model, which follows the newest head."""
+        settings = self.context.settings
+        maker = FeatureMaker(settings.encoder, settings.encoder_weights or None, self.bundle)
+        return InstantInfer(self.state.heads.newest_blob, maker, self.bundle)
 
     def init_trainers(self) -> dict[str, TrainTask]:
         folder, seed = self.state.folder, self.context.settings.seed

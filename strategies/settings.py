@@ -109,6 +109,19 @@ class Settings:
         False,
         "count and train on final labels that equal a prediction of this server, confirmed or not",
     )
+    instant: bool = key(
+        True, "fit a small model within seconds of each label: predictions and plans from the first one on"
+    )
+    instant_gigabytes: float = key(
+        4.0, "disk space for the features of the instant model, in GiB", low=0.01, high=10_000
+    )
+    prelabels: int = key(
+        3,
+        "next images that get a prediction before anybody asks, stored as a label with the tag original; "
+        "0: none",
+        low=0,
+        high=100,
+    )
     max_scored: int = key(0, "images scored with a new model before its plan is complete; 0 means all", low=0)
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")

@@ -70,8 +70,10 @@ class Names:
     def fingerprints(self, images: Sequence[str]) -> dict[str, str]:
         return dict.fromkeys(images, "")
 
-    def take_over_changes(self) -> None:
+    def refresh(self) -> None:
         """Do nothing: there are no changes."""
+
+    take_over_changes = refresh
 
     # all files and labels are good
 
@@ -86,6 +88,15 @@ class Names:
 
     def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
         return ""
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        return {}
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        return {}
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: Any) -> str:
+        raise NotImplementedError("there are only names")
 
     def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
         """Do nothing: there are no checks."""

@@ -49,10 +49,13 @@ class FeatureCache:
     :param root: folder of all keys, in the pool's state
     :param dense_key: key of the dense features
     :param max_bytes: bound of this key's folder; fine grids are removed first, those unused for longest
+    :ivar is_full: True once coarse features have found no room
     """
 
     def __init__(self, root: Path, dense_key: str, max_bytes: int = MAX_BYTES) -> None:
         self.root, self.max_bytes = root, max_bytes
+        self.is_full = False
+        self._pairs_of: dict[Path, list[tuple[str, str]]] = {}  # of the files read before
         self.folder = root / hashlib.sha256(dense_key.encode()).hexdigest()[:16]
 
     def reduction(self) -> Reduction | None:
@@ -75,10 +78,19 @@ class FeatureCache:
         write_atomically(self.folder / REDUCTION, reduction.to_bytes())
         return reduction
 
+    def replace_reduction(self, reduction: Reduction) -> Reduction:
+        """Store a reduction instead of another one, whose features are removed; return it."""
+        stored = self.reduction()
+        if stored is None or stored.key != reduction.key:
+            with suppress(FileNotFoundError):
+                (self.folder / REDUCTION).unlink()
+        return self.keep_reduction(reduction)
+
     def add_coarse(self, items: Sequence[tuple[str, str, Features]]) -> bool:
         """Store coarse features of (image id, fingerprint, features); return False if they have no room."""
         size = sum(features.grids.nbytes for _, _, features in items)
         if not items or not self._make_room(size):
+            self.is_full = bool(items)
             return not items
         content = {
             "images": np.array([image for image, _, _ in items]),
@@ -93,11 +105,12 @@ class FeatureCache:
 
     def coarse_images(self) -> set[tuple[str, str]]:
         """Return (image id, fingerprint) of all coarse features."""
-        known = set[tuple[str, str]]()
-        for file in self._coarse_files():
-            if content := _read(file, ("images", "fingerprints")):
-                known.update(_pairs(content))
-        return known
+        files = self._coarse_files()
+        self._pairs_of = {
+            file: self._pairs_of.get(file) or _pairs(_read(file, ("images", "fingerprints")))
+            for file in files
+        }
+        return {pair for pairs in self._pairs_of.values() for pair in pairs}
 
     def coarse(self, fingerprints: Mapping[str, str]) -> Iterator[CoarseBlock]:
         """Yield the coarse features of the images with these fingerprints, each once, a file at a time."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,29 +17,24 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose
-from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferType
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 
 from bundle_configs import Bundle
-from bundle_configs.parameters import Parameter, device_parameters
+from bundle_configs.parameters import Parameter
 from infers.fingerprints import model_fingerprint
 from infers.model_file import ModelError, bundle_of, network_of, read_checkpoint
+from infers.prediction import prediction_parameters, write_prediction
 from infers.runtime import Runtime
 from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
-from pool.imaging.digests import label_digest
 from pool.imaging.errors import ImageError, reading_image
-from pool.imaging.formats import kind_of
-from pool.imaging.geometry import PICTURE_AFFINE
-from pool.imaging.label_writer import write_label
-from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
 from pool.imaging.names import LabelError
 
 _MAX_PROBABILITIES = 2**26  # per block of a volume: 256 MiB
-DIGEST = "label_digest"  # key among the results of a prediction; the server keeps it to itself
+_FOUND = "found"  # key of the names of the values in a prediction: MONAI Label overwrites `label_names`
 _MAX_PIXELS = 2**20  # per batch of 2-D images: 16 of 256 x 256
 
 
@@ -145,19 +139,8 @@ class SegmentationInfer(BasicInferTask):
         )
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the parameters of a request. `final` labels come from people, never from a model."""
-        formats = [*EXTENSIONS, ".seg.nrrd"]
-        formats += [ext.removeprefix(".") for ext in formats]
-        return {
-            "device": device_parameters()["device"],
-            "result_extension": Parameter(str, choices=tuple(formats)),
-            "result_dtype": Parameter(str, choices=("uint8", "uint16", "int16", "int32", "float32")),
-            "result_compress": Parameter(bool),
-            "restore_label_idx": Parameter(bool),
-            "logging": Parameter(str, choices=("DEBUG", "INFO", "WARNING", "ERROR")),
-            "save_label": Parameter(bool),
-            "label_tag": Parameter(str, pattern=rf"(?!{DefaultLabelTag.FINAL.value}$)[A-Za-z0-9_-]{{1,64}}"),
-        }
+        """Return the parameters of a request."""
+        return prediction_parameters()
 
     def is_valid(self) -> bool:
         return bool(self.get_path())
@@ -181,8 +164,8 @@ class SegmentationInfer(BasicInferTask):
                 f"the published model {self._file.name} cannot be used: {error}; train again, or remove it "
                 "(DELETE /model/segmentation)",
             ) from error
-        if "found" in params:  # Slicer assigns the k-th of these names to the k-th value in the file
-            params["label_names"] = params.pop("found")
+        if _FOUND in params:
+            params["label_names"] = params.pop(_FOUND)
         return file, params
 
     def _follow_model(self) -> None:
@@ -211,31 +194,8 @@ class SegmentationInfer(BasicInferTask):
     def writer(
         self, data: dict[str, Any], extension: str | None = None, dtype: Any = None
     ) -> tuple[str, dict[str, Any]]:
-        """Write the prediction in the requested format, else in the image's own.
-
-        If the image's format holds no labels, the default is PNG for pictures without a spacing, else NIfTI,
-        which carries it.
-        """
+        """Write the prediction in the requested format, else in the image's own (`default_extension`)."""
         label, affine = data["pred"]
-        image = data["image_path"]
-        ext = extension or data.get("result_extension") or default_extension(image, label.ndim, affine)
-        ext = ext if ext.startswith(".") else f".{ext}"
-        with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
-            target = file.name
-        try:
-            write_label(target, label, affine, self.bundle.get("labels"), self.bundle.get("colors"), image)
-        except Exception as error:  # libraries raise their own errors for unsupported geometries
-            Path(target).unlink(missing_ok=True)
-            raise LabelError(
-                f"the prediction for {Path(image).name} cannot be written as {ext} ({error})"
-            ) from error
-        present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
-        found = {name: value for name, value in labels.items() if value in present}
-        return target, {"found": found, DIGEST: label_digest(label)}
-
-
-def default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
-    """Return the extension of a label: its image's, else PNG for pictures without a spacing, else NIfTI."""
-    is_plain = dimensions == 2 and kind_of(path) == "picture" and np.array_equal(affine, PICTURE_AFFINE)
-    own = next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
-    return own if own != ".png" or is_plain else ".nii.gz"
+        wanted = extension or data.get("result_extension")
+        file, said = write_prediction(label, affine, data["image_path"], self.bundle, wanted)
+        return file, {_FOUND: said.pop("label_names"), **said}

@@ -65,11 +65,24 @@ class Heads:
         rows = self._db.read(query if features is None else query.where(table.features == features))
         return self.get(rows[0][0]) if rows[0][0] is not None else None
 
+    def newest_blob(self) -> bytes | None:
+        """Return the newest head's `blob`, or None."""
+        head = self.newest()
+        return head.blob if head else None
+
     def sources(self) -> list[str]:
         """Return the names that the scores of all kept heads are stored under, newest first."""
         table = schema.heads.c
         rows = self._db.read(sa.select(table.fingerprint).order_by(table.number.desc()))
         return [source_name(row.fingerprint) for row in rows]
+
+    def clear(self) -> None:
+        """Delete all heads with their scores, since no label is left."""
+        sources = self.sources()
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(schema.heads))
+            connection.execute(sa.delete(schema.entropies).where(schema.entropies.c.model.in_(sources)))
+            connection.execute(sa.delete(schema.measures).where(schema.measures.c.source.in_(sources)))
 
     def _read(self, number: int) -> Head:
         row = self._db.read(sa.select(schema.heads).where(schema.heads.c.number == number))

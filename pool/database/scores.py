@@ -36,12 +36,14 @@ class Scores:
 
     def add_entropies(self, model: str, values: Mapping[str, float]) -> None:
         """Keep the mean entropies of images by a model, in nats."""
-        table = schema.entropies
+        table, names = schema.entropies, list(values)
         rows = [{"model": model, "image": image, "value": value} for image, value in values.items()]
-        self._db.write(
-            sa.delete(table).where(table.c.model == model, table.c.image.in_(list(values))),
-            sa.insert(table).values(rows),
-        )
+        with self._db.begin() as connection:
+            for start in range(0, len(names), MAX_ROWS):  # a statement takes only some thousand values
+                batch = names[start : start + MAX_ROWS]
+                connection.execute(sa.delete(table).where(table.c.model == model, table.c.image.in_(batch)))
+            if rows:
+                connection.execute(sa.insert(table), rows)
 
     def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
         """Return other scores of one model or rule: {kind: {image: value}}.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from infers.segmentation.task import default_extension
+from infers.prediction import default_extension
 from pool.errors import PoolError
 from pool.files import cannot_write
 from pool.imaging.images import ImageError

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache
 
-from infers.metrics import summarise
+from infers.instant.task import NAME as INSTANT
 from infers.model_file import ModelError
-from infers.segmentation.task import Predictor, model_fingerprint
+from infers.segmentation.task import Predictor
 from pool.errors import PoolError
 from pool.imaging.digests import label_digest
 from pool.imaging.images import ImageError
 from server.desk.voxels import path_of, version_of
+from strategies.better import candidates
 
 _CACHE_BYTES = 2**29  # of the last predictions
 _predicting = threading.Lock()
@@ -39,27 +40,15 @@ class Model:
 
 
 def best_model(app: Any) -> Model | None:
-    """Return the model with the highest measured Dice; of those without, the first. None before any."""
-    models = [model for model in (_segmentation(app),) if model is not None]
-    return max(models, key=lambda model: -1.0 if model.dice is None else model.dice, default=None)
-
-
-def _segmentation(app: Any) -> Model | None:
+    """Return the model with the highest measured Dice; of those without, the trained one. None before any."""
+    models = candidates(app.context, app.bundle)
+    if not models:
+        return None
+    best = models[0]
+    if best.name == INSTANT:
+        return Model(best.name, best.fingerprint, best.dice, app.instant.label)
     file = app.context.model_file
-    if (fingerprint := model_fingerprint(file)) is None:
-        return None
-    dice = measured_dice(app, fingerprint)
-    return Model("segmentation", fingerprint, dice, lambda path: predict(file, fingerprint, path))
-
-
-def measured_dice(app: Any, fingerprint: str) -> float | None:
-    """Return the mean Dice of a model on the held-out images, None before it was measured."""
-    if not (scores := app.state.validations.of(fingerprint)):
-        return None
-    try:
-        return float(summarise(scores, list(app.bundle.get("labels")), app.bundle.get("metric"))["dice"])
-    except ValueError:  # no held-out image shows a structure
-        return None
+    return Model(best.name, best.fingerprint, best.dice, lambda path: predict(file, best.fingerprint, path))
 
 
 def predict(file: Path, fingerprint: str, image: str) -> np.ndarray:
@@ -88,7 +77,7 @@ class Prelabels:
         with self._app.database_errors():
             model = best_model(self._app)
         if model is None:
-            raise PoolError(404, "there is no model yet: label some images, then start a training")
+            raise PoolError(404, "there is no model yet: the first label brings one, within seconds")
         return model
 
     def kept(self, image: str, model: Model) -> np.ndarray | None:

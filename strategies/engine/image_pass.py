@@ -35,15 +35,26 @@ class ImagePass:
     """Runs workers over images of a pool and records their progress.
 
     :param engine: runs the workers, here or on a cluster
+    :ivar between: called after each batch, so that long passes do not hold up what is more urgent
     """
 
     def __init__(self, context: Context, datastore: PoolStore, engine: Engine = run_batches) -> None:
         self.context, self.datastore, self._engine = context, datastore, engine
+        self.between: Callable[[], None] = lambda: None
 
     def say(self, step: str, done: int, total: int, started: float) -> None:
         """Record and log the progress of a step that began at `started` (seconds since the epoch)."""
         self.context.state.progress.set(step, done, total, started)
         logger.info("Refresh: %s, %d of %d (pid %d)", step, done, total, os.getpid())
+
+    def is_behind(self) -> bool:
+        """Return True if labels were saved or checked since the datastore was read; cheap."""
+        return self.context.state.label_checks.newest() != self.datastore.newest_check
+
+    def catch_up(self) -> None:
+        """Read what the datastore has now, and which labels count."""
+        self.datastore.refresh()
+        self.datastore.take_in_checks(self.context.state.label_checks.news(self.datastore))
 
     def run(
         self, step: str, images: Sequence[str], make_worker: Callable[[], Worker], batch: int | None = None
@@ -66,6 +77,7 @@ class ImagePass:
                     results.append(Found(answer.image, fingerprint, answer.found))
             if results:
                 yield results
+            self.between()
             done += len(answers)
             self.say(step, done, len(images), started)
 

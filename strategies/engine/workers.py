@@ -1,4 +1,4 @@
-"""The workers of the refresh: embeddings, scores of a model, prints, and foreground."""
+"""The workers of the refresh: embeddings, dense features, scores of a model, prints, and foreground."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import make_pool_encoder, pool_reader
+from infers.instant.features import Features, Reduction
+from infers.instant.model import FeatureMaker
+from infers.instant.planes import Planes
 from infers.segmentation.task import Predictor
 from pool.imaging.images import unit_range
 from pool.imaging.prints import print_of
@@ -77,6 +80,31 @@ class ScoreWorker(Worker):
 
     def look(self, images: Sequence[Any]) -> list[Scored]:
         return score(self._predict, images)
+
+
+class FeatureWorker(Worker):
+    """Computes the coarse `Features` of each image for the instant model.
+
+    :param encoder: as the settings name it, with its `weights`
+    :param bundle: name of the app's folder in `bundle_configs`; `overrides` replace its values
+    :param reduction: bytes of the pool's `Reduction`
+    """
+
+    def __init__(
+        self, encoder: str, weights: str | None, bundle: str, overrides: Mapping[str, Any], reduction: bytes
+    ) -> None:
+        self._maker = FeatureMaker(encoder, weights, Bundle(bundle, overrides))
+        self._reduction = Reduction.from_bytes(reduction)
+
+    @staticmethod
+    def files(*arguments: Any) -> list[str]:
+        return EmbedWorker.files(*arguments)
+
+    def read(self, path: str) -> Planes:
+        return self._maker.planes(path)
+
+    def look(self, images: Sequence[Planes]) -> list[Features]:
+        return [self._maker.features(planes, self._reduction).coarse() for planes in images]
 
 
 class PrintWorker(Worker):

@@ -1,7 +1,7 @@
 """The one scoring method, `refresh`: bring the pool up to date.
 
-Images -> embeddings -> duplicates -> map -> cold-start plan -> plans made after each label -> entropies of a
-new model -> active plans.
+Images -> embeddings -> duplicates -> map -> cold-start plan -> what follows each label -> entropies of a new
+model -> active plans -> features of the instant model.
 Every step commits in small batches, so a killed process repeats at most one batch.
 """
 
@@ -27,14 +27,16 @@ from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
 from strategies.measures import FOREGROUND
 from strategies.planning.planner import Planner
-from strategies.planning.sources import NotReadyError, to_threshold
+from strategies.planning.sources import to_threshold
 from strategies.ranking.held_out import hold_out, to_hold_out
 from strategies.refresh.duplicates import find_copies, print_images, to_compare, to_print
+from strategies.refresh.each_label import LABEL_STEPS, keep_up, plan_all
 from strategies.refresh.embedding import embed, to_embed
 from strategies.refresh.following import MODEL_STEPS, follow_model, is_new_model
 from strategies.refresh.growth import unmapped, update_map
 from strategies.refresh.judged import judge, to_judge
 from strategies.refresh.label_check import check_labels, to_check
+from strategies.refresh.learning import extract, to_extract
 from strategies.refresh.step import Step
 from strategies.selectors.registry import Method
 from strategies.snapshot import PoolSnapshot
@@ -57,11 +59,12 @@ def steps(context: Context) -> tuple[Step, ...]:
         Step("duplicates", _to_find, _find_duplicates),
         Step("map", unmapped, _update_map),
         Step("cold_start", due_once, _plan_once),
-        Step("", due_each_label, _plan_each_label),
+        *LABEL_STEPS,
         *MODEL_STEPS,
         *(() if context.is_pretrained_here else judging),
         Step("foreground", to_threshold, _measure_foreground),
         Step("", due_methods, _plan_methods),
+        Step("features", to_extract, extract),
     )
 
 
@@ -156,29 +159,9 @@ def _is_plain(method: Method) -> bool:
     return not (method.grows or method.whole_pool or method.each_label)
 
 
-def due_each_label(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Return the methods to plan because a label has come or gone, or an instant head has."""
-    return [s.method.name for s in Planner(context).due(pool, lambda method: method.each_label)]
-
-
 def _plan_methods(passes: ImagePass, bundle: Bundle) -> None:
     pool = PoolSnapshot.of(passes.context, passes.datastore)
-    _plan(passes, pool, due_methods(passes.context, pool))
-
-
-def _plan_each_label(passes: ImagePass, bundle: Bundle) -> None:
-    pool = PoolSnapshot.of(passes.context, passes.datastore)
-    _plan(passes, pool, due_each_label(passes.context, pool))
-
-
-def _plan(passes: ImagePass, pool: PoolSnapshot, names: list[str]) -> None:
-    planner = Planner(passes.context)
-    for name in names:
-        passes.say(f"planning {name}", 0, 1, time.time())
-        try:
-            planner.make(pool, planner.series(name))
-        except NotReadyError as reason:  # another network was published meanwhile
-            logger.info("%s is planned later: %s", name, reason)
+    plan_all(passes, pool, due_methods(passes.context, pool))
 
 
 class _MemoryCheck:
@@ -218,6 +201,7 @@ class Refresh(ScoringMethod):
                 state.progress.set("checking", 0, 0, time.time(), error=before["error"])
                 steps = missing(self.context, datastore)
                 passes = ImagePass(self.context, datastore, engine_of(self.context.settings))
+                passes.between = partial(keep_up, passes, self.bundle)
                 run(passes, self.bundle, _MemoryCheck(steps, max_bytes) if max_bytes else lambda step: False)
                 state.progress.set("ready", 0, 0, time.time())
                 return {"steps": steps}

@@ -18,7 +18,8 @@ from strategies.context import Context
 from strategies.planning.each_label import PICKS
 from strategies.planning.planner import Planner
 from strategies.planning.sources import NotReadyError, to_threshold
-from strategies.refresh.pipeline import Refresh, due_each_label, due_methods, missing
+from strategies.refresh.each_label import due_each_label
+from strategies.refresh.pipeline import Refresh, due_methods, missing
 from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot

@@ -1,0 +1,79 @@
+"""MONAI Label's infer task for the instant model: predictions from the first label on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from bundle_configs import Bundle
+from bundle_configs.parameters import Parameter
+from infers.instant.head import HeadError
+from infers.instant.model import FeatureMaker, read_model
+from infers.prediction import prediction_parameters, write_prediction
+from pool.errors import PoolError
+from pool.imaging.errors import ImageError
+from pool.imaging.labels import LabelError, grid_of
+
+NAME = "instant"
+
+
+class InstantInfer(InferTask):
+    """Predicts a label for one image with the newest instant head.
+
+    :param newest: returns the bytes of the newest instant model; None before the first label
+    """
+
+    def __init__(self, newest: Callable[[], bytes | None], maker: FeatureMaker, bundle: Bundle) -> None:
+        super().__init__(
+            type=InferType.SEGMENTATION,
+            labels=bundle.get("labels"),
+            dimension=bundle.get("dimensions"),
+            description="Segments the app's structures seconds after each label, from the first one on",
+            config={"result_dtype": "uint8"},
+        )
+        self._newest, self._maker, self.bundle = newest, maker, bundle
+        self._lock = threading.Lock()
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters of a request."""
+        return prediction_parameters()
+
+    def is_valid(self) -> bool:
+        return self._newest() is not None
+
+    def label(self, path: str) -> np.ndarray:
+        """Predict the label (W, H[, D]) uint8 of an image on its own grid.
+
+        Raises ImageError, and PoolError 409 before the first label.
+        """
+        return self.predict(path)[0]
+
+    def predict(self, path: str) -> tuple[np.ndarray, np.ndarray]:
+        """Predict an image's label, and the entropy (W, H[, D]) float32 in nats; raises as `label`."""
+        if (data := self._newest()) is None:
+            raise PoolError(
+                409, "there is no instant model yet: save the first final label, and it is there in seconds"
+            )
+        try:
+            with self._lock:  # two at once would only slow each other down
+                model, planes = read_model(data), self._maker.planes(path)
+                probabilities = self._maker.probabilities(planes, model)
+        except HeadError as error:
+            raise PoolError(409, str(error)) from error
+        nats = -(probabilities * np.log(probabilities + 1e-8)).sum(axis=-1, keepdims=True)
+        return planes.label_of(probabilities, model.head.classes), planes.to_own_grid(nats)[0]
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str, dict[str, Any]]:
+        """Predict a label. Raises PoolError: 409 before the first label, 422 for an unreadable image."""
+        path = str(request["image"])
+        try:
+            label = self.label(path)
+            return write_prediction(
+                label, grid_of(path)[1], path, self.bundle, request.get("result_extension")
+            )
+        except (ImageError, LabelError) as error:
+            raise PoolError(422, str(error)) from error
