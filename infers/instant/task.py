@@ -11,8 +11,9 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from bundle_configs import Bundle
 from bundle_configs.parameters import Parameter
-from infers.instant.head import HeadError
-from infers.instant.model import FeatureMaker, read_model
+from infers.instant.head import HeadError, entropy
+from infers.instant.model import FeatureMaker, InstantModel, read_model
+from infers.instant.planes import Planes
 from infers.prediction import prediction_parameters, write_prediction
 from pool.errors import PoolError
 from pool.imaging.errors import ImageError
@@ -50,10 +51,15 @@ class InstantInfer(InferTask):
 
         Raises ImageError, and PoolError 409 before the first label.
         """
-        return self.predict(path)[0]
+        planes, model, probabilities = self._predict(path)
+        return planes.label_of(probabilities, model.head.classes)
 
-    def predict(self, path: str) -> tuple[np.ndarray, np.ndarray]:
-        """Predict an image's label, and the entropy (W, H[, D]) float32 in nats; raises as `label`."""
+    def entropy(self, path: str) -> np.ndarray:
+        """Return the entropy (W, H[, D]) float32 of the prediction, in nats; raises as `label`."""
+        planes, _, probabilities = self._predict(path)
+        return planes.to_own_grid(entropy(probabilities)[..., None])[0]
+
+    def _predict(self, path: str) -> tuple[Planes, InstantModel, np.ndarray]:
         if (data := self._newest()) is None:
             raise PoolError(
                 409, "there is no instant model yet: save the first final label, and it is there in seconds"
@@ -61,11 +67,9 @@ class InstantInfer(InferTask):
         try:
             with self._lock:  # two at once would only slow each other down
                 model, planes = read_model(data), self._maker.planes(path)
-                probabilities = self._maker.probabilities(planes, model)
+                return planes, model, self._maker.probabilities(planes, model)
         except HeadError as error:
             raise PoolError(409, str(error)) from error
-        nats = -(probabilities * np.log(probabilities + 1e-8)).sum(axis=-1, keepdims=True)
-        return planes.label_of(probabilities, model.head.classes), planes.to_own_grid(nats)[0]
 
     def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[str, dict[str, Any]]:
         """Predict a label. Raises PoolError: 409 before the first label, 422 for an unreadable image."""

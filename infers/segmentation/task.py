@@ -28,7 +28,7 @@ from infers.prediction import prediction_parameters, write_prediction
 from infers.runtime import Runtime
 from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
-from infers.segmentation.writing import Restored, restore_label
+from infers.segmentation.writing import Restored, restore_label, restore_values
 from pool.errors import PoolError
 from pool.imaging.errors import ImageError, reading_image
 from pool.imaging.names import LabelError
@@ -103,6 +103,14 @@ class Predictor:
         pixels: MetaTensor = self._transform(image, self.transforms)
         logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
         return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
+
+    @torch.inference_mode()
+    def entropy(self, image: str) -> np.ndarray:
+        """Return the prediction's entropy (W, H[, D]) float32 in nats on the own grid. Raises ImageError."""
+        pixels: MetaTensor = self._transform(image, self.transforms)
+        probabilities = self.probabilities(pixels.as_tensor()[None])[0].cpu()
+        nats = -(probabilities * torch.log(probabilities + 1e-8)).sum(dim=0)
+        return restore_values(nats, pixels)
 
     def pixels(self, image: str) -> torch.Tensor:
         """Return the network input (C, ...) for an image. Raises ImageError."""

@@ -39,16 +39,22 @@ def restore(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
     """
     logits = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
     shape = tuple(int(n) for n in image.meta["spatial_shape"])
-    own = np.asarray(image.meta["own_affine"], dtype=float)
-    turn = Orientation(axcodes=aff2axcodes(own), labels=None)
-    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
     total = torch.logsumexp(logits.float(), dim=0)
     best = torch.full(shape, -1.0)
     label = torch.zeros(shape, dtype=torch.uint8)
     for value, channel in enumerate(logits):
-        probability = MetaTensor((channel.float() - total).exp().cpu()[None], affine=image.affine)
-        resampled = resample(turn(probability), dst_affine=torch.from_numpy(own), spatial_size=shape)
-        values = torch.as_tensor(np.asarray(resampled))[0]
+        values = to_file_grid((channel.float() - total).exp().cpu(), image)
         label[values > best] = value
         best = torch.maximum(best, values)
     return label.numpy()
+
+
+def to_file_grid(values: torch.Tensor, image: MetaTensor) -> torch.Tensor:
+    """Resample values (w, h, d) on the grid of `image` to that of its file: (W, H, D) float32."""
+    shape = tuple(int(n) for n in image.meta["spatial_shape"])
+    own = np.asarray(image.meta["own_affine"], dtype=float)
+    turn = Orientation(axcodes=aff2axcodes(own), labels=None)
+    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=np.float32)
+    turned = turn(MetaTensor(values[None], affine=image.affine))
+    resampled = resample(turned, dst_affine=torch.from_numpy(own), spatial_size=shape)
+    return torch.as_tensor(np.asarray(resampled))[0]

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Resize
 
-from infers.segmentation.volumes import restore
+from infers.segmentation.volumes import restore, to_file_grid
 from pool.imaging.images import image_id
 from pool.imaging.label_writer import write_label
 
@@ -28,6 +28,18 @@ def restore_label(logits: torch.Tensor, image: MetaTensor) -> np.ndarray:
     probabilities = torch.softmax(logits.float(), dim=0)
     label = Resize(size, mode="bilinear")(probabilities).argmax(dim=0)
     return label.cpu().numpy().astype("uint8")
+
+
+def restore_values(values: torch.Tensor, image: MetaTensor) -> np.ndarray:
+    """Resample values (w, h[, d]) on the network's grid to the image's own: (W, H[, D]) float32.
+
+    :param image: as for `restore_label`
+    """
+    if values.ndim == 3:
+        return to_file_grid(values, image).numpy()
+    size = tuple(int(v) for v in image.meta["spatial_shape"])
+    resized: torch.Tensor = Resize(size, mode="bilinear")(values[None])
+    return np.asarray(resized[0], dtype=np.float32)
 
 
 class Restored(MapTransform):

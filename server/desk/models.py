@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ class Model:
 
     :param dice: measured on held-out images; None before the first
     :param predict: returns the label (W, H) or (W, H, D) uint8 of an image's path, on its own grid
+    :param entropy: returns the entropy of each pixel or voxel there, float32 in nats
     """
 
     name: str
     fingerprint: str
     dice: float | None
     predict: Callable[[str], np.ndarray]
+    entropy: Callable[[str], np.ndarray]
 
 
 def best_model(app: Any) -> Model | None:
@@ -46,15 +48,26 @@ def best_model(app: Any) -> Model | None:
         return None
     best = models[0]
     if best.name == INSTANT:
-        return Model(best.name, best.fingerprint, best.dice, app.instant.label)
-    file = app.context.model_file
-    return Model(best.name, best.fingerprint, best.dice, lambda path: predict(file, best.fingerprint, path))
+        return Model(best.name, best.fingerprint, best.dice, app.instant.label, app.instant.entropy)
+    predicts = partial(predict, app.context.model_file, best.fingerprint)
+    return Model(
+        best.name,
+        best.fingerprint,
+        best.dice,
+        predicts,
+        partial(_entropy, app.context.model_file, best.fingerprint),
+    )
 
 
 def predict(file: Path, fingerprint: str, image: str) -> np.ndarray:
     """Predict a label, one at a time: two at once would only slow each other down. Raises ImageError."""
     with _predicting:
         return _predictor(file, fingerprint).label(image)[0]
+
+
+def _entropy(file: Path, fingerprint: str, image: str) -> np.ndarray:
+    with _predicting:
+        return _predictor(file, fingerprint).entropy(image)
 
 
 @lru_cache(maxsize=1)

@@ -105,6 +105,7 @@ TABLE = (
     _json("POST", "/selection/alpha", REVIEWER),
     Row("GET", "/selection/map/data", READER),
     Row("GET", "/selection/plan", READER),
+    Row("GET", "/selection/uncertainty", READER),
     Row("GET", "/selection/preview", READER),
     Row("GET", "/selection/images/history", READER),
     Row("GET", "/selection/images/thumbnail", READER),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import requests
 from monailabel.client import MONAILabelClient
@@ -86,7 +88,7 @@ def test_the_first_label_brings_a_model_a_plan_and_predictions(
     until(lambda: len(list(originals.glob("*.png"))) >= 3)
     assert status(server)["labelled"] == 1, "predictions do not count"
     other = next(i for i in sorted(p.stem for p in (phantoms / "studies").glob("*.png")) if i != first)
-    file, said = client.infer("instant", other)
+    file, said = client.infer("instant", other, {})
     truth = np.asarray(Image.open(phantoms / "labels" / f"{other}.png"))
     assert said["label_names"] == {"right lung": 1, "left lung": 2}
     assert dice(np.asarray(Image.open(file)), truth) > 0.6
@@ -100,9 +102,22 @@ def test_it_gets_better_with_labels_and_measures_itself(server: Server, phantoms
     assert len({head["details"]["fingerprint"] for head in heads}) == len(heads)
 
 
-def test_a_killed_worker_loses_no_label_and_the_next_plan_comes(server: Server, phantoms: Path) -> None:
-    import psutil
+def test_the_uncertainty_is_a_picture_with_a_legend(server: Server, phantoms: Path) -> None:
+    image = next_sample(server)["id"]
+    own = Image.open(phantoms / "studies" / f"{image}.png")
+    sizes = {}
+    for legend in (True, False):
+        at = {"image": image, "legend": legend}
+        answer = requests.get(f"{server.url}/selection/uncertainty", params=at, timeout=60)
+        assert answer.status_code == 200 and answer.headers["content-type"] == "image/png", answer.text
+        sizes[legend] = Image.open(io.BytesIO(answer.content)).size
+    assert sizes[False] == own.size and sizes[True][0] > own.width
+    at = {"image": image, "slice": 3}
+    refused = requests.get(f"{server.url}/selection/uncertainty", params=at, timeout=60)
+    assert refused.status_code == 422 and "no slices" in refused.json()["detail"]
 
+
+def test_a_killed_worker_loses_no_label_and_the_next_plan_comes(server: Server, phantoms: Path) -> None:
     image = next_sample(server)["id"]
     for process in psutil.Process(server.process.pid).children(recursive=True):
         process.kill()
