@@ -57,7 +57,7 @@ def steps(context: Context) -> tuple[Step, ...]:
         Step("duplicates", _to_find, _find_duplicates),
         Step("map", unmapped, _update_map),
         Step("cold_start", due_once, _plan_once),
-        Step("", due_each_label, _plan_each_label),
+        Step("each_label", due_each_label, _plan_each_label),
         *MODEL_STEPS,
         *(() if context.is_pretrained_here else judging),
         Step("foreground", to_threshold, _measure_foreground),
