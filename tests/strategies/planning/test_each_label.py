@@ -14,6 +14,7 @@ from bundle_configs import Bundle
 from pool.database.handouts import Client
 from pool.database.plans import Plan
 from pool.database.state import State
+from server.pages.past import history_of
 from strategies.context import Context
 from strategies.planning.each_label import PICKS
 from strategies.planning.planner import Planner
@@ -115,6 +116,18 @@ def test_the_ledger_has_each_plan_with_its_reasons(learning: Any) -> None:
     reasons = [pick["reason"] for pick in entry["picks"]]
     assert reasons[0] == "Likely shows lungs (0.97), unlike the 1 labelled."
     assert any(reason.startswith("Shows lungs with a chance of 0.05") for reason in reasons[-len(EMPTY) :])
+
+
+def test_the_history_of_an_image_names_what_it_was_compared_with(learning: Any) -> None:
+    learning.label("i00")
+    fit(learning, "f1")
+    replan(learning)
+    first, second = (learning.ask("auto", client_id=name)["id"] for name in ("ann", "bob"))
+    event = next(
+        e for e in history_of(learning.context, learning.pool, second)["events"] if e["event"] == "handout"
+    )
+    assert event["rule"]["name"] == "foreground_cover" and event["reason"].startswith("Likely shows lungs")
+    assert {near["image"] for near in event["neighbours"]} == {"i00", first}
 
 
 def test_a_label_that_no_head_knows_yet_brings_a_plan_that_says_so(learning: Any) -> None:
