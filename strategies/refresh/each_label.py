@@ -41,7 +41,7 @@ def plan_all(passes: ImagePass, pool: PoolSnapshot, names: list[str]) -> None:
 
 LABEL_STEPS = (
     Step("instant", to_learn, learn),
-    Step("", due_each_label, _plan_each_label),
+    Step("each_label", due_each_label, _plan_each_label),
     Step("prelabels", to_prelabel, prelabel),
 )
 

@@ -50,8 +50,9 @@ class Coverage:
 
         from strategies.selectors.numerics.tail_mean import tail_means
 
-        reach = np.minimum(cdist(points, self._pool), self._nearest)
-        mean = (reach * self._weights).sum(axis=1) / self._total
+        reach = cdist(points, self._pool)
+        np.minimum(reach, self._nearest, out=reach)
+        mean = np.einsum("ij,j->i", reach, self._weights) / self._total
         return mean, tail_means(reach, self._weights, TAIL) if self._tail else np.zeros(len(points))
 
     def add(self, point: FloatArray) -> None:
@@ -68,16 +69,18 @@ class Herding:
     """
 
     def __init__(self, pool: FloatArray, weights: FloatArray, labelled: FloatArray, width: float) -> None:
-        self._pool, self._weights, self._width = pool, weights, max(width, _TINY)
-        self._best = self._similarity(nearest_distance(pool, labelled))
+        self._pool, self._weights, self._square = pool, weights, max(width, _TINY) ** 2
+        self._best = self._similarity(nearest_distance(pool, labelled) ** 2)
         self._total = max(float(weights.sum()), _TINY)
 
     def after(self, points: FloatArray) -> FloatArray:
         """Return the loss (n,) if one of `points` (n, D) were added."""
         from scipy.spatial.distance import cdist  # slow to import
 
-        best = np.maximum(self._similarity(cdist(points, self._pool)), self._best)
-        return ((1 - best) * self._weights).sum(axis=1) / self._total
+        best = self._similarity(cdist(points, self._pool, "sqeuclidean"))
+        np.maximum(best, self._best, out=best)
+        missed: FloatArray = np.einsum("ij,j->i", np.subtract(1, best, out=best), self._weights) / self._total
+        return missed
 
     def now(self) -> float:
         """Return the present loss."""
@@ -85,12 +88,11 @@ class Herding:
 
     def add(self, point: FloatArray) -> None:
         """Add a point (D,)."""
-        np.maximum(self._best, self._similarity(distances(self._pool, point)), out=self._best)
+        np.maximum(self._best, self._similarity(distances(self._pool, point) ** 2), out=self._best)
 
-    def _similarity(self, reach: FloatArray) -> FloatArray:
-        scaled = np.minimum(reach / self._width, 1e3)  # beyond, the kernel is 0; squares may overflow
-        similarity: FloatArray = np.exp(-(scaled * scaled))
-        return similarity
+    def _similarity(self, squares: FloatArray) -> FloatArray:
+        """Return the kernel of squared distances, in their place."""
+        return np.exp(np.divide(squares, -self._square, out=squares), out=squares)
 
 
 def median_distance(points: FloatArray) -> float:

@@ -7,27 +7,44 @@ import numpy as np
 
 from strategies.selectors.rules.checks import FloatArray
 
+_MARGIN = 0.9  # of the least of the largest values in the row before; most rows have enough above it
+
 
 # like the other loops here: no fastmath, and no cache on disk, which needs a writable folder
 @numba.njit(nogil=True, error_model="numpy")
 def tail_means(values: FloatArray, weights: FloatArray, share: float) -> FloatArray:
-    """Return the conditional value at risk of each row of `values` (n, S): (n,).
+    """Return the conditional value at risk of each row of `values` (n, S), which are at least 0: (n,).
 
     It is the weighted mean of the largest values that together have `share` of the weight; the last of them
     counts in part. 0 where all weights (S,) are 0.
     """
     mass = share * weights.sum()
     means = np.zeros(len(values))
-    if mass > 0:
-        for row in range(len(values)):
-            means[row] = _sum_of_largest(values[row].copy(), weights.copy(), mass) / mass
+    if mass <= 0:
+        return means
+    large, heavy, above = np.empty(len(weights) + 1), np.empty(len(weights) + 1), -1.0
+    for row in range(len(values)):
+        count, enough = 0, 0.0
+        for column in range(len(weights)):
+            value, weight = values[row, column], weights[column]
+            large[count], heavy[count] = value, weight
+            count += value > above
+            enough += weight * (value > above)
+        if enough < mass:
+            count = len(weights)
+            large[:count], heavy[:count] = values[row], weights
+        total, least = _sum_of_largest(large[:count], heavy[:count], mass)
+        means[row], above = total / mass, least * _MARGIN
     return means
 
 
 @numba.njit(error_model="numpy")
-def _sum_of_largest(values: FloatArray, weights: FloatArray, mass: float) -> float:
-    """Return the weighted sum of the largest values up to `mass`, by quickselect; reorders both arrays."""
-    low, high, total = 0, len(values), 0.0
+def _sum_of_largest(values: FloatArray, weights: FloatArray, mass: float) -> tuple[float, float]:
+    """Return the weighted sum of the largest values up to `mass`, and the least of them.
+
+    By quickselect; reorders both arrays.
+    """
+    low, high, total, pivot = 0, len(values), 0.0, 0.0
     while low < high:
         pivot = values[(low + high) // 2]
         larger, at, smaller = low, low, high
@@ -51,9 +68,9 @@ def _sum_of_largest(values: FloatArray, weights: FloatArray, mass: float) -> flo
         if weight_larger > mass:
             high = larger
         elif weight_larger + weight_equal >= mass:
-            return total + sum_larger + (mass - weight_larger) * pivot
+            return total + sum_larger + (mass - weight_larger) * pivot, pivot
         else:
             total += sum_larger + weight_equal * pivot
             mass -= weight_larger + weight_equal
             low = smaller
-    return total
+    return total, pivot

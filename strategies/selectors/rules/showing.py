@@ -11,7 +11,7 @@ import numpy.typing as npt
 from strategies.selectors.rules.checks import FloatArray, IntArray, check_range
 
 SHARE = 0.1  # of the rows that may be picked: those most likely to show something
-SURE = 0.95  # rows at least that likely to show something are always among them
+SURE = 0.7  # rows at least that likely to show something are always among them
 ETA = 1.0  # weight of the ends of a volume, which are mostly empty
 _WIDTH = 0.15  # distance in a volume over which labels tell about slices
 _STEPS = 200  # positions are compared in so many steps

@@ -14,6 +14,7 @@ from bundle_configs import Bundle
 from pool.database.handouts import Client
 from pool.database.plans import Plan
 from pool.database.state import State
+from server.pages.past import history_of
 from strategies.context import Context
 from strategies.planning.each_label import PICKS
 from strategies.planning.planner import Planner
@@ -72,7 +73,7 @@ def newest(world: Any, name: str = "foreground_cover") -> Plan:
 
 def test_before_the_first_head_it_plans_and_says_that_nothing_is_learnt(learning: Any) -> None:
     assert learning.ask("auto")["selection"]["provisional"], "not refused before the first plan"
-    assert "foreground_cover" in missing(learning.context, learning.store)
+    assert "each_label" in missing(learning.context, learning.store)
     assert replan(learning) == ["foreground_cover"]
     block = learning.ask("auto")["selection"]
     assert (block["method"], block["stage"], block["head"]) == ("foreground_cover", "cold_start", None)
@@ -118,6 +119,18 @@ def test_the_ledger_has_each_plan_with_its_reasons(learning: Any) -> None:
     assert any(reason.startswith("Shows lungs with a chance of 0.05") for reason in reasons[-len(EMPTY) :])
 
 
+def test_the_history_of_an_image_names_what_it_was_compared_with(learning: Any) -> None:
+    learning.label("i00")
+    fit(learning, "f1")
+    replan(learning)
+    first, second = (learning.ask("auto", client_id=name)["id"] for name in ("ann", "bob"))
+    event = next(
+        e for e in history_of(learning.context, learning.pool, second)["events"] if e["event"] == "handout"
+    )
+    assert event["rule"]["name"] == "foreground_cover" and event["reason"].startswith("Likely shows lungs")
+    assert {near["image"] for near in event["neighbours"]} == {"i00", first}
+
+
 def test_a_label_that_no_head_knows_yet_brings_a_plan_that_says_so(learning: Any) -> None:
     learning.label("i00")
     fit(learning, "f1")
@@ -160,7 +173,7 @@ def test_every_such_method_is_planned_by_a_refresh(learning: Any, name: str) -> 
     learning.label("i00", "i01")
     fit(learning, "f1")
     done = Refresh(learning.context, Bundle("cxr_lungs"))({}, learning.store)
-    assert name in done["steps"] and name not in missing(learning.context, learning.store)
+    assert "each_label" in done["steps"] and "each_label" not in missing(learning.context, learning.store)
     assert due_methods(learning.context, learning.pool) == []
     block = learning.ask(name)["selection"]
     assert (block["method"], block["rank"], block["head"]) == (name, 1, 1)

@@ -78,7 +78,7 @@ def herding(case: Case, weights: list[float], narrow: bool, adapts: bool) -> lis
 
 def likeliest(rows: Sequence[int], p: Sequence[float]) -> list[int]:
     count = max(1, math.ceil(0.1 * len(rows)))
-    least = min(0.95, sorted((p[row] for row in rows), reverse=True)[count - 1])
+    least = min(0.7, sorted((p[row] for row in rows), reverse=True)[count - 1])
     return [row for row in rows if p[row] >= least]
 
 
