@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.instant.pool import LabelledPool
 from infers.instant.head import Head
-from infers.instant.judging import judge
+from infers.instant.judging import judge, segment
 from trainers.instant.fit import fit
 
 BUDGETS = (1, 2, 4, 8, 16)
@@ -46,7 +46,7 @@ def measure(pool: LabelledPool, labels: int, seed: int) -> dict[str, Any]:
 
 def _dice(pool: LabelledPool, head: Head, index: int) -> float:
     case, values = pool.cases[index], []
-    predicted = case.planes.label_of(head.predict(case.labelled.features), pool.classes)
+    predicted = case.planes.label_of(segment(head, case.labelled.features), pool.classes)
     for value in pool.classes:
         found, true = predicted == value, case.label == value
         total = int(found.sum()) + int(true.sum())

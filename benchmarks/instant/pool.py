@@ -10,10 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.experiments.simulate import find_images
-from infers.encoders import make_encoder
-from infers.encoders.dense import DenseEncoder, dense_encoder
+from infers.encoders import dense_encoder, make_encoder
+from infers.encoders.dense import DenseEncoder
 from infers.instant.cache import FeatureCache
-from infers.instant.features import SAMPLE, Features, Reduction, fit_reduction, plane_features
+from infers.instant.features import Features, Reduction, drawn, fit_reduction, plane_features
 from infers.instant.grids import label_grid
 from infers.instant.planes import Planes, read_planes
 from pool.imaging.labels import read_label
@@ -63,7 +63,9 @@ def read_pool(
     files = find_images(studies)[:limit]
     encoder = dense_encoder(make_encoder(name, weights))
     cache = FeatureCache(work / studies.resolve().parent.name, encoder.dense_key)
-    reduction = cache.reduction() or cache.keep_reduction(_fit(encoder, files))
+    if (reduction := cache.reduction()) is None:
+        sample = (_read(Path(file)) for file in drawn([str(file) for file in files]))
+        reduction = cache.keep_reduction(fit_reduction(encoder, sample))
 
     def features_of(planes: Planes, file: Path) -> Features:
         mark = image_fingerprint(file)
@@ -79,14 +81,6 @@ def read_pool(
 
 def _read(file: Path) -> Planes:
     return read_planes(file, 3 if volume_grid(file) else 2)
-
-
-def _fit(encoder: DenseEncoder, files: list[Path]) -> Reduction:
-    random, pyramids = np.random.default_rng(42), []
-    for index in random.permutation(len(files))[:SAMPLE]:
-        planes = _read(files[index])
-        pyramids += encoder.dense([planes.images[random.integers(len(planes.images))]])
-    return fit_reduction(encoder.dense_key, pyramids)
 
 
 def _case(

@@ -38,7 +38,7 @@ def write_table(folder: Path) -> None:
 
 
 def _table(cells: list[dict[str, Any]], key: str, title: str) -> str:
-    lines = [f"| {title} | seeds | {' | '.join(f'{n} labels' for n in BUDGETS)} |"]
+    lines = [f"| {title} with ... labels | seeds | {' | '.join(map(str, BUDGETS))} |"]
     lines.append("|---" * (2 + len(BUDGETS)) + "|")
     for method in sorted({cell["cell"]["method"] for cell in cells}):
         own = [cell for cell in cells if cell["cell"]["method"] == method]
@@ -56,6 +56,6 @@ def _mean(values: list[float]) -> str:
 
 
 def _speed(content: dict[str, Any]) -> str:
-    lines = [f"Seconds and bytes ({content['encoder']}; {content['device']}, one thread):", ""]
+    lines = [f"Seconds of one core, and bytes ({content['encoder']}; {content['device']}):", ""]
     lines += ["| what | figure |", "|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} |" for what, figure in content["rows"])]) + "\n"

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from infers.encoders.base import BATCH, Encoder, checked
+from infers.encoders.base import BATCH, checked
 from infers.encoders.images import resize
 
 SIDE = 448  # pixels shown to a convolutional network
@@ -40,25 +40,20 @@ class DenseEncoder(Protocol):
         ...
 
 
-def dense_encoder(encoder: Encoder) -> DenseEncoder:
-    """Return the encoder if it has dense features, else the descriptor's, with a key that says so."""
-    if isinstance(encoder, DenseEncoder):
-        return encoder
-    from infers.encoders.descriptor_grid import DescriptorGrid
-
-    return DescriptorGrid(instead_of=encoder.key)
+class NoDenseFeatures(ValueError):
+    """A network whose outputs are no maps; the text says what they are."""
 
 
 def finest_of_each_stride(maps: Sequence[Any], side: int) -> list[Any]:
     """Return the last, deepest map (B, C, h, w) of each stride of `STRIDES`, the finest first.
 
     Raises:
-        ValueError: the network has no map at such a stride.
+        NoDenseFeatures: the network has no map at such a stride.
     """
     deepest = {round(side / grid.shape[-1]): grid for grid in maps if grid.ndim == 4}
     kept = [deepest[stride] for stride in STRIDES if stride in deepest]
     if not kept:
-        raise ValueError(
+        raise NoDenseFeatures(
             f"the network has maps at strides {sorted(deepest)} only; dense features need one of {STRIDES}"
         )
     return kept

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from infers.encoders.dense import SIDE, DenseMaps, finest_of_each_stride
+from infers.encoders.dense import SIDE, DenseMaps, NoDenseFeatures, finest_of_each_stride
 
+_SPECIAL = 8  # tokens that a model may have beside its patches: of the class, registers
 _LAYERS = (0.5, 1.0)  # of a vision transformer, as fractions of its depth
 
 
@@ -20,7 +21,7 @@ class HiddenStates(torch.nn.Module):
     Of a convolutional network the deepest map of each stride, of a vision transformer the patches' tokens in
     the middle and at the end.
 
-    :raises ValueError: when called, if the hidden states are neither
+    :raises NoDenseFeatures: when called, if the hidden states are neither
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -31,7 +32,7 @@ class HiddenStates(torch.nn.Module):
         outputs = self.model(pixel_values=pixels, output_hidden_states=True)
         states, last = outputs.hidden_states, outputs.last_hidden_state
         if not states:
-            raise ValueError("the model gives no hidden states")
+            raise NoDenseFeatures("the model gives no hidden states")
         if last.ndim == 4:
             return finest_of_each_stride([*states, *_same_kind(states, last)], pixels.shape[-1])
         middle = states[round(_LAYERS[0] * (len(states) - 1))]
@@ -47,6 +48,8 @@ def _same_kind(states: Any, last: torch.Tensor) -> list[torch.Tensor]:
 def _patches(tokens: torch.Tensor) -> torch.Tensor:
     """Arrange the tokens (B, T, C) of a square grid's patches as (B, C, g, g), without the first, special."""
     side = math.isqrt(tokens.shape[1])
+    if side < 2 or tokens.shape[1] - side * side > _SPECIAL:
+        raise NoDenseFeatures(f"the model gives {tokens.shape[1]} tokens, which are no square of patches")
     grid = tokens[:, tokens.shape[1] - side * side :]
     return grid.transpose(1, 2).unflatten(2, (side, side))
 
@@ -59,7 +62,7 @@ def dense_maps(
     A vision transformer is shown as many pixels as its processor makes, since its positions belong to them.
 
     Raises:
-        ValueError: the model has no hidden states that are maps.
+        NoDenseFeatures: the model has no hidden states that are maps.
     """
     black, white = (processor(np.full((224, 224, 3), value, np.uint8))[0].float() for value in (0, 255))
     centre = (slice(None), black.shape[1] // 2, black.shape[2] // 2)

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class RadImageNet(StagedEncoder):
         model.to_empty(device="cpu").load_state_dict(state, strict=True)
         self._run = Runtime(model, f"Encoder {self.name}", for_maps=True)
         self.dense_key = f"{self.key}|dense:1"
-        self._maps = DenseMaps(Stages(model), self._input, DENSE_SIDE, self.name)
+        self._model, self._maps = model, cast(DenseMaps | None, None)
 
     def prepare(self, image: np.ndarray) -> torch.Tensor:
         return self._input(resize(image, SIDE))
@@ -89,6 +90,8 @@ class RadImageNet(StagedEncoder):
 
     def dense(self, images: Sequence[np.ndarray]) -> list[Pyramid]:
         """Compute the outputs of the four stages; see `DenseEncoder.dense`."""
+        if self._maps is None:
+            self._maps = DenseMaps(Stages(self._model), self._input, DENSE_SIDE, self.name)
         return self._maps(images)
 
     def forward(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as functional
 
 from infers.encoders.dense import DenseEncoder, Pyramid
 from infers.instant.grids import COARSE, FINE, coarser, resized
@@ -20,7 +22,7 @@ COMPONENTS = 28
 SCALES = (0.0, 1.0, 2.0, 4.0)  # smoothing of the intensities, in places of the fine grid
 CHANNELS = COMPONENTS + len(SCALES)
 SAMPLE = 64  # images that a reduction is fitted on
-_PLACES = 256  # drawn of each plane of the sample
+_PLACES = 200  # drawn in each plane of the sample
 _VERSION = "instant:1"
 
 
@@ -84,48 +86,55 @@ class Reduction:
             return Reduction(str(file["key"]), levels, file["offset"])
 
 
-def fit_reduction(dense_key: str, pyramids: Sequence[Pyramid], seed: int = 42) -> Reduction:
-    """Fit a reduction on the pyramids of a sample of the pool's planes; reproducible.
+def drawn(images: Sequence[str], seed: int = 42) -> list[str]:
+    """Draw at most `SAMPLE` of the pool's ids, in any order, for `fit_reduction`; reproducible."""
+    ids = sorted(images)
+    return [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))[:SAMPLE]]
 
-    Raises ValueError without any.
+
+def fit_reduction(encoder: DenseEncoder, images: Iterable[Planes], seed: int = 42) -> Reduction:
+    """Fit a reduction on one plane of each of some images, read one by one; reproducible.
+
+    Raises ValueError without images, and as the encoder does.
     """
-    if not pyramids:
+    from sklearn.decomposition import PCA
+
+    levels = [np.concatenate(level) for level in zip(*_samples(encoder, images, seed), strict=True)]
+    if not levels:
         raise ValueError("principal components need at least one image")
-    levels = range(len(pyramids[0]))
-    moments = [_moments([pyramid[level] for pyramid in pyramids]) for level in levels]
-    rng = np.random.default_rng(seed)
-    sample = np.concatenate([_places(pyramid, moments, rng) for pyramid in pyramids]).astype(np.float64)
-    mean = sample.mean(axis=0)
-    variances, vectors = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
-    order = np.argsort(variances)[::-1][:COMPONENTS]
-    vectors = vectors[:, order] * np.sign(vectors[np.abs(vectors[:, order]).argmax(axis=0), order])
-    vectors /= np.sqrt(max(variances[order[0]], 1e-12))
-    parts = np.split(vectors, np.cumsum([len(centre) for centre, _ in moments])[:-1])
+    centres = [level.mean(axis=0) for level in levels]
+    scales = [(level.std(axis=0) + 1e-6) * np.sqrt(level.shape[1]) for level in levels]
+    parts = zip(levels, centres, scales, strict=True)
+    table = np.concatenate([(level - centre) / scale for level, centre, scale in parts], axis=1)
+    pca = PCA(min(COMPONENTS, *table.shape), random_state=seed).fit(table)
+    vectors = pca.components_.T / max(float(pca.singular_values_[0]) / len(table) ** 0.5, 1e-6)
+    ends = np.cumsum([len(centre) for centre in centres])[:-1]
     weights = tuple(
-        (part / scale[:, None]).astype(np.float32) for part, (_, scale) in zip(parts, moments, strict=True)
+        (part / scale[:, None]).astype(np.float32)
+        for part, scale in zip(np.split(vectors, ends), scales, strict=True)
     )
-    shift = sum((centre / scale) @ part for part, (centre, scale) in zip(parts, moments, strict=True))
-    offset = (shift + mean @ vectors).astype(np.float32)
+    offset = np.concatenate(centres) @ np.concatenate(weights) + pca.mean_ @ vectors
     digest = hashlib.sha256(b"".join(np.round(w, 4).tobytes() for w in weights)).hexdigest()[:12]
-    return Reduction(f"{dense_key}|{_VERSION}:{COMPONENTS}:{digest}", weights, offset)
+    key = f"{encoder.dense_key}|{_VERSION}:{COMPONENTS}:{digest}"
+    return Reduction(key, weights, offset.astype(np.float32))
 
 
-def _moments(grids: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale (C,) of one level's channels; the scale weights the level, too."""
-    values = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids]).astype(np.float64)
-    return values.mean(axis=0), (values.std(axis=0) + 1e-6) * np.sqrt(values.shape[1])
+def _samples(encoder: DenseEncoder, images: Iterable[Planes], seed: int) -> Iterator[list[np.ndarray]]:
+    """Yield the features at drawn places of a drawn plane of each image: per level (_PLACES, C)."""
+    random = np.random.default_rng(seed)
+    for planes in images:
+        (pyramid,) = encoder.dense([planes.images[random.integers(len(planes.images))]])
+        where = random.uniform(-1, 1, (_PLACES, 2)).astype(np.float32)
+        yield [_at_places(grid, where) for grid in pyramid]
 
 
-def _places(
-    pyramid: Pyramid, moments: Sequence[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator
-) -> np.ndarray:
-    """Draw places of one plane: (_PLACES, all channels), standardised."""
-    chosen = rng.choice(FINE * FINE, _PLACES, replace=False)
-    levels = [
-        resized(((grid - centre) / scale)[None], (FINE, FINE)).reshape(FINE * FINE, -1)[chosen]
-        for grid, (centre, scale) in zip(pyramid, moments, strict=True)
-    ]
-    return np.concatenate(levels, axis=1)
+def _at_places(grid: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Interpolate a grid (g, g, C) at places: (_PLACES, C)."""
+    planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(grid, -1, 0)))[None]
+    values = functional.grid_sample(
+        planes, torch.from_numpy(where)[None, None], padding_mode="border", align_corners=False
+    )
+    return values[0, :, 0].T.numpy()
 
 
 def plane_features(encoder: DenseEncoder, reduction: Reduction, planes: Planes) -> Features:

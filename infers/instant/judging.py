@@ -11,6 +11,9 @@ from infers.instant.cache import CoarseBlock
 from infers.instant.features import Features
 from infers.instant.head import Head, entropy, mean_entropies, top_scores
 
+SHOWN = 0.5  # probability below which an image is taken not to show a structure
+MIN_LABELS = 12  # from which that is trusted: on breast ultrasound, it costs Dice before and adds 0.04 at 16
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -33,6 +36,22 @@ def judge(head: Head, features: Features) -> Judgement:
     """Judge one image by its features, coarse or fine."""
     coarse = features.coarse()
     return next(_judgements(head, coarse, np.array([0, len(coarse.grids)])))
+
+
+def segment(head: Head, features: Features) -> np.ndarray:
+    """Predict probabilities, as `Head.predict`, without the structures that the image likely does not show.
+
+    A structure with a calibrated probability below `SHOWN` gives its probabilities to the background. With
+    fewer than `MIN_LABELS` labels, or none with and none without the structure, all are kept.
+    """
+    probabilities = head.predict(features)
+    shows = judge(head, features).shows
+    for k, value in enumerate(head.classes, start=1):
+        has_both = 0 < head.shown[value] < head.labels and value in head.presence
+        if has_both and head.labels >= MIN_LABELS and shows[value] < SHOWN:
+            probabilities[..., 0] += probabilities[..., k]
+            probabilities[..., k] = 0
+    return probabilities
 
 
 def judge_pool(head: Head, blocks: Iterable[CoarseBlock]) -> Iterator[tuple[str, Judgement]]:

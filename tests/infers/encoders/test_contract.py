@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
-from infers.encoders import Encoder, check_encoder, make_encoder
+from infers.encoders import Encoder, check_encoder, dense_encoder, make_encoder
+from infers.encoders.dense import DenseEncoder
 from infers.encoders.resnet import KERAS, TORCHVISION, ResNet50
 
 PREPARE = {
@@ -151,6 +152,24 @@ def test_the_same_name_gives_the_same_key_and_passes_the_check(
     if made[0] in FOLDERS:
         _, dim, pooling = FOLDERS[made[0]]
         assert (encoder.dim, encoder.pooling) == (dim, pooling)  # type: ignore[attr-defined]
+
+
+def test_dense_features_span_the_image_and_do_not_depend_on_the_batch(encoder: Encoder) -> None:
+    assert dense_encoder(encoder) is encoder and isinstance(encoder, DenseEncoder)
+    left, right = np.zeros((40, 60), np.float32), np.zeros((40, 60), np.float32)
+    left[:, :10] = right[:, -10:] = 1
+    together = encoder.dense([left, right, *some_images(2)])
+    for level, other, alone in zip(together[0], together[1], encoder.dense([left])[0], strict=True):
+        side = len(level)
+        assert level.dtype == np.float32 and level.shape == (side, side, level.shape[2]) and side >= 4
+        assert np.isfinite(level).all()
+        np.testing.assert_allclose(level, alone, rtol=1e-4, atol=1e-4 * np.abs(level).max())
+        difference = np.abs(level - other).mean(axis=(0, 2))
+        assert difference[: side // 2].sum() > 0 and difference[-side // 2 :].sum() > 0
+    sizes = [len(level) for level in together[0]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert encoder.dense_key.startswith(encoder.key.split(":")[0])
+    assert encoder.dense([]) == []
 
 
 @pytest.mark.parametrize(
