@@ -9,11 +9,12 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from bundle_configs import Bundle
-from infers.encoders import make_encoder
-from infers.encoders.dense import DenseEncoder, dense_encoder
+from infers.encoders import dense_encoder, make_encoder
+from infers.encoders.dense import DenseEncoder
 from infers.encoders.factory import CSAL3D
 from infers.instant.features import Features, Reduction, plane_features
 from infers.instant.head import Head, HeadError
+from infers.instant.judging import segment
 from infers.instant.planes import Planes, read_planes
 
 
@@ -87,4 +88,4 @@ class FeatureMaker:
                 "the instant model was fitted with another encoder than the one that this server uses; it is "
                 "fitted anew after the next label"
             )
-        return model.head.predict(self.features(planes, model.reduction))
+        return segment(model.head, self.features(planes, model.reduction))

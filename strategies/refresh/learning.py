@@ -7,21 +7,20 @@ import logging
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from statistics import median
-from typing import Any
-
-import numpy as np
 
 from bundle_configs import Bundle
-from infers.instant.features import SAMPLE, Reduction, fit_reduction
+from infers.instant.features import Reduction, drawn, fit_reduction
 from infers.instant.head import Head, HeadError
 from infers.instant.judging import judge_pool
 from infers.instant.model import FeatureMaker, InstantModel, read_model
+from infers.instant.planes import Planes
 from pool.database.heads import source_name
 from pool.errors import PoolError
 from pool.imaging.errors import ImageError
 from strategies.context import Context
-from strategies.engine.image_pass import ImagePass
+from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.engine.workers import FeatureWorker
 from strategies.instant import LabelFile, digest_of, feature_cache, lessons_of, shows_something
 from strategies.measures import FOREGROUND
@@ -142,28 +141,25 @@ def _reduction(passes: ImagePass, bundle: Bundle) -> Reduction | None:
                 return shared if stored and stored.key == shared.key else cache.replace_reduction(shared)
     if stored and maker.fits(stored):
         return stored
-    pyramids = list(_sample(passes, maker))
-    if not pyramids:
+    sample = _sample(passes, maker)
+    if (first := next(sample, None)) is None:
         return None
-    return cache.replace_reduction(fit_reduction(maker.encoder.dense_key, pyramids, context.settings.seed))
+    planes = chain([first], sample)  # read one by one
+    return cache.replace_reduction(fit_reduction(maker.encoder, planes, context.settings.seed))
 
 
-def _sample(passes: ImagePass, maker: FeatureMaker) -> Iterator[Any]:
-    """Yield the pyramids of one plane each of some images; one that cannot be read is passed over."""
+def _sample(passes: ImagePass, maker: FeatureMaker) -> Iterator[Planes]:
+    """Yield the planes of some images; one that cannot be read is passed over."""
     store, started = passes.datastore, time.time()
     pool = PoolSnapshot.of(passes.context, store)
-    images = [image for image in pool.images if image not in pool.failed]
-    random = np.random.default_rng(passes.context.settings.seed)
-    chosen = sorted(random.permutation(len(images))[:SAMPLE].tolist())
-    for done, row in enumerate(chosen):
-        if done % 16 == 0:
+    chosen = drawn([image for image in pool.images if image not in pool.failed], passes.context.settings.seed)
+    for done, image in enumerate(chosen):
+        if done % BATCH == 0:
             passes.say("looking at a sample of the images", done, len(chosen), started)
         try:
-            planes = maker.planes(store.get_image_uri(images[row])).images
+            yield maker.planes(store.get_image_uri(image))
         except (ImageError, PoolError) as error:
-            logger.warning("Image %s is not in the sample: %s", images[row], error)
-            continue
-        yield maker.encoder.dense([planes[int(random.integers(len(planes)))]])[0]
+            logger.warning("Image %s is not in the sample: %s", image, error)
 
 
 def to_extract(context: Context, pool: PoolSnapshot) -> list[str]:
