@@ -121,6 +121,17 @@ def warnings_of(pool: PoolSnapshot) -> list[str]:
     return texts
 
 
+def instant_status(context: Context) -> dict[str, Any] | None:
+    """Return what the instant model knows; None before the first label.
+
+    `labels` is their number, `shown` the labels with each structure, `dice` cross-validated.
+    """
+    if not context.settings.instant or (head := context.state.heads.newest()) is None:
+        return None
+    facts = head.facts
+    return {"labels": head.n_labels, "shown": facts["labels"], "dice": facts["dice"], "number": head.number}
+
+
 def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
     """Return the `selection` part of /info/: stage, round, counts, progress, encoder, model."""
     models, stage, layout = context.state.models.all(), stage_of(context, pool), context.layout()
@@ -150,6 +161,7 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "projection": context.settings.projection,
         "map": {"images": mapped, "placed": mapped - layout.fitted if layout else 0},
         "model": models[0].fingerprint if models else None,
+        "instant": instant_status(context),
         "provisional": stage == "preparing",
         "progress": progress_of(context),
     }

@@ -75,9 +75,11 @@ class InstantInfer(InferTask):
         """Predict a label. Raises PoolError: 409 before the first label, 422 for an unreadable image."""
         path = str(request["image"])
         try:
-            label = self.label(path)
-            return write_prediction(
+            planes, model, probabilities = self._predict(path)
+            label = planes.label_of(probabilities, model.head.classes)
+            file, said = write_prediction(
                 label, grid_of(path)[1], path, self.bundle, request.get("result_extension")
             )
         except (ImageError, LabelError) as error:
             raise PoolError(422, str(error)) from error
+        return file, {**said, "labels": model.head.labels, "dice": model.head.dice}
