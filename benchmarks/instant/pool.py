@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.experiments.simulate import find_images
-from infers.encoders import make_encoder
-from infers.encoders.dense import DenseEncoder, dense_encoder
+from infers.encoders import dense_encoder, make_encoder
+from infers.encoders.dense import DenseEncoder
 from infers.instant.cache import FeatureCache
 from infers.instant.features import Features, Reduction, drawn, fit_reduction, plane_features
 from infers.instant.grids import label_grid

@@ -7,16 +7,14 @@ network is shown `SIDE` pixels: the map of MobileNetV2 at stride 8 has 56 x 56 p
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from infers.encoders.base import BATCH, Encoder, checked
+from infers.encoders.base import BATCH, checked
 from infers.encoders.images import resize
 
-logger = logging.getLogger(__name__)
 SIDE = 448  # pixels shown to a convolutional network
 STRIDES = (4, 8, 16, 32)  # of the maps that are kept of a convolutional network
 
@@ -44,21 +42,6 @@ class DenseEncoder(Protocol):
 
 class NoDenseFeatures(ValueError):
     """A network whose outputs are no maps; the text says what they are."""
-
-
-def dense_encoder(encoder: Encoder) -> DenseEncoder:
-    """Return the encoder if it has dense features, else the descriptor's, with a key that says so."""
-    reason = "it computes none"
-    if isinstance(encoder, DenseEncoder):
-        try:
-            encoder.dense([np.full((SIDE, SIDE), 0.5, np.float32)])
-            return encoder
-        except NoDenseFeatures as error:
-            reason = str(error)
-    logger.warning("%s has no dense features (%s): the descriptor's are used", encoder.name, reason)
-    from infers.encoders.descriptor_grid import DescriptorGrid
-
-    return DescriptorGrid(instead_of=encoder.key)
 
 
 def finest_of_each_stride(maps: Sequence[Any], side: int) -> list[Any]:

@@ -5,11 +5,16 @@ Encoders are imported lazily: the weight-free one must not wait for torch or tra
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import numpy as np
+
 from infers.encoders.base import Encoder
+from infers.encoders.dense import DenseEncoder, NoDenseFeatures
 from infers.encoders.plugins import make_plugin, plugin_names
 
+logger = logging.getLogger(__name__)
 CSAL3D = "csal3d"  # pretrained on the pool; judges whole volumes (infers/csal3d/task.py)
 NAMES = (
     "descriptor",
@@ -93,6 +98,21 @@ def check_encoder(name: str, weights: str | None = None) -> str:
     from infers.encoders.descriptor import Descriptor
 
     return Descriptor.key
+
+
+def dense_encoder(encoder: Encoder) -> DenseEncoder:
+    """Return the encoder if it has dense features, else the descriptor's, with a key that says so."""
+    reason = "it computes none"
+    if isinstance(encoder, DenseEncoder):
+        try:
+            encoder.dense([np.full((64, 64), 0.5, np.float32)])
+            return encoder
+        except NoDenseFeatures as error:
+            reason = str(error)
+    logger.warning("%s has no dense features (%s): the descriptor's are used", encoder.name, reason)
+    from infers.encoders.descriptor_grid import DescriptorGrid
+
+    return DescriptorGrid(instead_of=encoder.key)
 
 
 def _parse(name: str, weights: str | None) -> tuple[str, Path]:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model, ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
-from infers.encoders import Encoder, check_encoder, make_encoder
-from infers.encoders.dense import DenseEncoder, dense_encoder
+from infers.encoders import Encoder, check_encoder, dense_encoder, make_encoder
+from infers.encoders.dense import DenseEncoder
 from infers.encoders.resnet import KERAS, TORCHVISION, ResNet50
 
 PREPARE = {

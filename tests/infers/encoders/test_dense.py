@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from infers.encoders import make_encoder
-from infers.encoders.dense import NoDenseFeatures, dense_encoder, finest_of_each_stride
+from infers.encoders import dense_encoder, make_encoder
+from infers.encoders.dense import NoDenseFeatures, finest_of_each_stride
 from infers.encoders.descriptor_grid import DescriptorGrid
 from infers.encoders.hidden_states import _patches
 
