@@ -106,7 +106,8 @@ def fit_reduction(encoder: DenseEncoder, images: Iterable[Planes], seed: int = 4
     scales = [(level.std(axis=0) + 1e-6) * np.sqrt(level.shape[1]) for level in levels]
     parts = zip(levels, centres, scales, strict=True)
     table = np.concatenate([(level - centre) / scale for level, centre, scale in parts], axis=1)
-    pca = PCA(min(COMPONENTS, *table.shape), random_state=seed).fit(table)
+    with np.errstate(invalid="ignore"):  # shares of a variance that is 0 when all images are flat
+        pca = PCA(min(COMPONENTS, *table.shape), random_state=seed).fit(table)
     vectors = pca.components_.T / max(float(pca.singular_values_[0]) / len(table) ** 0.5, 1e-6)
     ends = np.cumsum([len(centre) for centre in centres])[:-1]
     weights = tuple(

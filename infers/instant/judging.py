@@ -1,4 +1,4 @@
-"""What the head expects of images on the coarse grid: is anything there, and how sure is it."""
+"""Judgement of images by the head on the coarse grid: which structures are there, and how sure it is."""
 
 from __future__ import annotations
 

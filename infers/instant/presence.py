@@ -44,8 +44,7 @@ class Presence:
         """Estimate the share of planes at these positions that show the structure, from 0 to 1.
 
         p = (1/2 + sum_l k_l y_l) / (1 + sum_l k_l + ENDS e), with Gaussian kernels k on the distance to the
-        labelled planes l and e on the distance to both ends; labelled planes of one volume count as one label
-        in all at a place.
+        labelled planes l and e on the distance to both ends.
         """
         at = np.asarray(positions, float)
         kernels = np.exp(-(((at[:, None] - np.asarray(self.positions)[None]) / WIDTH) ** 2))

@@ -29,7 +29,8 @@ from trainers.instant.fit import fit
 from trainers.instant.labelled import Labelled
 
 logger = logging.getLogger(__name__)
-_DIGEST, _JUDGED = "digest", "judged"  # facts of a head: its labels, and the images it has judged
+# facts of a head: its labels, the images whose features it has judged, and all images then
+_DIGEST, _JUDGED, _IMAGES = "digest", "judged", "images"
 _useless: set[str] = set()  # digests of labels that no head could be fitted on, in this process
 
 
@@ -43,9 +44,9 @@ def to_learn(context: Context, pool: PoolSnapshot) -> list[str]:
     digest = digest_of(labels)
     if head is None or head.facts.get(_DIGEST) != digest:
         return [] if digest in _useless else ["instant"]
-    judged, known = head.facts[_JUDGED], len(feature_cache(context).coarse_images())
-    is_worth_it = known >= 2 * judged or not to_extract(context, pool)
-    return ["instant"] if known > judged and is_worth_it else []
+    known, judged = len(feature_cache(context).coarse_images()), head.facts[_JUDGED]
+    has_grown = known > judged or len(pool.images) > head.facts[_IMAGES]
+    return ["instant"] if has_grown and (known >= 2 * judged > 0 or not to_extract(context, pool)) else []
 
 
 def _labels_of(pool: PoolSnapshot) -> dict[str, str]:
@@ -76,7 +77,8 @@ def learn(passes: ImagePass, bundle: Bundle) -> None:
     values: dict[str, int] = bundle.get("labels")
     head = fit(list(lessons.values()), reduction.key, list(values.values()), context.settings.seed)
     known = len(feature_cache(context).coarse_images())
-    fingerprint = hashlib.sha256(f"{digest}|{reduction.key}|{known}".encode()).hexdigest()[:32]
+    knows = f"{digest}|{reduction.key}|{known}|{len(pool.images)}"
+    fingerprint = hashlib.sha256(knows.encode()).hexdigest()[:32]
     _judge(context, pool, head, source_name(fingerprint), lessons)
     facts = {
         "labels": {name: head.shown[value] for name, value in values.items()},
@@ -86,6 +88,7 @@ def learn(passes: ImagePass, bundle: Bundle) -> None:
         "seconds": round(time.time() - started, 2),
         _DIGEST: digest,
         _JUDGED: known,
+        _IMAGES: len(pool.images),
     }
     data = InstantModel(head, reduction).to_bytes()
     context.state.heads.add(reduction.key, fingerprint, len(lessons), data, facts)

@@ -8,7 +8,7 @@ import pytest
 from infers.instant.cache import CoarseBlock
 from infers.instant.features import CHANNELS, Features
 from infers.instant.head import INPUTS, Head, HeadError, entropy, mean_entropies, top_scores
-from infers.instant.judging import judge, judge_pool
+from infers.instant.judging import judge, judge_pool, segment
 from infers.instant.presence import Presence, fit_presence
 
 NOWHERE = np.empty(0, np.float32)
@@ -85,6 +85,19 @@ def test_a_pool_is_judged_as_its_images_are_one_by_one() -> None:
         assert judged[image].shows[9] == 0
     assert judged["a"].anything < 0.1 < 0.9 < judged["c"].anything
     assert judged["a"].foreground_entropy == 0 <= judged["a"].entropy
+
+
+def test_a_structure_that_is_likely_absent_is_left_out_once_that_can_be_trusted() -> None:
+    cautious = Presence(slope=1, offset=-12)
+    few = bright_head(presence={7: cautious}, labels=11, shown={7: 5, 9: 0})
+    many = bright_head(presence={7: cautious}, labels=12, shown={7: 5, 9: 0})
+    always = bright_head(presence={7: cautious}, labels=12, shown={7: 12, 9: 0})
+    item = picture(20)
+    for head in (few, always):
+        np.testing.assert_array_equal(segment(head, item), head.predict(item))
+    left_out = segment(many, item)
+    assert left_out[..., 1].max() == 0
+    np.testing.assert_allclose(left_out.sum(axis=-1), 1, atol=1e-5)
 
 
 def test_a_volume_shows_what_its_likeliest_slice_shows() -> None:
