@@ -233,10 +233,10 @@ class Shell:
         if tag == DefaultLabelTag.FINAL:
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
-            self.state.drafts.remove(client, image)
             prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
             checks = [(image, fingerprint, "") for fingerprint in prints.values()]
             self.state.label_checks.add(checks, info.get("state", ""))
+            self.state.drafts.remove(client, image)
         else:
             self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
