@@ -1,0 +1,240 @@
+// What the page asks the server for: images, labels, drafts, leases, the next image.
+
+import { ask, get, post, query, Refused } from "../api";
+import { Mask } from "./mask";
+import type { Shape, Voxels } from "./mask";
+import { Slice, valuesOf } from "./voxels";
+import type { About } from "./voxels";
+
+export interface Structure {
+  name: string;
+  value: number;
+  colour: [number, number, number];
+}
+
+export interface Reader {
+  kind: "named" | "browser" | "nobody";
+  name: string;
+  authenticated: boolean;
+  structures: Structure[];
+  guideline: string | null;
+  allowed: boolean;
+}
+
+/** An answer of `auto`: the image, and why it was chosen. */
+export interface Handout {
+  id: string;
+  selection: { reason?: string; stage?: string; rank?: number; of?: number; again?: boolean };
+}
+
+export interface Prelabel {
+  mask: Mask;
+  model: string;
+  dice: number | null;
+}
+
+export interface Stored {
+  mask: Mask;
+  version: number;
+  state: string;
+}
+
+export interface Draft {
+  mask: Mask;
+  notes: Notes;
+}
+
+/** What a draft keeps beside the mask. */
+export interface Notes {
+  seconds: number;
+  tools: Record<string, number>;
+  base: number;
+  model: string | null;
+  saved: number; // milliseconds since 1970
+}
+
+export interface Saving {
+  state: "edited" | "confirmed" | "empty";
+  seconds: number;
+  tools: Record<string, number>;
+  base_version: number;
+  model: string | null;
+  replace?: boolean;
+}
+
+const AUTO = "../activelearning/auto";
+
+export const reader = (): Promise<Reader> => get<Reader>("reader");
+export const introduce = (name: string): Promise<Reader> => post<Reader>("reader", { name });
+
+/** Ask for an image; null when the pool is done. `verb`: what to do first, such as {skip, reason}. */
+export async function next(verb: Record<string, unknown> = {}): Promise<Handout | null> {
+  const answer = await post<Handout | Record<string, never>>(AUTO, verb);
+  return "id" in answer ? (answer as Handout) : null;
+}
+
+export function path(image: string, what: string): string {
+  return `image/${image.split("/").map(encodeURIComponent).join("/")}/${what}`;
+}
+
+/** An image's voxels; slices are fetched when they are needed. */
+export class Images {
+  private readonly slices = new Map<number, Promise<Slice>>();
+
+  private constructor(readonly image: string, readonly about: About, private readonly dtype: string) {}
+
+  /** Fetch what is known of an image, with one slice: the whole picture, or a volume's middle slice. */
+  static async open(image: string): Promise<Images> {
+    const answer = await ask(path(image, "voxels?slice=0")).catch((error) => {
+      if (error instanceof Refused && error.status === 422) return null; // pictures have no slices
+      throw error;
+    });
+    return answer ? Images.of(image, answer, 0) : Images.of(image, await ask(path(image, "voxels")), 0);
+  }
+
+  private static async of(image: string, answer: Response, number: number): Promise<Images> {
+    const about = aboutOf(answer);
+    const dtype = header(answer, "X-Dtype");
+    const images = new Images(image, about, dtype);
+    const { rows, columns } = about.shape;
+    images.slices.set(number, Promise.resolve(new Slice(valuesOf(await answer.arrayBuffer(), dtype), rows, columns)));
+    return images;
+  }
+
+  slice(number: number): Promise<Slice> {
+    let slice = this.slices.get(number);
+    if (!slice) {
+      slice = this.fetch(number);
+      slice.catch(() => this.slices.delete(number));
+      this.slices.set(number, slice);
+    }
+    return slice;
+  }
+
+  private async fetch(number: number): Promise<Slice> {
+    const { rows, columns } = this.about.shape;
+    const answer = await ask(path(this.image, `voxels?slice=${number}`));
+    return new Slice(valuesOf(await answer.arrayBuffer(), this.dtype), rows, columns);
+  }
+}
+
+/** Return a model's prediction, null while there is no model. */
+export async function prelabel(image: string, shape: Shape): Promise<Prelabel | null> {
+  const answer = await unlessMissing(path(image, "prelabel"));
+  if (!answer) return null;
+  const dice = parseFloat(answer.headers.get("X-Dice") ?? "");
+  const model = answer.headers.get("X-Model") ?? "";
+  return { mask: await maskOf(answer, shape), model, dice: Number.isNaN(dice) ? null : dice };
+}
+
+/** Return the newest final label, null when there is none. */
+export async function label(image: string, shape: Shape): Promise<Stored | null> {
+  const answer = await unlessMissing(path(image, "label"));
+  if (!answer) return null;
+  return { mask: await maskOf(answer, shape), version: Number(header(answer, "X-Version")), state: answer.headers.get("X-State") ?? "" };
+}
+
+export async function draft(image: string, shape: Shape): Promise<Draft | null> {
+  const answer = await unlessMissing(path(image, "draft"));
+  if (!answer) return null;
+  const body = answer.body as ReadableStream<Uint8Array<ArrayBuffer>>;
+  const bytes = await new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const { dtype, ...notes } = JSON.parse(header(answer, "X-Draft"));
+  return { mask: new Mask(shape, voxelsOf(bytes, dtype)), notes };
+}
+
+export async function keepDraft(image: string, mask: Mask, notes: Notes): Promise<void> {
+  const headers = { "X-Draft": JSON.stringify({ ...notes, dtype: dtypeOf(mask) }), "Content-Type": "application/octet-stream" };
+  await ask(path(image, "draft"), { method: "PUT", headers, body: await packed(mask) });
+}
+
+export async function dropDraft(image: string): Promise<void> {
+  await ask(path(image, "draft"), { method: "DELETE" });
+}
+
+export interface Saved {
+  label: string;
+  version: number;
+  warnings: string[];
+}
+
+export async function save(image: string, mask: Mask, saving: Saving): Promise<Saved> {
+  const { slices, rows, columns } = mask.shape;
+  const shape = slices > 1 ? [slices, rows, columns] : [rows, columns];
+  const form = new FormData();
+  form.append("mask", await packed(mask), "mask.gz");
+  form.append("params", JSON.stringify({ ...saving, shape, dtype: dtypeOf(mask) }));
+  return (await (await ask(path(image, "label"), { method: "PUT", body: form })).json()) as Saved;
+}
+
+export async function confirm(image: string): Promise<void> {
+  await post(path(image, "confirm"), {});
+}
+
+/** Take or renew the lease of an image. */
+export async function lease(image: string): Promise<void> {
+  await post(`lease/${image.split("/").map(encodeURIComponent).join("/")}`, {});
+}
+
+/** Give a lease back while the page closes. */
+export function giveBack(image: string): void {
+  const url = `lease/${image.split("/").map(encodeURIComponent).join("/")}?release=1`;
+  const token = sessionStorage.getItem("selection-token");
+  if (!token) navigator.sendBeacon(url);
+  else void fetch(url, { method: "POST", keepalive: true, headers: { Authorization: `Bearer ${token}` } });
+}
+
+/** Return the heat map of a model's uncertainty, null where there is none. */
+export async function uncertainty(image: string, slice: number): Promise<ImageBitmap | null> {
+  const answer = await unlessMissing(query("uncertainty", { image, slice }));
+  return answer ? createImageBitmap(await answer.blob()) : null;
+}
+
+async function unlessMissing(path: string): Promise<Response | null> {
+  try {
+    const answer = await ask(path);
+    return answer.status === 204 ? null : answer;
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) return null;
+    throw error;
+  }
+}
+
+function aboutOf(answer: Response): About {
+  const sizes = header(answer, "X-Shape").split(",").map(Number);
+  const [rows, columns] = sizes.slice(-2);
+  const spacing = (answer.headers.get("X-Spacing") ?? "").split(",").map(Number);
+  const known = spacing.length === 2 && spacing.every((size) => size > 0 && Number.isFinite(size));
+  const aspect = known ? spacing[0] / spacing[1] : 1;
+  const [low, high] = header(answer, "X-Window").split(",").map(Number);
+  return {
+    shape: { slices: sizes.length > 2 ? sizes[0] : 1, rows, columns },
+    window: [low, high],
+    aspect: Math.abs(aspect - 1) < 0.001 ? 1 : aspect,
+    spacing: known ? [spacing[0], spacing[1]] : null,
+    version: answer.headers.get("X-Version") ?? "",
+  };
+}
+
+async function maskOf(answer: Response, shape: Shape): Promise<Mask> {
+  return new Mask(shape, voxelsOf(await answer.arrayBuffer(), header(answer, "X-Dtype")));
+}
+
+function voxelsOf(bytes: ArrayBuffer, dtype: string): Voxels {
+  return dtype === "uint16" ? new Uint16Array(bytes) : new Uint8Array(bytes);
+}
+
+function dtypeOf(mask: Mask): string {
+  return mask.data instanceof Uint16Array ? "uint16" : "uint8";
+}
+
+async function packed(mask: Mask): Promise<Blob> {
+  const stream = new Blob([mask.data as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Response(stream).blob();
+}
+
+function header(answer: Response, name: string): string {
+  const value = answer.headers.get(name);
+  if (value === null) throw new Error(`the server's answer has no header ${name}`);
+  return value;
+}
