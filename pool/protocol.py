@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -96,6 +96,21 @@ class PoolStore(Protocol):
 
     def take_over_changes(self) -> None:
         """Take in changes since the last call; cheap when there are none. Called in the background."""
+
+
+class LabelStore(PoolStore, Protocol):
+    """A datastore as somebody who labels sees it."""
+
+    def label_version(self, image_id: str) -> int:
+        """Return the number of an image's final label, from 1; 0 without one. It grows with each save."""
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return what is noted of a label; {} for an unknown one."""
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Check and keep a label; return its id. Raises PoolError 400, 404, 422, 502, 503, 507."""
 
 
 @runtime_checkable

@@ -141,6 +141,7 @@ class Shell:
         """Start the server's work: add routes, watch the pool, resume a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
         take_in_checks(self.state, self.datastore())
+        self.state.drafts.clean()
         install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
@@ -221,6 +222,7 @@ class Shell:
         if tag == DefaultLabelTag.FINAL:
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
+            self.state.drafts.remove(client, image)
             prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
             self.state.label_checks.add([(image, fingerprint, "") for fingerprint in prints.values()])
         else:

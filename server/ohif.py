@@ -21,6 +21,7 @@ from monailabel.config import settings
 from monailabel.utils.others.generic import get_mime_type
 
 from pool.dicomweb.client import open_session
+from server.desk.readers import give_cookie
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +81,14 @@ def routes() -> APIRouter:
     limiter = CapacityLimiter(_MAX_THREADS)
 
     @router.get("/ohif/{path:path}")
-    def ohif(path: str) -> Response:
+    def ohif(path: str, request: Request) -> Response:
         if path in corrected:
             return Response(corrected[path], media_type="text/javascript", headers=_HEADERS)
         file = files.get(path, SHIPPED / "index.html")  # which evaluates the rest of the address itself
-        return FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
+        answer = FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
+        if file.suffix == ".html":
+            give_cookie(answer, request)
+        return answer
 
     @router.get("/proxy/dicom/{path:path}")
     async def read(path: str, request: Request) -> Response:

@@ -146,6 +146,9 @@ class Settings:
         "look for them (off)",
         choices=("leave_out", "report", "off"),
     )
+    guideline: str = key(
+        "", "Markdown file with the lead's instructions, shown beside the image that is being labelled"
+    )
     allowed_hosts: str = key(
         "",
         "further host names by which browsers may reach the server, such as that of a proxy, besides this "

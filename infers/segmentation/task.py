@@ -216,7 +216,7 @@ class SegmentationInfer(BasicInferTask):
         """
         label, affine = data["pred"]
         image = data["image_path"]
-        ext = extension or data.get("result_extension") or _default_extension(image, label.ndim, affine)
+        ext = extension or data.get("result_extension") or default_extension(image, label.ndim, affine)
         ext = ext if ext.startswith(".") else f".{ext}"
         with tempfile.NamedTemporaryFile(suffix=ext, delete=False) as file:
             target = file.name
@@ -231,7 +231,8 @@ class SegmentationInfer(BasicInferTask):
         return target, {"found": {name: value for name, value in labels.items() if value in present}}
 
 
-def _default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
+def default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:
+    """Return the extension of a label: its image's, else PNG for pictures without a spacing, else NIfTI."""
     is_plain = dimensions == 2 and kind_of(path) == "picture" and np.array_equal(affine, PICTURE_AFFINE)
     own = next((e for e in EXTENSIONS if path.lower().endswith(e)), ".png")
     return own if own != ".png" or is_plain else ".nii.gz"

@@ -23,10 +23,14 @@ class HandoutError(ValueError):
 
 @dataclass(frozen=True)
 class Client:
-    """The client of a request. Unnamed clients cannot be told apart: each request counts as a new person."""
+    """The client of a request. Unnamed clients cannot be told apart: each request counts as a new person.
+
+    :param resumes: gets an image of its own again, if it has one, whenever it asks
+    """
 
     name: str
     named: bool = True
+    resumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Handouts:
             now = self._clock.tick(connection)
             _expire_leases(connection, now)
             own_leases = self._open_leases_of(connection, client, now, is_open) if client.named else []
-            if again := _own_image_again(own_leases, now, policy, resume, moved_on):
+            if again := _own_image_again(own_leases, now, policy, resume or client.resumes, moved_on):
                 return again
             since = now - policy.settle_seconds if policy.settle_seconds else None
             image = self._first_free(connection, candidates, is_open, since)
@@ -118,6 +122,37 @@ class Handouts:
             if image := next((image for image in batch if image not in unavailable and is_open(image)), None):
                 return image
         return None
+
+    # one image's lease --------------------------------------------------------------------------------
+
+    def renew(self, image: str, client: Client, policy: LeasePolicy) -> float:
+        """Extend a client's lease; return its seconds. Raises HandoutError when this client has none."""
+        table = schema.handouts
+        with self._db.begin() as connection:
+            now = self._clock.tick(connection)
+            _expire_leases(connection, now)
+            rows = _lease_of(connection, image, client)
+            if not rows:
+                raise HandoutError(f"the lease of {image} has ended; it may be handed out to somebody else")
+            expires = max(rows[0].expires, now + policy.lease_seconds)
+            connection.execute(sa.update(table).where(table.c.id == rows[0].id).values(expires=expires))
+            return float(expires - now)
+
+    def take(self, image: str, client: Client, source: str, policy: LeasePolicy) -> float:
+        """Lease an image that the client chose itself, or extend its lease; return its seconds.
+
+        Raises HandoutError when another client holds it, or it is skipped or unreadable.
+        """
+        with self._db.begin() as connection:
+            now = self._clock.tick(connection)
+            _expire_leases(connection, now)
+            own = bool(_lease_of(connection, image, client))
+            if not own and _unavailable(connection, [image], None):
+                raise HandoutError(f"{image} is skipped or cannot be read; undo that first")
+            if not own:
+                reason = {"role": "chosen", "reason": f"Chosen by {client.name}."}
+                _lease(connection, image, source, client, now, policy, reason)
+        return self.renew(image, client, policy)
 
     # ending a lease -----------------------------------------------------------------------------------
 

@@ -165,6 +165,32 @@ label_checks = Table(  # final labels that were read, whoever put them there
     Column("reason", String, nullable=False),  # why it does not count; empty for a good one
     sqlite_autoincrement=True,  # ids are never reused, so that the newest one reveals changes
 )
+readers = Table(  # browsers that open the pages; the cookie itself is not kept
+    "readers",
+    metadata,
+    Column("token", String, primary_key=True),  # sha256 of the cookie
+    Column("tag", String, nullable=False, unique=True),  # tells browsers without a name apart
+    Column("name", String, nullable=False),  # as the person gave it; empty until then
+    Column("created", Float, nullable=False),
+)
+drafts = Table(  # labels being drawn; the mask is a file in the state folder
+    "drafts",
+    metadata,
+    Column("client", String, primary_key=True),
+    Column("image", String, primary_key=True),
+    Column("file", String, nullable=False),
+    Column("size", Integer, nullable=False),  # bytes of the file
+    Column("details", JSON, nullable=False),  # the page's own: structures, seconds
+    Column("updated", Float, nullable=False),
+)
+predictions = Table(  # labels that models predicted for clients
+    "predictions",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("digest", String, primary_key=True),  # sha256 of the label on the image's grid
+    Column("model", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
 clock = Table(  # one row: the pool's time, which never runs backwards; its lock orders all writers
     "clock",
     metadata,

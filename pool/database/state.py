@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pool.database.database import Database
+from pool.database.drafts import Drafts
 from pool.database.duplicates import Duplicates
 from pool.database.embeddings import Embeddings, Failures
 from pool.database.handouts import Handouts
@@ -18,6 +19,8 @@ from pool.database.maps import Maps
 from pool.database.marks import Marks
 from pool.database.models import Models, Validations
 from pool.database.plans import Plans
+from pool.database.predictions import Predictions
+from pool.database.readers import Readers
 from pool.database.scores import Scores
 from pool.database.trainings import Progress, Trainings
 
@@ -33,5 +36,6 @@ class State:
         self.maps, self.plans = Maps(database), Plans(database)
         self.models, self.validations, self.scores = Models(database), Validations(database), Scores(database)
         self.handouts, self.marks, self.duplicates = Handouts(database), Marks(database), Duplicates(database)
-        self.label_checks = LabelChecks(database)
+        self.label_checks, self.predictions = LabelChecks(database), Predictions(database)
+        self.readers, self.drafts = Readers(database), Drafts(database, folder / "drafts")
         self.ledger, self.trainings, self.progress = Ledger(database), Trainings(database), Progress(database)

@@ -112,6 +112,12 @@ class LabelFiles:
             return "|".join(image_fingerprint(file) for file in files)
         return ""
 
+    def version(self, image: str) -> int:
+        """Return the number of a final label, the one that it gets as a version; 0 without one."""
+        if (label := self._folder.index.model.label(image, FINAL)) is None:
+            return 0
+        return int(label.info.get("version") or next_version(self._folder.versions, image))
+
     def check(self, image: str) -> str:
         """Read a final label; return why it does not count, "" for a good one."""
         try:

@@ -150,6 +150,10 @@ class PoolDatastore:
         """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
         return self._labels.fingerprints(images)
 
+    def label_version(self, image_id: str) -> int:
+        """Return the number of an image's final label, from 1; 0 without one. It grows with each save."""
+        return self._labels.version(image_id)
+
     def check_label(self, image_id: str) -> str:
         """Read a final label; return why it does not count, "" for a good one."""
         return self._labels.check(image_id)

@@ -95,6 +95,11 @@ class Index:
             self._reasons |= {check.fingerprint: check.reason for check in checks}
             self.view = self._new_view(self.view.info, self._segs)
 
+    def count_labels(self, image: str) -> int:
+        """Return the number of segmentations of an image."""
+        with self._lock:
+            return sum(seg.image == image for seg in self._segs.values())
+
     def look(self, write: bool = True) -> bool:
         """Search the server; True when its images or labels have changed. Raises ServerError."""
         images = self._server.search(self._filters)

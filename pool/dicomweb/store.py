@@ -204,6 +204,10 @@ class DicomWebPool(Datastore):
         segs = self._index.view.segs
         return {image: segs[image].series for image in (segs if images is None else images) if image in segs}
 
+    def label_version(self, image_id: str) -> int:
+        """Return the number of segmentations of an image: its label is the newest; 0 without one."""
+        return self._index.count_labels(image_id)
+
     def check_label(self, image_id: str) -> str:
         """Read a segmentation; return why it does not count, "" for a good one.
 

@@ -19,12 +19,13 @@ from starlette.background import BackgroundTask
 from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
 from pool.imaging.names import split_name
+from server.desk.readers import client_here
 from server.http import access
 from server.http.bodies import read_object
 from server.http.uploads import received, shown_name
 from strategies.identity import current_user
 
-_SAVING = CapacityLimiter(1)  # one label at a time, outside the event loop
+SAVING = CapacityLimiter(1)  # one label at a time, outside the event loop
 Params = Annotated[str, Form()]
 
 
@@ -107,7 +108,7 @@ def _add_labels(router: APIRouter) -> None:
     ) -> dict[str, Any]:
         details = _with_author(read_object(params, "params"))
         return await to_thread.run_sync(
-            _save, image, label, tag or DefaultLabelTag.FINAL.value, details, limiter=_SAVING
+            _save, image, label, tag or DefaultLabelTag.FINAL.value, details, limiter=SAVING
         )
 
     @router.delete("/label", summary="Remove a label; a final one is kept as a version")
@@ -157,6 +158,9 @@ def _with_author(details: dict[str, Any]) -> dict[str, Any]:
 def _save(image: str, label: UploadFile, tag: str, details: dict[str, Any]) -> dict[str, Any]:
     app = app_instance()
     store = app.datastore()
+    client = client_here(app)
+    if client.named and current_user.get() is None:  # the browser is known, whatever name its page sends
+        details = {**details, "client_id": client.name}
     with received(label, "label") as path:
         label_id = store.save_label(image, str(path), tag, details)
     answer = {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}

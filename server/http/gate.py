@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bundle_configs.parameters import unknown
+from server.desk.readers import remember_cookie
 from server.http.access import Access, require
 from server.http.bodies import Body, read_json, replayed
 from server.http.origins import Origins
@@ -79,6 +80,7 @@ class Gate:
     async def _admit(self, scope: Scope, headers: Headers) -> Row:
         """Check a request before its body, and return its row. Raises HTTPException 400 to 405, 422, 503."""
         self._origins.check(scope["method"], headers)
+        remember_cookie(headers.get("cookie", ""))
         path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(self._prefix)
         alternative = path[:-1] if path.endswith("/") else f"{path}/"  # the application redirects there
         rows = rows_of(path) or rows_of(alternative)

@@ -23,7 +23,7 @@ from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
 from server.http.uploads import called, received
 
-_PREDICTING = CapacityLimiter(1)  # one at a time, outside the event loop: there is only one network
+PREDICTING = CapacityLimiter(1)  # one at a time, outside the event loop: there is only one network
 
 
 class Output(str, Enum):
@@ -52,7 +52,7 @@ def routes() -> APIRouter:
         if label is not None:
             raise HTTPException(422, "no model of this app takes a label: leave it out")
         request = _request(model, read_object(params, "params"))
-        result = await to_thread.run_sync(_predict, request, image, session_id, file, limiter=_PREDICTING)
+        result = await to_thread.run_sync(_predict, request, image, session_id, file, limiter=PREDICTING)
         if output is Output.dicom_seg:
             await to_thread.run_sync(_to_segmentation, result, image)
         return _answer(result, output)

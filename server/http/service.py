@@ -16,10 +16,11 @@ from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
+from server.desk.readers import known_reader
 from server.http import access
 from server.http.parameters import checked, known
 from server.http.table import ANNOTATOR
-from strategies.identity import current_user
+from strategies.identity import client_of
 from strategies.ranking.verbs import VERBS
 
 _ASKING = CapacityLimiter(1)  # one hand-out at a time, outside the event loop
@@ -62,13 +63,15 @@ def _next_sample(strategy: str, params: Any) -> dict[str, Any]:
     request = checked(params, task.parameters, f"strategy {strategy!r}")
     if verbs := [verb for verb in VERBS if verb in request]:
         access.require(ANNOTATOR, verbs[0])
-    answer = app.next_sample({**request, "strategy": strategy})
+    with known_reader(app):
+        client = client_of(request)
+        answer = app.next_sample({**request, "strategy": strategy})
     if not answer:
         return {}
     store, image = app.datastore(), answer["id"]
     info = store.get_image_info(image)
-    client = current_user.get() or request.get("client_id", access.user().username)
-    handout = {"ts": int(time.time()), "client_id": client}
+    name = client.name if client.named else request.get("client_id", access.user().username)
+    handout = {"ts": int(time.time()), "client_id": name}
     earlier = info.get("strategy")  # may be anything that an annotator stored under this name
     strategies = {**(earlier if isinstance(earlier, dict) else {}), strategy: handout}
     store.update_image_info(image, {"strategy": strategies})

@@ -54,6 +54,7 @@ TABLE = (
     Row("GET", "/auth/token/valid", SIGNED_IN),
     Row("GET", "/selection/map", OPEN, cached=True),
     Row("GET", "/selection/progress", OPEN, cached=True),
+    Row("GET", "/selection/label", OPEN, cached=True),
     Row("GET", "/selection/static/{name}", OPEN, cached=True),
     # the pool
     Row("GET", "/info/", READER),
@@ -115,6 +116,18 @@ TABLE = (
     Row("GET", "/selection/results.csv", READER),
     Row("GET", "/selection/results.png", READER),
     Row("GET", "/selection/report.html", READER),
+    # labelling in the browser
+    Row("GET", "/selection/reader", READER),
+    _json("POST", "/selection/reader", READER),
+    Row("GET", "/selection/image/{image:path}/voxels", READER),
+    Row("GET", "/selection/image/{image:path}/prelabel", READER),
+    Row("GET", "/selection/image/{image:path}/label", READER),
+    Row("PUT", "/selection/image/{image:path}/label", ANNOTATOR, 1 * GiB),
+    Row("GET", "/selection/image/{image:path}/draft", READER),
+    Row("PUT", "/selection/image/{image:path}/draft", ANNOTATOR, 65 * MiB),
+    Row("DELETE", "/selection/image/{image:path}/draft", ANNOTATOR),
+    _json("POST", "/selection/lease/{image:path}", ANNOTATOR),
+    _json("DELETE", "/selection/lease/{image:path}", ANNOTATOR),
     # OHIF and its access to the DICOM server
     Row("GET", "/ohif/{path:path}", READER, any_query=True, cached=True),
     Row("GET", "/proxy/dicom/{path:path}", READER, any_query=True),

@@ -16,6 +16,7 @@ from strategies.snapshot import PoolSnapshot
 
 _MAX_NEAREST = 4  # images shown beside a pick
 _BY_HAND = {  # hand-outs that no method chose
+    "chosen": "Images that somebody opened by themselves, on the map or in a list",
     "marked": "Images that a lead marked to come next",
     "validation": "Images that are labelled but never trained on, for measuring models",
 }

@@ -17,13 +17,14 @@ from cachetools import LRUCache
 from PIL import Image
 
 from bundle_configs import Bundle
-from infers.segmentation.task import Predictor, model_fingerprint
+from infers.fingerprints import model_fingerprint
 from pool.errors import PoolError
 from pool.imaging.images import ImageError, image_fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label
 from pool.imaging.volumes import read_volume, volume_grid
 from pool.protocol import PoolStore
+from server.desk.models import predict
 
 LARGEST = 768  # pixels of a picture's longer side
 _CACHE_BYTES = 64 * 2**20  # pictures in memory
@@ -40,8 +41,7 @@ class Pictures:
     def __init__(self, store: PoolStore, bundle: Bundle, model: Path) -> None:
         self._store, self._bundle, self._model = store, bundle, model
         self._cache: LRUCache[Any, bytes] = LRUCache(_CACHE_BYTES, getsizeof=len)
-        self._lock, self._predicting = threading.Lock(), threading.Lock()
-        self._predictor: tuple[str, Predictor] | None = None
+        self._lock = threading.Lock()
 
     def picture(self, image: str, size: int) -> bytes:
         """Return a PNG of an image, its longer side at most `size` pixels. Raises PoolError 404, 422."""
@@ -66,7 +66,7 @@ class Pictures:
         return self._cached(
             ("prediction", image, size, model),
             [path],
-            lambda: self._draw(self._predict(path, model), path, size),
+            lambda: self._draw(predict(self._model, model, path), path, size),
         )
 
     def _path(self, image: str) -> str:
@@ -97,13 +97,6 @@ class Pictures:
         with self._lock:
             self._cache[key] = picture
         return picture
-
-    def _predict(self, path: str, model: str) -> np.ndarray:
-        """Predict a label, one at a time: two at once would only slow each other down."""
-        with self._predicting:
-            if self._predictor is None or self._predictor[0] != model:
-                self._predictor = model, Predictor(self._model)
-            return self._predictor[1].label(path)[0]
 
     def _draw(self, label: np.ndarray, path: str, size: int) -> bytes:
         """Draw the structures in their colours, with outlines, as a PNG of the picture's size."""

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
+from server.desk.readers import give_cookie
 from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
 from server.pages.planning import MAX_PICKS, Previews, plan_now
@@ -20,7 +21,7 @@ from server.pages.pool_map import MapData
 from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = {"map": "map.html", "progress": "progress.html"}
+_PAGES = {"map": "map.html", "progress": "progress.html", "label": "label.html"}
 _SHELL_HEADERS = {
     # regl compiles its drawing commands, and the scatter plot indexes its points in a worker
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
@@ -37,11 +38,15 @@ def shell(prefix: str) -> APIRouter:
     routes = APIRouter(prefix=prefix, include_in_schema=False)
     files = {path.name: path for path in _STATIC.iterdir() if path.suffix != ".html"}
 
-    def page(name: str) -> HTMLResponse:
+    def page(name: str, request: Request) -> HTMLResponse:
+        if not (_STATIC / name).is_file():
+            raise HTTPException(404, f"the page {name} is not built: run make pages")
         text = (_STATIC / name).read_text(encoding="utf-8")
         if settings.MONAI_LABEL_AUTH_ENABLE:  # scripts then ask for name and password first
             text = text.replace("<body>", "<body data-sign-in>")
-        return HTMLResponse(text, headers=_SHELL_HEADERS)
+        answer = HTMLResponse(text, headers=_SHELL_HEADERS)
+        give_cookie(answer, request)
+        return answer
 
     for path, name in _PAGES.items():
         routes.add_api_route(f"/{path}", partial(page, name))

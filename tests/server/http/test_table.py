@@ -39,7 +39,8 @@ def test_a_route_without_a_row_is_noticed() -> None:
 def test_every_described_route_has_a_row_and_every_row_a_route(clinic: Target) -> None:
     described = clinic.ask("GET", "/openapi.json").json()["paths"]
     routes = {(method.upper(), path) for path, methods in described.items() for method in methods}
-    assert routes and not uncovered(routes)
+    described_rows = {(row.method, row.path.replace(":path", "")) for row in TABLE}
+    assert routes and routes <= described_rows
     for row in TABLE:
         answer = clinic.ask(row.method, filled(row), *NAMES.values())
         unknown = answer.status_code == 404 and "on this server" in answer.text

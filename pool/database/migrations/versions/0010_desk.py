@@ -1,0 +1,34 @@
+"""Browsers of readers, drafts of labels, and the predictions that clients were given."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Add empty tables."""
+    op.create_table(
+        "readers",
+        sa.Column("token", sa.String, primary_key=True),
+        sa.Column("tag", sa.String, nullable=False, unique=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "drafts",
+        sa.Column("client", sa.String, primary_key=True),
+        sa.Column("image", sa.String, primary_key=True),
+        sa.Column("file", sa.String, nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("details", sa.JSON, nullable=False),
+        sa.Column("updated", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "predictions",
+        sa.Column("image", sa.String, primary_key=True),
+        sa.Column("digest", sa.String, primary_key=True),
+        sa.Column("model", sa.String, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+    )

@@ -1,0 +1,118 @@
+"""The model whose predictions people start from, and its last predictions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cachetools import LRUCache
+
+from infers.metrics import summarise
+from infers.model_file import ModelError
+from infers.segmentation.task import Predictor, model_fingerprint
+from pool.errors import PoolError
+from pool.imaging.digests import label_digest
+from pool.imaging.images import ImageError
+from server.desk.voxels import path_of, version_of
+
+_CACHE_BYTES = 2**29  # of the last predictions
+_predicting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that predicts labels.
+
+    :param dice: measured on held-out images; None before the first
+    :param predict: returns the label (W, H) or (W, H, D) uint8 of an image's path, on its own grid
+    """
+
+    name: str
+    fingerprint: str
+    dice: float | None
+    predict: Callable[[str], np.ndarray]
+
+
+def best_model(app: Any) -> Model | None:
+    """Return the model with the highest measured Dice; of those without, the first. None before any."""
+    models = [model for model in (_segmentation(app),) if model is not None]
+    return max(models, key=lambda model: -1.0 if model.dice is None else model.dice, default=None)
+
+
+def _segmentation(app: Any) -> Model | None:
+    file = app.context.model_file
+    if (fingerprint := model_fingerprint(file)) is None:
+        return None
+    dice = measured_dice(app, fingerprint)
+    return Model("segmentation", fingerprint, dice, lambda path: predict(file, fingerprint, path))
+
+
+def measured_dice(app: Any, fingerprint: str) -> float | None:
+    """Return the mean Dice of a model on the held-out images, None before it was measured."""
+    if not (scores := app.state.validations.of(fingerprint)):
+        return None
+    try:
+        return float(summarise(scores, list(app.bundle.get("labels")), app.bundle.get("metric"))["dice"])
+    except ValueError:  # no held-out image shows a structure
+        return None
+
+
+def predict(file: Path, fingerprint: str, image: str) -> np.ndarray:
+    """Predict a label, one at a time: two at once would only slow each other down. Raises ImageError."""
+    with _predicting:
+        return _predictor(file, fingerprint).label(image)[0]
+
+
+@lru_cache(maxsize=1)
+def _predictor(file: Path, fingerprint: str) -> Predictor:
+    return Predictor(file)
+
+
+class Prelabels:
+    """Predictions of the best model, the last ones kept in memory; thread-safe."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._cache: LRUCache[tuple[str, str, str], np.ndarray] = LRUCache(
+            _CACHE_BYTES, getsizeof=lambda label: label.nbytes
+        )
+        self._lock = threading.Lock()
+
+    def model(self) -> Model:
+        """Return the best model. Raises PoolError 404 before there is one."""
+        with self._app.database_errors():
+            model = best_model(self._app)
+        if model is None:
+            raise PoolError(404, "there is no model yet: label some images, then start a training")
+        return model
+
+    def kept(self, image: str, model: Model) -> np.ndarray | None:
+        """Return a prediction made before, if it is still here. Raises PoolError 404, 422."""
+        with self._lock:
+            return self._cache.get(self._key(image, model))
+
+    def make(self, image: str, model: Model) -> np.ndarray:
+        """Predict the label of an image, and remember that it was given. Raises PoolError 404, 422."""
+        if (kept := self.kept(image, model)) is not None:
+            return kept
+        key = self._key(image, model)
+        try:
+            label = model.predict(path_of(self._app.datastore(), image))
+        except (ImageError, ModelError) as error:
+            raise PoolError(422, f"no prediction for {image}: {error}") from error
+        if digest := label_digest(label):
+            with self._app.database_errors():
+                self._app.state.predictions.add(image, digest, model.name)
+        if label.nbytes <= _CACHE_BYTES:
+            with self._lock:
+                self._cache[key] = label
+        return label
+
+    def _key(self, image: str, model: Model) -> tuple[str, str, str]:
+        path_of(self._app.datastore(), image)  # 404
+        return image, version_of(self._app.datastore(), image), model.fingerprint

@@ -1,0 +1,208 @@
+"""`/selection/image/...`: images, pre-labels, labels and drafts as arrays, for labelling in the browser."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import re
+from functools import lru_cache
+from typing import Annotated, Any
+
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Form, Header, HTTPException, Query, Request, Response, UploadFile
+from fastapi.responses import JSONResponse
+from monailabel.interfaces.utils.app import app_instance
+from pydantic import ValidationError
+
+from pool.database.handouts import Client, HandoutError
+from server.desk import labels
+from server.desk.models import Prelabels
+from server.desk.readers import client_here
+from server.desk.views import view_of
+from server.desk.voxels import VoxelReader, path_of, slice_of
+from server.http.bodies import read_object
+from server.http.datastore import SAVING
+from server.http.infer import PREDICTING
+from server.http.selection import PREFIX
+
+_MAX_READING = 2  # images read at once: a CT takes a GB
+_MAX_NOTE = 16 * 2**10  # characters of X-Draft
+_READING = CapacityLimiter(_MAX_READING)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_Slice = Annotated[int | None, Query(ge=0, description="one slice of a volume, from 0")]
+
+
+@lru_cache(maxsize=1)
+def _reader(app: Any) -> VoxelReader:
+    return VoxelReader(app.datastore())
+
+
+@lru_cache(maxsize=1)
+def _prelabels(app: Any) -> Prelabels:
+    return Prelabels(app)
+
+
+def routes() -> APIRouter:
+    """Make the routes of images and labels; masks have the arrangement of the voxels (docs/desk.md)."""
+    router = APIRouter(prefix=f"{PREFIX}/image", tags=["Desk"])
+
+    @router.get("/{image:path}/voxels", summary="An image's values, or one slice's: raw, little-endian")
+    async def voxels(image: str, slice: _Slice = None, range: Annotated[str, Header()] = "") -> Response:
+        return await to_thread.run_sync(_voxels, image, slice, range, limiter=_READING)
+
+    @router.get("/{image:path}/prelabel", summary="The best model's prediction as a raw mask")
+    async def prelabel(request: Request, image: str, slice: _Slice = None) -> Response:
+        app = app_instance()
+        model = await to_thread.run_sync(_prelabels(app).model)
+        label = await to_thread.run_sync(_prelabels(app).kept, image, model)
+        if label is None:
+            label = await to_thread.run_sync(_prelabels(app).make, image, model, limiter=PREDICTING)
+        view = await to_thread.run_sync(view_of, path_of(app.datastore(), image))
+        about = {"X-Model": model.name, "X-Dice": "" if model.dice is None else f"{model.dice:.4f}"}
+        return await to_thread.run_sync(_mask, request, view.shown(label), slice, about)
+
+    @router.get("/{image:path}/label", summary="The newest final label as a raw mask")
+    def label(request: Request, image: str, slice: _Slice = None) -> Response:
+        app = app_instance()
+        app.datastore().take_over_changes()
+        mask, version = labels.stored_label(app.datastore(), image, app.bundle.get("labels"))
+        return _mask(request, mask, slice, {"X-Version": str(version)})
+
+    @router.put("/{image:path}/label", summary="Save a raw mask as the final label")
+    async def save(image: str, mask: UploadFile, params: Annotated[str, Form()]) -> Response:
+        return await to_thread.run_sync(_save, image, mask, _params(params), limiter=SAVING)
+
+    _add_drafts(router)
+    return router
+
+
+def _voxels(image: str, number: int | None, wanted: str) -> Response:
+    found = _reader(app_instance()).read(image)
+    part, view = slice_of(found.array, number), found.view
+    headers = {
+        "X-Shape": ",".join(map(str, view.shape)),
+        "X-Dtype": found.array.dtype.name,
+        "X-Affine": json.dumps(view.affine.tolist()),
+        "X-Window": ",".join(f"{value:g}" for value in found.window),
+        "X-Spacing": ",".join(f"{value:g}" for value in view.spacing),
+        "X-Version": found.version,
+        "Accept-Ranges": "bytes",
+    }
+    content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+    if (bounds := _bounds(wanted, content.size)) is None:
+        return _raw(content.tobytes(), headers)
+    start, end = bounds
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
+    return _raw(content[start:end].tobytes(), headers, 206)
+
+
+def _bounds(wanted: str, size: int) -> tuple[int, int] | None:
+    """Return start and end of a Range header (RFC 9110); None for the whole. Raises HTTPException 416."""
+    match = _RANGE.fullmatch(wanted.replace(" ", ""))
+    if match is None or match[0] == "bytes=-":  # none, or several ranges, which a server may ignore
+        return None
+    first, last = match.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        raise HTTPException(416, f"{wanted}: there are {size} bytes", {"Content-Range": f"bytes */{size}"})
+    return start, end
+
+
+def _raw(content: bytes, headers: dict[str, str], status: int = 200) -> Response:
+    return Response(content, status, headers, "application/octet-stream")
+
+
+def _mask(request: Request, mask: np.ndarray, number: int | None, about: dict[str, str]) -> Response:
+    """Answer with a mask, or one slice of it; packed if the browser unpacks it, as masks are mostly 0."""
+    shape, content = mask.shape, np.ascontiguousarray(slice_of(mask, number), np.uint8).tobytes()
+    headers = {**about, "X-Shape": ",".join(map(str, shape)), "X-Dtype": "uint8"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return _raw(gzip.compress(content, 1), {**headers, "Content-Encoding": "gzip"})
+    return _raw(content, headers)
+
+
+def _params(text: str) -> labels.LabelParams:
+    try:
+        return labels.LabelParams.model_validate(read_object(text, "params"))
+    except ValidationError as error:
+        reasons = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise HTTPException(422, f"params: {'; '.join(reasons)}") from error
+
+
+def _save(image: str, mask: UploadFile, params: labels.LabelParams) -> Response:
+    app = app_instance()
+    store, client = app.datastore(), client_here(app, params.client_id)
+    name = client.name if client.named else params.client_id
+    try:
+        labels.save_mask(store, image, mask.file, params, name)
+    except labels.OlderLabelError as error:
+        return JSONResponse({"detail": str(error), **error.facts}, 409)
+    info = store.get_label_info(image, labels.FINAL)
+    answer = {"label": image, "version": store.label_version(image), "warnings": info.get("warnings", [])}
+    return JSONResponse({**(app.on_save_label(image, image) or {}), **answer})
+
+
+# drafts -----------------------------------------------------------------------------------------------
+
+
+def _add_drafts(router: APIRouter) -> None:
+    @router.get("/{image:path}/draft", summary="The reader's own draft, as it was saved")
+    def draft(image: str) -> Response:
+        app = app_instance()
+        path_of(app.datastore(), image)
+        with app.database_errors():
+            found = app.state.drafts.get(_drawer(app).name, image)
+        if found is None:
+            raise HTTPException(404, f"there is no draft of {image!r}")
+        return _raw(
+            found.content, {"X-Draft": json.dumps(found.details), "X-Updated": f"{found.updated:.3f}"}
+        )
+
+    @router.put("/{image:path}/draft", summary="Keep what the reader has drawn so far")
+    async def keep(image: str, request: Request, x_draft: Annotated[str, Header()] = "{}") -> dict[str, Any]:
+        return await to_thread.run_sync(_keep_draft, image, await request.body(), x_draft)
+
+    @router.delete("/{image:path}/draft", summary="Discard the reader's own draft")
+    def discard(image: str) -> dict[str, Any]:
+        app = app_instance()
+        with app.database_errors():
+            return {"removed": app.state.drafts.remove(_drawer(app).name, image)}
+
+
+def _drawer(app: Any) -> Client:
+    """Return the reader, by whom a draft is found again. Raises HTTPException 409 for an unknown one."""
+    client = client_here(app)
+    if not client.named:
+        raise HTTPException(409, "nobody knows whose draft this is: open /selection/label, or sign in, first")
+    return client
+
+
+def _keep_draft(image: str, content: bytes, note: str) -> dict[str, Any]:
+    """Keep a draft and renew its lease; the answer says why the lease could not be."""
+    app, client = app_instance(), _drawer(app_instance())
+    path_of(app.datastore(), image)
+    details = _note(note)
+    with app.database_errors():
+        app.state.drafts.save(client.name, image, content, details)
+        try:
+            return {"expires_in": round(app.state.handouts.renew(image, client, app.context.terms), 1)}
+        except HandoutError as error:
+            return {"expires_in": None, "detail": str(error)}
+
+
+def _note(text: str) -> dict[str, Any]:
+    """Read the JSON object of X-Draft, plain or in base64. Raises HTTPException 400, 422."""
+    if len(text) > _MAX_NOTE:
+        raise HTTPException(422, f"X-Draft may have {_MAX_NOTE} characters")
+    if not text.lstrip().startswith("{"):
+        try:
+            text = base64.b64decode(text, validate=True).decode()
+        except (binascii.Error, ValueError) as error:
+            raise HTTPException(
+                400, f"X-Draft is neither a JSON object nor one in base64: {error}"
+            ) from error
+    return read_object(text, "X-Draft")
