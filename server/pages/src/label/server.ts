@@ -17,6 +17,7 @@ export interface Reader {
   name: string;
   authenticated: boolean;
   structures: Structure[];
+  /** HTML */
   guideline: string | null;
   allowed: boolean;
 }
@@ -49,7 +50,7 @@ export interface Notes {
   seconds: number;
   tools: Record<string, number>;
   base: number;
-  model: string | null;
+  model: string;
   saved: number; // milliseconds since 1970
 }
 
@@ -58,14 +59,27 @@ export interface Saving {
   seconds: number;
   tools: Record<string, number>;
   base_version: number;
-  model: string | null;
+  model: string;
   replace?: boolean;
 }
 
 const AUTO = "../activelearning/auto";
 
-export const reader = (): Promise<Reader> => get<Reader>("reader");
-export const introduce = (name: string): Promise<Reader> => post<Reader>("reader", { name });
+export async function reader(): Promise<Reader> {
+  return readerOf(await get("reader"));
+}
+
+export async function introduce(name: string): Promise<Reader> {
+  return readerOf(await post("reader", { name }));
+}
+
+function readerOf(answer: Omit<Reader, "structures"> & { structures: { name: string; value: number; colour: string }[] }): Reader {
+  const structures = answer.structures.map(({ name, value, colour }) => {
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    return { name, value, colour: [r, g, b] as [number, number, number] };
+  });
+  return { ...answer, structures };
+}
 
 /** Ask for an image; null when the pool is done. `verb`: what to do first, such as {skip, reason}. */
 export async function next(verb: Record<string, unknown> = {}): Promise<Handout | null> {
@@ -74,7 +88,11 @@ export async function next(verb: Record<string, unknown> = {}): Promise<Handout 
 }
 
 export function path(image: string, what: string): string {
-  return `image/${image.split("/").map(encodeURIComponent).join("/")}/${what}`;
+  return `image/${encoded(image)}/${what}`;
+}
+
+function encoded(image: string): string {
+  return image.split("/").map(encodeURIComponent).join("/");
 }
 
 /** An image's voxels; slices are fetched when they are needed. */
@@ -85,19 +103,9 @@ export class Images {
 
   /** Fetch what is known of an image, with one slice: the whole picture, or a volume's middle slice. */
   static async open(image: string): Promise<Images> {
-    const answer = await ask(path(image, "voxels?slice=0")).catch((error) => {
-      if (error instanceof Refused && error.status === 422) return null; // pictures have no slices
-      throw error;
-    });
-    return answer ? Images.of(image, answer, 0) : Images.of(image, await ask(path(image, "voxels")), 0);
-  }
-
-  private static async of(image: string, answer: Response, number: number): Promise<Images> {
-    const about = aboutOf(answer);
-    const dtype = header(answer, "X-Dtype");
-    const images = new Images(image, about, dtype);
-    const { rows, columns } = about.shape;
-    images.slices.set(number, Promise.resolve(new Slice(valuesOf(await answer.arrayBuffer(), dtype), rows, columns)));
+    const answer = await ask(path(image, "voxels"), { headers: { Range: "bytes=0-0" } }); // for its headers
+    const images = new Images(image, aboutOf(answer), header(answer, "X-Dtype"));
+    await images.slice(images.about.shape.slices >> 1);
     return images;
   }
 
@@ -112,8 +120,8 @@ export class Images {
   }
 
   private async fetch(number: number): Promise<Slice> {
-    const { rows, columns } = this.about.shape;
-    const answer = await ask(path(this.image, `voxels?slice=${number}`));
+    const { slices, rows, columns } = this.about.shape;
+    const answer = await ask(path(this.image, slices > 1 ? `voxels?slice=${number}` : "voxels"));
     return new Slice(valuesOf(await answer.arrayBuffer(), this.dtype), rows, columns);
   }
 }
@@ -143,9 +151,11 @@ export async function draft(image: string, shape: Shape): Promise<Draft | null> 
   return { mask: new Mask(shape, voxelsOf(bytes, dtype)), notes };
 }
 
-export async function keepDraft(image: string, mask: Mask, notes: Notes): Promise<void> {
+/** Keep a draft, which renews the lease; return whether there is no lease any more. */
+export async function keepDraft(image: string, mask: Mask, notes: Notes): Promise<boolean> {
   const headers = { "X-Draft": JSON.stringify({ ...notes, dtype: dtypeOf(mask) }), "Content-Type": "application/octet-stream" };
-  await ask(path(image, "draft"), { method: "PUT", headers, body: await packed(mask) });
+  const answer = await ask(path(image, "draft"), { method: "PUT", headers, body: await packed(mask) });
+  return ((await answer.json()) as { expires_in: number | null }).expires_in === null;
 }
 
 export async function dropDraft(image: string): Promise<void> {
@@ -155,6 +165,7 @@ export async function dropDraft(image: string): Promise<void> {
 export interface Saved {
   label: string;
   version: number;
+  state: string | null;
   warnings: string[];
 }
 
@@ -171,14 +182,14 @@ export async function confirm(image: string): Promise<void> {
   await post(path(image, "confirm"), {});
 }
 
-/** Take or renew the lease of an image. */
-export async function lease(image: string): Promise<void> {
-  await post(`lease/${image.split("/").map(encodeURIComponent).join("/")}`, {});
+/** Renew the lease of an image; `take` it if it is free. */
+export async function lease(image: string, take: boolean): Promise<void> {
+  await post(`lease/${encoded(image)}`, { take });
 }
 
 /** Give a lease back while the page closes. */
 export function giveBack(image: string): void {
-  const url = `lease/${image.split("/").map(encodeURIComponent).join("/")}?release=1`;
+  const url = `lease/${encoded(image)}?release=1`;
   const token = sessionStorage.getItem("selection-token");
   if (!token) navigator.sendBeacon(url);
   else void fetch(url, { method: "POST", keepalive: true, headers: { Authorization: `Bearer ${token}` } });

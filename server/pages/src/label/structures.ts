@@ -33,13 +33,7 @@ export class Structures {
   }
 
   /** Return the name of a value; "" for the background. */
-  name(value: number): string {
-    return this.all.find((one) => one.value === value)?.name ?? (value ? String(value) : "");
-  }
-
-  get largest(): number {
-    return Math.max(...this.all.map((one) => one.value));
-  }
+  readonly name = (value: number): string => this.all.find((one) => one.value === value)?.name ?? (value ? String(value) : "");
 
   /** Choose by place in the list, from 1. */
   choose(number: number): void {
