@@ -16,12 +16,14 @@ class LabelCheck(NamedTuple):
 
     :param fingerprint: fingerprint of the label's file and its image's
     :param reason: why the label does not count; "" for a good one
+    :param state: one of `pool.label_states`, for a label that this server saved or somebody confirmed
     """
 
     number: int
     image: str
     fingerprint: str
     reason: str
+    state: str = ""
 
 
 class RefusedLabel(NamedTuple):
@@ -64,6 +66,10 @@ class PoolStore(Protocol):
     @property
     def unchecked_labels(self) -> AbstractSet[str]:
         """Images with a final label that came from elsewhere and is not checked yet."""
+
+    @property
+    def unedited_labels(self) -> AbstractSet[str]:
+        """Images with a final label that equals a prediction and does not count until it is confirmed."""
 
     @property
     def refused_labels(self) -> Mapping[str, RefusedLabel]:

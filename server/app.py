@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import pool_reader
-from infers.segmentation.task import SegmentationInfer
+from infers.segmentation.task import DIGEST, SegmentationInfer
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.protocol import FetchesImages, PoolStore
@@ -112,6 +112,7 @@ class Shell:
             changed=self.wake,
             saved=self._label_saved,
             read_only=not self.in_server,
+            is_prediction=self._is_prediction if self.in_server else None,
         )
         return cast(Datastore, store)
 
@@ -205,6 +206,14 @@ class Shell:
         """Do nothing: MONAI Label requests all scoring methods at every click, but `Background` decides."""
         return {}
 
+    def _is_prediction(self, image: str, digest: str) -> bool:
+        """Return whether clients were given a label as a prediction; without the database, it counts."""
+        try:
+            return self.state.predictions.has(image, digest)
+        except SQLAlchemyError:
+            logger.exception("Whether the label of %s is a prediction cannot be looked up: it counts", image)
+            return False
+
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """Record a saved label; a final one ends the image's lease, whoever saved it."""
         client = plain_text(current_user.get() or info.get("client_id") or "anonymous")
@@ -224,7 +233,8 @@ class Shell:
             self.state.handouts.labelled(image, client, info)
             self.state.drafts.remove(client, image)
             prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
-            self.state.label_checks.add([(image, fingerprint, "") for fingerprint in prints.values()])
+            checks = [(image, fingerprint, "") for fingerprint in prints.values()]
+            self.state.label_checks.add(checks, info.get("state", ""))
         else:
             self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
@@ -297,6 +307,9 @@ class Shell:
             raise PoolError(404, f"there is no image {image!r} in this pool")
         path = str(image) if is_file else store.get_image_uri(str(image))
         file, params = task({**request, "image": path, "description": task.description})
+        if (digest := params.pop(DIGEST, "")) and not is_file:
+            with self.database_errors():
+                self.state.predictions.add(str(image), digest, request["model"])
         label, tag = file, request.get("label_tag", DefaultLabelTag.ORIGINAL)
         if request.get("save_label") and not is_file:
             label = self._datastore.save_label(  # type: ignore[attr-defined]

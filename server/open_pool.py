@@ -25,6 +25,7 @@ from pool.database.state import State
 from pool.datastore.store import InUse, PoolDatastore
 from pool.files import remove_leftovers
 from pool.groups import Groups, read_groups
+from pool.label_states import IsPrediction
 from pool.protocol import PoolStore
 from server.config import Config, ConfigError
 from strategies.context import Context
@@ -159,10 +160,12 @@ def open_datastore(
     changed: Callable[[], None] | None = None,
     saved: Callable[[str, str, dict[str, Any]], None] | None = None,
     read_only: bool = True,
+    is_prediction: IsPrediction | None = None,
 ) -> PoolDatastore | DicomWebPool:
     """Open a checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
 
     :param read_only: False in a server only
+    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
 
     Raises ConfigError.
     """
@@ -176,6 +179,8 @@ def open_datastore(
                 saved,
                 trusts_files=False,
                 recursive=settings.recursive,
+                is_prediction=is_prediction,
+                counts_unedited=settings.train_on_unedited,
             )
         except InUse as error:
             raise ConfigError(str(error)) from None
@@ -183,7 +188,7 @@ def open_datastore(
 
     try:
         pool = _open_dicomweb(
-            studies.rstrip("/"), bundle, settings.modality, folder, changed, saved, read_only
+            studies.rstrip("/"), bundle, settings, folder, changed, saved, read_only, is_prediction
         )
     except ServerError as error:
         raise ConfigError(f"--studies {studies}: {error.text}") from error
@@ -200,23 +205,21 @@ def take_in_checks(state: State, store: PoolStore) -> None:
 def _open_dicomweb(
     url: str,
     bundle: Bundle,
-    modality: str,
+    chosen: Settings,
     folder: Path,
     changed: Callable[[], None] | None,
     saved: Callable[[str, str, dict[str, Any]], None] | None,
     read_only: bool,
+    is_prediction: IsPrediction | None,
 ) -> DicomWebPool:
-    """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says.
-
-    :param modality: replaces the bundle's modalities, comma-separated
-    """
+    """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says."""
     from monailabel.config import settings
 
     from pool.dicomweb.store import DicomWebPool, search_filters
 
     if kind := settings.MONAI_LABEL_DATASTORE:
         raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported; unset it")
-    names = (modality or ",".join(bundle.get("modalities"))).upper().split(",")
+    names = (chosen.modality or ",".join(bundle.get("modalities"))).upper().split(",")
     cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or folder / "dicom"
     return DicomWebPool(
         url,
@@ -229,4 +232,6 @@ def _open_dicomweb(
         saved=saved,
         read_only=read_only,
         trusts_files=False,
+        is_prediction=is_prediction,
+        counts_unedited=chosen.train_on_unedited,
     )

@@ -105,6 +105,10 @@ class Settings:
         False,
         "start trainings automatically: at cold_start_budget labels, then after every batch_size new ones",
     )
+    train_on_unedited: bool = key(
+        False,
+        "count and train on final labels that equal a prediction of this server, confirmed or not",
+    )
     max_scored: int = key(0, "images scored with a new model before its plan is complete; 0 means all", low=0)
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")

@@ -62,7 +62,7 @@ class PoolSnapshot:
     def unlabelled(self) -> list[str]:
         """Ids without a final label that can be read and may be selected, sorted."""
         done = {*self.store.get_labeled_images(), *self.failed, *self.held_out, *self.left_out}
-        done |= self.store.unchecked_labels
+        done |= self.store.unchecked_labels | self.store.unedited_labels
         return [image for image in self.images if image not in done]
 
     @cached_property
@@ -151,8 +151,9 @@ class PoolSnapshot:
         return self._count_without_label() - sum(is_unlabelled(self.store, i) for i in out)
 
     def _count_without_label(self) -> int:
-        """Return the number of images without a final label; unchecked labels count."""
-        return len(self.images) - self.store.count_labelled() - len(self.store.unchecked_labels)
+        """Return the number of images without a final label, whether it counts or waits to be seen."""
+        waiting = len(self.store.unchecked_labels) + len(self.store.unedited_labels)
+        return len(self.images) - self.store.count_labelled() - waiting
 
     def count_free(self) -> int:
         """Return the number of images that `is_free`."""
@@ -174,5 +175,6 @@ class PoolSnapshot:
 
 
 def is_unlabelled(store: PoolStore, image: str) -> bool:
-    """Return True if the image is in the pool and has no final label, checked or not."""
-    return store.has_image(image) and not store.is_labelled(image) and image not in store.unchecked_labels
+    """Return True if the image is in the pool and has no final label, whether that counts or waits."""
+    waits = image in store.unchecked_labels or image in store.unedited_labels
+    return store.has_image(image) and not store.is_labelled(image) and not waits

@@ -109,6 +109,11 @@ def warnings_of(pool: PoolSnapshot) -> list[str]:
         )
     if store.ignored_files:
         texts.append(f"In the studies folder, {store.ignored_files}.")
+    if waiting := sorted(store.unedited_labels):
+        texts.append(
+            f"{len(waiting)} labels equal a prediction and do not count until somebody confirms them: "
+            f"{', '.join(waiting[:_MAX_NAMED])}{', ...' if len(waiting) > _MAX_NAMED else ''}."
+        )
     refused = list(store.refused_labels.values())
     texts += [f"The label {label.file} does not count: {label.reason}" for label in refused[:_MAX_NAMED]]
     if more := len(refused) - _MAX_NAMED:
@@ -128,6 +133,7 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "validation": validation_status(context, pool),
         "unchecked_labels": len(pool.store.unchecked_labels),
         "refused_labels": len(pool.store.refused_labels),
+        "unedited_labels": len(pool.store.unedited_labels),
         "unlabelled": pool.count_unlabelled(),
         "failed": len(pool.failed),
         "warnings": warnings_of(pool),

@@ -29,7 +29,7 @@ POOL = {
     "database": set(),
     "backup": {"database"},
 }
-SHARED = ("aliases", "errors", "files", "protocol", "groups", "dataset_archive", "left_notes")
+SHARED = ("aliases", "errors", "files", "protocol", "groups", "label_states", "dataset_archive", "left_notes")
 
 
 def modules() -> dict[str, Path]:

@@ -77,6 +77,7 @@ class Names:
 
     ignored_files = unwritable = ""
     unchecked_labels: frozenset[str] = frozenset()
+    unedited_labels: frozenset[str] = frozenset()
     refused_labels: Mapping[str, RefusedLabel] = {}
     newest_check = 0
 

@@ -31,6 +31,7 @@ from infers.segmentation.resizing import swift
 from infers.segmentation.volumes import blocks
 from infers.segmentation.writing import Restored, restore_label
 from pool.errors import PoolError
+from pool.imaging.digests import label_digest
 from pool.imaging.errors import ImageError, reading_image
 from pool.imaging.formats import kind_of
 from pool.imaging.geometry import PICTURE_AFFINE
@@ -39,6 +40,7 @@ from pool.imaging.names import LABEL_EXTENSIONS as EXTENSIONS
 from pool.imaging.names import LabelError
 
 _MAX_PROBABILITIES = 2**26  # per block of a volume: 256 MiB
+DIGEST = "label_digest"  # key among the results of a prediction; the server keeps it to itself
 _MAX_PIXELS = 2**20  # per batch of 2-D images: 16 of 256 x 256
 
 
@@ -228,7 +230,8 @@ class SegmentationInfer(BasicInferTask):
                 f"the prediction for {Path(image).name} cannot be written as {ext} ({error})"
             ) from error
         present, labels = set(np.unique(label).tolist()), self.bundle.get("labels")
-        return target, {"found": {name: value for name, value in labels.items() if value in present}}
+        found = {name: value for name, value in labels.items() if value in present}
+        return target, {"found": found, DIGEST: label_digest(label)}
 
 
 def default_extension(path: str, dimensions: int, affine: np.ndarray) -> str:

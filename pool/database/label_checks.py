@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database, entries
+from pool.label_states import CONFIRMED
 from pool.protocol import LabelCheck, PoolStore
 
 
@@ -32,16 +33,28 @@ class LabelChecks:
         waiting, newest, table = store.unchecked_labels, store.newest_check, schema.label_checks
         number = 0 if waiting else newest
         rows = self._db.read(sa.select(table).where(table.c.id > number).order_by(table.c.id))
-        checks = [LabelCheck(row.id, row.image, row.fingerprint, row.reason) for row in rows]
+        checks = [LabelCheck(row.id, row.image, row.fingerprint, row.reason, row.state) for row in rows]
         return [check for check in checks if check.number > newest or check.image in waiting]
 
-    def add(self, checks: Sequence[tuple[str, str, str]]) -> None:
-        """Store (image, fingerprint, reason) of labels; one that does not count gets a ledger entry."""
+    def add(self, checks: Sequence[tuple[str, str, str]], state: str = "") -> None:
+        """Store (image, fingerprint, reason) of labels; one that does not count gets a ledger entry.
+
+        :param state: of them all, one of `pool.label_states`
+        """
         table = schema.label_checks
-        rows = [{"image": i, "fingerprint": f, "reason": r} for i, f, r in checks]
+        rows = [{"image": i, "fingerprint": f, "reason": r, "state": state} for i, f, r in checks]
         with self._db.begin() as connection:
             connection.execute(sa.delete(table).where(table.c.image.in_([row["image"] for row in rows])))
             connection.execute(sa.insert(table), rows)
             for row in rows:
                 if row["reason"]:
                     connection.execute(*entries("label_refused", [row["image"]], {"reason": row["reason"]}))
+
+    def confirm(self, image: str, fingerprint: str, who: str) -> None:
+        """Let a label that equals a prediction count from now on, since somebody has looked at it."""
+        table = schema.label_checks
+        row = {"image": image, "fingerprint": fingerprint, "reason": "", "state": CONFIRMED}
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.image == image))
+            connection.execute(sa.insert(table).values(**row))
+            connection.execute(*entries("label_confirmed", [image], {"client": who}))

@@ -163,6 +163,7 @@ label_checks = Table(  # final labels that were read, whoever put them there
     Column("image", String, nullable=False, unique=True),
     Column("fingerprint", String, nullable=False),  # of the label's file and its image's
     Column("reason", String, nullable=False),  # why it does not count; empty for a good one
+    Column("state", String, nullable=False, server_default=""),  # edited, confirmed, unedited, empty
     sqlite_autoincrement=True,  # ids are never reused, so that the newest one reveals changes
 )
 readers = Table(  # browsers that open the pages; the cookie itself is not kept

@@ -47,6 +47,7 @@ class StudiesFolder:
     :param read_only: True in child processes
     :param trusts_files: see `DatastoreIndex`
     :param recursive: images in subfolders belong to the pool; their ids keep the folder
+    :param counts_unedited: see `DatastoreIndex`
     :ivar index: replaced as a whole when a child reads what the server wrote
     :ivar lock: held while anything changes
 
@@ -63,8 +64,9 @@ class StudiesFolder:
         read_only: bool,
         trusts_files: bool = True,
         recursive: bool = False,
+        counts_unedited: bool = False,
     ) -> None:
-        self._trusts_files, self._recursive = trusts_files, recursive
+        self._trusts_files, self._recursive, self._counts_unedited = trusts_files, recursive, counts_unedited
         self.path, self.read_only, self.lock = path, read_only, threading.RLock()
         self._changed, self._scanner, self._file = changed, Scanner(recursive), IndexFile(path)
         self._unwritable = "it is read by a child process" if read_only else ""
@@ -150,7 +152,8 @@ class StudiesFolder:
             return self._file.empty()
 
     def _load(self, model: LocalDatastoreModel) -> None:
-        self.index = DatastoreIndex(model, getattr(self, "index", None), self._trusts_files)
+        before = getattr(self, "index", None)
+        self.index = DatastoreIndex(model, before, self._trusts_files, self._counts_unedited)
         self.images = os.path.realpath(model.image_path())
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pool.datastore.model import DataModel, ImageLabelModel, LocalDatastoreModel
 from pool.errors import PoolError
 from pool.imaging.label_check import unknown_image
+from pool.label_states import CONFIRMED, UNEDITED
 
 FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags
 
@@ -65,19 +66,26 @@ class DatastoreIndex:
     :param before: the index that this one replaces; its checks of the same labels stay
     :param trusts_files: True: every final label counts; False: one that was saved through this datastore,
         which gives it a version, or that was checked
+    :param counts_unedited: labels that equal a prediction count, too
     :ivar images: ids of all images, sorted; the same list until images come or go
     :ivar labelled: ids with a final label that counts
     :ivar unchecked: ids with one that is not checked yet
+    :ivar unedited: ids with one that equals a prediction and is not confirmed
     :ivar refused: why a final label does not count, by id
     :ivar tags: number of labels of each tag
     """
 
     def __init__(
-        self, model: LocalDatastoreModel, before: DatastoreIndex | None = None, trusts_files: bool = True
+        self,
+        model: LocalDatastoreModel,
+        before: DatastoreIndex | None = None,
+        trusts_files: bool = True,
+        counts_unedited: bool = False,
     ) -> None:
-        self.model, self._trusts_files = model, trusts_files
+        self.model, self._trusts_files, self._counts_unedited = model, trusts_files, counts_unedited
         self.images = sorted(model.objects)
         self.labelled, self.unchecked, self.refused = set[str](), set[str](), dict[str, str]()
+        self.unedited = set[str]()
         self.tags = Counter(tag for obj in model.objects.values() for tag in obj.labels)
         for image, obj in model.objects.items():
             if (label := obj.labels.get(FINAL)) is None:
@@ -89,7 +97,8 @@ class DatastoreIndex:
                 and not _differs(known.labels.get(FINAL), label)
                 and image not in before.unchecked
             ):
-                self.settle(image, before.refused.get(image, ""))
+                state = UNEDITED if image in before.unedited else CONFIRMED
+                self.settle(image, before.refused.get(image, ""), state)
             else:
                 self._add(image, label)
 
@@ -111,18 +120,29 @@ class DatastoreIndex:
 
     def _add(self, image: str, label: DataModel | None) -> None:
         """Take in a new final label, or that there is none."""
-        counts = label is not None and (self._trusts_files or "version" in label.info)
+        if label is not None and (self._trusts_files or "version" in label.info):
+            self.settle(image, "")
+            return
         self.refused.pop(image, None)
-        (self.labelled.add if counts else self.labelled.discard)(image)
-        (self.unchecked.add if label and not counts else self.unchecked.discard)(image)
+        self.labelled.discard(image)
+        self.unedited.discard(image)
+        (self.unchecked.add if label else self.unchecked.discard)(image)
 
-    def settle(self, image: str, reason: str) -> None:
-        """Take in the check of a final label: why it does not count, "" for a good one."""
+    def settle(self, image: str, reason: str, state: str = "") -> None:
+        """Take in the check of a final label.
+
+        :param reason: why it does not count; "" for a good one
+        :param state: one of `pool.label_states`; by default that which it was saved with
+        """
+        label = self.model.label(image, FINAL)
+        state = state or str(label.info.get("state", "") if label else "")
+        waits = not reason and state == UNEDITED and not self._counts_unedited
         if reason:
             self.refused[image] = reason
         else:
             self.refused.pop(image, None)
-        (self.labelled.discard if reason else self.labelled.add)(image)
+        (self.labelled.discard if reason or waits else self.labelled.add)(image)
+        (self.unedited.add if waits else self.unedited.discard)(image)
         self.unchecked.discard(image)
 
     def image(self, image: str) -> ImageLabelModel:

@@ -16,8 +16,16 @@ from pool.datastore.model import DataModel
 from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
 from pool.files import cannot_write, make_folder, new_copy, replacing, sync_folder
-from pool.imaging.label_check import check_tag, label_extension, may_be_empty, plain_info, with_warnings
+from pool.imaging.label_check import (
+    check_tag,
+    label_extension,
+    may_be_empty,
+    plain_info,
+    with_state,
+    with_warnings,
+)
 from pool.imaging.names import LabelError, UnknownValues, image_fingerprint
+from pool.label_states import IsPrediction, state_of
 from pool.left_notes import leave_note
 from pool.protocol import LabelCheck, RefusedLabel
 
@@ -32,10 +40,18 @@ class LabelFiles:
 
     :param labels: {name: value} that a final label may hold
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
+    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
     """
 
-    def __init__(self, folder: StudiesFolder, labels: Mapping[str, int], saved: Saved | None) -> None:
+    def __init__(
+        self,
+        folder: StudiesFolder,
+        labels: Mapping[str, int],
+        saved: Saved | None,
+        is_prediction: IsPrediction | None = None,
+    ) -> None:
         self._folder, self._labels, self._saved = folder, labels, saved
+        self._is_prediction = is_prediction
 
     def save(self, image: str, file: str, tag: str, info: Mapping[str, Any]) -> None:
         """Check a final label, then keep it; nothing is written before the check.
@@ -51,7 +67,9 @@ class LabelFiles:
         try:
             with own_values(file, info, self._labels) as label:
                 notes: list[str] = []
-                ext = checked_extension(label, tag, info, self._image_file(image), self._labels, notes)
+                ext, digest = checked_label(label, tag, info, self._image_file(image), self._labels, notes)
+                if tag == FINAL:
+                    info = with_state(info, state_of(image, digest, info, self._is_prediction), notes)
                 info = with_warnings(info, notes)
                 info = self._keep(label_change(image, tag, ext, info), Path(label))
         except LabelError as error:
@@ -123,7 +141,7 @@ class LabelFiles:
         try:
             label = self._folder.index.label(image, FINAL)
             file = str(self.path(FINAL) / (image + label.ext))
-            checked_extension(file, FINAL, label.info, self._image_file(image), self._labels)
+            checked_label(file, FINAL, label.info, self._image_file(image), self._labels)
         except UnknownValues as error:
             if len(error.values) > 2:  # a picture rather than a label
                 return str(error)
@@ -166,7 +184,7 @@ class LabelFiles:
         """Count a label, or not, by its check, if that was of the present file."""
         with self._folder.lock:
             if check.fingerprint == self._fingerprint(check.image):
-                self._folder.index.settle(check.image, check.reason)
+                self._folder.index.settle(check.image, check.reason, check.state)
 
     def refused(self) -> dict[str, RefusedLabel]:
         """Return the files that do not count: by image, or by name if they belong to no image."""
@@ -206,27 +224,28 @@ class LabelFiles:
             self._folder.note(Change(image=image, tag=tag, ext=label.ext, info=label.info | more))
 
 
-def checked_extension(
+def checked_label(
     label: str,
     tag: str,
     info: Mapping[str, Any],
     image: str,
     labels: Mapping[str, int],
     notes: list[str] | None = None,
-) -> str:
-    """Check a label and return the extension to keep it under. Raises LabelError.
+) -> tuple[str, str]:
+    """Check a label; return the extension to keep it under, and its digest. Raises LabelError.
 
-    Only final labels are opened.
+    Only final labels are opened; others, and empty ones, have the digest "".
 
     :param image: path of the image
     :param notes: gets a sentence on everything that is not kept as the file has it
     """
+    from pool.imaging.digests import label_digest
     from pool.imaging.labels import check_label  # imports readers of images
 
     ext = label_extension(label)
-    if tag == FINAL:
-        check_label(label, labels, image, allow_empty=may_be_empty(info), notes=notes)
-    return ext
+    if tag != FINAL:
+        return ext, ""
+    return ext, label_digest(check_label(label, labels, image, allow_empty=may_be_empty(info), notes=notes))
 
 
 def put_in_place(

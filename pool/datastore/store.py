@@ -19,6 +19,7 @@ from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
 from pool.datastore.scanner import text_of_ignored
 from pool.imaging.names import image_fingerprint
+from pool.label_states import IsPrediction
 from pool.protocol import LabelCheck, RefusedLabel
 
 __all__ = ["InUse", "PoolDatastore"]
@@ -39,6 +40,8 @@ class PoolDatastore:
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
     :param recursive: images in subfolders belong to the pool; their ids keep the folder
     :param trusts_files: False: final labels that are found count once `take_in_checks` says so
+    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
+    :param counts_unedited: final labels that equal a prediction count before somebody confirms them
 
     Raises InUse when another process writes in the folder.
     """
@@ -52,11 +55,13 @@ class PoolDatastore:
         saved: Saved | None = None,
         trusts_files: bool = True,
         recursive: bool = False,
+        is_prediction: IsPrediction | None = None,
+        counts_unedited: bool = False,
     ) -> None:
         self._path = path
         self.newest_check = 0
-        self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files, recursive)
-        self._labels = LabelFiles(self._folder, labels, saved)
+        self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files, recursive, counts_unedited)
+        self._labels = LabelFiles(self._folder, labels, saved, is_prediction)
         self._images = ImageFiles(self._folder, self._labels)
 
     @property
@@ -140,6 +145,11 @@ class PoolDatastore:
     def unchecked_labels(self) -> AbstractSet[str]:
         """Images with a final label that was found and is not checked yet."""
         return self._index.unchecked
+
+    @property
+    def unedited_labels(self) -> AbstractSet[str]:
+        """Images with a final label that equals a prediction and does not count until it is confirmed."""
+        return self._index.unedited
 
     @property
     def refused_labels(self) -> dict[str, RefusedLabel]:

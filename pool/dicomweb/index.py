@@ -19,6 +19,7 @@ from pool.dicomweb.cache import read_json, write_json
 from pool.dicomweb.client import DicomServer, ServerError, first
 from pool.dicomweb.seg import names_of
 from pool.imaging.labels import same_name
+from pool.label_states import UNEDITED
 from pool.protocol import LabelCheck
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class View:
     labelled: list[str] = field(default_factory=list)  # with a label that counts, sorted
     segs: Mapping[str, Seg] = field(default_factory=dict)  # newest label of each image that has one
     unchecked: frozenset[str] = frozenset()  # images whose label is not checked yet
+    unedited: frozenset[str] = frozenset()  # images whose label equals a prediction and is not confirmed
     refused: Mapping[str, str] = field(default_factory=dict)  # why the label of an image does not count
 
 
@@ -52,6 +54,7 @@ class Index:
     :param folder: where it is written down
     :param labels: names of the app's structures; a segmentation with none of them is no label
     :param trusts_files: True: every label counts; False: those stored by us, and those checked
+    :param counts_unedited: labels that equal a prediction count, too
     """
 
     def __init__(
@@ -61,14 +64,16 @@ class Index:
         server: DicomServer,
         filters: Sequence[Mapping[str, Any]],
         trusts_files: bool,
+        counts_unedited: bool = False,
     ) -> None:
-        self._trusts_files = trusts_files
+        self._trusts_files, self._counts_unedited = trusts_files, counts_unedited
         self._images_file, self._segs_file = folder / "images.json", folder / "segs.json"
         self._names, self._server, self._filters = {same_name(n) for n in labels}, server, list(filters)
         self._lock = threading.Lock()
         self._unseen: dict[str, Seg] = {}  # stored by us, not found in a search yet
         self._segs: dict[str, Seg] = self._read_segs()
         self._reasons: dict[str, str] = {}  # why a checked segmentation does not count; "" for a good one
+        self._states: dict[str, str] = {}  # of `pool.label_states`, of those that have one
         self.view = View()
 
     def _read_segs(self) -> dict[str, Seg]:
@@ -92,7 +97,9 @@ class Index:
     def settle(self, checks: Iterable[LabelCheck]) -> None:
         """Count segmentations, or not, by their checks."""
         with self._lock:
-            self._reasons |= {check.fingerprint: check.reason for check in checks}
+            for check in checks:
+                self._reasons[check.fingerprint] = check.reason
+                self._states[check.fingerprint] = check.state
             self.view = self._new_view(self.view.info, self._segs)
 
     def count_labels(self, image: str) -> int:
@@ -139,15 +146,15 @@ class Index:
     def _ours(self, names: Sequence[str]) -> bool:
         return any(same_name(name) in self._names for name in names)
 
-    def add_own(self, image: str, seg: Dataset) -> None:
-        """Add a segmentation that was just stored: its image is labelled from now on."""
+    def add_own(self, image: str, seg: Dataset, state: str = "") -> None:
+        """Add a segmentation that was just stored, with its state: its image is labelled from now on."""
         series = str(seg.SeriesInstanceUID)
         made = f"{seg.get('ContentDate', datetime.now().strftime('%Y%m%d'))}{seg.get('ContentTime', '')}"
         assert self._ours(names_of(seg))
         own = Seg(series, str(seg.StudyInstanceUID), image, made)
         with self._lock:
             self._unseen[series] = self._segs[series] = own
-            self._reasons[series] = ""  # it was checked when it was sent
+            self._reasons[series], self._states[series] = "", state  # it was checked when it was sent
             self.view = self._new_view(self.view.info, self._segs)
             self._write()
 
@@ -166,12 +173,16 @@ class Index:
                 newest[str(seg.image)] = seg
         unknown = "" if self._trusts_files else None
         reasons = {image: self._reasons.get(seg.series, unknown) for image, seg in newest.items()}
-        labelled = sorted(image for image, reason in reasons.items() if reason == "")
+        good = {image for image, reason in reasons.items() if reason == ""}
+        unedited = {image for image in good if self._states.get(newest[image].series) == UNEDITED}
+        unedited = set() if self._counts_unedited else unedited
+        labelled = sorted(good - unedited)
         return View(
             old.images if old.images == images else images,
             info,
             old.labelled if old.labelled == labelled else labelled,
             newest,
             frozenset(image for image, reason in reasons.items() if reason is None),
+            frozenset(unedited),
             {image: reason for image, reason in reasons.items() if reason},
         )

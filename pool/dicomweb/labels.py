@@ -15,6 +15,7 @@ from pool.dicomweb.client import DicomServer
 from pool.dicomweb.index import Seg
 from pool.dicomweb.seg import read_seg, write_seg
 from pool.files import fill_folder, replacing
+from pool.imaging.digests import label_digest
 from pool.imaging.images import image_id
 from pool.imaging.label_check import label_extension, may_be_empty
 from pool.imaging.label_values import own_values
@@ -48,8 +49,8 @@ class SegFiles:
 
     def store(
         self, sent: str, image: str, series: Path, info: Mapping[str, Any], notes: list[str]
-    ) -> Dataset:
-        """Check a label file, and store it on the server; returns the SEG.
+    ) -> tuple[Dataset, str]:
+        """Check a label file, and store it on the server; returns the SEG, and the label's digest.
 
         :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
         :param image: path of the image
@@ -68,7 +69,7 @@ class SegFiles:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return seg
+        return seg, label_digest(plane)
 
     def segmentation(self, label: str, image: str, series: Path) -> Dataset:
         """Return a prediction as SEG, which is not stored; parameters as of `store`. Raises LabelError."""

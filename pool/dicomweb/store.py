@@ -30,8 +30,16 @@ from pool.dicomweb.series import SeriesFiles
 from pool.errors import PoolError
 from pool.files import cannot_write, clean_cache, replacing
 from pool.imaging.images import ImageError
-from pool.imaging.label_check import check_tag, label_extension, plain_info, unknown_image, with_warnings
+from pool.imaging.label_check import (
+    check_tag,
+    label_extension,
+    plain_info,
+    unknown_image,
+    with_state,
+    with_warnings,
+)
 from pool.imaging.labels import LabelError
+from pool.label_states import IsPrediction, state_of
 from pool.protocol import LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
@@ -61,6 +69,8 @@ class DicomWebPool(Datastore):
     :param read_only: True in the children: they ask nothing that the server wrote down, and write no index
     :param every: seconds between two looks at the server, at least
     :param trusts_files: False: labels that others stored count once `take_in_checks` says so
+    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
+    :param counts_unedited: final labels that equal a prediction count before somebody confirms them
     Raises ServerError when the server is down.
     """
 
@@ -79,12 +89,14 @@ class DicomWebPool(Datastore):
         every: float = 25.0,
         page: int = 500,
         trusts_files: bool = True,
+        is_prediction: IsPrediction | None = None,
+        counts_unedited: bool = False,
     ) -> None:
         self._server, self._folder = DicomServer(url, page), folder
         self._changed, self._saved, self._read_only, self._every = changed, saved, read_only, every
         self._looked, self._down, self.newest_check = 0.0, False, 0
-        self._notes = Notes(folder, read_only)
-        self._index = Index(folder, labels, self._server, filters, trusts_files)
+        self._notes, self._is_prediction = Notes(folder, read_only), is_prediction
+        self._index = Index(folder, labels, self._server, filters, trusts_files, counts_unedited)
         self._series = SeriesFiles(folder, self._server, self._index)
         self._segs = SegFiles(folder, self._server, labels, colors or {}, codes or {})
         if read_only and self._index.load():
@@ -194,6 +206,11 @@ class DicomWebPool(Datastore):
         return self._index.view.unchecked
 
     @property
+    def unedited_labels(self) -> AbstractSet[str]:
+        """Images with a segmentation that equals a prediction and does not count until it is confirmed."""
+        return self._index.view.unedited
+
+    @property
     def refused_labels(self) -> dict[str, RefusedLabel]:
         """Segmentations that do not count, by image."""
         view = self._index.view
@@ -228,7 +245,8 @@ class DicomWebPool(Datastore):
     def is_labelled(self, image_id: str) -> bool:
         """Tell whether the image has a final label that counts now."""
         view = self._index.view
-        return image_id in view.segs and image_id not in view.unchecked and image_id not in view.refused
+        waits = image_id in view.unchecked or image_id in view.unedited
+        return image_id in view.segs and not waits and image_id not in view.refused
 
     def count_labelled(self) -> int:
         """Count the images with a final label."""
@@ -315,7 +333,9 @@ class DicomWebPool(Datastore):
 
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         notes: list[str] = []
-        seg = self._segs.store(sent, self.get_image_uri(image), self._series.dicom(image), info, notes)
+        path, series = self.get_image_uri(image), self._series.dicom(image)
+        seg, digest = self._segs.store(sent, path, series, info, notes)
+        info |= with_state(info, state_of(image, digest, info, self._is_prediction), notes)
         info |= with_warnings({}, notes)
         info |= {
             "SeriesInstanceUID": str(seg.SeriesInstanceUID),
@@ -323,7 +343,7 @@ class DicomWebPool(Datastore):
             "Modality": "SEG",
         }
         try:
-            self._index.add_own(image, seg)
+            self._index.add_own(image, seg, info["state"])
             self._notes.add_label(image, FINAL, ".nii.gz", info)
         except OSError:  # the label is on the DICOM server, which is what counts
             logger.exception("Noting the label of %s failed", image)

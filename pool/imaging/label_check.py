@@ -10,6 +10,7 @@ from typing import Any
 
 from pool.errors import PoolError
 from pool.imaging.names import LABEL_EXTENSIONS, LabelError
+from pool.label_states import UNEDITED, UNEDITED_NOTE
 
 
 def check_tag(tag: str) -> str:
@@ -45,6 +46,13 @@ def with_warnings(info: Mapping[str, Any], warnings: list[str]) -> dict[str, Any
     """Return an info that says, under `warnings`, what of a label is not kept as it was sent."""
     others = {key: value for key, value in info.items() if key != "warnings"}
     return others | ({"warnings": warnings} if warnings else {})
+
+
+def with_state(info: Mapping[str, Any], state: str, notes: list[str]) -> dict[str, Any]:
+    """Return the info of a final label with its state; `notes` gets a sentence if it does not count yet."""
+    if state == UNEDITED:
+        notes.append(UNEDITED_NOTE)
+    return {**info, "state": state}
 
 
 def label_extension(file: str) -> str:

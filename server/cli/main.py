@@ -135,6 +135,17 @@ def come_next(
     _mark("next", images, app, studies, conf, reason, who)
 
 
+@app.command()
+def confirm(images: Images, app: App, studies: Studies, conf: Conf = None, who: Who = "lead") -> None:
+    """Let labels count that equal a prediction, once somebody has looked at them."""
+    from server.desk.confirm import confirm as confirm_label
+
+    with opened(app, studies, conf) as opened_app:
+        for image in images:
+            confirm_label(opened_app.state, opened_app.datastore(), image, who)
+        typer.echo(f"{len(images)} labels confirmed")
+
+
 def _mark(
     kind: Any, images: list[str], app: Path, studies: str, conf: list[str] | None, reason: str, who: str
 ) -> None:

@@ -21,7 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pool.errors import PoolError
 from server import auth, ohif
 from server.config import ConfigError
-from server.http import datastore, desk, infer, models, readers, selection, service, sessions, work
+from server.http import datastore, desk, drafts, infer, models, readers, selection, service, sessions, work
 from server.http.access import Access
 from server.http.gate import Gate
 from server.http.origins import Origins
@@ -51,6 +51,7 @@ def install(app: FastAPI, chosen: Settings) -> None:
     routers += [
         selection.routes(),
         desk.routes(),
+        drafts.routes(),
         readers.routes(),
         *(part(selection.PREFIX) for part in (pages.data, progress.data, pages.shell)),
     ]

@@ -1,9 +1,7 @@
-"""`/selection/image/...`: images, pre-labels, labels and drafts as arrays, for labelling in the browser."""
+"""`/selection/image/...`: images, pre-labels and labels as arrays, for labelling in the browser."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import gzip
 import json
 import re
@@ -17,8 +15,9 @@ from fastapi.responses import JSONResponse
 from monailabel.interfaces.utils.app import app_instance
 from pydantic import ValidationError
 
-from pool.database.handouts import Client, HandoutError
+from pool.label_states import CONFIRMED
 from server.desk import labels
+from server.desk.confirm import confirm
 from server.desk.models import Prelabels
 from server.desk.readers import client_here
 from server.desk.views import view_of
@@ -29,7 +28,6 @@ from server.http.infer import PREDICTING
 from server.http.selection import PREFIX
 
 _MAX_READING = 2  # images read at once: a CT takes a GB
-_MAX_NOTE = 16 * 2**10  # characters of X-Draft
 _READING = CapacityLimiter(_MAX_READING)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _Slice = Annotated[int | None, Query(ge=0, description="one slice of a volume, from 0")]
@@ -75,7 +73,14 @@ def routes() -> APIRouter:
     async def save(image: str, mask: UploadFile, params: Annotated[str, Form()]) -> Response:
         return await to_thread.run_sync(_save, image, mask, _params(params), limiter=SAVING)
 
-    _add_drafts(router)
+    @router.post("/{image:path}/confirm", summary="Let a label that equals a prediction count")
+    def confirmed(image: str) -> dict[str, Any]:
+        app, client = app_instance(), client_here(app_instance())
+        with app.database_errors():
+            confirm(app.state, app.datastore(), image, client.name)
+        app.wake()
+        return {"label": image, "state": CONFIRMED}
+
     return router
 
 
@@ -142,67 +147,6 @@ def _save(image: str, mask: UploadFile, params: labels.LabelParams) -> Response:
     except labels.OlderLabelError as error:
         return JSONResponse({"detail": str(error), **error.facts}, 409)
     info = store.get_label_info(image, labels.FINAL)
-    answer = {"label": image, "version": store.label_version(image), "warnings": info.get("warnings", [])}
+    answer = {"label": image, "version": store.label_version(image), "state": info.get("state")}
+    answer["warnings"] = info.get("warnings", [])
     return JSONResponse({**(app.on_save_label(image, image) or {}), **answer})
-
-
-# drafts -----------------------------------------------------------------------------------------------
-
-
-def _add_drafts(router: APIRouter) -> None:
-    @router.get("/{image:path}/draft", summary="The reader's own draft, as it was saved")
-    def draft(image: str) -> Response:
-        app = app_instance()
-        path_of(app.datastore(), image)
-        with app.database_errors():
-            found = app.state.drafts.get(_drawer(app).name, image)
-        if found is None:
-            raise HTTPException(404, f"there is no draft of {image!r}")
-        return _raw(
-            found.content, {"X-Draft": json.dumps(found.details), "X-Updated": f"{found.updated:.3f}"}
-        )
-
-    @router.put("/{image:path}/draft", summary="Keep what the reader has drawn so far")
-    async def keep(image: str, request: Request, x_draft: Annotated[str, Header()] = "{}") -> dict[str, Any]:
-        return await to_thread.run_sync(_keep_draft, image, await request.body(), x_draft)
-
-    @router.delete("/{image:path}/draft", summary="Discard the reader's own draft")
-    def discard(image: str) -> dict[str, Any]:
-        app = app_instance()
-        with app.database_errors():
-            return {"removed": app.state.drafts.remove(_drawer(app).name, image)}
-
-
-def _drawer(app: Any) -> Client:
-    """Return the reader, by whom a draft is found again. Raises HTTPException 409 for an unknown one."""
-    client = client_here(app)
-    if not client.named:
-        raise HTTPException(409, "nobody knows whose draft this is: open /selection/label, or sign in, first")
-    return client
-
-
-def _keep_draft(image: str, content: bytes, note: str) -> dict[str, Any]:
-    """Keep a draft and renew its lease; the answer says why the lease could not be."""
-    app, client = app_instance(), _drawer(app_instance())
-    path_of(app.datastore(), image)
-    details = _note(note)
-    with app.database_errors():
-        app.state.drafts.save(client.name, image, content, details)
-        try:
-            return {"expires_in": round(app.state.handouts.renew(image, client, app.context.terms), 1)}
-        except HandoutError as error:
-            return {"expires_in": None, "detail": str(error)}
-
-
-def _note(text: str) -> dict[str, Any]:
-    """Read the JSON object of X-Draft, plain or in base64. Raises HTTPException 400, 422."""
-    if len(text) > _MAX_NOTE:
-        raise HTTPException(422, f"X-Draft may have {_MAX_NOTE} characters")
-    if not text.lstrip().startswith("{"):
-        try:
-            text = base64.b64decode(text, validate=True).decode()
-        except (binascii.Error, ValueError) as error:
-            raise HTTPException(
-                400, f"X-Draft is neither a JSON object nor one in base64: {error}"
-            ) from error
-    return read_object(text, "X-Draft")

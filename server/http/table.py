@@ -123,6 +123,7 @@ TABLE = (
     Row("GET", "/selection/image/{image:path}/prelabel", READER),
     Row("GET", "/selection/image/{image:path}/label", READER),
     Row("PUT", "/selection/image/{image:path}/label", ANNOTATOR, 1 * GiB),
+    _json("POST", "/selection/image/{image:path}/confirm", ANNOTATOR),
     Row("GET", "/selection/image/{image:path}/draft", READER),
     Row("PUT", "/selection/image/{image:path}/draft", ANNOTATOR, 65 * MiB),
     Row("DELETE", "/selection/image/{image:path}/draft", ANNOTATOR),

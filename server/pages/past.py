@@ -36,6 +36,7 @@ def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, An
     return {
         "image": image,
         "labelled": pool.store.is_labelled(image),
+        "unedited": image in pool.store.unedited_labels,
         "failed": pool.failed.get(image),
         "events": events,
         "neighbours": neighbours,

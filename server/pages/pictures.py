@@ -75,7 +75,7 @@ class Pictures:
         return self._store.get_image_uri(image)
 
     def _label(self, image: str) -> str:
-        if not self._store.is_labelled(image):
+        if not self._store.is_labelled(image) and image not in self._store.unedited_labels:
             raise PoolError(404, f"image {image!r} has no final label")
         try:
             return self._store.get_label_uri(image, "final")

@@ -6,19 +6,24 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image, ImageOps
 from pydicom.uid import generate_uid
+from typer.testing import CliRunner
 
-from benchmarks.server_process import Server
+from benchmarks.server_process import ROOT, Server
 from pool.imaging.images import read_image
 from pool.imaging.labels import read_label
+from server.cli.main import app
 from tests.orthanc import radiograph
 from tests.pool.imaging.test_geometry import drawn
 from tests.server.conftest import TINY
 from tests.server.desk.conftest import Browser, stored
+from tests.server.polling import until
 from tests.server.published import publish
 
 LUNGS = {"right lung": 1, "left lung": 2}
@@ -232,3 +237,69 @@ def test_a_cookie_is_no_key_for_other_sites(desk: Desk) -> None:
         assert answer.status_code == 403
         assert browser.ask("PUT", "image/deep/draft", data=b"x", headers=headers).status_code == 403
     assert browser.ask("GET", "reader").json()["name"] == "ann"
+
+
+def test_a_prediction_saved_unchanged_waits_for_a_person(desk: Desk) -> None:
+    """It is kept, it is not offered again, and it counts once somebody confirms it (F03)."""
+    ann = desk.browser("ann")
+    status = lambda: ann.ask("GET", "status").json()  # noqa: E731
+    before, image = status(), "wide 10"
+    mask = ann.array(image, "prelabel")
+    saved = ann.save(image, mask)
+    assert saved.json()["state"] == "unedited" and "confirmed" in saved.json()["warnings"][0]
+    after = status()
+    assert (after["labelled"], after["unedited_labels"]) == (before["labelled"], 1)
+    assert after["unlabelled"] == before["unlabelled"] - 1 and image in str(after["warnings"])
+    history = ann.ask("GET", "images/history", params={"image": image}).json()
+    assert history["unedited"] and not history["labelled"]
+    assert history["events"][-1]["details"]["state"] == "unedited"
+    assert ann.image(image, "label").headers["X-Version"] == "1", "it can be opened again"
+    assert ann.ask("POST", f"image/{image}/confirm").json() == {"label": image, "state": "confirmed"}
+    assert (status()["labelled"], status()["unedited_labels"]) == (before["labelled"] + 1, 0)
+    assert ann.ask("POST", f"image/{image}/confirm").status_code == 409
+    assert ann.ask("POST", "image/nothing/confirm").status_code == 404
+
+
+def test_accepting_a_prediction_counts_at_once(desk: Desk) -> None:
+    ann, image = desk.browser("ann"), "wide 11"
+    mask = ann.array(image, "prelabel")
+    saved = ann.save(image, mask, state="confirmed", seconds=4.5, tools={"Brush": 0}, model="segmentation")
+    assert saved.json()["state"] == "confirmed" and saved.json()["warnings"] == []
+    (label,) = [
+        entry
+        for entry in ann.ask("GET", "images/history", params={"image": image}).json()["events"]
+        if entry["event"] == "label"
+    ]
+    told = {name: label["details"][name] for name in ("state", "seconds", "tools", "model")}
+    assert told == {"state": "confirmed", "seconds": 4.5, "tools": {"Brush": 0}, "model": "segmentation"}
+    assert label["who"] == "ann"
+
+
+def test_a_prediction_of_any_client_is_recognised_and_a_command_confirms_it(desk: Desk) -> None:
+    """OHIF's way: Run, then Submit label; the label comes back in another format."""
+    url, image = desk.server.url, "wide 12"
+    form = {"params": json.dumps({"result_extension": ".nii.gz"})}
+    predicted = requests.post(f"{url}/infer/segmentation?image={image}&output=image", data=form, timeout=120)
+    assert predicted.status_code == 200 and "digest" not in str(predicted.headers)
+
+    def submit(**params: object) -> dict[str, Any]:
+        answer = requests.put(
+            f"{url}/datastore/label?image={image}",
+            data={"params": json.dumps(params)},
+            files={"label": ("label.nii.gz", predicted.content)},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    assert "confirmed" in submit()["warnings"][0]
+    ann, line = desk.browser("ann"), ["confirm", image, "--app", str(ROOT / "apps" / "cxr_lungs")]
+    assert ann.ask("GET", "status").json()["unedited_labels"] == 1
+    conf = {**TINY, "state": desk.studies.parent / "state", "recursive": True}
+    done = CliRunner().invoke(
+        app, [*line, "--studies", str(desk.studies), *(f"--conf={k}={v}" for k, v in conf.items())]
+    )
+    assert done.exit_code == 0, done.output
+    assert ann.save("wide 13", drawn(ROWS.shape)).status_code == 200  # the server looks at its pool
+    until(lambda: ann.ask("GET", "status").json()["unedited_labels"] == 0)
+    assert submit()["warnings"] and "warnings" not in submit(confirmed=True)

@@ -31,6 +31,7 @@ class Listed:
     """A datastore made of two lists."""
 
     unchecked_labels: frozenset[str] = frozenset()
+    unedited_labels: frozenset[str] = frozenset()
 
     def __init__(self, images: list[str], labelled: list[str]) -> None:
         self._images, self._labelled = images, sorted(labelled)

@@ -1,4 +1,4 @@
-"""Browsers of readers, drafts of labels, and the predictions that clients were given."""
+"""Browsers of readers, drafts of labels, predictions that clients were given, and states of labels."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,8 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add empty tables."""
+    """Add empty tables, and the state of labels, which labels of a former version do not have."""
+    op.add_column("label_checks", sa.Column("state", sa.String, nullable=False, server_default=""))
     op.create_table(
         "readers",
         sa.Column("token", sa.String, primary_key=True),
