@@ -21,7 +21,7 @@ from server.pages.pool_map import MapData
 from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = {"map": "map.html", "progress": "progress.html", "label": "label.html"}
+_PAGES = {"map": "map.html", "progress": "progress.html"}
 _SHELL_HEADERS = {
     # regl compiles its drawing commands, and the scatter plot indexes its points in a worker
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
@@ -50,6 +50,11 @@ def shell(prefix: str) -> APIRouter:
 
     for path, name in _PAGES.items():
         routes.add_api_route(f"/{path}", partial(page, name))
+
+    @routes.get("/label")
+    def label(request: Request, image: str = "") -> HTMLResponse:
+        del image  # the page's script opens it
+        return page("label.html", request)
 
     @routes.get("/static/{name}")
     def static(name: str) -> FileResponse:

@@ -56,6 +56,8 @@ export interface Happening {
 export interface History {
   image: string;
   labelled: boolean;
+  /** the label equals a prediction and counts only when somebody confirms it */
+  unedited: boolean;
   failed: string | null;
   events: Happening[];
   neighbours: Neighbour[];

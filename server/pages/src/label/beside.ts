@@ -1,7 +1,7 @@
 // Beside the image: why it was chosen, its neighbours, the heat map, the lead's guideline.
 
 import { get, query } from "../api";
-import { byId, el, number } from "../dom";
+import { byId, el } from "../dom";
 import type { History } from "../pool";
 import { thumbnail } from "../thumbnail";
 import { uncertainty } from "./server";
@@ -66,7 +66,7 @@ export class Beside {
     byId("near").replaceChildren(
       ...near.map((one) => {
         const link = el("a", { href: query("label", { image: one.image }), target: "_blank", title: `${one.image}: ${one.kind}` });
-        link.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), `${one.kind}, ${number(one.share ?? one.distance, 2)}`));
+        link.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), one.kind));
         return link;
       }),
     );

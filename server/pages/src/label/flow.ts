@@ -97,7 +97,7 @@ export class Flow {
     await this.begin(now, about.mask ?? null);
     const leased = about.leased || (!now.stored && (await this.lease(image)));
     this.keeping.start(image, leased);
-    void this.beside.open(image, about.reason);
+    void this.beside.open(image, about.reason).then((history) => history?.unedited && now === this.now && this.ask(image));
     void this.cases.prefetch(image).catch(() => {}); // then the next one is fetched when it is opened
   }
 
@@ -164,9 +164,20 @@ export class Flow {
       label: `Label version ${now?.stored?.version}; saving makes a new version.`,
     };
     byId("start").textContent = texts[start];
-    if (now?.stored?.state === "unedited")
-      this.say("This label equals a prediction and counts only when somebody confirms it.", [["Confirm", () => void this.finish("confirmed")]]);
     this.buttons();
+  }
+
+  /** Ask for a confirmation of a label that nobody has looked at. */
+  private ask(image: string): void {
+    const confirm = async (): Promise<void> => {
+      try {
+        await server.confirm(image);
+        this.say(`${image} is confirmed.`);
+      } catch (error) {
+        this.say((error as Error).message, [], true);
+      }
+    };
+    this.say("This label equals a prediction, and counts only when somebody confirms it.", [["Confirm", confirm]]);
   }
 
   // finishing ----------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ export interface Prelabel {
 export interface Stored {
   mask: Mask;
   version: number;
-  state: string;
 }
 
 export interface Draft {
@@ -139,7 +138,7 @@ export async function prelabel(image: string, shape: Shape): Promise<Prelabel | 
 export async function label(image: string, shape: Shape): Promise<Stored | null> {
   const answer = await unlessMissing(path(image, "label"));
   if (!answer) return null;
-  return { mask: await maskOf(answer, shape), version: Number(header(answer, "X-Version")), state: answer.headers.get("X-State") ?? "" };
+  return { mask: await maskOf(answer, shape), version: Number(header(answer, "X-Version")) };
 }
 
 export async function draft(image: string, shape: Shape): Promise<Draft | null> {

@@ -29,6 +29,7 @@ export class View {
   private layer: Layer | null = null;
   private stale: { image: boolean; parts: Part[] } = { image: false, parts: [] };
   private frame = 0;
+  private fitted = true; // nobody has zoomed or moved the image
 
   /** `moved` is called after the image has moved on the screen. */
   constructor(readonly canvas: HTMLCanvasElement, private readonly moved: () => void) {
@@ -99,6 +100,7 @@ export class View {
     this.place.x = columns / 2 - width / 2 / this.place.scale;
     this.place.y = rows / 2 - height / 2 / (this.place.scale * this.place.aspect);
     this.move(0, 0);
+    this.fitted = true;
   }
 
   /** Zoom by a factor around a place of the canvas (CSS pixels; its middle by default). */
@@ -114,6 +116,7 @@ export class View {
   /** Move the image on the screen, in CSS pixels. */
   move(right: number, down: number): void {
     if (!this.about) return;
+    this.fitted = false;
     const { place } = this;
     const { rows, columns } = this.about.shape;
     const { width, height } = this.raster;
@@ -161,10 +164,9 @@ export class View {
     const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     if (!width || !height) return;
     const middle = this.toImage(this.middle());
-    const first = this.raster.width === 1;
     this.raster = new Raster(Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio));
     [this.canvas.width, this.canvas.height] = [this.raster.width, this.raster.height];
-    if (first) return this.fit();
+    if (this.fitted) return this.fit();
     const now = this.toImage(this.middle());
     this.place.x += middle.x - now.x;
     this.place.y += middle.y - now.y;
