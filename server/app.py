@@ -33,13 +33,14 @@ from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.protocol import FetchesImages, PoolStore
 from server import config
-from server.auth import warn_if_open
+from server.auth import listening, warn_if_open
 from server.background import Background, end_with_parent
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
 from server.open_pool import open_datastore, open_pool, take_in_checks, trains_now
 from server.tasks import Task, Tasks
+from server.welcome import announce
 from server.worker import KIND, Worker
 from strategies.identity import current_user, plain_text
 from strategies.refresh.pipeline import Refresh
@@ -165,6 +166,7 @@ class Shell:
         close_at_stop(self._worker.close)
         self._worker.start()
         self.wake()
+        announce(listening())
 
     def _look_at_pool(self) -> None:
         """Take in labels and images that came or went; fetch the images to be handed out next."""
@@ -231,10 +233,10 @@ class Shell:
         if tag == DefaultLabelTag.FINAL:
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
-            self.state.drafts.remove(client, image)
             prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
             checks = [(image, fingerprint, "") for fingerprint in prints.values()]
             self.state.label_checks.add(checks, info.get("state", ""))
+            self.state.drafts.remove(client, image)
         else:
             self.state.ledger.add("label", image, {"tag": tag, "client": client})
 

@@ -88,7 +88,8 @@ def _sign_in(username: str, password: str, server: SignInServer) -> dict[str, An
 
 def warn_if_open() -> None:
     """Warn once when the server is reachable from the network without authentication."""
-    host = _listening_host()
+    found = listening()
+    host = found.host if found and found.uds is None else None
     if settings.MONAI_LABEL_AUTH_ENABLE or host is None or is_loopback(host):
         return
     logger.warning(
@@ -99,14 +100,13 @@ def warn_if_open() -> None:
     )
 
 
-def _listening_host() -> str | None:
-    """Return the address that uvicorn is configured to listen on, or None without uvicorn.
+def listening() -> uvicorn.Config | None:
+    """Return what uvicorn is configured to listen on, or None without uvicorn.
 
     An app cannot ask its server, and the socket opens only after the app has started, so look for uvicorn's
     configuration among the objects of this process.
     """
-    configs = (item for item in gc.get_objects() if type(item) is uvicorn.Config)
-    return next((config.host for config in configs if config.uds is None), None)
+    return next((item for item in gc.get_objects() if type(item) is uvicorn.Config), None)
 
 
 def is_loopback(host: str) -> bool:

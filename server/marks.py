@@ -15,7 +15,7 @@ from strategies.context import LATER, Context
 from strategies.identity import current_user, plain_text
 from strategies.planning.planner import Planner
 from strategies.planning.sources import Source
-from strategies.snapshot import PoolSnapshot
+from strategies.snapshot import PoolSnapshot, is_unlabelled
 
 
 class MarkRequest(BaseModel):
@@ -56,8 +56,8 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
     """Apply a mark to all images, or to none.
 
-    Raises PoolError 404 for an unknown image, 409 for one that cannot be skipped
-    because somebody holds it.
+    Raises PoolError 404 for an unknown image, 409 for one that cannot be skipped because somebody holds it,
+    and when all images that are to come next are labelled; of several, the labelled ones are left out.
     """
     images = list(dict.fromkeys(request.images))
     if unknown := [image for image in images if not store.has_image(image)]:
@@ -75,6 +75,24 @@ def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]
         marked = {mark.image for mark in state.marks.all()}.intersection(images)
         state.marks.remove(sorted(marked), client.name)
         return {"changed": len(skipped | marked)}
+    if request.kind == "next":
+        return _mark_next(state, store, images, client, reason)
     state.handouts.unskip_all(images, client)  # the newest decision counts
-    state.marks.put(NEXT if request.kind == "next" else HELD_OUT, images, client.name, reason)
+    state.marks.put(HELD_OUT, images, client.name, reason)
     return {"changed": len(images)}
+
+
+def _mark_next(
+    state: State, store: PoolStore, images: list[str], client: Client, reason: str
+) -> dict[str, Any]:
+    """Mark the unlabelled ones of the images to come next. Raises PoolError 409 when all are labelled."""
+    labelled = [image for image in images if not is_unlabelled(store, image)]
+    if to_mark := [image for image in images if is_unlabelled(store, image)]:
+        state.handouts.unskip_all(to_mark, client)
+        state.marks.put(NEXT, to_mark, client.name, reason)
+        return {"changed": len(to_mark)} | ({"labelled": labelled} if labelled else {})
+    raise PoolError(
+        409,
+        f"{labelled[0]} is labelled, so it is not handed out again ({len(labelled)} images); open it at "
+        "/selection/label to change its label, or remove the label first",
+    )

@@ -127,6 +127,17 @@ def author_of(store: LabelStore, image: str) -> tuple[str, int | None]:
     return str(info.get("user") or info.get("client_id") or ""), info.get("ts")
 
 
+def replaced_by_another(store: LabelStore, image: str, tag: str, client: str) -> list[str]:
+    """Return a sentence on the final label that a client's is about to replace, if another saved it."""
+    number = store.label_version(image) if tag == FINAL else 0
+    who, when = author_of(store, image) if number else ("", None)
+    if not who or who == client:
+        return []
+    return [
+        f"this replaces the label that {who} saved at {_clock_time(when)}; it is kept as version {number}"
+    ]
+
+
 def _clock_time(when: int | None) -> str:
     return "an unknown time" if when is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 

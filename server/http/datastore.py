@@ -19,6 +19,7 @@ from starlette.background import BackgroundTask
 from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
 from pool.imaging.names import split_name
+from server.desk.labels import replaced_by_another
 from server.desk.readers import client_here
 from server.http import access
 from server.http.bodies import read_object
@@ -161,10 +162,11 @@ def _save(image: str, label: UploadFile, tag: str, details: dict[str, Any]) -> d
     client = client_here(app)
     if client.named and current_user.get() is None:  # the browser is known, whatever name its page sends
         details = {**details, "client_id": client.name}
+    replaced = replaced_by_another(store, image, tag, str(details.get("client_id") or ""))
     with received(label, "label") as path:
         label_id = store.save_label(image, str(path), tag, details)
     answer = {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
-    warnings = store.get_label_info(label_id, tag).get("warnings")
+    warnings = [*store.get_label_info(label_id, tag).get("warnings", []), *replaced]
     return {**answer, "warnings": warnings} if warnings else answer
 
 

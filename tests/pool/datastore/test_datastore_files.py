@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pool.datastore import PoolDatastore
+from pool.imaging.digests import label_digest
 from pool.imaging.images import read_image
+from pool.protocol import LabelCheck
 from tests.ct_series import write_series
 
 LABELS = {"lung": 1}
@@ -111,4 +114,42 @@ def test_masks_of_255_are_read_where_they_can_mean_one_structure_only(tmp_path: 
     np.testing.assert_array_equal(written, (mask > 0) * 2)
     assert (studies / "versions" / "final" / "a.1.png").read_bytes() == before
     assert store.rewrite_label("a", {255: 2}) is False, "there is nothing to write any more"
+    store.close()
+
+
+def test_a_label_that_equals_a_prediction_counts_once_it_is_confirmed(tmp_path: Path) -> None:
+    studies, mask = tmp_path / "studies", tmp_path / "mask.png"
+    for number, name in enumerate("abc"):
+        picture(studies / f"{name}.png", number + 1)
+    Image.fromarray(np.eye(32, 24, dtype=np.uint8)).save(mask)
+    known = label_digest(np.eye(32, 24, dtype=np.uint8).T)
+
+    def opened(**more: Any) -> PoolDatastore:
+        return PoolDatastore(
+            str(studies), LABELS, trusts_files=False, is_prediction=lambda _, d: d == known, **more
+        )
+
+    store = opened()
+    store.save_label("a", str(mask), "final", {"state": "edited"})  # what a client calls it does not matter
+    store.save_label("b", str(mask), "final", {"confirmed": True})
+    store.save_label("c", str(mask), "original", {})
+    assert store.get_labeled_images() == ["b"] and store.unedited_labels == {"a"}
+    assert store.datalist()[0]["image"].endswith("b.png") and len(store.datalist()) == 1
+    states = [store.get_label_info(image, "final")["state"] for image in "ab"]
+    assert states == ["unedited", "confirmed"] and store.label_version("a") == 1
+    store.close()
+    for _ in range(2):
+        store, reader = opened(), opened(read_only=True)
+        assert store.unedited_labels == reader.unedited_labels == {"a"}, "kept with the label"
+        check = LabelCheck(1, "a", store.label_fingerprints(["a"])["a"], "", "confirmed")
+        for one in (store, reader):
+            one.take_in_checks([check])
+            one.refresh()
+            assert one.get_labeled_images() == ["a", "b"] and not one.unedited_labels
+        store.close()
+    store = opened(counts_unedited=True)
+    assert store.get_labeled_images() == ["a", "b"]
+    Image.fromarray(np.eye(32, 24, k=3, dtype=np.uint8)).save(mask)
+    store.save_label("a", str(mask), "final", {})
+    assert store.get_label_info("a", "final")["state"] == "edited" and store.label_version("a") == 2
     store.close()

@@ -19,6 +19,7 @@ from benchmarks.load.large_pool import make_state, make_studies
 from benchmarks.server_process import Server
 from pool.database.state import State
 from strategies.settings import Settings
+from tests.server.desk.conftest import Browser
 
 Start = Callable[..., Server]
 Mount = Callable[..., None]
@@ -147,6 +148,23 @@ def test_a_full_state_folder_loses_no_label_and_goes_on_when_there_is_room(small
     assert small.save(small.given("full state", resume=True), "full state").status_code == 200
     assert small.status()["labelled"] == labelled + 2
     _until(lambda: "label" in [event for event, _ in small.events(last)])  # the ledger catches up
+
+
+def test_the_desk_keeps_a_drawing_until_there_is_room(small: Pool) -> None:
+    """The page gets 507 and why, and sends the same mask again later."""
+    ann = Browser(small.server, "Ann Desk")
+    image = ann.next()["id"]
+    mask = ann.array(image, "voxels") // 128 + 1
+    with full(_folder(small, "studies")):
+        refused = ann.save(image, mask)
+        assert refused.status_code == 507 and "make room" in refused.json()["detail"], refused.text
+        assert ann.image(image, "label").status_code == 404
+    with full(_folder(small, "state")):
+        refused = ann.draft(image, b"x" * 2**16, {})
+        assert refused.status_code == 507 and "make room" in refused.json()["detail"], refused.text
+    assert ann.draft(image, b"x" * 2**16, {}).status_code == 200
+    assert ann.save(image, mask).json()["version"] == 1
+    assert ann.image(image, "draft").status_code == 404
 
 
 def test_a_second_label_keeps_the_first_and_who_made_it(small: Pool) -> None:
