@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 Pixel = tuple[int, int]  # column, row
 _FIT = 0.96  # of the canvas that a fitted image fills
@@ -38,7 +38,7 @@ class DeskPage:
         expect(self.button("Nothing to label")).to_be_enabled()
         return str(self.page.locator("body").get_attribute("data-shown"))
 
-    def button(self, name: str) -> object:
+    def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def press(self, *keys: str) -> None:
@@ -73,7 +73,7 @@ class DeskPage:
         expect(self.page.locator("#size-shown")).to_have_text(f"{size} px")
 
     @property
-    def message(self) -> object:
+    def message(self) -> Locator:
         return self.page.locator("#message")
 
 

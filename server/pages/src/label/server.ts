@@ -1,6 +1,6 @@
 // What the page asks the server for: images, labels, drafts, leases, the next image.
 
-import { ask, get, post, query, Refused } from "../api";
+import { ask, get, pathOf, post, query, Refused } from "../api";
 import { Mask } from "./mask";
 import type { Shape, Voxels } from "./mask";
 import { Slice, valuesOf } from "./voxels";
@@ -87,11 +87,7 @@ export async function next(verb: Record<string, unknown> = {}): Promise<Handout 
 }
 
 export function path(image: string, what: string): string {
-  return `image/${encoded(image)}/${what}`;
-}
-
-function encoded(image: string): string {
-  return image.split("/").map(encodeURIComponent).join("/");
+  return `image/${pathOf(image)}/${what}`;
 }
 
 /** An image's voxels; slices are fetched when they are needed. */
@@ -183,12 +179,12 @@ export async function confirm(image: string): Promise<void> {
 
 /** Renew the lease of an image; `take` it if it is free. */
 export async function lease(image: string, take: boolean): Promise<void> {
-  await post(`lease/${encoded(image)}`, { take });
+  await post(`lease/${pathOf(image)}`, { take });
 }
 
 /** Give a lease back while the page closes. */
 export function giveBack(image: string): void {
-  const url = `lease/${encoded(image)}?release=1`;
+  const url = `lease/${pathOf(image)}?release=1`;
   const token = sessionStorage.getItem("selection-token");
   if (!token) navigator.sendBeacon(url);
   else void fetch(url, { method: "POST", keepalive: true, headers: { Authorization: `Bearer ${token}` } });
