@@ -33,7 +33,7 @@ export class View {
 
   /** `moved` is called after the image has moved on the screen. */
   constructor(readonly canvas: HTMLCanvasElement, private readonly moved: () => void) {
-    this.context = canvas.getContext("2d", { alpha: false, desynchronized: true }) as CanvasRenderingContext2D;
+    this.context = canvas.getContext("2d", { alpha: false, willReadFrequently: true }) as CanvasRenderingContext2D;
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
