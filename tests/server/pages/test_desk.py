@@ -15,11 +15,12 @@ from playwright.sync_api import Browser, expect
 from pydicom.uid import generate_uid
 from scipy.spatial.transform import Rotation
 
+from benchmarks.desk.page import DeskPage, Pixel
 from benchmarks.server_process import Server
 from pool.imaging.labels import read_label
 from tests.orthanc import Orthanc, radiograph
 from tests.server.conftest import TINY
-from tests.server.pages.desk import DeskPage, Pixel, polygon, reader, stroke
+from tests.server.pages.desk import polygon, reader, stroke
 from tests.server.published import publish
 
 ROWS = np.random.default_rng(7).integers(1, 250, (70, 110), dtype=np.uint8)
