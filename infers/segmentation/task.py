@@ -75,7 +75,8 @@ class Predictor:
         steps = bundle.new("image_transforms")
         self.transforms, self.inferer = Compose(steps), bundle.new("inferer")
         # faster equivalents, without tracking the affine
-        self._transforms = Compose(swift(steps)) if many else self.transforms
+        self._swift = Compose(swift(steps))
+        self._transforms = self._swift if many else self.transforms
         self._window = bundle.get("window") if bundle.get("dimensions") == 3 else None
         self._classes = len(bundle.get("labels")) + 1
         self.channels = bundle.input_shape[1]
@@ -106,7 +107,7 @@ class Predictor:
     @torch.inference_mode()
     def label(self, image: str) -> tuple[np.ndarray, np.ndarray]:
         """Predict the label (W, H[, D]) uint8 on the image's own grid, with its affine. Raises ImageError."""
-        pixels: MetaTensor = self._transform(image, self.transforms)
+        pixels: MetaTensor = self._transform(image, self._swift)
         logits = self.inferer(pixels.as_tensor()[None].to(self.device), self.network)[0].cpu()
         return restore_label(logits, pixels), np.asarray(pixels.meta["own_affine"], dtype=float)
 

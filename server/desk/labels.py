@@ -18,12 +18,14 @@ from pool.imaging.images import ImageError
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, grid_of, read_label
 from pool.protocol import LabelStore
+from server.desk.cache import ByteCache
 from server.desk.views import view_of
 from server.desk.voxels import path_of, version_of
 
 FINAL = "final"
 _GZIP = b"\x1f\x8b"
 _LARGEST = 255  # value of a label
+_CACHE_BYTES = 2**28  # of the last labels
 _Tool = Annotated[str, Field(max_length=40)]
 
 
@@ -150,15 +152,28 @@ def _check_values(mask: np.ndarray, state: str) -> None:
         raise PoolError(422, f"the label {told}; if there is nothing to label, send no voxels as 'empty'")
 
 
-def stored_label(store: LabelStore, image: str, labels: dict[str, int]) -> tuple[np.ndarray, int]:
-    """Return the newest final label, arranged as the screen shows it, and its version.
+class StoredLabels:
+    """Final labels, arranged as the screen shows them; the last ones are kept in memory.
 
-    Raises PoolError 404 without one, 422 for one that does not fit.
+    :param labels: {name: value} of the app
     """
-    path, version = path_of(store, image), store.label_version(image)
-    try:
-        if not version or not (file := store.get_label_uri(image, FINAL)):
-            raise PoolError(404, f"image {image!r} has no final label")
-        return view_of(path).shown(read_label(file, labels, path)), version
-    except (ImageError, LabelError) as error:
-        raise PoolError(422, str(error)) from error
+
+    def __init__(self, store: LabelStore, labels: dict[str, int]) -> None:
+        self._store, self._labels = store, labels
+        self._cache = ByteCache[np.ndarray](_CACHE_BYTES, lambda label: label.nbytes)
+
+    def read(self, image: str) -> tuple[np.ndarray, int]:
+        """Return the newest final label and its version.
+
+        Raises PoolError 404 without one, 422 for one that does not fit.
+        """
+        path, version = path_of(self._store, image), self._store.label_version(image)
+        key = (image, version, *self._store.label_fingerprints([image]).values())
+        if version and (kept := self._cache.get(key)) is not None:
+            return kept, version
+        try:
+            if not version or not (file := self._store.get_label_uri(image, FINAL)):
+                raise PoolError(404, f"image {image!r} has no final label")
+            return self._cache.put(key, view_of(path).shown(read_label(file, self._labels, path))), version
+        except (ImageError, LabelError) as error:
+            raise PoolError(422, str(error)) from error

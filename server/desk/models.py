@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cachetools import LRUCache
 
 from infers.metrics import summarise
 from infers.model_file import ModelError
@@ -18,6 +17,7 @@ from infers.segmentation.task import Predictor, model_fingerprint
 from pool.errors import PoolError
 from pool.imaging.digests import label_digest
 from pool.imaging.images import ImageError
+from server.desk.cache import ByteCache
 from server.desk.voxels import path_of, version_of
 
 _CACHE_BYTES = 2**29  # of the last predictions
@@ -78,10 +78,7 @@ class Prelabels:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._cache: LRUCache[tuple[str, str, str], np.ndarray] = LRUCache(
-            _CACHE_BYTES, getsizeof=lambda label: label.nbytes
-        )
-        self._lock = threading.Lock()
+        self._cache = ByteCache[np.ndarray](_CACHE_BYTES, lambda label: label.nbytes)
 
     def model(self) -> Model:
         """Return the best model. Raises PoolError 404 before there is one."""
@@ -93,8 +90,7 @@ class Prelabels:
 
     def kept(self, image: str, model: Model) -> np.ndarray | None:
         """Return a prediction made before, if it is still here. Raises PoolError 404, 422."""
-        with self._lock:
-            return self._cache.get(self._key(image, model))
+        return self._cache.get(self._key(image, model))
 
     def make(self, image: str, model: Model) -> np.ndarray:
         """Predict the label of an image, and remember that it was given. Raises PoolError 404, 422."""
@@ -108,10 +104,7 @@ class Prelabels:
         if digest := label_digest(label):
             with self._app.database_errors():
                 self._app.state.predictions.add(image, digest, model.name)
-        if label.nbytes <= _CACHE_BYTES:
-            with self._lock:
-                self._cache[key] = label
-        return label
+        return self._cache.put(key, label)
 
     def _key(self, image: str, model: Model) -> tuple[str, str, str]:
         path_of(self._app.datastore(), image)  # 404

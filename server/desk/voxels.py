@@ -6,13 +6,13 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from cachetools import LRUCache
 
 from pool.errors import PoolError
 from pool.imaging.images import ImageError, read_image
 from pool.imaging.pictures import has_eight_bits
 from pool.imaging.volumes import read_volume
 from pool.protocol import PoolStore
+from server.desk.cache import ByteCache
 from server.desk.views import View, view_of
 
 _CACHE_BYTES = 2**30  # of the last images; one volume of the largest size
@@ -40,32 +40,21 @@ class VoxelReader:
     """Reads images one at a time, and keeps the last ones in memory; thread-safe."""
 
     def __init__(self, store: PoolStore) -> None:
-        self._store = store
-        self._cache: LRUCache[tuple[str, str], Voxels] = LRUCache(
-            _CACHE_BYTES, getsizeof=lambda voxels: voxels.array.nbytes
-        )
-        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._store, self._reading = store, threading.Lock()
+        self._cache = ByteCache[Voxels](_CACHE_BYTES, lambda voxels: voxels.array.nbytes)
 
     def read(self, image: str) -> Voxels:
         """Return an image's voxels. Raises PoolError 404, 422."""
-        path, version = path_of(self._store, image), version_of(self._store, image)
-        if kept := self._kept(image, version):
+        path, key = path_of(self._store, image), (image, version_of(self._store, image))
+        if kept := self._cache.get(key):
             return kept
         with self._reading:
-            if kept := self._kept(image, version):
+            if kept := self._cache.get(key):  # another request has read it meanwhile
                 return kept
             try:
-                voxels = _read(path, version)
+                return self._cache.put(key, _read(path, key[1]))
             except ImageError as error:
                 raise PoolError(422, str(error)) from error
-        if voxels.array.nbytes <= _CACHE_BYTES:
-            with self._lock:
-                self._cache[image, version] = voxels
-        return voxels
-
-    def _kept(self, image: str, version: str) -> Voxels | None:
-        with self._lock:
-            return self._cache.get((image, version))
 
 
 def path_of(store: PoolStore, image: str) -> str:

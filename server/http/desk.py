@@ -43,6 +43,11 @@ def _prelabels(app: Any) -> Prelabels:
     return Prelabels(app)
 
 
+@lru_cache(maxsize=1)
+def _labels(app: Any) -> labels.StoredLabels:
+    return labels.StoredLabels(app.datastore(), app.bundle.get("labels"))
+
+
 def routes() -> APIRouter:
     """Make the routes of images and labels; masks have the arrangement of the voxels (docs/desk.md)."""
     router = APIRouter(prefix=f"{PREFIX}/image", tags=["Desk"])
@@ -66,7 +71,7 @@ def routes() -> APIRouter:
     def label(request: Request, image: str, slice: _Slice = None) -> Response:
         app = app_instance()
         app.datastore().take_over_changes()
-        mask, version = labels.stored_label(app.datastore(), image, app.bundle.get("labels"))
+        mask, version = _labels(app).read(image)
         return _mask(request, mask, slice, {"X-Version": str(version)})
 
     @router.put("/{image:path}/label", summary="Save a raw mask as the final label")

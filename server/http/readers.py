@@ -69,9 +69,11 @@ def _described() -> dict[str, Any]:
         {"name": name, "value": value, "colour": "#{:02x}{:02x}{:02x}".format(*color_of(name, i, colors))}
         for i, (name, value) in enumerate(names.items())
     ]
-    text = guideline.rendered(app.context.settings.guideline)
-    allowed = access.has(ANNOTATOR)
-    return {**readers.describe(app), "structures": structures, "guideline": text, "allowed": allowed}
+    text, client = guideline.rendered(app.context.settings.guideline), readers.client_here(app)
+    with app.database_errors():
+        drafts = app.state.drafts.images_of(client.name) if client.named else []
+    about = {"structures": structures, "guideline": text, "drafts": drafts}
+    return {**readers.describe(app), **about, "allowed": access.has(ANNOTATOR)}
 
 
 def _renew(image: str, lease: LeaseRequest) -> dict[str, Any]:

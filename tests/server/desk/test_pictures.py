@@ -21,6 +21,7 @@ from pool.imaging.labels import read_label
 from server.cli.main import app
 from tests.orthanc import radiograph
 from tests.pool.imaging.test_geometry import drawn
+from tests.pool.imaging.test_limits import png
 from tests.server.conftest import TINY
 from tests.server.desk.conftest import Browser, stored
 from tests.server.polling import until
@@ -65,6 +66,7 @@ def desk(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory)
     )
     (studies / "folder").mkdir()
     Image.fromarray(ROWS).save(studies / "folder" / "inner.png")
+    png(studies / "huge.png")
     publish(folder / "state", "cxr_lungs", {k: TINY[k] for k in ("image_size", "channels", "epochs")})
     (folder / "guide.md").write_text("# Lungs\n<script>alert(1)</script> [bad](javascript:alert(1)) **edge**")
     server = start(
@@ -115,6 +117,22 @@ def test_voxels_keep_sixteen_bits_and_say_what_they_are(desk: Desk) -> None:
     assert desk.browser().image("deep", "voxels?slice=0").status_code == 422
     assert desk.browser().array("folder/inner", "voxels").shape == ROWS.shape
     assert desk.browser().image("nothing", "voxels").status_code == 404
+
+
+def test_a_picture_that_is_too_large_or_gone_is_said_to_be(desk: Desk) -> None:
+    ann = desk.browser("ann")
+    refused = ann.image("huge", "voxels")
+    assert refused.status_code == 422 and "crop or resample it" in refused.json()["detail"]
+    desk.image("wide 19").unlink()
+    for answer in (ann.image("wide 19", "voxels"), ann.save("wide 19", drawn(ROWS.shape))):
+        assert answer.status_code == 404 and "wide 19" in answer.json()["detail"], answer.text
+
+
+def test_the_server_names_its_pages_when_it_is_ready(desk: Desk) -> None:
+    lines = desk.server.log.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if "The server is ready" in line) + 1
+    pages = [line.rpartition("/")[2] for line in lines[first : first + 3]]
+    assert pages == ["label", "map", "progress"] and desk.server.url in lines[first]
 
 
 def test_a_prelabel_names_its_model(desk: Desk) -> None:
@@ -193,6 +211,7 @@ def test_a_draft_is_found_after_a_reload_and_at_another_computer(desk: Desk) -> 
     assert here.draft(image, b"old", {}).status_code == 200
     kept = here.draft(image, gzip.compress(b"mask"), {"seconds": 3.5, "structures": {"Lunge µ": "done"}})
     assert kept.json()["expires_in"] > 3500, "drawing renews the lease"
+    assert there.ask("GET", "reader").json()["drafts"] == [image]
     found = there.image(image, "draft")
     assert (
         gzip.decompress(found.content) == b"mask" and json.loads(found.headers["X-Draft"])["seconds"] == 3.5

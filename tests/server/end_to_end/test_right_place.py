@@ -129,7 +129,7 @@ def test_bad_images_are_named_and_the_others_get_a_plan(xrays: Pool) -> None:
 def test_a_prediction_lies_on_its_picture(xrays: Pool, name: str, extension: str) -> None:
     predicted = xrays.infer(name, result_extension=extension)
     assert_same_geometry(predicted, xrays.image(name))
-    answer = xrays.save(name, predicted)
+    answer = xrays.save(name, predicted, confirmed=True)
     assert answer.status_code == 200 and "warnings" not in answer.json()
     assert (read_label(xrays.stored(name), LUNGS, xrays.image(name)) == 2).all()
 

@@ -94,3 +94,11 @@ def test_unknown_names_in_a_query_are_named(clinic: Target) -> None:
 def test_a_missing_slash_is_a_redirect_as_before(clinic: Target) -> None:
     assert clinic.ask("GET", "/info", "reader").json()["labels"]
     assert clinic.ask("GET", "/info").status_code == 403
+
+
+def test_a_signed_in_user_counts_whatever_the_browsers_cookie_says(clinic: Target) -> None:
+    for role, allowed in ((NAMES[READER], False), (NAMES[ANNOTATOR], True)):
+        headers = {"Cookie": f"scan_selection_reader={'x' * 32}"}
+        said = clinic.ask("GET", "/selection/reader", "reader", role, headers=headers).json()
+        assert (said["kind"], said["name"], said["authenticated"]) == ("named", "eve", True)
+        assert said["allowed"] is allowed
