@@ -52,7 +52,6 @@ class Desk {
     find: () => this.structures.focusFind(),
     submit: () => this.flow.submit(),
     sliced: (by) => void this.goTo(this.drawing.slice + by),
-    windowed: () => {},
     moved: (cursor) => this.marks.point(cursor, this.structures.name),
   });
 
@@ -60,10 +59,8 @@ class Desk {
     new Pointer(this.view, this.drawing, {
       hovered: (at) => this.marks.hover(at, this.structures.name),
       sliced: (by) => void this.goTo(this.drawing.slice + by),
-      windowed: () => {},
     });
     byId("slice").addEventListener("input", (event) => void this.goTo(Number((event.target as HTMLInputElement).value)));
-    this.canvas.addEventListener("focus", () => this.canvas.matches(":focus-visible") && this.marks.draw());
     void this.poll();
     const reader = await this.reader();
     if (!reader) return;
@@ -156,6 +153,7 @@ class Desk {
   private async stepped(slice: number): Promise<void> {
     if (slice !== this.drawing.slice) await this.goTo(slice);
     else this.view.redraw();
+    if (this.structures.hidden) this.structures.hide(false); // what is drawn has to be seen
     this.structures.draw();
     this.chosen();
     this.flow.buttons();

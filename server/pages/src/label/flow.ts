@@ -36,6 +36,7 @@ export class Flow {
   private start: Start = "empty";
   private base = 0;
   private original: Mask | null = null; // what the drawing began with, if that can be confirmed or left as it is
+  private unconfirmed = false; // the stored label equals a prediction
   private busy = false;
   private timer = 0;
 
@@ -114,7 +115,7 @@ export class Flow {
 
   private async begin(now: Case, mask: Mask | null): Promise<void> {
     const { draft, stored } = now;
-    [this.now, this.prelabel, this.original] = [now, null, null];
+    [this.now, this.prelabel, this.original, this.unconfirmed] = [now, null, null, false];
     this.base = stored?.version ?? 0;
     this.start = mask || draft ? "draft" : stored ? "label" : "empty";
     this.clock.start(draft?.notes.seconds);
@@ -169,9 +170,13 @@ export class Flow {
 
   /** Ask for a confirmation of a label that nobody has looked at. */
   private ask(image: string): void {
+    this.unconfirmed = true;
+    this.buttons();
     const confirm = async (): Promise<void> => {
       try {
         await server.confirm(image);
+        this.unconfirmed = false;
+        this.buttons();
         this.say(`${image} is confirmed.`);
       } catch (error) {
         this.say((error as Error).message, [], true);
@@ -186,7 +191,8 @@ export class Flow {
   buttons(): void {
     const open = !!this.now && !this.busy;
     for (const id of ["submit", "nothing", "skip"]) byId<HTMLButtonElement>(id).disabled = !open;
-    byId<HTMLButtonElement>("accept").disabled = !open || !this.untouched || this.original!.empty;
+    const acceptable = this.start === "prelabel" || this.unconfirmed;
+    byId<HTMLButtonElement>("accept").disabled = !open || !acceptable || !this.untouched || this.original!.empty;
   }
 
   submit(): void {

@@ -33,6 +33,7 @@ export class Keeping {
   constructor(private readonly clock: Clock, private readonly work: () => Work | null, private readonly heard: Heard) {
     setInterval(() => void this.tick(), DRAFT_EVERY);
     addEventListener("pagehide", () => this.giveBack());
+    addEventListener("pageshow", (event) => event.persisted && this.image && void this.renew()); // back from history
     document.addEventListener("visibilitychange", () => document.hidden && void this.keep());
     addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
   }

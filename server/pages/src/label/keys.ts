@@ -20,7 +20,6 @@ export interface Actions {
   find: () => void;
   submit: () => void;
   sliced: (by: number) => void;
-  windowed: () => void;
   moved: (cursor: Pixel | null) => void;
 }
 
@@ -96,7 +95,6 @@ export class Keys {
     const [grow, shift] = [(right * (high - low)) / 20, (down * (high - low)) / 20];
     this.view.look.window = [low - grow + shift, high + grow + shift];
     this.view.redraw();
-    this.actions.windowed();
   }
 
   /** Move the image so that the cursor stays visible. */

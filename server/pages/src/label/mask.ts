@@ -37,7 +37,7 @@ export class Mask {
   }
 
   equals(other: Mask): boolean {
-    return this.data.every((value, at) => value === other.data[at]);
+    return same(this.data, other.data);
   }
 
   get empty(): boolean {

@@ -17,7 +17,6 @@ export interface Hooks {
   /** the pointer is over this place, null when it has left */
   hovered: (at: Place | null) => void;
   sliced: (by: number) => void;
-  windowed: () => void;
 }
 
 export class Pointer {
@@ -102,7 +101,6 @@ export class Pointer {
     const middle = (low + high) / 2 + ((at.y - this.from.y) / clientHeight) * 2 * (high - low);
     this.view.look.window = [middle - width / 2, middle + width / 2];
     this.view.redraw();
-    this.hooks.windowed();
   }
 
   private pinch(id: number, before: Place, at: Place): void {
