@@ -29,7 +29,13 @@ from benchmarks.server_process import running
 
 _SIDE = 512
 _LABELLED = 12
-_CONF = {"epochs": 60, "image_size": 128, "cold_start_budget": _LABELLED, "batch_size": 6}
+_CONF = {
+    "epochs": 60,
+    "image_size": 96,
+    "channels": "[8,16,32]",
+    "cold_start_budget": _LABELLED,
+    "batch_size": 6,
+}
 _QUALITY = 80  # of WebP
 _GUIDELINE = """Draw **both** lungs whole, also behind the heart.
 

@@ -411,8 +411,16 @@ def test_with_authentication_the_shell_is_empty_and_asks_for_a_name(
     issuer = Issuer()
     issuer.start()
     server = start(tmp_path / "studies", tmp_path / "state", env=settings(issuer), prepared=True)
-    files = ("map.js", "map.css", "page.css", "progress.js", "progress.css", "NOTICE.txt")
-    files += ("label.js", "label.css")
+    files = [
+        "map.js",
+        "map.css",
+        "page.css",
+        "progress.js",
+        "progress.css",
+        "label.js",
+        "label.css",
+        "NOTICE.txt",
+    ]
     for path in ("map", "progress", "label", *(f"static/{file}" for file in files)):
         shell = requests.get(f"{server.url}/selection/{path}", timeout=60)
         assert shell.status_code == 200 and "phantom_" not in shell.text
