@@ -17,6 +17,7 @@ from pool.datastore.versions import files_of, keep_version, next_version
 from pool.errors import PoolError
 from pool.files import cannot_write, make_folder, new_copy, replacing, sync_folder
 from pool.imaging.label_check import (
+    EmptySaves,
     check_tag,
     label_extension,
     may_be_empty,
@@ -24,7 +25,7 @@ from pool.imaging.label_check import (
     with_state,
     with_warnings,
 )
-from pool.imaging.names import LabelError, UnknownValues, image_fingerprint
+from pool.imaging.names import EmptyLabel, LabelError, UnknownValues, image_fingerprint
 from pool.label_states import IsPrediction, state_of
 from pool.left_notes import leave_note
 from pool.protocol import LabelCheck, RefusedLabel
@@ -51,7 +52,7 @@ class LabelFiles:
         is_prediction: IsPrediction | None = None,
     ) -> None:
         self._folder, self._labels, self._saved = folder, labels, saved
-        self._is_prediction = is_prediction
+        self._is_prediction, self._empty_saves = is_prediction, EmptySaves()
 
     def save(self, image: str, file: str, tag: str, info: Mapping[str, Any]) -> None:
         """Check a final label, then keep it; nothing is written before the check.
@@ -66,13 +67,11 @@ class LabelFiles:
         self._folder.check_writable(f"label for {image}", tag)
         try:
             with own_values(file, info, self._labels) as label:
-                notes: list[str] = []
-                ext, digest = checked_label(label, tag, info, self._image_file(image), self._labels, notes)
-                if tag == FINAL:
-                    info = with_state(info, state_of(image, digest, info, self._is_prediction), notes)
-                info = with_warnings(info, notes)
+                ext, info = self._checked(label, image, tag, info)
                 info = self._keep(label_change(image, tag, ext, info), Path(label))
         except LabelError as error:
+            if isinstance(error, EmptyLabel):
+                self._empty_saves.refuse(image, info)
             raise PoolError(422, f"label for {image}: {error}") from error
         except OSError as error:
             raise cannot_write(f"label for {image}", error) from error
@@ -80,6 +79,16 @@ class LabelFiles:
             leave_note(self.path(tag) / (image + ext), info)
         logger.info("Label of %s kept as %s/%s", image, tag, info["name"])
         self._tell_saved(image, tag, info)
+
+    def _checked(self, label: str, image: str, tag: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return a label's extension, and its info with state and warnings. Raises LabelError."""
+        notes: list[str] = []
+        given = info | {"empty": True} if self._empty_saves.is_second(image, info) else info
+        ext, digest = checked_label(label, tag, given, self._image_file(image), self._labels, notes)
+        if tag == FINAL:
+            info = info if digest else given
+            info = with_state(info, state_of(image, digest, info, self._is_prediction), notes)
+        return ext, with_warnings(info, notes)
 
     def _image_file(self, image: str) -> str:
         return os.path.join(self._folder.images, image + self._folder.index.image(image).image.ext)

@@ -31,6 +31,7 @@ from pool.errors import PoolError
 from pool.files import cannot_write, clean_cache, replacing
 from pool.imaging.images import ImageError
 from pool.imaging.label_check import (
+    EmptySaves,
     check_tag,
     label_extension,
     plain_info,
@@ -39,6 +40,7 @@ from pool.imaging.label_check import (
     with_warnings,
 )
 from pool.imaging.labels import LabelError
+from pool.imaging.names import EmptyLabel
 from pool.label_states import IsPrediction, state_of
 from pool.protocol import LabelCheck, RefusedLabel
 
@@ -96,6 +98,7 @@ class DicomWebPool(Datastore):
         self._changed, self._saved, self._read_only, self._every = changed, saved, read_only, every
         self._looked, self._down, self.newest_check = 0.0, False, 0
         self._notes, self._is_prediction = Notes(folder, read_only), is_prediction
+        self._empty_saves = EmptySaves()
         self._index = Index(folder, labels, self._server, filters, trusts_files, counts_unedited)
         self._series = SeriesFiles(folder, self._server, self._index)
         self._segs = SegFiles(folder, self._server, labels, colors or {}, codes or {})
@@ -319,6 +322,8 @@ class DicomWebPool(Datastore):
             else:
                 self._save_other(image_id, Path(label_filename), tag, info)
         except LabelError as error:
+            if isinstance(error, EmptyLabel):
+                self._empty_saves.refuse(image_id, info)
             raise PoolError(422, f"label for {image_id}: {error}") from error
         except ServerError as error:
             raise PoolError(error.status, f"label for {image_id} is not saved: {error.text}") from error
@@ -334,7 +339,9 @@ class DicomWebPool(Datastore):
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         notes: list[str] = []
         path, series = self.get_image_uri(image), self._series.dicom(image)
-        seg, digest = self._segs.store(sent, path, series, info, notes)
+        empty = {"empty": True} if self._empty_saves.is_second(image, info) else {}
+        seg, digest = self._segs.store(sent, path, series, info | empty, notes)
+        info |= {} if digest else empty
         info |= with_state(info, state_of(image, digest, info, self._is_prediction), notes)
         info |= with_warnings({}, notes)
         info |= {

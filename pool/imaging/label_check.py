@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from pool.errors import PoolError
 from pool.imaging.names import LABEL_EXTENSIONS, LabelError
 from pool.label_states import UNEDITED, UNEDITED_NOTE
+
+_SECOND_EMPTY = 600.0  # seconds within which a second empty label is taken for what it is
 
 
 def check_tag(tag: str) -> str:
@@ -40,6 +43,30 @@ def plain_info(info: object) -> dict[str, Any]:
 def may_be_empty(info: Mapping[str, Any]) -> bool:
     """Return whether the annotator marked the label as empty on purpose."""
     return str(info.get("empty", False)).lower() == "true"
+
+
+class EmptySaves:
+    """Empty labels that were refused: a client that saves a second one within ten minutes means it.
+
+    Most clients cannot send the parameter `empty`.
+    """
+
+    def __init__(self) -> None:
+        self._refused: dict[tuple[str, str], float] = {}  # by image and client, on the monotonic clock
+
+    def is_second(self, image: str, info: Mapping[str, Any]) -> bool:
+        """Return whether an empty label of this image by this client was refused a moment ago."""
+        return time.monotonic() - self._refused.get(_saver(image, info), -_SECOND_EMPTY) < _SECOND_EMPTY
+
+    def refuse(self, image: str, info: Mapping[str, Any]) -> None:
+        """Remember that an empty label is being refused."""
+        now = time.monotonic()
+        self._refused = {who: at for who, at in self._refused.items() if now - at < _SECOND_EMPTY}
+        self._refused[_saver(image, info)] = now
+
+
+def _saver(image: str, info: Mapping[str, Any]) -> tuple[str, str]:
+    return image, str(info.get("user") or info.get("client_id") or "")
 
 
 def with_warnings(info: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pool.imaging.errors import LabelError, reading_label
 from pool.imaging.geometry import read_header
 from pool.imaging.images import not_flat, read_array
 from pool.imaging.label_grid import on_images_grid, refuse_size, size_text
-from pool.imaging.names import UnknownValues, same_name
+from pool.imaging.names import EmptyLabel, UnknownValues, same_name
 from pool.imaging.volumes import volume_grid
 
 Notes = list[str]
@@ -154,8 +154,9 @@ def check_label(
     """Read a label as `read_label`, and refuse an empty one unless `allow_empty`. Raises LabelError."""
     array = read_label(path, labels, image, notes)
     if not array.any() and not allow_empty:
-        raise LabelError(
-            "the label is empty; if there is nothing to label, save it with the parameter 'empty': true"
+        raise EmptyLabel(
+            "the label is empty; if there is nothing to label, save it again within ten minutes, or with the "
+            "parameter 'empty': true"
         )
     return array
 

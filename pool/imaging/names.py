@@ -23,6 +23,10 @@ class LabelError(ValueError):
     """A label that does not fit its image; the text says what is wrong and what to do."""
 
 
+class EmptyLabel(LabelError):
+    """A label without a voxel that nobody said to be empty."""
+
+
 class UnknownValues(LabelError):
     """A label with values that the app does not know.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pool.datastore import PoolDatastore
+from pool.errors import PoolError
 from pool.imaging.digests import label_digest
 from pool.imaging.images import read_image
 from pool.protocol import LabelCheck
@@ -152,4 +154,24 @@ def test_a_label_that_equals_a_prediction_counts_once_it_is_confirmed(tmp_path: 
     Image.fromarray(np.eye(32, 24, k=3, dtype=np.uint8)).save(mask)
     store.save_label("a", str(mask), "final", {})
     assert store.get_label_info("a", "final")["state"] == "edited" and store.label_version("a") == 2
+    store.close()
+
+
+def test_an_empty_label_that_is_saved_twice_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies, mask = tmp_path / "studies", tmp_path / "mask.png"
+    picture(studies / "a.png", 1)
+    Image.fromarray(np.zeros((32, 24), np.uint8)).save(mask)
+    store, monotonic = PoolDatastore(str(studies), LABELS), time.monotonic
+    for client, later in (("ann", 0), ("bob", 1), ("ann", 700)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: monotonic() + later)
+        with pytest.raises(PoolError, match="again within ten minutes"):
+            store.save_label("a", str(mask), "final", {"client_id": client})
+    assert not store.get_labeled_images()
+    store.save_label("a", str(mask), "final", {"client_id": "ann"})
+    assert store.get_labeled_images() == ["a"] and store.check_label("a") == ""
+    info = store.get_label_info("a", "final")
+    assert (info["state"], info["empty"]) == ("empty", True)
+    Image.fromarray(np.eye(32, 24, dtype=np.uint8)).save(mask)
+    store.save_label("a", str(mask), "final", {"client_id": "ann"})
+    assert store.get_label_info("a", "final").get("empty") is None
     store.close()
