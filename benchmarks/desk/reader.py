@@ -171,12 +171,7 @@ def main(
     """Measure the work of a scripted reader; print and save it."""
     shutil.rmtree(out, ignore_errors=True)
     generate(out, count=images + 8, seed=42, size=side)
-    conf = {
-        "state": (out / "state").resolve(),
-        "cold_start_budget": hand,
-        "epochs": epochs,
-        "image_size": 128,
-    }
+    conf = {**_CONF, "state": (out / "state").resolve(), "cold_start_budget": hand, "epochs": epochs}
     with Server("cxr_lungs", out / "studies", conf, (out / "server.log").resolve()) as server:
         server.wait(600)
         rows = label(server, out, side, hand, images)

@@ -11,6 +11,7 @@ import type { Case } from "./label/cases";
 import { Keys } from "./label/keys";
 import { Marks } from "./label/marks";
 import { Mask } from "./label/mask";
+import { notice, say } from "./label/messages";
 import { Pointer } from "./label/pointer";
 import * as server from "./label/server";
 import { Structures } from "./label/structures";
@@ -29,7 +30,7 @@ class Desk {
     painted: (rect) => this.view.redrawLabel(rect),
     stepped: (slice) => void this.stepped(slice),
     chosen: () => this.chosen(),
-    said: (text) => this.flow.say(text),
+    said: (text) => say(text),
   });
   private readonly view = new View(this.canvas, () => this.marks.draw());
   private readonly marks = new Marks(this.view, this.drawing);
@@ -68,6 +69,7 @@ class Desk {
     this.beside.guideline(reader.guideline);
     const wanted = new URLSearchParams(location.search).get("image");
     await (wanted ? this.flow.choose(wanted) : this.flow.next({ resume: true }));
+    this.beside.drafts(reader.drafts.filter((image) => image !== this.now?.image));
   }
 
   /** Find out who labels here, asking once; null when nothing can be labelled. */
@@ -76,13 +78,13 @@ class Desk {
     try {
       reader = await server.reader();
     } catch (error) {
-      this.flow.notice((error as Error).message, [["Try again", () => location.reload()]]);
+      notice((error as Error).message, [["Try again", () => location.reload()]]);
       return null;
     }
     if (!reader.authenticated && reader.kind !== "named" && !localStorage.getItem(ASKED)) reader = await this.introduce(reader);
     this.show(reader);
     if (reader.allowed) return reader;
-    this.flow.notice("You may look at this pool, but not label. Ask its lead for the role annotator.", []);
+    notice("You may look at this pool, but not label. Ask its lead for the role annotator.", []);
     return null;
   }
 
@@ -140,7 +142,7 @@ class Desk {
     if (moved) drawing.dropCorners(Infinity);
     byId<HTMLInputElement>("slice").value = String(slice);
     byId("slice-shown").textContent = `${slice + 1} of ${now.images.about.shape.slices}`;
-    const voxels = await now.images.slice(slice).catch((error: Error) => this.flow.say(error.message, [], true));
+    const voxels = await now.images.slice(slice).catch((error: Error) => say(error.message, [], true));
     if (now !== this.now || slice !== drawing.slice || !voxels) return; // it has moved on
     drawing.voxels = voxels;
     this.view.show(slice, voxels);

@@ -278,6 +278,16 @@ def test_two_pages_never_hold_one_image(site: Site, ann: DeskPage, browser: Brow
         expect(ben.message).to_contain_text("in the hands of ann")
 
 
+def test_two_tabs_of_one_browser_do_not_draw_on_one_image(ann: DeskPage) -> None:
+    image = ann.open()
+    other = ann.page.context.new_page()
+    other.goto(f"{ann.url}/label")
+    expect(other.locator("#notice")).to_contain_text(f"{image} is open in another tab")
+    other.get_by_role("button", name="Open it here").click()
+    other.wait_for_selector(f"body[data-shown='{image}']")
+    expect(other.get_by_role("button", name="Skip")).to_be_enabled()
+
+
 def test_nothing_to_label_can_be_undone(site: Site, ann: DeskPage) -> None:
     image = ann.open()
     ann.drag((20, 20), (60, 45))

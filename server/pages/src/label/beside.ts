@@ -8,6 +8,7 @@ import { uncertainty } from "./server";
 import type { View } from "./view";
 
 const OPACITY = 0.55; // of the heat map
+const MAX_DRAFTS = 8; // listed
 const TAGS = new Set("P H1 H2 H3 H4 H5 H6 UL OL LI STRONG EM CODE PRE BLOCKQUOTE BR HR TABLE THEAD TBODY TR TH TD".split(" "));
 
 export class Beside {
@@ -51,6 +52,12 @@ export class Beside {
     byId("guideline").replaceChildren(...copied(body));
   }
 
+  /** List the reader's drafts of other images, so that none is forgotten. */
+  drafts(images: string[]): void {
+    byId("drafts-part").hidden = !images.length;
+    byId("drafts").replaceChildren(...images.slice(0, MAX_DRAFTS).map((image) => linkTo(image, "", false)));
+  }
+
   private async lay(): Promise<void> {
     const { image, slice } = this;
     if (!this.heat.checked) return this.view.setLayer(null);
@@ -63,14 +70,14 @@ export class Beside {
     byId("why").textContent = reason;
     const near = history?.neighbours ?? [];
     byId("near-part").hidden = !near.length;
-    byId("near").replaceChildren(
-      ...near.map((one) => {
-        const link = el("a", { href: query("label", { image: one.image }), target: "_blank", title: `${one.image}: ${one.kind}` });
-        link.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), one.kind));
-        return link;
-      }),
-    );
+    byId("near").replaceChildren(...near.map((one) => linkTo(one.image, one.kind, true)));
   }
+}
+
+function linkTo(image: string, about: string, elsewhere: boolean): HTMLElement {
+  const link = el("a", { href: query("label", { image }), target: elsewhere ? "_blank" : null, title: image });
+  link.append(thumbnail(image), el("span", {}, el("strong", {}, image), about));
+  return link;
 }
 
 function lastReason(history: History | null): string {

@@ -19,6 +19,8 @@ export interface Reader {
   structures: Structure[];
   /** HTML */
   guideline: string | null;
+  /** images of which this reader has a draft, the newest first */
+  drafts: string[];
   allowed: boolean;
 }
 
