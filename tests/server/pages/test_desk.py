@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,8 +188,11 @@ def test_every_tool_has_a_button_and_a_key(ann: DeskPage) -> None:
     for name in TOOLS:
         expect(ann.button(name)).to_have_count(1)
         assert ann.button(name).get_attribute("aria-keyshortcuts")
-    for name in ("Submit and next", "Accept", "Nothing to label", "Skip"):
-        expect(ann.button(name)).to_have_count(1)
+    for width, height in ((1440, 900), (1280, 720), (800, 1000)):
+        ann.page.set_viewport_size({"width": width, "height": height})
+        for name in [*TOOLS, "Submit and next", "Accept", "Nothing to label", "Skip"]:
+            expect(ann.button(name)).to_be_in_viewport(ratio=1)
+        assert ann.page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_areas_thresholds_and_parts(site: Site, ann: DeskPage) -> None:
@@ -423,3 +427,15 @@ def test_a_prelabel_is_accepted_or_corrected(
         expect(desk.message).to_contain_text(f"{second} saved")
         assert site.history(second)[-1]["details"]["state"] == "edited"
         assert site.history(second)[-1]["details"]["model"] == "segmentation"
+        third = desk.wait()
+        prediction = desk.page.request.get(f"{desk.url}/image/{third}/prelabel").body()
+        about = {"shape": [128, 128], "dtype": "uint8", "state": "edited"}
+        form = {"mask": {"name": "mask", "mimeType": "application/octet-stream", "buffer": prediction}}
+        desk.page.request.put(
+            f"{desk.url}/image/{third}/label", multipart=form | {"params": json.dumps(about)}
+        )
+        desk.open(third)  # nobody has looked at this label
+        expect(desk.message).to_contain_text("counts only when somebody confirms it")
+        desk.button("Confirm").click()
+        expect(desk.message).to_contain_text(f"{third} is confirmed")
+        assert desk.page.request.get(f"{desk.url}/status").json()["labelled"] == 3

@@ -219,6 +219,7 @@ export class Flow {
   private async finish(state: server.Saving["state"], replace = false): Promise<void> {
     const { now, drawing } = this;
     if (!now || this.busy) return;
+    drawing.end();
     const drawn = drawing.mask;
     const { seconds, tools, base, model } = this.notes();
     this.busy = drawing.locked = true;

@@ -25,6 +25,7 @@ export interface Heard {
 export class Keeping {
   private kept = 0; // changes in the newest draft
   private sending = false;
+  private failing = false; // the last draft could not be kept
   private image = "";
   private leased = false;
   private renewed = 0;
@@ -35,7 +36,7 @@ export class Keeping {
     addEventListener("pagehide", () => this.giveBack());
     addEventListener("pageshow", (event) => event.persisted && this.image && void this.renew()); // back from history
     document.addEventListener("visibilitychange", () => document.hidden && void this.keep());
-    addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
+    addEventListener("beforeunload", (event) => this.failing && this.unsaved && event.preventDefault());
   }
 
   /** Begin with an image; `leased`: it is handed out to this reader. */
@@ -69,11 +70,13 @@ export class Keeping {
     this.sending = true;
     try {
       const lost = await server.keepDraft(work.image, work.mask, work.notes);
+      this.failing = false;
       if (work.image !== this.image) return;
       [this.kept, this.renewed] = [work.changes, performance.now()];
       this.heard.saved(`Draft kept at ${new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })}`);
       if (lost && this.leased) await this.renew();
     } catch (error) {
+      this.failing = true;
       this.heard.saved(`Draft not kept: ${(error as Error).message}`);
     } finally {
       this.sending = false;

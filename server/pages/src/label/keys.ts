@@ -44,7 +44,7 @@ export class Keys {
 
   private anywhere(event: KeyboardEvent): boolean {
     const { target, key } = event;
-    if (target instanceof HTMLElement && target.closest("input:not([type=checkbox]), select, textarea, dialog")) return false;
+    if (target instanceof HTMLElement && target.closest("input:not([type=checkbox], [type=range]), select, textarea, dialog")) return false;
     if (event.altKey) return false;
     if (event.ctrlKey || event.metaKey) {
       if (key.toLowerCase() === "z") return this.actions.button(event.shiftKey ? "Y" : "Z");
