@@ -101,12 +101,22 @@ class Drafts:
         self._remove_files(row.file for row in rows)
         return bool(rows)
 
+    def hand_over(self, former: str, client: str) -> None:
+        """Give a client, who has got a name, the drafts of its former name; its own of that name stay."""
+        table, own = schema.drafts, set(self.images_of(client))
+        moved = [image for image in self.images_of(former) if image not in own]
+        if moved:
+            rows = sa.update(table).where(table.c.client == former, table.c.image.in_(moved))
+            self._db.write(rows.values(client=client))
+
     def clean(self) -> None:
-        """Remove the files of saves that were killed before their row was written."""
-        if not self._folder.is_dir():
-            return
-        known = {row.file for row in self._db.read(sa.select(schema.drafts.c.file))}
-        for path in list(self._folder.iterdir()):
+        """Remove rows without a file, as in a restored backup, and files of saves killed before their row."""
+        table, known = schema.drafts.c, set[str]()
+        for row in self._db.read(sa.select(table.file)):
+            known.add(row.file)
+            if not (self._folder / row.file).exists():
+                self._db.write(sa.delete(schema.drafts).where(table.file == row.file))
+        for path in list(self._folder.iterdir()) if self._folder.is_dir() else []:
             with suppress(FileNotFoundError):
                 is_old = time.time() - path.stat().st_mtime > _ORPHAN_SECONDS
                 if is_old and path.name not in known and _NAME.fullmatch(path.name):

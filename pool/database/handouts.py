@@ -154,6 +154,14 @@ class Handouts:
                 _lease(connection, image, source, client, now, policy, reason)
         return self.renew(image, client, policy)
 
+    def hand_over(self, former: str, client: str) -> None:
+        """Let a client, who has got a name, keep the images that it holds by its former name."""
+        table = schema.handouts
+        with self._db.begin() as connection:
+            held = connection.execute(_open_leases().where(table.c.client == former)).all()
+            for row in held:
+                connection.execute(sa.update(table).where(table.c.id == row.id).values(client=client))
+
     # ending a lease -----------------------------------------------------------------------------------
 
     def labelled(self, image: str, who: str, details: Mapping[str, Any]) -> None:

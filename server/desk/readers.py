@@ -74,7 +74,11 @@ def rename(app: Any, token: str, name: str) -> None:
             422, f"{plain[:_MAX_NAME]!r} tells nobody apart: give your own name, up to {_MAX_NAME} characters"
         )
     with app.database_errors():
+        before = app.state.readers.of(token)
         app.state.readers.rename(token, plain)
+        if not before.name:  # what the browser holds is this person's; a name may be at other browsers, too
+            app.state.handouts.hand_over(before.shown, plain)
+            app.state.drafts.hand_over(before.shown, plain)
 
 
 def describe(app: Any) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class VoxelReader:
         self._store, self._reading = store, threading.Lock()
         self._cache = ByteCache[Voxels](_CACHE_BYTES, lambda voxels: voxels.array.nbytes)
 
+    def kept(self, image: str) -> Voxels | None:
+        """Return an image's voxels if they are in memory. Raises PoolError 404, 422."""
+        path_of(self._store, image)
+        return self._cache.get((image, version_of(self._store, image)))
+
     def read(self, image: str) -> Voxels:
         """Return an image's voxels. Raises PoolError 404, 422."""
         path, key = path_of(self._store, image), (image, version_of(self._store, image))

@@ -21,7 +21,7 @@ from server.desk.confirm import confirm
 from server.desk.models import Prelabels
 from server.desk.readers import client_here
 from server.desk.views import view_of
-from server.desk.voxels import VoxelReader, path_of, slice_of
+from server.desk.voxels import VoxelReader, Voxels, path_of, slice_of
 from server.http.bodies import read_object
 from server.http.datastore import SAVING
 from server.http.infer import PREDICTING
@@ -54,7 +54,11 @@ def routes() -> APIRouter:
 
     @router.get("/{image:path}/voxels", summary="An image's values, or one slice's: raw, little-endian")
     async def voxels(image: str, slice: _Slice = None, range: Annotated[str, Header()] = "") -> Response:
-        return await to_thread.run_sync(_voxels, image, slice, range, limiter=_READING)
+        reader = _reader(app_instance())
+        found = await to_thread.run_sync(reader.kept, image)  # must not wait for others that are being read
+        if found is None:
+            found = await to_thread.run_sync(reader.read, image, limiter=_READING)
+        return await to_thread.run_sync(_voxels, found, slice, range)
 
     @router.get("/{image:path}/prelabel", summary="The best model's prediction as a raw mask")
     async def prelabel(request: Request, image: str, slice: _Slice = None) -> Response:
@@ -63,9 +67,9 @@ def routes() -> APIRouter:
         label = await to_thread.run_sync(_prelabels(app).kept, image, model)
         if label is None:
             label = await to_thread.run_sync(_prelabels(app).make, image, model, limiter=PREDICTING)
-        view = await to_thread.run_sync(view_of, path_of(app.datastore(), image))
+        shown = await to_thread.run_sync(_shown, image, label)
         about = {"X-Model": model.name, "X-Dice": "" if model.dice is None else f"{model.dice:.4f}"}
-        return await to_thread.run_sync(_mask, request, view.shown(label), slice, about)
+        return await to_thread.run_sync(_mask, request, shown, slice, about)
 
     @router.get("/{image:path}/label", summary="The newest final label as a raw mask")
     def label(request: Request, image: str, slice: _Slice = None) -> Response:
@@ -89,8 +93,7 @@ def routes() -> APIRouter:
     return router
 
 
-def _voxels(image: str, number: int | None, wanted: str) -> Response:
-    found = _reader(app_instance()).read(image)
+def _voxels(found: Voxels, number: int | None, wanted: str) -> Response:
     part, view = slice_of(found.array, number), found.view
     headers = {
         "X-Shape": ",".join(map(str, view.shape)),
@@ -107,6 +110,11 @@ def _voxels(image: str, number: int | None, wanted: str) -> Response:
     start, end = bounds
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
     return _raw(content[start:end].tobytes(), headers, 206)
+
+
+def _shown(image: str, label: np.ndarray) -> np.ndarray:
+    """Arrange a label of an image's file as the screen shows it."""
+    return view_of(path_of(app_instance().datastore(), image)).shown(label)
 
 
 def _bounds(wanted: str, size: int) -> tuple[int, int] | None:

@@ -51,6 +51,8 @@ def _picture(image: str, number: int | None, legend: bool) -> bytes:
         raise PoolError(422, f"no prediction for {image}: {error}") from error
     if nats.ndim == 3 and number is None:
         number = len(nats) // 2
+    if nats.ndim == 2 and number == 0:  # a picture is its own first slice
+        number = None
     classes = 1 + len(app.bundle.get("labels"))
     heat = heat_map(slice_of(nats, number), classes)
     if not legend:

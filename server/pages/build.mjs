@@ -10,7 +10,7 @@ process.chdir(here);
 mkdirSync(out, { recursive: true });
 
 await build({
-  entryPoints: ["src/map.ts", "src/progress.ts"],
+  entryPoints: ["src/map.ts", "src/progress.ts", "src/label.ts"],
   outdir: out,
   bundle: true,
   minify: true,

@@ -17,14 +17,13 @@ from cachetools import LRUCache
 from PIL import Image
 
 from bundle_configs import Bundle
-from infers.fingerprints import model_fingerprint
 from pool.errors import PoolError
 from pool.imaging.images import ImageError, image_fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label
 from pool.imaging.volumes import read_volume, volume_grid
 from pool.protocol import PoolStore
-from server.desk.models import predict
+from server.desk.models import Model
 
 LARGEST = 768  # pixels of a picture's longer side
 _CACHE_BYTES = 64 * 2**20  # pictures in memory
@@ -35,11 +34,11 @@ class Pictures:
     """Makes PNG files, and caches the last ones in memory; thread-safe.
 
     :param bundle: gives the app's structures and their colours
-    :param model: the published model
+    :param best: returns the model whose predictions are shown; None before the first
     """
 
-    def __init__(self, store: PoolStore, bundle: Bundle, model: Path) -> None:
-        self._store, self._bundle, self._model = store, bundle, model
+    def __init__(self, store: PoolStore, bundle: Bundle, best: Callable[[], Model | None]) -> None:
+        self._store, self._bundle, self._best = store, bundle, best
         self._cache: LRUCache[Any, bytes] = LRUCache(_CACHE_BYTES, getsizeof=len)
         self._lock = threading.Lock()
 
@@ -59,14 +58,14 @@ class Pictures:
         )
 
     def prediction(self, image: str, size: int) -> bytes:
-        """Return a transparent PNG of the newest model's prediction. Raises 404, 422; 409 without a model."""
-        path, model = self._path(image), model_fingerprint(self._model)
+        """Return a transparent PNG of the better model's prediction. Raises 404, 422; 409 without a model."""
+        path, model = self._path(image), self._best()
         if model is None:
-            raise PoolError(409, "there is no trained model yet: label some images, then start a training")
+            raise PoolError(409, "there is no model yet: the first label brings one, within seconds")
         return self._cached(
-            ("prediction", image, size, model),
+            ("prediction", image, size, model.fingerprint),
             [path],
-            lambda: self._draw(predict(self._model, model, path), path, size),
+            lambda: self._draw(model.predict(path), path, size),
         )
 
     def _path(self, image: str) -> str:

@@ -18,6 +18,7 @@ from pool.database.maps import Layout
 from pool.database.models import Model
 from pool.database.state import State
 from pool.imaging.label_writer import color_of
+from strategies.better import candidates
 from strategies.context import Context
 from strategies.selectors.cold_start import CLUSTER
 from strategies.snapshot import PoolSnapshot
@@ -91,12 +92,19 @@ def _columns(context: Context, pool: PoolSnapshot, bundle: Bundle) -> dict[str, 
         **_model_scores(context, model, images, bundle.get("metric")),
         "states": STATES,
         "labels": [{"name": n, "color": color_of(n, i, colors)} for i, n in enumerate(bundle.get("labels"))],
+        "predicts": _predicts(context, bundle),
         "model": {"round": model.round, "fingerprint": model.fingerprint} if model else None,
         "projection": context.settings.projection,
         "failed": pool.failed,
         "copies": copies,
         "unmapped": len(pool.images) - len(pool.failed) - copies - len(images),
     }
+
+
+def _predicts(context: Context, bundle: Bundle) -> dict[str, Any] | None:
+    """Return the model whose predictions the page shows, and its measured Dice."""
+    model = next(iter(candidates(context, bundle)), None)
+    return {"name": model.name, "dice": model.dice} if model else None
 
 
 def _visible_rows(layout: Layout | None, pool: PoolSnapshot) -> list[int]:

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
+from server.desk.models import best_model
 from server.desk.readers import give_cookie
 from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
@@ -21,7 +22,7 @@ from server.pages.pool_map import MapData
 from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
-_PAGES = {"map": "map.html", "progress": "progress.html", "label": "label.html"}
+_PAGES = {"map": "map.html", "progress": "progress.html"}
 _SHELL_HEADERS = {
     # regl compiles its drawing commands, and the scatter plot indexes its points in a worker
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-eval'; worker-src blob:; "
@@ -50,6 +51,11 @@ def shell(prefix: str) -> APIRouter:
 
     for path, name in _PAGES.items():
         routes.add_api_route(f"/{path}", partial(page, name))
+
+    @routes.get("/label")
+    def label(request: Request, image: str = "") -> HTMLResponse:
+        del image  # the page's script opens it
+        return page("label.html", request)
 
     @routes.get("/static/{name}")
     def static(name: str) -> FileResponse:
@@ -110,7 +116,7 @@ def _add_pictures(routes: APIRouter) -> None:
 
     @lru_cache(maxsize=1)
     def pictures(app: Any) -> Pictures:
-        return Pictures(app.datastore(), app.bundle, app.context.model_file)
+        return Pictures(app.datastore(), app.bundle, lambda: best_model(app))
 
     @routes.get("/images/thumbnail", summary="PNG of an image, 128 pixels at most; a volume's middle slice")
     async def thumbnail(request: Request, image: str) -> Response:

@@ -67,6 +67,11 @@ export function query(path: string, values: Record<string, string | number>): st
   return `${path}?${Object.entries(values).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
 }
 
+/** Encode an image's id for a path; slashes stay. */
+export function pathOf(image: string): string {
+  return image.split("/").map(encodeURIComponent).join("/");
+}
+
 async function detail(answer: Response): Promise<string> {
   const text = await answer.text();
   try {

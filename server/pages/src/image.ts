@@ -1,6 +1,6 @@
 // One image: enlarged, with its label or prediction over it, and its history.
 
-import { ask, get, picture, query } from "./api";
+import { ask, get, pathOf, picture, post, query } from "./api";
 import { byId, dot, el, number } from "./dom";
 import type { Happening, History, Label, Neighbour } from "./pool";
 import { thumbnail } from "./thumbnail";
@@ -63,10 +63,11 @@ export class ImagePanel {
     this.laying.abort(); // predictions run one by one, and nobody waits for this one any more
     const stage = el("div", { class: "picture", id: "picture" });
     const heading = el("h2", { tabindex: -1 }, shown.image);
+    const label = el("a", { class: "go", href: query("label", { image: shown.image }) }, "Label this");
     const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
     const overlay = el("fieldset", { class: "overlays" }, el("legend", { class: "unseen" }, "Draw over the image"));
     const planned = shown.reason ? el("div", { class: "why", id: "planned" }, shown.reason) : "";
-    this.panel.replaceChildren(heading, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
+    this.panel.replaceChildren(heading, label, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
     void this.draw(stage, shown);
     let history: History;
     try {
@@ -85,6 +86,7 @@ export class ImagePanel {
       ["none", "Image only", true],
       ["label", "Label", history.labelled],
       ["prediction", "Prediction", shown.hasModel],
+      ["uncertainty", "Uncertainty", shown.hasModel],
     ];
     const canKeep = offered.some(([of, , available]) => of === this.wanted && available);
     this.of = canKeep ? (this.wanted as string) : history.labelled ? "label" : "none";
@@ -119,14 +121,17 @@ export class ImagePanel {
     const names = byId("names");
     names.replaceChildren();
     if (of === "none") return;
-    names.append(of === "prediction" ? "Applying the model…" : "");
+    names.append(of === "label" ? "" : "Applying the model…");
+    const heat = of === "uncertainty";
+    const path = heat ? query(of, { image: shown.image, legend: "false" }) : query("images/overlay", { image: shown.image, of });
     try {
-      const answer = await ask(query("images/overlay", { image: shown.image, of }), { signal });
+      const answer = await ask(path, { signal });
       const src = URL.createObjectURL(await answer.blob());
       if (signal.aborted) return URL.revokeObjectURL(src);
       const layer = el("img", { src, id: "overlay", alt: `${of} of ${shown.image}`, "data-of": of });
       layer.addEventListener("load", () => URL.revokeObjectURL(src));
       stage.append(layer);
+      if (heat) return names.replaceChildren(el("span", {}, `${shown.model}: the brighter, the less sure`));
       names.replaceChildren(
         ...(of === "prediction" ? [el("span", {}, `${shown.model}:`)] : []),
         ...shown.labels.map(({ name, color }) => el("span", {}, dot(`rgb(${color.join(",")})`), name)),
@@ -139,12 +144,28 @@ export class ImagePanel {
   private past(history: History): Node[] {
     const parts: Node[] = [];
     if (history.failed) parts.push(el("p", { class: "wrong" }, history.failed));
+    if (history.unedited) parts.push(this.unconfirmed(history.image));
     if (history.neighbours.length)
       parts.push(el("h3", {}, "Nearest labelled or handed-out images now"), this.near(history.neighbours));
     parts.push(el("h3", {}, "History"));
     if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing has happened to this image yet."));
     else parts.push(el("ol", { class: "events" }, ...history.events.map((event) => this.happening(event))));
     return parts;
+  }
+
+  /** A label that equals a prediction, and a button that lets it count. */
+  private unconfirmed(image: string): HTMLElement {
+    const button = el("button", { type: "button" }, "Confirm");
+    const text = el("p", { class: "why", id: "unedited" }, "This label equals a prediction, and counts only when somebody confirms it. ", button);
+    button.addEventListener("click", async () => {
+      try {
+        await post(`image/${pathOf(image)}/confirm`, {});
+        text.replaceChildren("The label is confirmed.");
+      } catch (error) {
+        text.replaceChildren((error as Error).message);
+      }
+    });
+    return text;
   }
 
   private happening(one: Happening): HTMLElement {

@@ -181,12 +181,14 @@ class MapPage {
   }
 
   private show(row: number): void {
-    const { ids, labels, model } = this.pool!;
-    const name = model ? `Model of round ${model.round}` : "";
+    const { ids, labels, model, predicts } = this.pool!;
+    const of = predicts?.name === "segmentation" && model ? `Model of round ${model.round}` : "Instant model";
+    const measured = predicts?.dice == null ? "" : `, Dice ${number(predicts.dice)}`;
+    const name = predicts ? of + measured : "";
     const facts = this.facts(row);
     const { rank, reason } = this.plan.why(ids[row]);
     if (rank) facts.push(["plan", `number ${rank} of the next`]);
-    void this.image.open({ image: ids[row], facts, reason, labels, hasModel: !!model, model: name });
+    void this.image.open({ image: ids[row], facts, reason, labels, hasModel: !!predicts, model: name });
   }
 
   private goTo(row: number): void {

@@ -17,6 +17,8 @@ export interface PoolMap {
   states: string[];
   labels: Label[];
   model: { round: number; fingerprint: string } | null;
+  /** the model whose predictions are shown, and its measured Dice */
+  predicts: { name: string; dice: number | null } | null;
   projection: string;
   failed: Record<string, string>;
   /** images not on the map, because they are copies of another image */
@@ -56,6 +58,8 @@ export interface Happening {
 export interface History {
   image: string;
   labelled: boolean;
+  /** the label equals a prediction and counts only when somebody confirms it */
+  unedited: boolean;
   failed: string | null;
   events: Happening[];
   neighbours: Neighbour[];

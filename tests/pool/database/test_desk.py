@@ -68,6 +68,9 @@ def test_a_draft_that_a_kill_interrupted_leaves_the_one_before(state: State) -> 
     state.drafts.clean()
     found = state.drafts.get("ann", "a")
     assert not orphan.exists() and found is not None and found.content == b"one"
+    files(state)[0].unlink()  # a backup has no drafts
+    state.drafts.clean()
+    assert state.drafts.images_of("ann") == []
 
 
 def test_a_draft_that_cannot_be_written_says_so(state: State) -> None:

@@ -204,6 +204,16 @@ def test_two_browsers_never_hold_one_image_and_each_gets_its_own_again(desk: Des
         assert nobody.lease(image, "DELETE", json={"client_id": "user-xyz"}).status_code == 200
 
 
+def test_a_browser_that_gets_a_name_keeps_what_it_holds(desk: Desk) -> None:
+    browser = desk.browser()
+    image = browser.next()["id"]
+    assert browser.draft(image, b"x", {}).status_code == 200
+    assert browser.ask("POST", "reader", json={"name": "Zoe"}).json()["drafts"] == [image]
+    assert browser.next()["id"] == image and browser.lease(image).status_code == 200
+    assert browser.ask("DELETE", f"image/{image}/draft").json()["removed"]
+    assert browser.lease(image, "DELETE").status_code == 200
+
+
 def test_a_draft_is_found_after_a_reload_and_at_another_computer(desk: Desk) -> None:
     here, there, other = desk.browser("cleo"), desk.browser("cleo"), desk.browser("dan")
     image = here.next()["id"]

@@ -270,6 +270,8 @@ def test_hovering_shows_a_thumbnail_and_a_click_the_history(site: Site, page: Pa
     expect(page.locator("#overlay[data-of=label]")).to_be_visible()
     page.check("input[name=overlay][value=prediction]")
     expect(page.locator("#overlay[data-of=prediction]")).to_be_visible(timeout=30_000)
+    page.check("input[name=overlay][value=uncertainty]")
+    expect(page.locator("#overlay[data-of=uncertainty]")).to_be_visible(timeout=30_000)
     expect(page.locator("#names")).to_contain_text("right lung")
 
 
@@ -411,8 +413,17 @@ def test_with_authentication_the_shell_is_empty_and_asks_for_a_name(
     issuer = Issuer()
     issuer.start()
     server = start(tmp_path / "studies", tmp_path / "state", env=settings(issuer), prepared=True)
-    files = ("map.js", "map.css", "page.css", "progress.js", "progress.css", "NOTICE.txt")
-    for path in ("map", "progress", *(f"static/{file}" for file in files)):
+    files = [
+        "map.js",
+        "map.css",
+        "page.css",
+        "progress.js",
+        "progress.css",
+        "label.js",
+        "label.css",
+        "NOTICE.txt",
+    ]
+    for path in ("map", "progress", "label", *(f"static/{file}" for file in files)):
         shell = requests.get(f"{server.url}/selection/{path}", timeout=60)
         assert shell.status_code == 200 and "phantom_" not in shell.text
     assert requests.get(f"{server.url}/selection/static/..%2fmap.py", timeout=60).status_code == 401

@@ -27,7 +27,7 @@ def test_a_file_that_has_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(file)
     bundle = Bundle("cxr_lungs")
     store = PoolDatastore(str(tmp_path), bundle.get("labels"), read_only=True)  # it does not watch the folder
-    pictures = Pictures(store, bundle, tmp_path / "model.pt")
+    pictures = Pictures(store, bundle, lambda: None)
     assert pictures.picture("a", 64).startswith(b"\x89PNG")
     file.unlink()
     with pytest.raises(PoolError, match="is missing") as refused:

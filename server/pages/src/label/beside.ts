@@ -1,0 +1,103 @@
+// Beside the image: why it was chosen, its neighbours, the heat map, the lead's guideline.
+
+import { get, query } from "../api";
+import { byId, el } from "../dom";
+import type { History } from "../pool";
+import { thumbnail } from "../thumbnail";
+import { uncertainty } from "./server";
+import type { View } from "./view";
+
+const OPACITY = 0.55; // of the heat map
+const MAX_DRAFTS = 8; // listed
+const TAGS = new Set("P H1 H2 H3 H4 H5 H6 UL OL LI STRONG EM CODE PRE BLOCKQUOTE BR HR TABLE THEAD TBODY TR TH TD".split(" "));
+
+export class Beside {
+  private image = "";
+  private slice = 0;
+  private readonly heat = byId<HTMLInputElement>("heat");
+
+  constructor(private readonly view: View) {
+    this.heat.addEventListener("change", () => void this.lay());
+  }
+
+  /** Show what is known of an image; `reason` is that of its hand-out, if it was handed out just now. */
+  async open(image: string, reason: string): Promise<History | null> {
+    this.image = image;
+    this.fill(reason, null);
+    byId("heat-choice").hidden = true;
+    const history = await get<History>(query("images/history", { image })).catch(() => null);
+    if (image !== this.image) return history; // another image has been opened since
+    this.fill(reason || lastReason(history), history);
+    return history;
+  }
+
+  /** Offer the heat map if the model has one; `slice` is the one shown. */
+  async offerHeat(image: string, slice: number): Promise<void> {
+    this.slice = slice;
+    const picture = await uncertainty(image, slice).catch(() => null);
+    if (image !== this.image) return;
+    byId("heat-choice").hidden = !picture;
+    if (picture && this.heat.checked) this.view.setLayer({ picture, opacity: OPACITY });
+  }
+
+  sliced(slice: number): void {
+    this.slice = slice;
+    if (this.heat.checked && !byId("heat-choice").hidden) void this.lay();
+  }
+
+  guideline(html: string | null): void {
+    byId("guideline-part").hidden = !html;
+    if (!html) return;
+    const { body } = new DOMParser().parseFromString(html, "text/html");
+    byId("guideline").replaceChildren(...copied(body));
+  }
+
+  /** List the reader's drafts of other images, so that none is forgotten. */
+  drafts(images: string[]): void {
+    byId("drafts-part").hidden = !images.length;
+    byId("drafts").replaceChildren(...images.slice(0, MAX_DRAFTS).map((image) => linkTo(image, "", false)));
+  }
+
+  private async lay(): Promise<void> {
+    const { image, slice } = this;
+    if (!this.heat.checked) return this.view.setLayer(null);
+    const picture = await uncertainty(image, slice).catch(() => null);
+    if (image === this.image && slice === this.slice && this.heat.checked) this.view.setLayer(picture && { picture, opacity: OPACITY });
+  }
+
+  private fill(reason: string, history: History | null): void {
+    byId("why-part").hidden = !reason;
+    byId("why").textContent = reason;
+    const near = history?.neighbours ?? [];
+    byId("near-part").hidden = !near.length;
+    byId("near").replaceChildren(...near.map((one) => linkTo(one.image, one.kind, true)));
+  }
+}
+
+function linkTo(image: string, about: string, elsewhere: boolean): HTMLElement {
+  const link = el("a", { href: query("label", { image }), target: elsewhere ? "_blank" : null, title: image });
+  link.append(thumbnail(image), el("span", {}, el("strong", {}, image), about));
+  return link;
+}
+
+function lastReason(history: History | null): string {
+  const given = history?.events.filter((one) => one.event === "handout" && one.reason) ?? [];
+  return given[given.length - 1]?.reason ?? "";
+}
+
+/** Copy text and plain elements of a parsed document; attributes are left out, but for addresses of web links. */
+function copied(from: Node): (Node | string)[] {
+  return [...from.childNodes].flatMap((node) => {
+    if (node.nodeType === Node.TEXT_NODE) return [node.textContent ?? ""];
+    if (!(node instanceof HTMLElement)) return [];
+    if (node instanceof HTMLAnchorElement && /^https?:/.test(node.href)) {
+      const link = el("a", { href: node.href, target: "_blank", rel: "noreferrer" });
+      link.append(...copied(node));
+      return [link];
+    }
+    if (!TAGS.has(node.tagName)) return copied(node);
+    const element = document.createElement(node.tagName);
+    element.append(...copied(node));
+    return [element];
+  });
+}
