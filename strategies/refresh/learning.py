@@ -16,6 +16,7 @@ from infers.instant.head import Head, HeadError
 from infers.instant.judging import judge_pool
 from infers.instant.model import FeatureMaker, InstantModel, read_model
 from infers.instant.planes import Planes
+from infers.threads import one_thread
 from pool.database.heads import source_name
 from pool.errors import PoolError
 from pool.imaging.errors import ImageError
@@ -75,11 +76,12 @@ def learn(passes: ImagePass, bundle: Bundle) -> None:
         _useless.add(digest)
         return
     values: dict[str, int] = bundle.get("labels")
-    head = fit(list(lessons.values()), reduction.key, list(values.values()), context.settings.seed)
     known = len(feature_cache(context).coarse_images())
     knows = f"{digest}|{reduction.key}|{known}|{len(pool.images)}"
     fingerprint = hashlib.sha256(knows.encode()).hexdigest()[:32]
-    _judge(context, pool, head, source_name(fingerprint), lessons)
+    with one_thread():
+        head = fit(list(lessons.values()), reduction.key, list(values.values()), context.settings.seed)
+        _judge(context, pool, head, source_name(fingerprint), lessons)
     facts = {
         "labels": {name: head.shown[value] for name, value in values.items()},
         "dice": head.dice,
