@@ -30,7 +30,7 @@ from benchmarks.server_process import running
 _SIDE = 512
 _LABELLED = 12
 _CONF = {
-    "epochs": 60,
+    "epochs": 40,
     "image_size": 96,
     "channels": "[8,16,32]",
     "cold_start_budget": _LABELLED,
@@ -52,7 +52,7 @@ def name(desk: DeskPage) -> None:
 
 def prelabel(desk: DeskPage) -> None:
     """Take a pre-label that the reader corrects."""
-    _begin(desk)
+    _begin(desk, "Ada")
     desk.press("e")
     desk.resize(31)
     x, y = desk.at((330, 300))
@@ -65,7 +65,7 @@ def prelabel(desk: DeskPage) -> None:
 
 def polygon(desk: DeskPage) -> None:
     """Take a polygon whose corners are being set, in a narrow window."""
-    _begin(desk)
+    _begin(desk, "Ben")
     desk.press("2", "p")
     for corner in ((300, 130), (350, 90), (400, 140), (430, 300)):
         desk.click(corner)
@@ -74,7 +74,7 @@ def polygon(desk: DeskPage) -> None:
 
 def away(desk: DeskPage) -> None:
     """Take the message of a server that does not answer."""
-    _begin(desk)
+    _begin(desk, "Chloé")
     desk.drag((200, 200), (220, 260))
     desk.page.context.set_offline(True)
     desk.press("Enter")
@@ -83,7 +83,7 @@ def away(desk: DeskPage) -> None:
 
 def empty(desk: DeskPage) -> None:
     """Take the message after nothing was to be labelled."""
-    _begin(desk)
+    _begin(desk, "Dan")
     desk.button("Nothing to label").click()
     expect(desk.message).to_contain_text("nothing to label")
     desk.wait()
@@ -99,8 +99,9 @@ def volume(desk: DeskPage) -> None:
     desk.press("ArrowRight")
 
 
-def _begin(desk: DeskPage) -> None:
-    desk.introduce("Ada")
+def _begin(desk: DeskPage, reader: str) -> None:
+    """Open an image with a pre-label; each reader has another."""
+    desk.introduce(reader)
     desk.open()
     expect(desk.page.locator("#start")).to_contain_text("prediction", timeout=60_000)
 

@@ -263,6 +263,7 @@ def test_hovering_shows_a_thumbnail_and_a_click_the_history(site: Site, page: Pa
     page.click("#tab-list")  # a near image may lie above the one that was looked for
     page.fill("#panel-list input[type=search]", image)
     page.click(f".images [data-image='{image}']")
+    expect(page.get_by_role("link", name="Label this")).to_have_attribute("href", f"label?image={image}")
     given = page.locator(".events [data-event=handout]")
     expect(given).to_contain_text("ada")
     expect(given.locator(".why")).to_contain_text("Rule active")

@@ -35,6 +35,7 @@ export class Drawing {
   locked = true; // nothing can be drawn: no image is open, or it is being sent
   readonly hidden = new Set<number>(); // structures that are not shown, which nothing changes
   uses: Record<string, number> = {};
+  clicked = 0; // when a click closed a polygon, by performance.now()
   changes = 0; // steps since the case was opened, those undone and redone included
   private undo_ = new Undo();
   private edit: Edit | null = null;
@@ -145,9 +146,11 @@ export class Drawing {
     this.events.chosen();
   }
 
-  closePolygon(): void {
+  closePolygon(byClick = false): void {
     const { corners } = this;
+    if (!corners.length) return;
     this.corners = [];
+    if (byClick) this.clicked = performance.now();
     if (corners.length > 2) this.step("polygon", (edit) => polygon(edit, corners, this.ink(this.value)));
     this.events.chosen();
   }

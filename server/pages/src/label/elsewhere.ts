@@ -9,6 +9,7 @@ export class Elsewhere {
   private image = "";
 
   constructor() {
+    addEventListener("pagehide", () => this.opened("")); // before a reload asks
     this.channel.addEventListener("message", ({ data }: MessageEvent<Message>) => {
       if ("asked" in data && this.image && data.asked === this.image) this.channel.postMessage({ open: this.image });
     });

@@ -102,10 +102,9 @@ export class Flow {
     say("");
     const slow = window.setTimeout(() => notice(`Opening ${image}…`, []), SLOW);
     let from: Case;
+    const isOpen = about.anyway ? Promise.resolve(false) : this.elsewhere.has(image);
     try {
-      const isOpen = about.anyway ? false : this.elsewhere.has(image);
       from = await this.cases.open(image);
-      if (await isOpen) return this.doubled(image, about);
     } catch (error) {
       if (unanswered(error)) this.later(RETRY, () => this.open(image, about));
       return this.unopened(image, (error as Error).message, about.leased);
@@ -116,7 +115,10 @@ export class Flow {
     history.replaceState(null, "", `label?image=${encodeURIComponent(image)}`);
     this.elsewhere.opened(image);
     const now = this.begin(from, about.mask ?? null);
-    this.keeping.start(image, about.leased || (!from.stored && (await this.lease(image))));
+    const leased = about.leased || (!from.stored && (await this.lease(image)));
+    if (now !== this.now) return; // it was submitted meanwhile
+    this.keeping.start(image, leased);
+    void isOpen.then((open) => open && now === this.now && this.doubled(image, about));
     void this.beside.open(image, about.reason).then((history) => history?.unedited && now === this.now && this.unedited(now));
     void this.cases.prefetch(image).catch(() => {}); // then the next one is fetched when it is opened
   }
@@ -187,6 +189,8 @@ export class Flow {
 
   /** Say that another tab of this browser has the image. */
   private doubled(image: string, about: Opening): void {
+    this.keeping.stop();
+    this.close();
     const anyway = (): unknown => this.open(image, { ...about, anyway: true });
     notice(`${image} is open in another tab of this browser. Label it there, or close that tab.`, [["Open it here", anyway]]);
   }

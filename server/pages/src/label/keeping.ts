@@ -34,7 +34,7 @@ export class Keeping {
   constructor(private readonly clock: Clock, private readonly work: () => Work | null, private readonly heard: Heard) {
     setInterval(() => void this.tick(), DRAFT_EVERY);
     addEventListener("pagehide", () => this.giveBack());
-    addEventListener("pageshow", (event) => event.persisted && this.image && void this.renew()); // back from history
+    addEventListener("pageshow", (event) => event.persisted && location.reload()); // its lease was given back
     document.addEventListener("visibilitychange", () => document.hidden && void this.keep());
     addEventListener("beforeunload", (event) => this.failing && this.unsaved && event.preventDefault());
   }

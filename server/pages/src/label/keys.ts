@@ -11,6 +11,7 @@ const ARROWS: Record<string, [number, number]> = {
   ArrowDown: [0, 1],
 };
 const FAR = 10; // pixels that the cursor moves with Shift
+const HABIT = 600; // milliseconds after a click closed a polygon, in which Enter is meant for the polygon
 const PAN_STEP = 40; // CSS pixels
 
 export interface Actions {
@@ -68,7 +69,7 @@ export class Keys {
     else if (event.key === "Backspace") drawing.dropCorners(1);
     else if (event.key === "Enter") {
       if (drawing.corners.length) drawing.closePolygon();
-      else if (!event.repeat) this.actions.submit();
+      else if (!event.repeat && performance.now() - drawing.clicked > HABIT) this.actions.submit();
     } else if (event.key === " ") {
       if (!this.cursor) this.place(this.middle());
       else if (!event.repeat && !drawing.drawing) drawing.begin(this.cursor);

@@ -50,7 +50,7 @@ export class Opened {
 
   /** Say what the drawing began with. */
   get description(): string {
-    if (this.start === "empty") return "Nothing is drawn yet.";
+    if (this.start === "empty") return "Begins with an empty label.";
     if (this.start === "draft") return "Your draft goes on.";
     if (this.start === "label") return `Label version ${this.from.stored?.version}; saving makes a new version.`;
     const dice = this.prelabel?.dice;

@@ -33,7 +33,7 @@ export class Pointer {
     for (const name of ["pointerup", "pointercancel", "lostpointercapture"] as const)
       canvas.addEventListener(name, (event) => this.release(event));
     canvas.addEventListener("pointerleave", () => hooks.hovered(null));
-    canvas.addEventListener("dblclick", () => drawing.closePolygon());
+    canvas.addEventListener("dblclick", () => drawing.closePolygon(true));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
@@ -73,7 +73,7 @@ export class Pointer {
     const { corners, tool } = this.drawing;
     if (tool === "polygon" && corners.length > 2) {
       const first = this.view.toCanvas({ x: corners[0].column + 0.5, y: corners[0].row + 0.5 });
-      if (Math.hypot(first.x - at.x, first.y - at.y) < CLOSE) return this.drawing.closePolygon();
+      if (Math.hypot(first.x - at.x, first.y - at.y) < CLOSE) return this.drawing.closePolygon(true);
     }
     this.drawing.begin(this.view.pixelAt(at), erase);
   }
