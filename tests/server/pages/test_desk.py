@@ -66,7 +66,7 @@ class Site:
 def site(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Site:
     studies = tmp_path_factory.mktemp("desk") / "studies"
     studies.mkdir()
-    for i in range(14):
+    for i in range(20):
         Image.fromarray(np.roll(ROWS, 5 * i, axis=1)).save(studies / f"wide_{i:02}.png")
     Image.fromarray(ROWS).save(studies / f"{ODD}.png")
     exif = Image.Exif()
