@@ -66,7 +66,7 @@ class Site:
 def site(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Site:
     studies = tmp_path_factory.mktemp("desk") / "studies"
     studies.mkdir()
-    for i in range(14):
+    for i in range(20):
         Image.fromarray(np.roll(ROWS, 5 * i, axis=1)).save(studies / f"wide_{i:02}.png")
     Image.fromarray(ROWS).save(studies / f"{ODD}.png")
     exif = Image.Exif()
@@ -319,17 +319,20 @@ def test_skips_have_a_reason_that_cannot_run(site: Site, ann: DeskPage) -> None:
     ann.wait()
 
 
-def test_a_label_is_opened_again_and_gets_a_new_version(site: Site, ann: DeskPage) -> None:
-    ann.open("wide_00")
+def test_a_label_is_opened_again_and_gets_a_new_version(site: Site, ann: DeskPage, tmp_path: Path) -> None:
+    image = ann.open()
+    Image.fromarray(np.ones(ROWS.shape, np.uint8)).save(tmp_path / "whole.png")
+    site.save(image, tmp_path / "whole.png", "ann")
+    ann.open(image)
     expect(ann.page.locator("#start")).to_contain_text("Label version 1")
-    before = site.label("wide_00").copy()
+    before = site.label(image).copy()
     ann.press("e")
     ann.resize(31)
     ann.click((60, 45))
     stroke(before, [(60, 45)], 31, 0)
     ann.press("Enter")
-    expect(ann.message).to_contain_text("wide_00 saved, version 2")
-    np.testing.assert_array_equal(site.label("wide_00"), before)
+    expect(ann.message).to_contain_text(f"{image} saved, version 2")
+    np.testing.assert_array_equal(site.label(image), before)
 
 
 # errors -----------------------------------------------------------------------------------------------

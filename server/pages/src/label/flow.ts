@@ -85,6 +85,7 @@ export class Flow {
       if (!handout) return notice("Everything is labelled. Thank you.", [["Open the map", () => location.assign("map")]]);
       await this.open(handout.id, { reason: handout.selection.reason ?? "", leased: true });
     } catch (error) {
+      if (error instanceof Refused && error.status === 404 && Object.keys(verb).length) return this.next(); // its image has gone
       notice((error as Error).message, [["Ask again", () => this.next()]]);
       this.later(unanswered(error) ? RETRY : WAIT, () => this.next(unanswered(error) ? verb : {}));
     }
@@ -266,8 +267,10 @@ export class Flow {
       say(`${text} Your drawing is kept here, and sent as soon as it answers.`, [["Send now", again(false)]], true);
       this.later(RETRY, again(false));
     } else if (status === 409) say(text, [["Save mine", again(true)], ["Open theirs", () => this.theirs(image)]], true);
-    else if (status === 404) say(`${text} Your drawing cannot be saved; the image has been removed.`, [this.another], true);
-    else say(`Not saved, your drawing is kept: ${text}`, [["Try again", again(false)]], true);
+    else if (status === 404) {
+      const another: Choice = ["Next image", () => this.next({ release: image })];
+      say(`${text} Your drawing cannot be saved; the image has been removed.`, [another], true);
+    } else say(`Not saved, your drawing is kept: ${text}`, [["Try again", again(false)]], true);
   }
 
   private async theirs(image: string): Promise<void> {

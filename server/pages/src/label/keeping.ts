@@ -5,7 +5,8 @@ import type { Clock } from "./clock";
 import * as server from "./server";
 import type { Mask } from "./mask";
 
-const DRAFT_EVERY = 2_000; // milliseconds
+const LOOK_EVERY = 500; // milliseconds
+const DRAFT_EVERY = 2_000;
 const LEASE_EVERY = 60_000;
 
 /** What is being drawn now, and how it came about. */
@@ -25,6 +26,7 @@ export interface Heard {
 export class Keeping {
   private kept = 0; // changes in the newest draft
   private sending = false;
+  private sent = 0; // when the newest draft was, by performance.now()
   private failing = false; // the last draft could not be kept
   private image = "";
   private leased = false;
@@ -32,7 +34,7 @@ export class Keeping {
 
   /** `work` returns what is drawn now, null when there is nothing to keep. */
   constructor(private readonly clock: Clock, private readonly work: () => Work | null, private readonly heard: Heard) {
-    setInterval(() => void this.tick(), DRAFT_EVERY);
+    setInterval(() => void this.tick(), LOOK_EVERY);
     addEventListener("pagehide", () => this.giveBack());
     addEventListener("pageshow", (event) => event.persisted && location.reload()); // its lease was given back
     document.addEventListener("visibilitychange", () => document.hidden && void this.keep());
@@ -60,14 +62,15 @@ export class Keeping {
   }
 
   private async tick(): Promise<void> {
-    if (this.unsaved) await this.keep();
-    else if (this.leased && performance.now() - this.renewed > LEASE_EVERY && this.clock.active(LEASE_EVERY)) await this.renew();
+    if (this.unsaved) {
+      if (performance.now() - this.sent >= DRAFT_EVERY) await this.keep();
+    } else if (this.leased && performance.now() - this.renewed > LEASE_EVERY && this.clock.active(LEASE_EVERY)) await this.renew();
   }
 
   private async keep(): Promise<void> {
     const work = this.work();
     if (!work || this.sending || !this.unsaved) return;
-    this.sending = true;
+    [this.sending, this.sent] = [true, performance.now()];
     try {
       const lost = await server.keepDraft(work.image, work.mask, work.notes);
       this.failing = false;
