@@ -84,8 +84,8 @@ class Annotator:
         return answer
 
     def send(self, image: str) -> None:
-        """Save the true label of an image."""
-        self.client.save_label(image, str(self.label_of(image)))
+        """Save the true label of an image; it counts, even if a model predicts exactly that."""
+        self.client.save_label(image, str(self.label_of(image)), params={"confirmed": True})
 
     def train(self, epochs: int | None) -> dict[str, Any]:
         """Train on all labels with a progress bar. Raises RuntimeError with the end of the log on failure."""

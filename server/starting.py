@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,8 +76,19 @@ def _check_studies(studies: str) -> None:
 
 def _is_new(folder: Path) -> bool:
     """Return True for an empty folder that was made since this process started."""
-    started = psutil.Process().create_time()
-    return folder.is_dir() and not any(folder.iterdir()) and folder.stat().st_ctime >= started
+    return folder.is_dir() and not any(folder.iterdir()) and folder.stat().st_ctime >= _start_of_process()
+
+
+def _start_of_process() -> float:
+    """Return when this process was started, seconds since the epoch, to a few hundredths.
+
+    psutil knows the time of the machine's start to a second only.
+    """
+    if not hasattr(time, "CLOCK_BOOTTIME"):  # not Linux
+        return psutil.Process().create_time() + 1
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return started + 0.02
 
 
 def _check_port(port: int) -> None:

@@ -153,7 +153,7 @@ def test_network_that_cannot_be_built_is_refused(bundle: Bundle, overrides: dict
         ("aplha", "did you mean alpha?"),
         ("cold_start_bugdet", "did you mean cold_start_budget"),
         ("", "key; `python"),
-        ("labels", "key; `python"),
+        ("labels", "did you mean prelabels?"),
         ("network_def", "key; `python"),
     ],
 )

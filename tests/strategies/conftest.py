@@ -44,7 +44,9 @@ class World:
         self.store = PoolDatastore(str(studies), bundle.get("labels"))
         state = State(folder / "state", migrate=True)
         self.context = Context(
-            state, Settings(cold_start_budget=BUDGET, batch_size=2, strategies=STRATEGIES), "descriptor"
+            state,
+            Settings(cold_start_budget=BUDGET, batch_size=2, strategies=STRATEGIES, instant=False),
+            "descriptor",
         )
         self.strategies = all_strategies(self.context)
 

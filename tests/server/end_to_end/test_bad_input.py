@@ -82,7 +82,7 @@ def _until(true: Callable[[], Any], seconds: float = 120) -> None:
 @pytest.mark.parametrize(
     "conf, says",
     [
-        ({"alhpa": 0.5}, ["alhpa", "alpha (float", "cold_start_budget", "epochs"]),
+        ({"alhpa": 0.5}, ["alhpa", "did you mean alpha?", "python -m server.config cxr_lungs"]),
         ({"alpha": 2}, ["--conf alpha 2", "from 0"]),
         ({"encoder": "resnet"}, ["resnet", "descriptor, radimagenet, transformers:<folder>"]),
         ({"encoder": "radimagenet"}, ["encoder_weights"]),

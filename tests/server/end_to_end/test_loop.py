@@ -113,7 +113,7 @@ def test_active_picks_are_the_papers_greedy(run: Run) -> None:
 def test_info_says_where_the_pool_stands(run: Run) -> None:
     info = run["info"]
     assert list(info["strategies"])[0] == "auto"
-    assert list(info["models"]) == list(info["trainers"]) == ["segmentation"]
+    assert list(info["trainers"]) == ["segmentation"] and list(info["models"]) == ["segmentation", "instant"]
     said = info["selection"]
     assert (said["stage"], said["round"], said["labelled"]) == ("active", 1, 4)
     assert said["encoder"] == "descriptor:1" and "weight-free" in said["encoder_note"]
