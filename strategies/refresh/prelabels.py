@@ -21,7 +21,7 @@ from strategies.strategy import upcoming
 
 logger = logging.getLogger(__name__)
 TAG, BY = "original", "prelabel"  # the tag that 3D Slicer loads by itself, and the note on labels made here
-_made: dict[str, str] = {}  # by image: fingerprint of the model, in this process
+_made: dict[tuple[Path, str], str] = {}  # by state folder and image: mark of the models, in this process
 
 
 def to_prelabel(context: Context, pool: PoolSnapshot) -> list[str]:
@@ -33,7 +33,8 @@ def to_prelabel(context: Context, pool: PoolSnapshot) -> list[str]:
     if not context.settings.prelabels or not mark:
         return []
     images = upcoming(context, pool.store, context.settings.prelabels)
-    return [image for image in images if _made.get(image) != mark and _is_ours(pool, image)]
+    folder = context.state.folder
+    return [i for i in images if _made.get((folder, i)) != mark and _is_ours(pool, i, (folder, i) in _made)]
 
 
 def _mark(context: Context) -> str:
@@ -42,10 +43,10 @@ def _mark(context: Context) -> str:
     return f"{head.fingerprint if head else ''}{models[0].fingerprint if models else ''}"
 
 
-def _is_ours(pool: PoolSnapshot, image: str) -> bool:
+def _is_ours(pool: PoolSnapshot, image: str, is_made: bool) -> bool:
     if TAG not in pool.store.get_labels_by_image_id(image):
         return True
-    return image in _made or pool.store.get_label_info(image, TAG).get("by") == BY
+    return is_made or pool.store.get_label_info(image, TAG).get("by") == BY
 
 
 def prelabel(passes: ImagePass, bundle: Bundle) -> None:
@@ -56,8 +57,10 @@ def prelabel(passes: ImagePass, bundle: Bundle) -> None:
     for done, image in enumerate(todo):
         if _mark(context) != mark or passes.is_behind():
             return
+        _made[context.state.folder, image] = mark  # also of one that cannot be predicted: not again
+        if not models:  # the file of the only one is gone
+            continue
         passes.say("predicting the next images", done, len(todo), started)
-        _made[image] = mark  # also of one that cannot be predicted: not again with this model
         try:
             _predict(passes, bundle, models[0], image)
         except PoolError as error:

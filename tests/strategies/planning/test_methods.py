@@ -260,7 +260,7 @@ def test_a_network_published_meanwhile_fails_no_refresh(
     use(offered, strategies="auto,urds,alps")
     # what was due when it was looked at: urds, whose uncertainties belong to a network that has gone since
     monkeypatch.setattr("strategies.refresh.pipeline.due_methods", lambda *_: ["urds", "alps"])
-    with caplog.at_level("INFO", logger="strategies.refresh.pipeline"):
+    with caplog.at_level("INFO", logger="strategies.refresh.each_label"):
         Refresh(offered.context, Bundle("cxr_lungs"))({}, offered.store)
     assert "urds is planned later" in caplog.text
     assert offered.context.state.progress.get()["step"] == "ready"

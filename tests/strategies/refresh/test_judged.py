@@ -46,7 +46,12 @@ def pool(volumes: Path, tmp_path: Path) -> Iterator[tuple[Context, PoolDatastore
     shutil.copytree(volumes, tmp_path / "studies")
     store = PoolDatastore(str(tmp_path / "studies"), {"thing": 1}, read_only=True)
     state = State(tmp_path / "state", migrate=True)
-    yield Context(state, Settings(encoder="csal3d", cold_start_budget=3, projection="pca"), "csal3d"), store
+    yield (
+        Context(
+            state, Settings(encoder="csal3d", cold_start_budget=3, projection="pca", instant=False), "csal3d"
+        ),
+        store,
+    )
 
 
 def left(context: Context, store: PoolDatastore) -> dict[str, str]:
