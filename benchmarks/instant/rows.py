@@ -30,8 +30,9 @@ def table(
         columns = [[value(cell) for cell in own if cell["cell"]["budget"] == str(n)] for n in budgets]
         values = [[v for v in column if v is not None] for column in columns]
         if any(values):
-            seeds = len({cell["cell"]["seed"] for cell in own})
-            lines.append(f"| {method} | {seeds} | {' | '.join(_mean(v, digits) for v in values)} |")
+            seeds = sorted({len(column) for column in columns if column})
+            few = f"{seeds[0]} to " if len(seeds) > 1 else ""
+            lines.append(f"| {method} | {few}{seeds[-1]} | {' | '.join(_mean(v, digits) for v in values)} |")
     return "\n".join(lines) + "\n"
 
 
