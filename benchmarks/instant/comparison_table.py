@@ -11,13 +11,13 @@ from infers.instant.grids import SMOOTHING
 
 _HEADS = f"""## Other heads
 
-On the same features, labels and held-out images, each head as it is: without the use of presence, which the
-tables above have, and of smoothing. Ridge regression, logistic regression and gradient boosting (scikit-learn) see at most
-65,536 places. "5 bootstraps" are five perceptrons, each on as many images drawn with replacement. "Smoothed"
-is the perceptron with its probabilities smoothed by a Gaussian of {SMOOTHING:g} place, as the tables above have
-it; "guided filter" with them interpolated along the image's edges (2-D only). Their widths were chosen on
-another seed. An image failed if its mean Dice is below {FAILED}. HD95 is in pixels at 256 x 256. Seconds are
-those of a fit on one core, without validation.
+On the same features, labels and held-out images, each head as it is: without the smoothing and the use of
+presence that the tables above have. Ridge regression, logistic regression and boosting (scikit-learn)
+see at most 65,536 places. "5 bootstraps" are five perceptrons, each on as many images drawn with replacement.
+"Smoothed" is the perceptron with its probabilities smoothed by a Gaussian of {SMOOTHING:g} place, "guided
+filter" with them interpolated along the image's edges (2-D only). Their widths were chosen on another seed.
+An image failed if its mean Dice is below {FAILED}. HD95 is in pixels at 256 x 256. Seconds are those of a fit
+on one core, without validation.
 
     python -m benchmarks.instant ... --seeds 3 --compare perceptron --compare boosting
 
