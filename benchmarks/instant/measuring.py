@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.instant.pool import LabelledPool
+from benchmarks.instant.pool import Case, LabelledPool
 from infers.instant.head import Head
 from infers.instant.judging import judge, segment
 from trainers.instant.fit import fit
@@ -28,9 +29,7 @@ def measure(pool: LabelledPool, labels: int, seed: int) -> dict[str, Any]:
         image shows anything, None unless some images do and some do not; seconds of the fit with its
         validation.
     """
-    order = np.random.default_rng(seed).permutation(len(pool.cases))
-    split = round(TEST_SPLIT * len(order))
-    chosen, held_out = order[split : split + labels], order[:split]
+    chosen, held_out = split(pool, labels, seed)
     started = time.perf_counter()
     head = fit([pool.cases[i].labelled for i in chosen], pool.reduction.key, pool.classes, seed)
     seconds = time.perf_counter() - started
@@ -44,10 +43,23 @@ def measure(pool: LabelledPool, labels: int, seed: int) -> dict[str, Any]:
     }
 
 
+def split(pool: LabelledPool, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the labelled and the held-out images, as indices."""
+    order = np.random.default_rng(seed).permutation(len(pool.cases))
+    count = round(TEST_SPLIT * len(order))
+    return order[count : count + labels], order[:count]
+
+
 def _dice(pool: LabelledPool, head: Head, index: int) -> float:
-    case, values = pool.cases[index], []
+    case = pool.cases[index]
     predicted = case.planes.label_of(segment(head, case.labelled.features), pool.classes)
-    for value in pool.classes:
+    return dice_of(case, predicted, pool.classes)
+
+
+def dice_of(case: Case, predicted: np.ndarray, classes: Sequence[int]) -> float:
+    """Return the mean Dice over structures of a label on the image's own grid."""
+    values = []
+    for value in classes:
         found, true = predicted == value, case.label == value
         total = int(found.sum()) + int(true.sum())
         values.append(2 * int((found & true).sum()) / total if total else 1.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.experiments.results import read_cells
+from benchmarks.instant.comparison_table import comparison
 from benchmarks.instant.measuring import BUDGETS
+from benchmarks.instant.rows import table
 from benchmarks.instant.speed import SPEED
 
 _HEAD = """# instant
@@ -28,31 +29,19 @@ images with an empty mask from others, where the data set has both.
 
 def write_table(folder: Path) -> None:
     """Write README.md of a results folder."""
-    cells = list(read_cells(folder).values())
-    parts = [_HEAD, _table(cells, "dice", "Dice"), _table(cells, "validated", "Validated Dice")]
+    every = list(read_cells(folder).values())
+    cells = [cell for cell in every if "variant" not in cell["cell"]]
+    parts = [
+        _HEAD,
+        table(cells, "Dice", itemgetter("dice"), BUDGETS),
+        table(cells, "Validated Dice", itemgetter("validated"), BUDGETS),
+    ]
     if any(cell["auc"] is not None for cell in cells):
-        parts.append(_table(cells, "auc", "AUC"))
+        parts.append(table(cells, "AUC", itemgetter("auc"), BUDGETS))
     if (folder / SPEED).exists():
         parts.append(_speed(json.loads((folder / SPEED).read_text())))
+    parts += comparison([cell for cell in every if "variant" in cell["cell"]])
     (folder / "README.md").write_text("\n".join(parts))
-
-
-def _table(cells: list[dict[str, Any]], key: str, title: str) -> str:
-    lines = [f"| {title} with ... labels | seeds | {' | '.join(map(str, BUDGETS))} |"]
-    lines.append("|---" * (2 + len(BUDGETS)) + "|")
-    for method in sorted({cell["cell"]["method"] for cell in cells}):
-        own = [cell for cell in cells if cell["cell"]["method"] == method]
-        values = [
-            [c[key] for c in own if c["cell"]["budget"] == str(n) and c[key] is not None] for n in BUDGETS
-        ]
-        if any(values):
-            seeds = len({cell["cell"]["seed"] for cell in own})
-            lines.append(f"| {method} | {seeds} | {' | '.join(map(_mean, values))} |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(values: list[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else ""
 
 
 def _speed(content: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as functional
 
 COARSE, FINE = 16, 64  # places per side of the grids of features
+SMOOTHING = 1.0  # places; removes specks
 
 
 def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -24,6 +25,13 @@ def coarser(values: np.ndarray, side: int = COARSE) -> np.ndarray:
     step = g // side
     blocks = values.reshape(n, side, step, side, step, channels)
     return blocks.mean(axis=(2, 4), dtype=np.float32).astype(values.dtype)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Smooth each plane and channel of (n, g, g, C) by a Gaussian of `SMOOTHING` places."""
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(values, (0, SMOOTHING, SMOOTHING, 0), mode="nearest"))
 
 
 def label_grid(label: np.ndarray, classes: list[int], side: int = FINE) -> np.ndarray:

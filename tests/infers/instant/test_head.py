@@ -7,6 +7,7 @@ import pytest
 
 from infers.instant.cache import CoarseBlock
 from infers.instant.features import CHANNELS, Features
+from infers.instant.grids import smoothed
 from infers.instant.head import INPUTS, Head, HeadError, entropy, mean_entropies, top_scores
 from infers.instant.judging import judge, judge_pool, segment
 from infers.instant.presence import Presence, fit_presence
@@ -94,10 +95,19 @@ def test_a_structure_that_is_likely_absent_is_left_out_once_that_can_be_trusted(
     always = bright_head(presence={7: cautious}, labels=12, shown={7: 12, 9: 0})
     item = picture(20)
     for head in (few, always):
-        np.testing.assert_array_equal(segment(head, item), head.predict(item))
+        np.testing.assert_array_equal(segment(head, item), smoothed(head.predict(item)))
     left_out = segment(many, item)
     assert left_out[..., 1].max() == 0
     np.testing.assert_allclose(left_out.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_a_speck_is_smoothed_away_and_a_square_stays() -> None:
+    item = picture(20)
+    item.grids[0, 40, 40] = 1
+    head = bright_head()
+    assert head.predict(item)[0, 40, 40].argmax() == 1
+    shown = segment(head, item)[0].argmax(axis=-1) == 1
+    assert not shown[40, 40] and 390 <= shown.sum() <= 400
 
 
 def test_a_volume_shows_what_its_likeliest_slice_shows() -> None:
