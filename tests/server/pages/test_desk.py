@@ -77,7 +77,7 @@ def site(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory)
     deep.ImagerPixelSpacing = [0.3, 0.3]
     deep.SOPInstanceUID = generate_uid()
     deep.save_as(studies / "deep.dcm", write_like_original=False)
-    return Site(start(studies, studies.parent / "state"), studies)
+    return Site(start(studies, studies.parent / "state", instant=False), studies)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_what_is_drawn_on_a_dicom_server_is_stored(
 ) -> None:
     orthanc = make_orthanc()
     (series,) = orthanc.add(radiograph("inverse", ROWS, "CR", inverse=True))
-    site = Site(start(orthanc.url, tmp_path / "state"), tmp_path)
+    site = Site(start(orthanc.url, tmp_path / "state", instant=False), tmp_path)
     with reader(browser, site.url, "ann", ROWS.shape, aspect=0.4 / 0.3) as desk:
         assert desk.open() == series
         mask = draw(desk)
@@ -159,7 +159,7 @@ def test_slices_of_an_oblique_volume_are_drawn(tmp_path: Path, browser: Browser)
     oblique = Rotation.from_euler("xyz", (9, -7, 5), degrees=True).as_matrix()
     affine[:3, :3] = oblique @ turn * (2.0, 0.8, 0.8)
     nibabel.save(nibabel.Nifti1Image(values, affine), studies / "oblique.nii.gz")
-    conf = VOLUMES | {"state": tmp_path / "state"}
+    conf = VOLUMES | {"state": tmp_path / "state", "instant": False}
     with Server("volumes", studies, conf, tmp_path / "server.log") as server:
         server.wait()
         site = Site(server, studies)
@@ -407,7 +407,9 @@ def test_a_prelabel_is_accepted_or_corrected(
 ) -> None:
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
     publish(tmp_path / "state", "cxr_lungs", {key: TINY[key] for key in ("image_size", "channels", "epochs")})
-    site = Site(start(tmp_path / "studies", tmp_path / "state", prepared=True), tmp_path / "studies")
+    site = Site(
+        start(tmp_path / "studies", tmp_path / "state", prepared=True, instant=False), tmp_path / "studies"
+    )
     with reader(browser, site.url, "ann", (128, 128)) as desk:
         first = desk.open()
         expect(desk.button("Accept")).to_be_enabled(timeout=30_000)

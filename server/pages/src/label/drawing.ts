@@ -35,7 +35,7 @@ export class Drawing {
   locked = true; // nothing can be drawn: no image is open, or it is being sent
   readonly hidden = new Set<number>(); // structures that are not shown, which nothing changes
   uses: Record<string, number> = {};
-  clicked = 0; // when a click closed a polygon, by performance.now()
+  clicked = -Infinity; // when a click closed a polygon, by performance.now()
   changes = 0; // steps since the case was opened, those undone and redone included
   private undo_ = new Undo();
   private edit: Edit | null = null;
