@@ -5,6 +5,7 @@ import pytest
 
 # Files that take more than 20 s, the slowest first; the others follow in their own order.
 SLOWEST = (
+    "tests/server/pages/test_desk.py",
     "tests/server/test_ohif.py",
     "tests/strategies/engine/test_ray.py",
     "tests/server/pages/test_map_page.py",
@@ -24,6 +25,9 @@ SLOWEST = (
     "tests/trainers/csal3d/test_task.py",
     "tests/benchmarks/speed/test_models.py",
     "tests/server/end_to_end/test_volumes.py",
+    "tests/strategies/refresh/test_learning.py",
+    "tests/server/end_to_end/test_instant.py",
+    "tests/server/desk/test_orthanc.py",
     "tests/server/end_to_end/test_restart.py",
     "tests/apps/test_contract.py",
     "tests/server/end_to_end/test_loop.py",
