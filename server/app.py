@@ -52,6 +52,7 @@ from server.welcome import announce
 from server.worker import KIND, Worker
 from strategies.identity import current_user, plain_text
 from strategies.refresh.pipeline import Refresh
+from strategies.refresh.prelabels import BY as PRELABEL
 from strategies.stages import encoder_note, status_now, training_due
 from strategies.strategy import all_strategies, preview, upcoming
 from trainers.csal3d.task import Pretraining
@@ -263,6 +264,8 @@ class Shell:
 
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """Record a saved label; a final one ends the image's lease, whoever saved it."""
+        if info.get("by") == PRELABEL:  # nobody saved it
+            return
         client = plain_text(current_user.get() or info.get("client_id") or "anonymous")
         note = (image, tag, client, dict(info))
         try:

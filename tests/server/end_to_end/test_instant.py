@@ -87,6 +87,7 @@ def test_the_first_label_brings_a_model_a_plan_and_predictions(
     originals = studies / "labels" / "original"
     until(lambda: len(list(originals.glob("*.png"))) >= 3)
     assert status(server)["labelled"] == 1, "predictions do not count"
+    assert [entry["image"] for entry in ledger(server, "label")] == [first], "nor are they anybody's"
     other = next(i for i in sorted(p.stem for p in (phantoms / "studies").glob("*.png")) if i != first)
     file, said = client.infer("instant", other, {})
     truth = np.asarray(Image.open(phantoms / "labels" / f"{other}.png"))
