@@ -185,6 +185,7 @@ def test_a_second_label_keeps_the_first_and_who_made_it(small: Pool) -> None:
 
 def test_a_second_server_is_refused_by_name(small: Pool, start: Start, tmp_path: Path) -> None:
     studies, state = _folder(small, "studies"), _folder(small, "state")
+    (tmp_path / "other studies").mkdir()
     same_state = start(tmp_path / "other studies", state, wait=False)
     same_studies = start(studies, tmp_path / "other state", wait=False)
     for server, folder in ((same_state, state), (same_studies, studies)):
