@@ -196,9 +196,9 @@ class Shell:
         self._background.start()
         close_at_stop(self._worker.close)
         self._worker.start()
-        gc.freeze()  # a collection of all that was imported stops every thread for 300 ms
         self.wake()
         announce(listening())
+        gc.freeze()  # last, as it hides objects; a collection of all that was imported takes 300 ms
 
     def _look_at_pool(self) -> None:
         """Take in labels and images that came or went; fetch the images to be handed out next."""

@@ -9,7 +9,6 @@ SLOWEST = (
     "tests/server/test_ohif.py",
     "tests/strategies/engine/test_ray.py",
     "tests/server/pages/test_map_page.py",
-    "tests/server/pages/test_desk.py",
     "tests/server/end_to_end/test_strangers.py",
     "tests/benchmarks/experiments/test_simulated_annotator.py",
     "tests/server/end_to_end/test_crowd.py",
