@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+_NICE = 5  # the worker yields to the server, for which somebody waits
 KINDS = ("train", "batch_infer", "worker")
 _FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)s:%(lineno)d) - %(message)s"
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def serve() -> None:
     past which to end. The replies are {"steps": [...]} when a run starts, then {"result": ...} or
     {"error": ...}; {"idle": true} when nothing was due. `seconds` tells how long the look for work took.
     """
+    os.nice(_NICE)
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print belongs in the log
     from monailabel.interfaces.utils.app import app_instance

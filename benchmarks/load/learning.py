@@ -74,7 +74,7 @@ def _label_next(url: str, labels: Path) -> float:
     while _head(url) <= before:
         if time.monotonic() - saved > 300:
             raise RuntimeError("no plan knows the label")
-        time.sleep(0.05)
+        time.sleep(0.2)
     return time.monotonic() - saved
 
 
