@@ -53,8 +53,10 @@ def _to_register(context: Context, pool: PoolSnapshot) -> list[str]:
 
 
 def _register(passes: ImagePass, bundle: Bundle) -> None:
-    """Note a published model as the pool's newest."""
+    """Note a published model as the pool's newest; it is validated on the labels that are there by now."""
     context = passes.context
+    if passes.is_behind():
+        passes.catch_up()
     published = model_fingerprint(context.model_file)
     if published and is_new_model(context):
         details = model_details(context.model_file)

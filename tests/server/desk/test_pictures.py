@@ -129,6 +129,7 @@ def test_a_picture_that_is_too_large_or_gone_is_said_to_be(desk: Desk) -> None:
 
 
 def test_the_server_names_its_pages_when_it_is_ready(desk: Desk) -> None:
+    until(lambda: "The server is ready" in desk.server.log.read_text())  # a second after the start
     lines = desk.server.log.read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if "The server is ready" in line) + 1
     pages = [line.rpartition("/")[2] for line in lines[first : first + 3]]

@@ -271,9 +271,9 @@ def test_hovering_shows_a_thumbnail_and_a_click_the_history(site: Site, page: Pa
     expect(page.locator("#overlay[data-of=label]")).to_be_visible()
     page.check("input[name=overlay][value=prediction]")
     expect(page.locator("#overlay[data-of=prediction]")).to_be_visible(timeout=30_000)
+    expect(page.locator("#names")).to_contain_text("right lung")
     page.check("input[name=overlay][value=uncertainty]")
     expect(page.locator("#overlay[data-of=uncertainty]")).to_be_visible(timeout=30_000)
-    expect(page.locator("#names")).to_contain_text("right lung")
 
 
 def test_lasso_and_skip_keep_images_from_annotators(site: Site, page: Page) -> None:
