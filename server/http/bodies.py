@@ -32,7 +32,10 @@ class Body:
     def __init__(self, receive: Receive, declared: str | None) -> None:
         self.limit = 0  # bytes
         self._receive, self._declared = receive, declared
-        self._size, self._started, self._complete = 0, time.monotonic(), False
+        self._size, self._complete = 0, False
+        self._started: float | None = (
+            None  # when the first piece was asked for: perhaps after a long prediction
+        )
 
     async def receive(self) -> Message:
         """Return the next piece. Raises HTTPException 413 past the limit, 408 when the body stalls."""
@@ -63,6 +66,7 @@ class Body:
         return text.isascii() and text.isdigit() and int(text) > self.limit
 
     async def _piece(self) -> Message:
+        self._started = self._started or time.monotonic()
         allowed = min(_MAX_IDLE, self._started + _GRACE + self._size / _MIN_RATE - time.monotonic())
         try:
             message = await asyncio.wait_for(self._receive(), max(allowed, 0.0))

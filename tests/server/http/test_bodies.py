@@ -54,6 +54,17 @@ def test_what_is_too_large_by_its_own_words_is_refused_at_once() -> None:
         content(10, b"x", declared="11")
 
 
+def test_a_body_that_is_looked_at_after_long_work_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "_GRACE", 0.1)
+
+    async def answer() -> bytes:
+        body = Body(feed(b""), None)
+        await asyncio.sleep(0.2)  # a prediction, of which the answer then asks if the client is still there
+        return await body.content()
+
+    assert asyncio.run(answer()) == b""
+
+
 def test_a_body_that_stops_or_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_MAX_IDLE", 0.2)
     with pytest.raises(HTTPException, match="did not arrive: 0 bytes") as refused:
