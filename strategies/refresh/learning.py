@@ -179,11 +179,14 @@ def to_extract(context: Context, pool: PoolSnapshot) -> list[str]:
 def extract(passes: ImagePass, bundle: Bundle) -> None:
     """Compute the features of all images on the coarse grid; labels saved meanwhile are learnt from."""
     context = passes.context
-    todo = to_extract(context, PoolSnapshot.of(context, passes.datastore))
+    pool = PoolSnapshot.of(context, passes.datastore)
+    todo = to_extract(context, pool)
     reduction = _reduction(passes, bundle) if todo else None
     if reduction is None:
         return
     cache, settings = feature_cache(context), context.settings
+    cache.clean()
+    cache.prune(pool.fingerprints)
     weights = settings.encoder_weights or None
     worker = partial(
         FeatureWorker, settings.encoder, weights, bundle.name, bundle.values, reduction.to_bytes()

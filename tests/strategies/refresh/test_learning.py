@@ -135,6 +135,18 @@ def test_a_label_that_is_replaced_or_withdrawn(pool: Pool) -> None:
         pool.predict("i1")
 
 
+def test_features_of_images_that_have_changed_or_gone_are_removed(pool: Pool) -> None:
+    before = feature_cache(pool.context).coarse_images()
+    for image, truth in pool.truth.items():
+        Image.fromarray((200 - 90 * (truth > 0)).astype(np.uint8)).save(
+            pool.folder / "studies" / f"{image}.png"
+        )
+    pool.store.refresh()
+    pool.refresh()
+    now = feature_cache(pool.context).coarse_images()
+    assert len(now) == 3 and now.isdisjoint(before)
+
+
 def test_the_same_labels_give_the_same_head(tmp_path: Path) -> None:
     heads = []
     for name in ("one", "two"):
