@@ -1,8 +1,8 @@
 """Backing up a pool while its server runs; `pool.backup.restore` restores it.
 
 A backup holds `state/pool.db` (the database as one SQLite file, even if it came from PostgreSQL), the other
-files of the state folder, such as `state/model.pt`, and from a studies folder the datastore's index, labels
-and versions.
+files of the state folder, such as `state/model.pt` and `state/drafts`, and from a studies folder the
+datastore's index, labels and versions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +26,12 @@ _LABELS = ("labels", "versions")  # subfolders of the studies folder
 
 
 def state_files(state: Path) -> list[Path]:
-    """Return the files of a state folder other than its database, such as the model."""
+    """Return the files of a state folder other than its database, such as the model, and its drafts."""
     if not state.is_dir():
         return []
     files = (path for path in sorted(state.iterdir()) if path.is_file() and not path.name.startswith("."))
-    return [path for path in files if not path.name.startswith("pool.db") and path.suffix != ".lock"]
+    own = [path for path in files if not path.name.startswith("pool.db") and path.suffix != ".lock"]
+    return own + sorted((state / "drafts").glob("*.draft"))
 
 
 def studies_files(studies: Path, images: bool) -> list[Path]:
@@ -66,7 +68,7 @@ def back_up(
         writer = Writer(unfinished, out.suffix == ".tar", progress)
         writer.add("state/pool.db", database)
         for path in state_files(state):
-            writer.add(f"state/{path.name}", path)
+            _add(writer, f"state/{path.relative_to(state).as_posix()}", path)
         if studies:
             _add_studies(writer, studies, images)
         facts = {
@@ -91,10 +93,12 @@ def _add_studies(writer: Writer, studies: Path, images: bool) -> None:
     while new := [path for path in studies_files(studies, images) if path not in added]:
         for path in new:
             added.add(path)
-            try:
-                writer.add(f"studies/{path.relative_to(studies).as_posix()}", path)
-            except FileNotFoundError:  # replaced or removed since it was listed
-                continue
+            _add(writer, f"studies/{path.relative_to(studies).as_posix()}", path)
+
+
+def _add(writer: Writer, name: str, path: Path) -> None:
+    with suppress(FileNotFoundError):  # replaced or removed since it was listed
+        writer.add(name, path)
 
 
 def _portable(state: Path, url: str, file: Path) -> dict[str, int]:

@@ -74,6 +74,7 @@ class MadePool:
         for client in (ANN, BOB):
             give(self.state, client)
         self.state.handouts.skip("i7", BOB, "blurred")
+        self.state.drafts.save("ann", "i4", b"half a lung", {"seconds": 12})
 
     def options(self) -> list[str]:
         return ["--studies", str(self.studies), "--state", str(self.folder), "--database", self.url]
@@ -102,6 +103,7 @@ def facts(state: State) -> dict[str, Any]:
         "models": state.models.all(),
         "entropies": state.scores.entropies("m"),
         "training": (state.trainings.newest_open(), state.trainings.labels_of_last()),
+        "draft": state.drafts.get("ann", "i4"),
     }
 
 
