@@ -79,6 +79,7 @@ def serve() -> None:
 def answer(app: Any, request: dict[str, Any]) -> Any:
     """Run one scoring request on the pool as it is now; yield the replies."""
     from server.open_pool import take_in_checks
+    from strategies.refresh.each_label import warm_up
     from strategies.refresh.pipeline import missing
 
     try:
@@ -86,10 +87,12 @@ def answer(app: Any, request: dict[str, Any]) -> Any:
         store.refresh()
         take_in_checks(app.state, store)
         steps = missing(app.context, store) if request["method"] == "refresh" else []
+        seconds = time.monotonic() - started
         if request.pop("if_due", False) and not steps:
-            yield {"idle": True, "seconds": time.monotonic() - started}
+            warm_up(app.context)
+            yield {"idle": True, "seconds": seconds}
             return
-        yield {"steps": steps, "seconds": time.monotonic() - started}
+        yield {"steps": steps, "seconds": seconds}
         yield {"result": app.scoring(request)}
     except Exception as error:  # the next request may succeed
         logger.exception("The refresh failed")

@@ -40,7 +40,7 @@ def measure(folder: Path, count: int, labels: int, encoder: str) -> dict[str, An
     with Server("cxr_lungs", folder / "studies", conf, folder / "server.log") as server:
         server.wait(600)
         _wait_until_ready(server.url)
-        idle = _clicks_beside(server.url, lambda: time.sleep(10))
+        idle = _clicks_beside(server.url, lambda: _look(server.url, 15))
         seconds: list[float] = []
 
         def annotate() -> None:
@@ -76,6 +76,14 @@ def _label_next(url: str, labels: Path) -> float:
             raise RuntimeError("no plan knows the label")
         time.sleep(0.2)
     return time.monotonic() - saved
+
+
+def _look(url: str, seconds: float) -> None:
+    """Ask for the plan as often as `_label_next` does, without a label."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        _head(url)
+        time.sleep(0.2)
 
 
 def _head(url: str) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
+
+import numpy as np
 
 from bundle_configs import Bundle
 from strategies.context import Context
@@ -13,6 +16,7 @@ from strategies.planning.sources import NotReadyError
 from strategies.refresh.learning import learn, to_learn
 from strategies.refresh.prelabels import prelabel, to_prelabel
 from strategies.refresh.step import Step
+from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,19 @@ LABEL_STEPS = (
     Step("each_label", due_each_label, _plan_each_label),
     Step("prelabels", to_prelabel, prelabel),
 )
+
+
+def warm_up(context: Context) -> None:
+    """Compile the loops of these plans while nobody waits for one: it takes seconds in each process."""
+    if any(METHODS[name].each_label for name in context.settings.used):
+        _compile_loops()
+
+
+@cache
+def _compile_loops() -> None:
+    from strategies.selectors.numerics.tail_mean import tail_means  # imports numba
+
+    tail_means(np.ones((1, 1)), np.ones(1), 1.0)
 
 
 def keep_up(passes: ImagePass, bundle: Bundle) -> None:
