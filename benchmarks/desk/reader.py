@@ -2,10 +2,12 @@
 
     python -m benchmarks.desk.reader --out runs/reader [--images 40] [--hand 12] [--keep RESULTS]
 
-A scripted reader labels a pool of phantoms in a real browser. It accepts a pre-label whose Dice with the
-truth is above 0.95, corrects others, and draws by hand where there is none. After `--hand` cases a model is
-trained. A case begins when its image is shown, and ends when the next is. What a person would take is
-estimated with the keystroke-level model (Card, Moran and Newell 1980).
+A scripted reader labels a pool of phantoms in a real browser, twice. It accepts a pre-label whose Dice with
+the truth is above 0.95, corrects others, and draws by hand where there is none. The first time without the
+instant model: after `--hand` cases a U-Net is trained. The second time with it, from the first label on; as a
+person would take longer, the script waits before each case until the model has learnt from the one before.
+A case begins when its image is shown, and ends when the next is. What a person would take is estimated with
+the keystroke-level model (Card, Moran and Newell 1980).
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class Reader:
         answer = self.desk.page.request.get(f"{self.desk.url}/image/{image}/prelabel")
         if not answer.ok:
             return np.zeros(self.desk.shape, np.uint8), ""
-        expect(self.desk.page.locator("#start")).to_contain_text("prediction")
+        expect(self.desk.page.locator("#start")).to_contain_text("prediction", timeout=30_000)
         return np.frombuffer(answer.body(), np.uint8).reshape(self.desk.shape).copy(), answer.headers[
             "x-model"
         ]
@@ -121,8 +123,11 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * int((one & other).sum()) / size if size else 1.0
 
 
-def label(server: Server, out: Path, side: int, hand: int, images: int) -> list[dict[str, Any]]:
-    """Label `images` images of the pool, the first `hand` by hand, the others after a training."""
+def label(server: Server, out: Path, side: int, hand: int | None, images: int) -> list[dict[str, Any]]:
+    """Label `images` images of the pool.
+
+    :param hand: cases before a training; None without one, with the instant model
+    """
     annotator = Annotator(server.url, out / "labels", "lead")
     annotator.wait_ready(rounds=0)
     rows = []
@@ -141,10 +146,19 @@ def label(server: Server, out: Path, side: int, hand: int, images: int) -> list[
                 annotator.train(None)
                 annotator.wait_ready(rounds=1)
                 desk.open()
+            if hand is None:
+                _wait_until_learnt(annotator, number)
             rows.append(reader.case(desk.wait()))
             typer.echo(f"{number + 1} of {images}: {rows[-1]}")
         browser.close()
     return rows
+
+
+def _wait_until_learnt(annotator: Annotator, labels: int) -> None:
+    """Wait until the instant model has learnt from so many labels, and planned and predicted with them."""
+    while labels and (annotator.status()["instant"] or {"labels": 0})["labels"] < labels:
+        time.sleep(0.2)
+    annotator.wait_ready(rounds=0)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -170,11 +184,20 @@ def main(
 ) -> None:
     """Measure the work of a scripted reader; print and save it."""
     shutil.rmtree(out, ignore_errors=True)
-    generate(out, count=images + 8, seed=42, size=side)
-    conf = {**_CONF, "state": (out / "state").resolve(), "cold_start_budget": hand, "epochs": epochs}
-    with Server("cxr_lungs", out / "studies", conf, (out / "server.log").resolve()) as server:
-        server.wait(600)
-        rows = label(server, out, side, hand, images)
+    rows = []
+    for name, instant, count in (("trained", False, images), ("instant", True, images - hand + 1)):
+        pool = (out / name).resolve()
+        generate(pool, count=images + 8, seed=42, size=side)
+        conf = {
+            **_CONF,
+            "cold_start_budget": hand,
+            "epochs": epochs,
+            "instant": instant,
+            "state": pool / "state",
+        }
+        with Server("cxr_lungs", pool / "studies", conf, pool / "server.log") as server:
+            server.wait(600)
+            rows += label(server, pool, side, None if instant else hand, count)
     text = table(summary(rows), ["pre-label"], _COLUMNS)
     typer.echo(text)
     if keep:

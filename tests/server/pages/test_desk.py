@@ -406,12 +406,14 @@ def test_a_prelabel_is_accepted_or_corrected(
     phantoms: Path, start: Callable[..., Server], browser: Browser, tmp_path: Path
 ) -> None:
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
-    publish(tmp_path / "state", "cxr_lungs", {key: TINY[key] for key in ("image_size", "channels", "epochs")})
     site = Site(
         start(tmp_path / "studies", tmp_path / "state", prepared=True, instant=False), tmp_path / "studies"
     )
     with reader(browser, site.url, "ann", (128, 128)) as desk:
         first = desk.open()
+        expect(desk.page.locator("#start")).to_contain_text("empty label")
+        values = {key: TINY[key] for key in ("image_size", "channels", "epochs")}
+        publish(tmp_path / "state", "cxr_lungs", values)  # the first model comes while the image is open
         expect(desk.button("Accept")).to_be_enabled(timeout=30_000)
         desk.press("Enter")
         expect(desk.message).to_contain_text("press Accept")

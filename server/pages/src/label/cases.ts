@@ -37,6 +37,11 @@ export class Cases {
     while (this.ahead.size > AHEAD) this.ahead.delete(this.ahead.keys().next().value as string);
   }
 
+  /** Ask for the pre-label of a case that had none; null while there is no model. */
+  look({ image, images }: Case): Promise<server.Prelabel | null> {
+    return server.prelabel(image, images.about.shape).catch(() => null);
+  }
+
   /** Forget what was fetched ahead, because labels or models are new. */
   forget(): void {
     this.ahead.clear();

@@ -18,6 +18,7 @@ import * as server from "./server";
 
 const RETRY = 3_000; // milliseconds until a server that does not answer is asked again
 const WAIT = 15_000; // milliseconds until a pool that has nothing now is asked again
+const LOOK = 2_000; // milliseconds until a model that was not there is asked again for a pre-label
 const SLOW = 250; // milliseconds from which on it is said that an image is being opened
 const SKIP_REASONS = ["not readable", "wrong view or body part", "poor quality", "needs an expert"];
 
@@ -147,13 +148,14 @@ export class Flow {
     return now;
   }
 
-  /** Begin with the pre-label when it comes; if something is drawn already, offer it. */
-  private async lay(now: Opened): Promise<void> {
-    const found = await now.from.prelabel.catch((error: Error) => {
+  /** Begin with the pre-label when it comes, be it after the first label only; if something is drawn already, offer it. */
+  private async lay(now: Opened, asked = now.from.prelabel): Promise<void> {
+    const found = await asked.catch((error: Error) => {
       if (now === this.now) say(`There is no pre-label: ${error.message}`, [], true);
       return null;
     });
-    if (!found || now !== this.now) return;
+    if (now !== this.now) return;
+    if (!found) return void setTimeout(() => now === this.now && this.lay(now, this.cases.look(now.from)), LOOK);
     now.prelabel = found;
     void this.beside.offerHeat(now.image, this.drawing.slice);
     if (this.drawing.changes || this.drawing.drawing) return say("The pre-label is here.", [["Use it instead", () => this.use(found)]]);
