@@ -13,5 +13,5 @@ def label_digest(label: np.ndarray) -> str:
         return ""
     grid = np.ascontiguousarray(label.squeeze(), dtype=np.uint8)
     digest = hashlib.sha256(str(grid.shape).encode())
-    digest.update(grid)  # without a copy, and without the interpreter's lock
+    digest.update(grid.data)  # without a copy, and without the interpreter's lock
     return digest.hexdigest()
