@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.numerics.compiled import compiled
 from strategies.selectors.rules.checks import FloatArray
 
 _MAX_STEPS = 300  # scikit-learn's default
@@ -13,9 +13,8 @@ _LANES, _BLOCK = 8, 512  # numbers per vector instruction, points whose distance
 _Labels = npt.NDArray[np.int32]
 
 
-# No fastmath and no cache on disk, as in `silhouette_kernels`; loops instead of NumPy functions, which take
-# seconds to compile.
-@numba.njit(nogil=True, error_model="numpy")
+# loops instead of NumPy functions, which take seconds to compile
+@compiled(nogil=True)
 def spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, trials: int) -> FloatArray:
     """Draw k-means++ centres (k, 2): each is the best of `trials` points drawn by squared distance."""
     count, centres = len(x), np.empty((k, 2))
@@ -40,7 +39,7 @@ def spread_centres(x: FloatArray, y: FloatArray, draws: FloatArray, k: int, tria
     return centres
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _search_sorted(summed: FloatArray, value: float) -> int:
     """Return the first index of increasing numbers with at least `value`, or the last index."""
     low, high = 0, len(summed) - 1
@@ -53,7 +52,7 @@ def _search_sorted(summed: FloatArray, value: float) -> int:
     return low
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _fill_nearest(x: FloatArray, y: FloatArray, at: int, nearest: FloatArray, tried: FloatArray) -> float:
     """Write squared distances (N,) to the centres so far and point `at` into `tried`; return their sum."""
     total, parts = 0.0, np.empty(_LANES)
@@ -72,7 +71,7 @@ def _fill_nearest(x: FloatArray, y: FloatArray, at: int, nearest: FloatArray, tr
     return total
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled(nogil=True)
 def lloyd(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels, tolerance: float) -> bool:
     """Run Lloyd's algorithm until nothing changes; return False if a cluster runs empty."""
     k = len(centres)
@@ -107,7 +106,7 @@ def lloyd(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels, to
     return True
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _fill_labels(x: FloatArray, y: FloatArray, centres: FloatArray, labels: _Labels) -> None:
     """Write the nearest of `centres` (k, 2) to each point into `labels`; ties go to the first."""
     least = np.empty(_BLOCK)

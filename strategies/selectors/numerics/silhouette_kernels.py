@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.numerics.compiled import compiled
 from strategies.selectors.rules.checks import BoolArray, FloatArray, IntArray
 
 # rows, rows and columns processed together: they fit into a processor's cache
@@ -13,9 +13,7 @@ _LANES, _BLOCK, _COLUMNS = 32, 128, 64
 _Float32Array = npt.NDArray[np.float32]
 
 
-# No fastmath: every machine sums in the order written here. No cache on disk: it needs a writable folder, and
-# compiling takes less than two seconds.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled(nogil=True)
 def sum_silhouettes(
     points: FloatArray,
     middle: FloatArray,
@@ -67,7 +65,7 @@ def sum_silhouettes(
     return total
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Array) -> None:
     """Write the distances of `other` (_BLOCK, D) to `mine` (D, _LANES) into `reach`; D is even."""
     reach[:] = 0.0
@@ -84,7 +82,7 @@ def _fill_distances(mine: _Float32Array, other: _Float32Array, reach: _Float32Ar
         flat[i] = np.sqrt(flat[i])
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _silhouette(sums: FloatArray, sizes: IntArray, own: int) -> float:
     """Return one row's silhouette from its summed distances per cluster; 0 for a lone row (Rousseeuw)."""
     if sizes[own] == 1:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from strategies.selectors.numerics.compiled import compiled
 from strategies.selectors.rules.checks import FloatArray
 
 _MARGIN = 0.9  # of the least of the largest values in the row before; most rows have enough above it
 
 
-# like the other loops here: no fastmath, and no cache on disk, which needs a writable folder
-@numba.njit(nogil=True, error_model="numpy")
+@compiled(nogil=True)
 def tail_means(values: FloatArray, weights: FloatArray, share: float) -> FloatArray:
     """Return the conditional value at risk of each row of `values` (n, S), which are at least 0: (n,).
 
@@ -38,7 +37,7 @@ def tail_means(values: FloatArray, weights: FloatArray, share: float) -> FloatAr
     return means
 
 
-@numba.njit(error_model="numpy")
+@compiled()
 def _sum_of_largest(values: FloatArray, weights: FloatArray, mass: float) -> tuple[float, float]:
     """Return the weighted sum of the largest values up to `mass`, and the least of them.
 
