@@ -11,7 +11,14 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server
 from tests.forked import prepare
 
-TINY = {"epochs": 2, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "batch_size": 2}
+TINY = {
+    "epochs": 2,
+    "image_size": 64,
+    "channels": "[4,8,16]",
+    "cold_start_budget": 4,
+    "batch_size": 2,
+    "instant": False,  # learnt after each label by those who look at it, and in the long form
+}
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +47,11 @@ def start(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Call
         prepared: bool = False,
         **conf: object,
     ) -> Server:
+        conf = TINY | {"instant": long, "state": state} | conf
         if prepared and not long:
-            prepare("cxr_lungs", studies, state, TINY | conf)
+            prepare("cxr_lungs", studies, state, conf)
         log = tmp_path_factory.mktemp("log") / "server.log"
-        server = Server("cxr_lungs", studies, {**TINY, "state": state, **conf}, log, env=env, host=host)
+        server = Server("cxr_lungs", studies, conf, log, env=env, host=host)
         started.append(server)
         if wait:
             server.wait()

@@ -24,7 +24,7 @@ COMMAND.command()(main)
 def simulate(folder: Path, out: Path, *more: str) -> Result:
     line = ["--studies", folder / "studies", "--labels", folder / "labels", "--out", out]
     line += ["--budget", "3+2", "--seed", "43", "--epochs", "2"]
-    line += ["--conf", "image_size=64", "--conf", "channels=[4,8]", *more]
+    line += ["--conf", "image_size=64", "--conf", "channels=[4,8]", "--conf", "instant=false", *more]
     return CliRunner().invoke(COMMAND, [str(word) for word in line])
 
 

@@ -30,7 +30,7 @@ def studies(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(studies: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    conf = {"cold_start_method": "foreground_cover", "cold_start_budget": 6}
+    conf = {"instant": True, "cold_start_method": "foreground_cover", "cold_start_budget": 6}
     server = start(studies, tmp_path_factory.mktemp("state"), prepared=True, **conf)
     until(lambda: status(server)["stage"] == "cold_start")
     return server

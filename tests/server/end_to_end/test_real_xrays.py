@@ -23,7 +23,12 @@ def test_cold_start_and_first_round(
     shutil.copytree(real_data / "montgomery" / "images", studies, copy_function=shutil.copyfile)
     encoder = real_data.parent / "weights" / "mobilenet_v2_imagenet"
     server = start(
-        studies, tmp_path / "state", encoder=f"transformers:{encoder}", cold_start_budget=8, epochs=1
+        studies,
+        tmp_path / "state",
+        encoder=f"transformers:{encoder}",
+        cold_start_budget=8,
+        epochs=1,
+        image_size=128,
     )
     annotator = Annotator(server.url, real_data / "montgomery" / "labels")
     annotator.wait_ready(rounds=0)

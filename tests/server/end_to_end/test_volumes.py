@@ -129,6 +129,7 @@ def test_real_hippocampus_volumes(real_data: Path, tmp_path: Path, long: bool) -
     for image in pool:
         shutil.copy(image, tmp_path / "studies")
     conf = TINY | {"state": tmp_path / "state", "window": "[48,64,48]", "epochs": 2 if long else 1}
+    conf["instant"] = long
     with running("volumes", tmp_path / "studies", conf, tmp_path / "server.log") as server:
         annotator = Annotator(server.url, real_data / "hippocampus" / "labels")
         annotator.wait_ready(rounds=0)

@@ -14,6 +14,7 @@ import requests
 from benchmarks.server_process import Server
 from tests.server.conftest import TINY
 from tests.server.issuer import AUDIENCE, Issuer
+from tests.server.polling import status, until
 from tests.server.published import publish
 
 ROLES = {"USER": "reader", "ANNOTATOR": "painter", "REVIEWER": "judge", "ADMIN": "boss"}
@@ -62,7 +63,9 @@ def pool(phantoms: Path, folder: Path) -> Path:
 def laptop(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Target:
     """A server on the loopback address without authentication."""
     folder = tmp_path_factory.mktemp("laptop")
-    return Target(start(pool(phantoms, folder), folder / "state", prepared=True), folder)
+    server = start(pool(phantoms, folder), folder / "state", prepared=True)
+    until(lambda: status(server)["labelled"] == 1 and status(server)["progress"]["step"] == "ready")
+    return Target(server, folder)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,10 @@ def looked(log: Path) -> list[list[str]]:
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_the_same_as_the_local_engine(world: Any, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_same_as_the_local_engine(
+    world: Any, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strategies.engine.ray.run.slots", lambda: slots()[:1])  # each imports for seconds
     Path(world.store.get_image_uri("i03")).write_bytes(b"no picture")
     publish(tmp_path, "cxr_lungs", {"image_size": 32, "channels": "[4,8]"})
     model, sha256 = tmp_path / "model.pt", model_fingerprint(tmp_path / "model.pt")
