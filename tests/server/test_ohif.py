@@ -29,13 +29,14 @@ from tests.server.published import publish
 # coronal, its slices against their normal: a viewer has to put them into another order
 AFFINE = np.array([[-1.2, 0, 0, 20], [0, 0, 3.0, -30], [0, -1.0, 0, 40], [0, 0, 0, 1.0]])
 VOLUMES = {
+    "instant": False,
     "labels": '{"oedema": 2, "tumour": 1}',  # not in the order of the alphabet
     "channels": "[4,8]",
     "window": "[16,16,8]",
     "cold_start_budget": 1,
     "batch_size": 2,
 }
-XRAYS = {"image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4}
+XRAYS = {"image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "instant": False}
 _LABELMAP = """() => {
     const {segmentationService: all} = window.services;
     const [{segmentationId}] = all.getSegmentations();

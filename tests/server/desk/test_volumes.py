@@ -17,7 +17,12 @@ from tests.server.desk.conftest import Browser, stored
 from tests.server.published import publish
 
 TISSUES = {"oedema": 1, "tumour": 2}
-VOLUMES = {"channels": "[4,8]", "window": "[16,16,8]", "labels": '{"oedema": 1, "tumour": 2}'}
+VOLUMES = {
+    "channels": "[4,8]",
+    "window": "[16,16,8]",
+    "labels": '{"oedema": 1, "tumour": 2}',
+    "instant": False,
+}
 VALUES = np.random.default_rng(2).integers(-1000, 2000, (20, 18, 12)).astype(np.int16)
 
 

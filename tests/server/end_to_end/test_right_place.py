@@ -27,8 +27,9 @@ from tests.pool.imaging.test_limits import RGB24, nifti, png
 from tests.server.published import publish
 from tests.volumes import write_volume
 
-XRAYS = {"image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4}
+XRAYS = {"image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 4, "instant": False}
 VOLUMES = {
+    "instant": False,
     "channels": "[4,8]",
     "window": "[16,16,8]",
     "labels": '{"oedema": 1, "tumour": 2}',

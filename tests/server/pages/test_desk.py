@@ -26,7 +26,12 @@ from tests.server.published import publish
 
 ROWS = np.random.default_rng(7).integers(1, 250, (70, 110), dtype=np.uint8)
 LUNGS = {"right lung": 1, "left lung": 2}
-VOLUMES = {"channels": "[4,8]", "window": "[16,16,8]", "labels": '{"oedema": 1, "tumour": 2}'}
+VOLUMES = {
+    "channels": "[4,8]",
+    "window": "[16,16,8]",
+    "labels": '{"oedema": 1, "tumour": 2}',
+    "instant": False,
+}
 TOOLS = ["Brush", "Eraser", "Polygon", "Fill", "Threshold brush", "Smooth", "Keep largest", "Undo", "Redo"]
 TOOLS += ["Pan", "Zoom", "Window", "Invert", "Hide"]
 ODD = "odd <img src=x onerror=alert(1)> 1.2"
@@ -406,9 +411,7 @@ def test_a_prelabel_is_accepted_or_corrected(
     phantoms: Path, start: Callable[..., Server], browser: Browser, tmp_path: Path
 ) -> None:
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
-    site = Site(
-        start(tmp_path / "studies", tmp_path / "state", prepared=True), tmp_path / "studies"
-    )
+    site = Site(start(tmp_path / "studies", tmp_path / "state", prepared=True), tmp_path / "studies")
     with reader(browser, site.url, "ann", (128, 128)) as desk:
         first = desk.open()
         expect(desk.page.locator("#start")).to_contain_text("empty label")
