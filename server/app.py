@@ -40,12 +40,14 @@ from pool.protocol import FetchesImages, PoolStore
 from server import config
 from server.auth import listening, warn_if_open
 from server.background import Background, end_with_parent
+from server.backups import Backups
 from server.batch import BatchInfer
 from server.checksums import Checksums
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
-from server.open_pool import open_datastore, open_pool, take_in_checks, trains_now
+from server.open_pool import is_url, open_datastore, open_pool, take_in_checks, trains_now
+from server.recovery import complete_ledger, fold_from_now_on
 from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
 from server.welcome import announce
@@ -172,8 +174,9 @@ class Shell:
         """Start the server's work: add routes, watch the pool, resume a training that a kill interrupted."""
         super().on_init_complete()  # type: ignore[misc]
         take_in_checks(self.state, self.datastore())
+        complete_ledger(self.state, self.datastore())
         self.state.drafts.clean()
-        install(sys.modules["monailabel.app"].app, self.context.settings)
+        install(sys.modules["monailabel.app"].app, self.context.settings, self.state.loss)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
             close_at_stop(sessions.close)
@@ -187,6 +190,7 @@ class Shell:
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
             self._look_for_labels_elsewhere,
+            self._backups().look,
         )
         if (interrupted := self.state.trainings.newest_open()) and not trains_now(self.state.folder):
             self._background.expect(interrupted[0])
@@ -195,6 +199,7 @@ class Shell:
         self._newest_label = self.state.label_checks.newest()
         self._background.start()
         close_at_stop(self._worker.close)
+        close_at_stop(lambda: fold_from_now_on(self.state))
         self._worker.start()
         self.wake()
         announce(listening())
@@ -224,6 +229,11 @@ class Shell:
                 store.refresh()
                 self.wake()
         self._newest_label = newest
+
+    def _backups(self) -> Backups:
+        settings, studies = self.context.settings, self.studies.strip()  # type: ignore[attr-defined]
+        folder = None if is_url(studies) else Path(studies)
+        return Backups(self.state, folder, settings.database, settings.backup_every, settings.backups_kept)
 
     def start_task(self, kind: str, request: Mapping[str, Any]) -> Task:
         """Start a checked task of a kind, and return it as clients see it."""

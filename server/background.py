@@ -35,6 +35,7 @@ class Background(threading.Thread):
     :param training_due: whether a training should start automatically, given the number of final labels the
         last one started from (None before the first)
     :param look_for_labels: takes in labels that another server of the pool has saved; called every second
+    :param back_up: makes a backup when one is due; called every second
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class Background(threading.Thread):
         training_due: Callable[[int | None], bool],
         tasks: Tasks,
         look_for_labels: Callable[[], None],
+        back_up: Callable[[], None],
     ) -> None:
         super().__init__(name="background", daemon=True)
         self._tasks, self._state = tasks, state
         self._look, self._wake_worker = look, wake_worker
-        self._look_for_labels = look_for_labels
+        self._look_for_labels, self._back_up, self._loss = look_for_labels, back_up, ""
         self._labelled, self._training_due = labelled, training_due
         self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
@@ -80,6 +82,8 @@ class Background(threading.Thread):
                 self._watch_models,
                 self._look_for_labels,
                 self._look_at_pool,
+                self._watch_state,
+                self._back_up,
             ):
                 if time.monotonic() < self._paused.get(work.__name__, 0.0):
                     continue
@@ -120,6 +124,13 @@ class Background(threading.Thread):
         if published != self._published:
             self._published = published
             self._wake_worker()
+
+    def _watch_state(self) -> None:
+        """Say once that the state has gone, or is back."""
+        self._state.watch()
+        if (loss := self._state.loss()) != self._loss:
+            self._loss = loss
+            logger.error("Requests are refused: %s", loss) if loss else logger.info("The state is back")
 
     def _look_at_pool(self) -> None:
         """Take in changes of the pool; a slow look, as in a large pool, postpones the next one."""

@@ -1,4 +1,4 @@
-"""A child process of the server: `python -m server.child train|batch_infer|worker`, its requests on stdin.
+"""A child process of the server: `python -m server.child KIND`, one of `KINDS`, with its requests on stdin.
 
 Nothing of a request goes into the environment or the command line, which every user of the machine can read.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 _NICE = 5  # the worker yields to the server, for which somebody waits
-KINDS = ("train", "batch_infer", "worker")
+KINDS = ("train", "batch_infer", "backup", "worker")
 _FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)s:%(lineno)d) - %(message)s"
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,22 @@ def main() -> None:
     if kind not in KINDS:
         raise SystemExit(f"{kind!r}: choose one of {', '.join(KINDS)}")
     try:
-        serve() if kind == "worker" else run_once(kind)
+        if kind == "worker":
+            serve()
+        elif kind == "backup":
+            back_up()
+        else:
+            run_once(kind)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def back_up() -> None:
+    """Make the backup that stdin names, without the app."""
+    os.nice(_NICE)
+    from server.backups import run
+
+    run(json.load(sys.stdin))
 
 
 def run_once(kind: str) -> None:

@@ -20,7 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bundle_configs import Bundle
 from infers.encoders.keys import pool_encoder_key
+from pool.backup.regular import backups_of, seconds_of
 from pool.database.database import Busy, reason_of
+from pool.database.sqlite_file import DamagedError
 from pool.database.state import State
 from pool.datastore.store import InUse, PoolDatastore
 from pool.files import remove_leftovers
@@ -62,6 +64,7 @@ def open_pool(app_dir: str, studies: str, bundle: str, config: Config, in_server
     Raises ConfigError, or FileNotFoundError or ValueError for an encoder that cannot be used.
     """
     chosen, settings = Bundle(bundle, config.overrides), config.settings
+    _check_backup_time(settings.backup_every)
     key = pool_encoder_key(settings.encoder, settings.encoder_weights or None, chosen)
     folder = state_folder(app_dir, studies, settings.state)
     if is_url(studies) and settings.shared_studies:
@@ -116,7 +119,9 @@ def open_state(folder: Path, url: str, in_server: bool, several: bool) -> tuple[
     try:
         state = State(folder, migrate=in_server, url=url)
         if in_server and url:
-            locks.enter_context(state.exclusive("server", timeout=_LOCK_TIMEOUT, shared=several))
+            locks.callback(state.serve(_LOCK_TIMEOUT, several).close)
+    except DamagedError as error:
+        raise ConfigError(f"{error}. {_remedy(folder)}") from None
     except Busy as error:
         raise ConfigError(f"{error}; stop that server, or give each pool a database of its own") from None
     except ModuleNotFoundError as error:
@@ -132,6 +137,30 @@ def open_state(folder: Path, url: str, in_server: bool, several: bool) -> tuple[
     except ValueError as error:
         raise ConfigError(f"--conf database: {error}") from None
     return state, locks
+
+
+def _check_backup_time(text: str) -> None:
+    try:
+        seconds_of(text)
+    except ValueError as error:
+        raise ConfigError(f"--conf backup_every: {error}") from None
+
+
+def _remedy(folder: Path) -> str:
+    """Say how to go on with a damaged database: with the newest backup that is whole, if there is one."""
+    from pool.backup.archive import BackupError, Reader  # not needed in a start that succeeds
+
+    for path in reversed(backups_of(folder)):
+        try:
+            Reader(path).check(lambda done: None)
+        except BackupError:
+            continue
+        return f"Its newest good backup is {path}: restore it to a new state folder (docs/how-to/backup.md)"
+    return (
+        "There is no backup in its folder: restore one of yours, or move the file away and start again; then "
+        "everything is computed anew from images and labels, and only the ledger is lost "
+        "(docs/how-to/backup.md)"
+    )
 
 
 def open_groups(text: str) -> Groups:

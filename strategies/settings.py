@@ -124,6 +124,10 @@ class Settings:
     )
     max_scored: int = key(0, "images scored with a new model before its plan is complete; 0 means all", low=0)
     seed: int = key(42, "seed of the map, the clusters, random picks and training", low=0, high=2**32 - 1)
+    backup_every: str = key(
+        "24h", "time between backups that the server makes of the pool by itself, such as 12h or 7d; 0: none"
+    )
+    backups_kept: int = key(5, "backups that are kept, in the folder backups of the state", low=1, high=1000)
     state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")
     database: str = key(
         "",

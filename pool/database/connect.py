@@ -12,9 +12,20 @@ import sqlalchemy as sa
 
 
 def _begin_transaction(connection: sa.Connection) -> None:
-    """Begin a transaction: writers lock at once, so that what they read stays valid; readers never wait."""
-    reads = connection.get_execution_options().get("reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    """Begin a transaction: writers lock at once, so that what they read stays valid; readers never wait.
+
+    A durable one is on the disk when it ends, whatever happens to the machine's power; others may then lose
+    the last moments.
+    """
+    options = connection.get_execution_options()
+    if options.get("reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    durable = bool(options.get("durable"))
+    if connection.info.get("durable") != durable:
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        connection.info["durable"] = durable
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _without_nan(value: Any) -> Any:
@@ -33,7 +44,8 @@ def _to_json(value: Any) -> str:
 def connect(file: Path, url: str = "") -> sa.Engine:
     """Create an engine for the pool's SQLite file, or for PostgreSQL when a URL is given.
 
-    The option `reads=True` marks a read-only transaction. Raises ValueError for another kind of database.
+    The option `reads=True` marks a read-only transaction, `durable=True` one that must survive a power cut.
+    Raises ValueError for another kind of database.
     """
     return _postgresql_engine(url) if url else _sqlite_engine(file)
 
@@ -88,7 +100,6 @@ def _sqlite_engine(file: Path) -> sa.Engine:
     def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
         connection.isolation_level = None  # SQLAlchemy, not sqlite3, begins transactions
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
 
     sa.event.listen(engine, "begin", _begin_transaction)
     return engine

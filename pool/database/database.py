@@ -14,12 +14,10 @@ from filelock import FileLock, Timeout
 
 from pool.database import migration, schema
 from pool.database.connect import connect
+from pool.database.server_lock import Busy, ServerLock
+from pool.database.sqlite_file import check_pages, fold_journal, identity
 
 _LOCK_RETRY = 0.1  # seconds between two attempts to get a PostgreSQL lock
-
-
-class Busy(RuntimeError):
-    """Raised when another process or server holds the lock."""
 
 
 class Database:
@@ -29,25 +27,65 @@ class Database:
 
     :param migrate: create or upgrade the tables; only the server does, not its child processes
     :param url: URL of a PostgreSQL database that belongs to this pool alone
+
+    Raises DamagedError, with `migrate`.
     """
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._shared = folder, bool(url)
-        self.engine = connect(folder / "pool.db", url)
+        self._folder, self._shared, self._file = folder, bool(url), folder / "pool.db"
+        self.engine = connect(self._file, url)
         if migrate:
             with self.exclusive("migration", timeout=600):  # for servers that start at the same time
+                if not self._shared:
+                    check_pages(self._file)
                 migration.back_up_before_migration(self.engine, folder)
                 migration.migrate(self.engine)
+        self._opened = identity(self._file)
+        self._serving: ServerLock | None = None  # of a server with PostgreSQL
 
     def __str__(self) -> str:
         """Return the database's location for messages, never with the password."""
-        return self.engine.url.render_as_string() if self._shared else str(self._folder / "pool.db")
+        return self.engine.url.render_as_string() if self._shared else str(self._file)
 
     def trouble(self, error: Exception) -> str:
         """Return a message that the database failed, and what to do about it."""
         remedy = "is it running and reachable? Start it" if self._shared else "is its disk full? Make room"
         return f"the pool's database {self} cannot be used ({reason_of(error)}); {remedy}, then ask again"
+
+    def loss(self) -> str:
+        """Say why this server must not use the database any more; "" while it may.
+
+        Its file has gone or another has taken its place, or another server has taken its place on PostgreSQL.
+        """
+        if self._shared:
+            return self._serving.loss if self._serving else ""
+        if identity(self._file) == self._opened:
+            return ""
+        return (
+            f"the pool's database {self._file} was removed or replaced while the server runs. Stop the "
+            "server, put the state folder back or restore a backup (docs/how-to/backup.md), and start again; "
+            "labels that are saved are safe"
+        )
+
+    def serve(self, timeout: float, shared: bool) -> ServerLock:
+        """Hold the lock of a server for life, with PostgreSQL. Raises Busy.
+
+        :param timeout: seconds to wait for it
+        :param shared: let other servers work on this pool, too
+        """
+        self._serving = ServerLock(lambda seconds: self.exclusive("server", seconds, shared), timeout)
+        return self._serving
+
+    def watch(self) -> None:
+        """Hold the lock of a server again after the database was restarted; call it every second."""
+        if self._serving:
+            self._serving.watch()
+
+    def fold(self) -> None:
+        """Put everything into the database's own file, on the disk; nothing stays in its write-ahead log."""
+        if not self._shared and not self.loss():
+            fold_journal(self.engine, self._file)
 
     def read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         """Return all rows of a query, without waiting for writers."""
@@ -55,13 +93,15 @@ class Database:
             return connection.execute(query).all()
 
     @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
+    def begin(self, durable: bool = False) -> Iterator[sa.Connection]:
         """Begin a write transaction; only one runs at a time across all processes and servers.
+
+        :param durable: survive a power cut, too: for what people did, and nobody can compute again
 
         SQLite guarantees this itself. On PostgreSQL the clock's row is locked before anything is read, so
         that reads stay valid, nothing deadlocks, and the ledger is in commit order.
         """
-        with self.engine.begin() as connection:
+        with self.engine.execution_options(durable=durable).begin() as connection:
             connection.execute(sa.select(schema.clock.c.id).with_for_update())
             yield connection
 
@@ -72,10 +112,13 @@ class Database:
                 connection.execute(statement)
 
     @contextmanager
-    def exclusive(self, name: str, timeout: float = 0.0, shared: bool = False) -> Iterator[None]:
+    def exclusive(
+        self, name: str, timeout: float = 0.0, shared: bool = False
+    ) -> Iterator[sa.Connection | None]:
         """Hold a named lock that one process of the pool has at a time, across all servers.
 
-        It is a file lock in the state folder or a PostgreSQL advisory lock, freed when the process dies.
+        It is a file lock in the state folder, or PostgreSQL's advisory lock, freed when the process dies.
+        Yields the connection that holds the latter.
 
         :param timeout: seconds to wait for the lock
         :param shared: with PostgreSQL, let several holders share it, though not with an exclusive one
@@ -83,8 +126,10 @@ class Database:
         Raises Busy.
         """
         if self._shared:
-            with self._advisory(zlib.crc32(name.encode()), name, timeout, "_shared" if shared else ""):
-                yield
+            with self._advisory(
+                zlib.crc32(name.encode()), name, timeout, "_shared" if shared else ""
+            ) as connection:
+                yield connection
             return
         lock = FileLock(self._folder / f"{name}.lock")
         try:
@@ -92,10 +137,10 @@ class Database:
         except Timeout:
             raise Busy(f"another process holds {lock.lock_file}") from None
         with acquired:
-            yield
+            yield None
 
     @contextmanager
-    def _advisory(self, key: int, name: str, timeout: float, kind: str) -> Iterator[None]:
+    def _advisory(self, key: int, name: str, timeout: float, kind: str) -> Iterator[sa.Connection]:
         deadline = time.monotonic() + timeout
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             while not connection.scalar(sa.text(f"SELECT pg_try_advisory_lock{kind}(:key)"), {"key": key}):
@@ -103,9 +148,9 @@ class Database:
                     raise Busy(f"another server or process holds {name!r} of {self}")
                 time.sleep(_LOCK_RETRY)
             try:
-                yield
+                yield connection
             finally:
-                with suppress(sa.exc.DBAPIError):  # the connection broke, which freed the lock
+                with suppress(sa.exc.SQLAlchemyError):  # the connection broke, which freed the lock
                     connection.execute(sa.text(f"SELECT pg_advisory_unlock{kind}(:key)"), {"key": key})
 
 

@@ -166,7 +166,7 @@ class Handouts:
 
     def labelled(self, image: str, who: str, details: Mapping[str, Any]) -> None:
         """Record a final label, and end the image's lease, whoever holds it."""
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             now = self._clock.tick(connection)
             rows = connection.execute(_open_leases().where(schema.handouts.c.image == image)).all()
             _end_leases(connection, rows, "labelled", now, who)
@@ -192,7 +192,7 @@ class Handouts:
         :param own: leave the skips of other clients as they are; otherwise this skip replaces them
         """
         table = schema.skips
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             now, requested = self._clock.tick(connection), set(images)
             _expire_leases(connection, now)
             leases = [row for row in connection.execute(_open_leases()) if row.image in requested]
@@ -216,7 +216,7 @@ class Handouts:
 
         :param own: raise HandoutError for an image that another client skipped
         """
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             others_skips = _skipped_by_others(connection, client) if own else {}
             if refused := next((image for image in images if image in others_skips), None):
                 raise HandoutError(

@@ -53,7 +53,7 @@ class LabelChecks:
         """
         table = schema.label_checks
         rows = [{"image": i, "fingerprint": f, "reason": r, "state": state} for i, f, r in checks]
-        with self._db.begin() as connection:
+        with self._db.begin(durable=bool(state)) as connection:
             connection.execute(sa.delete(table).where(table.c.image.in_([row["image"] for row in rows])))
             connection.execute(sa.insert(table), rows)
             for row in rows:
@@ -64,7 +64,7 @@ class LabelChecks:
         """Let a label that equals a prediction count from now on, since somebody has looked at it."""
         table = schema.label_checks
         row = {"image": image, "fingerprint": fingerprint, "reason": "", "state": CONFIRMED}
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             connection.execute(sa.delete(table).where(table.c.image == image))
             connection.execute(sa.insert(table).values(**row))
             connection.execute(*entries("label_confirmed", [image], {"client": who}))

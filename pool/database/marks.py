@@ -50,14 +50,14 @@ class Marks:
             return
         facts = {"kind": kind, "client": client, "reason": reason}
         rows = [{"image": image, "created": time.time(), **facts} for image in images]
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             _delete(connection, images)
             connection.execute(sa.insert(schema.marks), rows)
             connection.execute(*entries("mark", images, facts))
 
     def remove(self, images: Sequence[str], client: str) -> int:
         """Remove marks, and return the number of images that had one."""
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             marked = set(connection.scalars(sa.select(schema.marks.c.image)))
             to_remove = [image for image in images if image in marked]
             if to_remove:
@@ -73,7 +73,7 @@ class Marks:
     def choose_alpha(self, alpha: float | None, client: str) -> None:
         """Set the weight of diversity from now on; None restores the setting."""
         table = schema.choices
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             connection.execute(sa.delete(table).where(table.c.name == "alpha"))
             if alpha is not None:
                 row = {"name": "alpha", "value": alpha, "client": client, "created": time.time()}
@@ -89,7 +89,7 @@ class Marks:
         """Remember an alpha that a client asks for; at most MAX_ASKED, so that the oldest is forgotten."""
         table, name = schema.choices, f"{_ASKED}{method} {alpha:g}"
         row = {"name": name, "value": alpha, "client": client, "created": time.time()}
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             connection.execute(sa.delete(table).where(table.c.name == name))
             connection.execute(sa.insert(table).values(row))
             old = [asked.name for asked in connection.execute(_asked())][MAX_ASKED:]

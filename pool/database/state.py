@@ -32,7 +32,8 @@ class State:
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
         database = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(database), database.exclusive, database.trouble
-        self.folder = folder
+        self.folder, self.loss, self.fold = folder, database.loss, database.fold
+        self.serve, self.watch = database.serve, database.watch
         self.failures, self.embeddings = Failures(database), Embeddings(database)
         self.maps, self.plans = Maps(database), Plans(database)
         self.models, self.validations, self.scores = Models(database), Validations(database), Scores(database)

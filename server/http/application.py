@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -46,8 +46,10 @@ logger = logging.getLogger(__name__)
 _MAX_FIELDS = 16  # of a form, 1 MiB each, not counting files
 
 
-def install(app: FastAPI, chosen: Settings) -> None:
+def install(app: FastAPI, chosen: Settings, loss: Callable[[], str]) -> None:
     """Replace MONAI Label's routes and put the gate in front. Raises ConfigError for invalid settings.
+
+    :param loss: says why the state cannot be used any more, "" while it can
 
     Runs while the application starts, when Starlette no longer accepts middleware, so its stack is rebuilt.
     """
@@ -81,9 +83,8 @@ def install(app: FastAPI, chosen: Settings) -> None:
     app.add_exception_handler(PoolError, _refused)
     app.user_middleware = []  # MONAI Label's allows every site (CORS *)
     allowed = [name for name in names_of(chosen.allow) if name]
-    gate = Gate(
-        app.build_middleware_stack(), _origins(chosen), Access(server), _queries(routes), allowed, prefix
-    )
+    stack, queries = app.build_middleware_stack(), _queries(routes)
+    gate = Gate(stack, _origins(chosen), Access(server), queries, loss, allowed, prefix)
     app.middleware_stack = _with_cors(gate)
 
 

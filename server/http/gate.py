@@ -7,7 +7,7 @@ replaced. Order of checks: host and origin, user, route and role, query paramete
 from __future__ import annotations
 
 import email.message
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +24,10 @@ from server.http.origins import Origins
 from server.http.table import OPEN, Row, rows_of
 
 _MAX_QUERY = 64  # names and values
+_LABELS = (
+    "/datastore/label",
+    "/selection/image/{image:path}/label",
+)  # what somebody has drawn is always taken
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,6 +41,7 @@ class Gate:
     """An ASGI application in front of another.
 
     :param queries: names of the query parameters of each route, by (method, path)
+    :param loss: says why the pool's state cannot be used any more, else ""; then only labels are taken
     :param allowed: features turned on by `--conf allow`
     :param prefix: prefix of all paths (MONAI_LABEL_API_STR)
     """
@@ -47,11 +52,12 @@ class Gate:
         origins: Origins,
         access: Access,
         queries: Mapping[tuple[str, str], Collection[str]],
+        loss: Callable[[], str],
         allowed: Collection[str] = (),
         prefix: str = "",
     ) -> None:
         self._app, self._origins, self._access = app, origins, access
-        self._queries, self._allowed, self._prefix = queries, allowed, prefix
+        self._queries, self._allowed, self._prefix, self._loss = queries, allowed, prefix, loss
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -95,6 +101,8 @@ class Gate:
         require(row.role, f"{row.method} {row.path}")
         if row.off and row.off not in self._allowed:
             raise HTTPException(403, f"{row.method} {row.path} is off; --conf allow {row.off} turns it on")
+        if row.role != OPEN and row.path not in _LABELS and (loss := self._loss()):
+            raise HTTPException(503, loss)
         self._check_query(row, scope["query_string"])
         _check_charset(headers.get("content-type", ""))
         return row

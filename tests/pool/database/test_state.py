@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pool.database import migration, schema
 from pool.database.connect import connect
-from pool.database.database import Busy
+from pool.database.database import Busy, Database
 from pool.database.duplicates import Duplicate
 from pool.database.handouts import Client, LeasePolicy
 from pool.database.plans import Plan
@@ -425,3 +425,35 @@ def test_copies_are_compared_again_when_their_original_changes(state: State) -> 
     copies.add_prints([("a", "2", Print("q", b"\x01" * 72))])
     assert copies.sets() == {} and copies.uncompared() == ["a", "b"]
     assert [e["image"] for e in state.ledger.entries() if e["event"] == "duplicate"] == ["b"]
+
+
+def test_a_server_holds_its_lock_again_after_the_database_was_restarted(
+    tmp_path: Path, postgresql: Cluster
+) -> None:
+    url = postgresql.new_database()
+    one, other = State(tmp_path / "one", migrate=True, url=url), State(tmp_path / "other", url=url)
+    lock = one.serve(0.0, shared=False)
+    for _ in range(2):
+        postgresql.stop()
+        one.watch()  # the database is down: nothing is decided
+        assert one.loss() == ""
+        postgresql.start()
+        one.watch()
+        with pytest.raises(Busy), other.exclusive("server"):
+            pass
+    assert one.loss() == ""
+    postgresql.stop()
+    postgresql.start()
+    with other.exclusive("server"):  # another server is faster
+        one.watch()
+        assert "another server has taken the pool" in one.loss()
+    one.watch()
+    assert one.loss() == ""
+    lock.close()
+
+
+def test_what_people_did_is_on_the_disk_when_it_is_done(tmp_path: Path) -> None:
+    database = Database(tmp_path, migrate=True)
+    for durable, level in ((False, 1), (True, 2), (False, 1)):
+        with database.begin(durable) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level

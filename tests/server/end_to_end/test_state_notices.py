@@ -1,0 +1,125 @@
+"""A state that is damaged, replaced or gone is noticed, and no label is lost with it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from benchmarks.server_process import Server
+from pool.backup.archive import Reader
+from pool.backup.regular import seconds_of
+from tests.server.polling import status, until
+
+Start = Callable[..., Server]
+
+
+class Pool:
+    """A pool whose server is started again and again."""
+
+    def __init__(self, folder: Path, labels: Path, start: Start) -> None:
+        self.studies, self.state, self._labels, self._start = (
+            folder / "studies",
+            folder / "state",
+            labels,
+            start,
+        )
+
+    def start(self, **conf: object) -> Server:
+        return self._start(self.studies, self.state, **conf)
+
+    def give(self, server: Server, who: str = "ann") -> requests.Response:
+        return requests.post(f"{server.url}/activelearning/auto", json={"client_id": who}, timeout=60)
+
+    def save(self, server: Server, image: str) -> requests.Response:
+        with open(self._labels / f"{image}.png", "rb") as file:
+            at = {"image": image}
+            form = {"params": '{"client_id": "ann"}'}
+            url = f"{server.url}/datastore/label"
+            return requests.put(url, params=at, data=form, files={"label": file}, timeout=60)
+
+    def label_next(self, server: Server) -> str:
+        image = str(self.give(server).json()["id"])
+        assert self.save(server, image).status_code == 200
+        return image
+
+
+def labels_in_ledger(server: Server) -> dict[str, dict[str, Any]]:
+    entries = requests.get(f"{server.url}/selection/ledger", timeout=60).json()
+    return {entry["image"]: entry["details"] for entry in entries if entry["event"] == "label"}
+
+
+@pytest.fixture(scope="module")
+def pool(phantoms: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("notices")
+    shutil.copytree(phantoms / "studies", folder / "studies")
+    return Pool(folder, phantoms / "labels", start)
+
+
+def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Path) -> None:
+    # backups are made by themselves, and all is in the database's own file when the server has stopped
+    server = pool.start(backup_every="0.02m", backups_kept=2)
+    until(lambda: status(server)["stage"] == "cold_start")
+    saved = [pool.label_next(server)]
+    until(lambda: list((pool.state / "backups").glob("pool-*.tar")))
+    saved.append(pool.label_next(server))
+    server.stop()
+    assert not (pool.state / "pool.db-wal").exists() or not (pool.state / "pool.db-wal").stat().st_size
+    shutil.copy(pool.state / "pool.db", tmp_path / "alone.db")
+    with closing(sqlite3.connect(tmp_path / "alone.db")) as database:
+        rows = database.execute("SELECT image FROM ledger WHERE event = 'label' ORDER BY id").fetchall()
+    assert [row[0] for row in rows] == saved
+    assert 1 <= len(backups := sorted((pool.state / "backups").glob("pool-*.tar"))) <= 2
+
+    # a damaged database is not served: the start names a backup that is whole
+    database, places = (pool.state / "pool.db").read_bytes(), random.Random(1)
+    torn = bytearray(database)
+    for _ in range(3000):
+        torn[places.randrange(100, len(torn))] ^= 0xFF
+    (pool.state / "pool.db").write_bytes(torn)
+    backups[-1].with_name("pool-99990101T000000Z.tar").write_bytes(b"half a backup")
+    server = pool.start(wait=False)
+    assert server.process.wait(60) != 0
+    last = server.log.read_text().strip().splitlines()[-1]
+    assert f"{pool.state / 'pool.db'} is damaged" in last and str(backups[-1]) in last
+    Reader(backups[-1]).check(lambda done: None)
+
+    # without its database, a ledger gets the labels back that people have saved
+    (pool.state / "pool.db").unlink()
+    server = pool.start(backup_every="0")
+    assert {image: info["client"] for image, info in labels_in_ledger(server).items()} == dict.fromkeys(
+        saved, "ann"
+    )
+    assert all(info["recovered"] for info in labels_in_ledger(server).values())
+    assert status(server)["labelled"] == 2 and "recovered" in server.log.read_text()
+
+    # a state that goes while the server runs: nothing is handed out, but what is drawn is taken
+    until(lambda: status(server)["stage"] == "cold_start")
+    drawn = str(pool.give(server).json()["id"])
+    shutil.rmtree(pool.state)
+    refused = pool.give(server, "ben")
+    assert refused.status_code == 503 and "removed or replaced" in refused.json()["detail"]
+    assert requests.get(f"{server.url}/selection/status", timeout=60).status_code == 503
+    assert requests.get(f"{server.url}/selection/map", timeout=60).status_code == 200  # the page says it
+    assert pool.save(server, drawn).status_code == 200
+    server.stop()
+    server = pool.start()
+    assert set(labels_in_ledger(server)) == {*saved, drawn} and status(server)["labelled"] == 3
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("24h", 86400), ("1.5d", 129600), ("30m", 1800), ("0", 0)])
+def test_times_between_backups(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "0h", "1w"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="30m, 24h or 7d"):
+        seconds_of(text)
