@@ -1,4 +1,4 @@
-"""The lock has what setup.cfg asks for and all that this needs, on each supported Python, and is installed."""
+"""The lock has what setup.cfg asks for and what that needs, on each supported Python, and is installed."""
 
 from __future__ import annotations
 
