@@ -12,6 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 READY := $(VENV)/.ready
+PACKAGES := $(VENV)/.packages
 TEST_READY := $(VENV)/.ready-test
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := .tools
@@ -23,12 +24,15 @@ FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 
-.PHONY: setup serve weights app pages lock test test-long lint clean
+.PHONY: setup packages serve weights app pages lock test test-long lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml deploy/requirements.txt
+# what changes seldom, so that an image built for a container keeps it
+packages: $(PACKAGES)
+
+$(PACKAGES): constraints.txt deploy/requirements.txt
 	$(if $(shell $(or $(PYTHON),false) -c '$(FITS)' 2>/dev/null && echo yes),,$(error Python 3.11, 3.12 or 3.13 with venv \
 		is needed. Name one: make PYTHON=/path/to/python3.12))
 	@echo "1/3 The packages of the server (deploy/requirements.txt)"
@@ -36,6 +40,9 @@ $(READY): setup.cfg pyproject.toml deploy/requirements.txt
 	$(PIP) $(LOCKED) -r deploy/requirements.txt
 	@echo "2/3 PyTorch: the build for this machine, with CUDA where that is the default (2 GB to download)"
 	$(PIP) install --progress-bar on -c constraints.txt torch
+	@touch $@
+
+$(READY): $(PACKAGES) setup.cfg pyproject.toml
 	@echo "3/3 This project"
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
