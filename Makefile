@@ -4,6 +4,7 @@
 # make pages   build the web pages after a change in server/pages/src (needs node 18 or newer)
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
 # make lock    renew deploy/requirements*.txt, with LOCK=--upgrade in the newest versions that fit
+# make licences   list and check those of the packages     make sbom   the packages as CycloneDX, in SBOM=sbom.json
 # make test-long   the tests in their long form: whole sizes, and each server started as a command
 
 # What MONAI Label 0.8.5 and the lock run on
@@ -23,8 +24,9 @@ CONF ?=
 FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
+SBOM ?= sbom.json
 
-.PHONY: setup packages serve weights app pages lock test test-long lint clean
+.PHONY: setup packages serve weights app pages lock licences sbom test test-long lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -69,6 +71,15 @@ app: $(READY)
 lock:
 	test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install -c constraints.txt uv; }
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(TOOLS)/bin/python deploy/lock.py $(LOCK)
+
+licences: $(READY)
+	$(VENV)/bin/python deploy/licences.py
+
+# CycloneDX, from the environment of the server; cyclonedx-py stays out of it
+sbom: $(READY)
+	test -x $(TOOLS)/bin/cyclonedx-py || { $(PYTHON) -m venv $(TOOLS) && \
+		$(TOOLS)/bin/pip install -c constraints.txt cyclonedx-bom; }
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-file $(SBOM) $(VENV)/bin/python
 
 pages:
 	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
