@@ -41,7 +41,7 @@ $(PACKAGES): constraints.txt deploy/requirements.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(LOCKED) -r deploy/requirements.txt
 	@echo "2/3 PyTorch: the build for this machine, with CUDA where that is the default (2 GB to download)"
-	$(PIP) install --progress-bar on -c constraints.txt torch
+	$(PIP) install --progress-bar on --no-warn-conflicts -c constraints.txt torch
 	@touch $@
 
 $(READY): $(PACKAGES) setup.cfg pyproject.toml
