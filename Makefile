@@ -3,30 +3,55 @@
 # make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make pages   build the web pages after a change in server/pages/src (needs node 18 or newer)
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
+# make lock    renew deploy/requirements*.txt, with LOCK=--upgrade in the newest versions that fit
+# make licences   list and check those of the packages     make sbom   the packages as CycloneDX, in SBOM=sbom.json
 # make test-long   the tests in their long form: whole sizes, and each server started as a command
 
-# Python 3.10 or 3.11: what MONAI Label 0.8.5 runs on
-PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
-	$$p -c 'import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
+# What MONAI Label 0.8.5 and the lock run on
+FITS := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 READY := $(VENV)/.ready
+PACKAGES := $(VENV)/.packages
+TEST_READY := $(VENV)/.ready-test
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+TOOLS := .tools
+LOCKED := install --no-deps --require-hashes --progress-bar on
 APP ?= apps/cxr_lungs
 PORT ?= 8000
 CONF ?=
 FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
+SBOM ?= sbom.json
 
-.PHONY: setup serve weights app pages test test-long lint clean
+.PHONY: setup packages serve weights app pages lock licences sbom test test-long lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.10 or 3.11 with venv is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+# what changes seldom, so that an image built for a container keeps it
+packages: $(PACKAGES)
+
+$(PACKAGES): constraints.txt deploy/requirements.txt
+	$(if $(shell $(or $(PYTHON),false) -c '$(FITS)' 2>/dev/null && echo yes),,$(error Python 3.11, 3.12 or 3.13 with venv \
+		is needed. Name one: make PYTHON=/path/to/python3.12))
+	@echo "1/3 The packages of the server (deploy/requirements.txt)"
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade -c constraints.txt -e '.[test]'
-	$(VENV)/bin/pip install --quiet --no-deps monailabel==0.8.5
+	$(PIP) $(LOCKED) -r deploy/requirements.txt
+	@echo "2/3 PyTorch: the build for this machine, with CUDA where that is the default (2 GB to download)"
+	$(PIP) install --progress-bar on --no-warn-conflicts -c constraints.txt torch
+	@touch $@
+
+$(READY): $(PACKAGES) setup.cfg pyproject.toml
+	@echo "3/3 This project"
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TEST_READY): $(READY) deploy/requirements-test.txt
+	@echo "The packages of the tests (deploy/requirements-test.txt)"
+	$(PIP) $(LOCKED) -r deploy/requirements-test.txt
 	@touch $@
 
 serve: $(READY)
@@ -42,19 +67,33 @@ weights: $(READY)
 app: $(READY)
 	$(VENV)/bin/python -m server.new_app "$(NAME)" --from "$(FROM)" --labels "$(LABELS)"
 
+# uv resolves, and pip installs: uv stays out of the environment
+lock:
+	test -x $(TOOLS)/bin/uv || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install -c constraints.txt uv; }
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(TOOLS)/bin/python deploy/lock.py $(LOCK)
+
+licences: $(READY)
+	$(VENV)/bin/python deploy/licences.py
+
+# CycloneDX, from the environment of the server; cyclonedx-py stays out of it
+sbom: $(READY)
+	test -x $(TOOLS)/bin/cyclonedx-py || { $(PYTHON) -m venv $(TOOLS) && \
+		$(TOOLS)/bin/pip install -c constraints.txt cyclonedx-bom; }
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-file $(SBOM) $(VENV)/bin/python
+
 pages:
 	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
 
-test: $(READY)
+test: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-long:
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
-lint: $(READY)
+lint: $(TEST_READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(SAMPLE) *.egg-info
+	rm -rf $(VENV) $(TOOLS) $(SAMPLE) *.egg-info

@@ -11,7 +11,7 @@ import os
 import platform
 import tempfile
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def back_up(
         if studies:
             _add_studies(writer, studies, images)
         facts = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "studies": str(studies) if studies else None,
             "images": images,
             "rows": rows,

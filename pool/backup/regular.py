@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pool.backup.backup import back_up
@@ -40,7 +40,7 @@ def make_backup(studies: Path | None, state: Path, url: str, keep: int) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     for unfinished in folder.glob(f".{_NAME}.*"):  # of one that was killed
         shutil.rmtree(unfinished, ignore_errors=True)
-    out = folder / f"pool-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.tar"
+    out = folder / f"pool-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
     back_up(studies, state, url, out, images=False, progress=lambda done: None)
     for old in backups_of(state)[:-keep]:
         old.unlink(missing_ok=True)

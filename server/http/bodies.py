@@ -70,7 +70,7 @@ class Body:
         allowed = min(_MAX_IDLE, self._started + _GRACE + self._size / _MIN_RATE - time.monotonic())
         try:
             message = await asyncio.wait_for(self._receive(), max(allowed, 0.0))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._complete = True
             raise HTTPException(
                 408,
