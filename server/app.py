@@ -45,12 +45,15 @@ from server.checksums import Checksums
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
+from server.logs import bound_log
 from server.open_pool import open_datastore, open_pool, take_in_checks, trains_now
+from server.places import PoolPlace
 from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
-from server.welcome import announce
+from server.welcome import greet
 from server.worker import KIND, Worker
 from strategies.identity import current_user, plain_text
+from strategies.measuring import decide_measures
 from strategies.refresh.pipeline import Refresh
 from strategies.refresh.prelabels import BY as PRELABEL
 from strategies.stages import encoder_note, status_now, training_due
@@ -82,15 +85,17 @@ class Shell:
     ) -> None:
         """Check the configuration, open the pool, and let MONAI Label build the app on it."""
         if self.in_server:
+            self._log = bound_log()
             check_start(studies)
         else:
             end_with_parent()
-        conf = config.with_dataset(conf, studies, Bundle(bundle))
+        given, conf = conf, config.with_dataset(conf, studies, Bundle(bundle))
         chosen = config.parse(conf, Bundle(bundle))
         pool = open_pool(app_dir, studies, bundle, chosen, self.in_server)
         self.bundle, self.state = pool.bundle, pool.context.state
         self.context = replace(pool.context, read=pool_reader(self.bundle) if self.in_server else None)
         self._locks = pool.locks
+        self._place = PoolPlace(app_dir, studies, dict(given), str(self.state.folder))
         self.tasks = Tasks()
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
@@ -105,9 +110,8 @@ class Shell:
             **names,
         )
         logger.info(
-            "Settings: %s; overrides: %s; state: %s; database: %s",
-            chosen.settings,
-            chosen.overrides,
+            "Settings: %s; state: %s; database: %s",
+            config.text_of(chosen),
             self.state.folder,
             self.state.database,
         )
@@ -173,6 +177,7 @@ class Shell:
         super().on_init_complete()  # type: ignore[misc]
         take_in_checks(self.state, self.datastore())
         self.state.drafts.clean()
+        decide_measures(self.state)
         install(sys.modules["monailabel.app"].app, self.context.settings)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
@@ -197,7 +202,8 @@ class Shell:
         close_at_stop(self._worker.close)
         self._worker.start()
         self.wake()
-        announce(listening())
+        if found := listening():
+            greet(found, self._place, self._log, self.datastore())
         gc.freeze()  # last, as it hides objects; a collection of all that was imported takes 300 ms
 
     def _look_at_pool(self) -> None:
