@@ -58,8 +58,8 @@ serve: $(READY)
 ifndef STUDIES
 	$(VENV)/bin/python -m benchmarks.phantoms --out $(SAMPLE)
 endif
-	$(VENV)/bin/python -m monailabel.main start_server --app "$(APP)" \
-		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --host 127.0.0.1 --port $(PORT) $(CONF)
+	$(VENV)/bin/scan-selection serve --app "$(APP)" \
+		--studies "$(or $(STUDIES),$(SAMPLE)/studies)" --port $(PORT) $(CONF)
 
 weights: $(READY)
 	$(VENV)/bin/python -m infers.encoders.weights "$(ENCODER)" --out "$(WEIGHTS)" $(if $(SHA256),--sha256 $(SHA256))

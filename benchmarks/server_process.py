@@ -114,7 +114,10 @@ class Server:
 
 @contextmanager
 def running(app: str, studies: Path, conf: Mapping[str, Any], log: Path) -> Iterator[Server]:
-    """Run a server for the duration of a `with` block; it answers when the block starts."""
-    with Server(app, studies, conf, log) as server:
+    """Run a server for the duration of a `with` block; it answers when the block starts.
+
+    All labels are trained on, unless `conf` says `hold_out`.
+    """
+    with Server(app, studies, {"hold_out": 0, **conf}, log) as server:
         server.wait()
         yield server

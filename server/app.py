@@ -46,13 +46,16 @@ from server.checksums import Checksums
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
+from server.logs import bound_log
 from server.open_pool import is_url, open_datastore, open_pool, take_in_checks, trains_now
+from server.places import PoolPlace
 from server.recovery import complete_ledger, fold_from_now_on
 from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
-from server.welcome import announce
+from server.welcome import greet
 from server.worker import KIND, Worker
 from strategies.identity import current_user, plain_text
+from strategies.measuring import decide_measures
 from strategies.refresh.pipeline import Refresh
 from strategies.refresh.prelabels import BY as PRELABEL
 from strategies.stages import encoder_note, status_now, training_due
@@ -84,15 +87,17 @@ class Shell:
     ) -> None:
         """Check the configuration, open the pool, and let MONAI Label build the app on it."""
         if self.in_server:
+            self._log = bound_log()
             check_start(studies)
         else:
             end_with_parent()
-        conf = config.with_dataset(conf, studies, Bundle(bundle))
+        given, conf = conf, config.with_dataset(conf, studies, Bundle(bundle))
         chosen = config.parse(conf, Bundle(bundle))
         pool = open_pool(app_dir, studies, bundle, chosen, self.in_server)
         self.bundle, self.state = pool.bundle, pool.context.state
         self.context = replace(pool.context, read=pool_reader(self.bundle) if self.in_server else None)
         self._locks = pool.locks
+        self._place = PoolPlace(app_dir, studies, dict(given), str(self.state.folder))
         self.tasks = Tasks()
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
@@ -107,9 +112,8 @@ class Shell:
             **names,
         )
         logger.info(
-            "Settings: %s; overrides: %s; state: %s; database: %s",
-            chosen.settings,
-            chosen.overrides,
+            "Settings: %s; state: %s; database: %s",
+            config.text_of(chosen),
             self.state.folder,
             self.state.database,
         )
@@ -176,6 +180,7 @@ class Shell:
         take_in_checks(self.state, self.datastore())
         complete_ledger(self.state, self.datastore())
         self.state.drafts.clean()
+        decide_measures(self.state)
         install(sys.modules["monailabel.app"].app, self.context.settings, self.state.loss)
         warn_if_open()
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
@@ -202,7 +207,8 @@ class Shell:
         close_at_stop(lambda: fold_from_now_on(self.state))
         self._worker.start()
         self.wake()
-        announce(listening())
+        if found := listening():
+            greet(found, self._place, self._log, self.datastore())
         gc.freeze()  # last, as it hides objects; a collection of all that was imported takes 300 ms
 
     def _look_at_pool(self) -> None:

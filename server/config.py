@@ -14,7 +14,7 @@ from bundle_configs import Bundle
 from infers.encoders.factory import CSAL3D
 from pool.imaging.decathlon import task_settings
 from strategies.engine.engines import check_engine
-from strategies.settings import Settings, names_of
+from strategies.settings import PRESETS, PRODUCT, Settings, names_of
 
 _IGNORED = ("server_mode",)  # set by MONAI Label itself
 
@@ -31,9 +31,21 @@ class Config:
     overrides: dict[str, Any]  # keys of the bundle, for training and network
 
 
+def text_of(config: Config) -> str:
+    """Return the settings and overrides that differ from the defaults, for the log."""
+    changed = {
+        item.name: value
+        for item in fields(Settings)
+        if item.repr and (value := getattr(config.settings, item.name)) != item.default
+    }
+    pairs = ", ".join(f"{name} {value!r}" for name, value in {**changed, **config.overrides}.items())
+    return pairs or "the defaults"
+
+
 def describe(bundle: Bundle) -> str:
     """Return all keys with type, default, range and help, one per line."""
     lines = []
+    defaults = {**PRODUCT, **bundle.selection}
     for item in fields(Settings):
         meta = item.metadata
         allowed = (
@@ -47,7 +59,7 @@ def describe(bundle: Bundle) -> str:
         )
         lines.append(
             f"  {item.name} ({type(item.default).__name__}, "
-            f"default {bundle.selection.get(item.name, item.default)!r}"
+            f"default {defaults.get(item.name, item.default)!r}"
             f"{', ' + allowed if allowed else ''}): {meta['help']}"
         )
     lines += [
@@ -99,7 +111,7 @@ def with_dataset(conf: Mapping[str, Any], studies: str, bundle: Bundle) -> dict[
 
 
 def read(conf: Mapping[str, Any], bundle: Bundle) -> Config:
-    """Read `--conf` pairs, on top of the app's own defaults, into settings and bundle overrides.
+    """Read `--conf` pairs, on top of the preset and the app's own defaults, into settings and overrides.
 
     Whether the networks can be built with the overrides is not checked: that takes PyTorch, see `parse`.
     Raises ConfigError; of an unknown key it names the most similar ones.
@@ -108,7 +120,8 @@ def read(conf: Mapping[str, Any], bundle: Bundle) -> Config:
     settings: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     with _config_errors():
-        for name, text in {**bundle.selection, **conf}.items():
+        preset = PRESETS.get(str(conf.get("preset", "")), {})  # an unknown one is refused below
+        for name, text in {**PRODUCT, **bundle.selection, **preset, **conf}.items():
             if name in items:
                 settings[name] = _setting(items[name], text)
             elif name in bundle.overrides:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from pool.groups import Groups, read_groups
 from pool.label_states import IsPrediction
 from pool.protocol import PoolStore
 from server.config import Config, ConfigError
+from server.places import state_folder
 from strategies.context import Context
 from strategies.settings import Settings
 
@@ -82,15 +82,6 @@ def open_pool(app_dir: str, studies: str, bundle: str, config: Config, in_server
     locks.push(held)
     context = Context(state, settings, key, groups=open_groups(settings.groups))
     return OpenPool(chosen, context, locks)
-
-
-def state_folder(app_dir: str, studies: str, configured: str) -> Path:
-    """Return the folder of a pool's state: the configured one, else one per studies in the app's folder."""
-    if configured:
-        return Path(configured).expanduser().resolve()
-    studies = studies.rstrip("/")
-    name = re.sub(r"[^A-Za-z0-9]+", "-", studies.split("/")[-1]) or "studies"
-    return Path(app_dir) / "state" / f"{name}-{hashlib.sha256(studies.encode()).hexdigest()[:8]}"
 
 
 def lock_folder(folder: Path) -> FileLock:

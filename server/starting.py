@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from monailabel.config import settings
 
 from pool.errors import PoolError
 from server.config import ConfigError
@@ -23,6 +22,11 @@ from server.open_pool import is_url
 
 _LOG = "uvicorn.error"  # logs a failed start: the traceback, then that it failed
 _FAILED = "Application startup failed"
+_APPS = Path(__file__).resolve().parents[1] / "apps"
+ONE_WORKER = (
+    "start the server without --workers: each worker would keep a datastore of its own, and labels would be "
+    "lost"
+)
 
 
 class _OneLine(logging.Filter):
@@ -52,26 +56,45 @@ def refusing_in_one_line() -> Iterator[None]:
 
 def check_start(studies: str) -> None:
     """Raise ConfigError for a start by `monailabel start_server` that cannot work or would lose labels."""
+    from monailabel.config import settings  # imports PyTorch
+
     if multiprocessing.parent_process() is not None:
-        raise ConfigError(
-            "start the server without --workers: each worker would keep a datastore of its own, and labels "
-            "would be lost"
-        )
+        raise ConfigError(ONE_WORKER)
     if "start_server" in sys.argv:
-        _check_port(settings.MONAI_LABEL_SERVER_PORT)
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("-i", "--host", default="0.0.0.0")
+        check_port(parser.parse_known_args(sys.argv[1:])[0].host, settings.MONAI_LABEL_SERVER_PORT)
         if not is_url(studies):
-            _check_studies(studies)
+            _remove_if_new(Path(studies))
+    check_studies(studies)
 
 
-def _check_studies(studies: str) -> None:
-    """Raise ConfigError for a misspelt folder, which MONAI Label has just made; remove that again."""
-    if not _is_new(Path(studies)):
+def check_app(folder: Path) -> None:
+    """Raise ConfigError unless there is an app in the folder."""
+    if not (folder / "main.py").is_file():
+        ours = ", ".join(str(file.parent) for file in sorted(_APPS.glob("*/main.py")))
+        raise ConfigError(f"--app {folder}: there is no app here (no main.py); try {ours}")
+
+
+def check_studies(studies: str) -> None:
+    """Raise ConfigError unless this is a folder that can be read, or a URL."""
+    folder = Path(studies)
+    if is_url(studies):
         return
-    for folder in (Path(studies), *Path(studies).parents):
-        if not _is_new(folder):
+    if not folder.exists():
+        raise ConfigError(f"--studies {studies} does not exist: correct the path, or make the folder first")
+    if not folder.is_dir():
+        raise ConfigError(f"--studies {studies} is a file: give the folder of the images")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ConfigError(f"--studies {studies} cannot be read by the user of the server: change its rights")
+
+
+def _remove_if_new(folder: Path) -> None:
+    """Remove a folder that MONAI Label has just made for a misspelt path."""
+    for made in (folder, *folder.parents):
+        if not _is_new(made):
             break
-        folder.rmdir()
-    raise ConfigError(f"{studies} does not exist: correct the path, or make the folder first")
+        made.rmdir()
 
 
 def _is_new(folder: Path) -> bool:
@@ -91,11 +114,8 @@ def _start_of_process() -> float:
     return started + 0.02
 
 
-def _check_port(port: int) -> None:
-    """Raise ConfigError when another program listens where this server is to listen."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-i", "--host", default="0.0.0.0")
-    host = parser.parse_known_args(sys.argv[1:])[0].host
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError when the server cannot listen here, above all since another program does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         if os.name == "posix":
@@ -108,3 +128,6 @@ def _check_port(port: int) -> None:
                     f"port {port} of {host} is in use: stop the program that listens there, or choose "
                     "another with --port"
                 ) from None
+            raise ConfigError(
+                f"the server cannot listen on port {port} of {host}: {error.strerror}"
+            ) from None

@@ -30,6 +30,17 @@ def names_of(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+# Defaults of selection that are not a setting's own. An app's own defaults come after those of `product`, the
+# one place for what was measured to be best; `paper` comes after both.
+PRODUCT: dict[str, Any] = {"hold_out": 20}
+PAPER: dict[str, Any] = {  # arXiv 2601.18532, as it trains and measures
+    "cold_start_method": "cold_start",
+    "active_method": "active",
+    "alpha": 0.3,
+    "alpha_schedule": "fixed",
+    "hold_out": 0,
+}
+PRESETS: dict[str, dict[str, Any]] = {"product": {}, "paper": PAPER}
 COLD_METHODS = tuple(sorted(name for name, method in METHODS.items() if method.begins_auto))
 ACTIVE_METHODS = tuple(sorted(name for name, method in METHODS.items() if method.continues_auto))
 ALLOWED = ("reload", "model_upload")  # routes that are off unless the setting `allow` names them
@@ -39,6 +50,11 @@ ALLOWED = ("reload", "model_upload")  # routes that are off unless the setting `
 class Settings:
     """Settings of selection (arXiv 2601.18532, section 3; `docs/selection.md`)."""
 
+    preset: str = key(
+        "product",
+        "defaults of the other settings: product, or paper, as published and with nothing held out",
+        choices=tuple(PRESETS),
+    )
     encoder: str = key(
         "descriptor",
         "the network that turns an image into features: descriptor (needs no weights), "
@@ -95,6 +111,13 @@ class Settings:
         low=0,
         high=100_000,
     )
+    hold_out: int = key(
+        0,
+        "images of a new pool held out one by one to measure models on, every fifth from 20 labels on; until "
+        "then Dice is cross-validated on the labels",
+        low=0,
+        high=100_000,
+    )
     lease_minutes: float = key(
         60.0, "minutes that a handed-out image is reserved for its annotator", low=0.01, high=60 * 24 * 30
     )
@@ -128,7 +151,11 @@ class Settings:
         "24h", "time between backups that the server makes of the pool by itself, such as 12h or 7d; 0: none"
     )
     backups_kept: int = key(5, "backups that are kept, in the folder backups of the state", low=1, high=1000)
-    state: str = key("", "folder of the pool's database and models; default: state/ in the app's folder")
+    state: str = key(
+        "",
+        "folder of the pool's database and models; default: one in the user's data folder, named after "
+        "the app and the studies",
+    )
     database: str = key(
         "",
         "PostgreSQL URL of the pool's database, postgresql://user@host/name, its password in PGPASSWORD; "

@@ -7,6 +7,7 @@ from typing import Any
 
 from pool.protocol import PoolStore
 from strategies.context import FIRST, LATER, Context
+from strategies.measuring import measuring_text
 from strategies.settings import Settings
 from strategies.snapshot import PoolSnapshot
 
@@ -142,6 +143,7 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
         "images": len(pool.images),
         "labelled": pool.store.count_labelled(),
         "validation": validation_status(context, pool),
+        "measuring": measuring_text(context, pool),
         "unchecked_labels": len(pool.store.unchecked_labels),
         "refused_labels": len(pool.store.refused_labels),
         "unedited_labels": len(pool.store.unedited_labels),

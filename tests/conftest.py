@@ -16,7 +16,15 @@ from tests.options import missing_service
 
 
 @pytest.fixture(scope="session", autouse=True)
-def server_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep states and records of the servers under test out of the user's own data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server_processes(request: pytest.FixtureRequest, data_folder: None) -> Iterator[None]:
     """Fork the servers of tests, but in the long form start each as a command."""
     with nullcontext() if request.config.getoption("--long") else forked.servers():
         yield

@@ -83,7 +83,7 @@ def main(
     """Measure the frame rate of the desk; print and save it."""
     shutil.rmtree(out, ignore_errors=True)
     write_radiograph(out / "studies" / "large.png", side)
-    conf = {"state": (out / "state").resolve()}
+    conf = {"hold_out": 0, "state": (out / "state").resolve()}
     with Server("cxr_lungs", out / "studies", conf, (out / "server.log").resolve()) as server:
         server.wait(600)
         rows = [

@@ -29,7 +29,7 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server
 
 _CLIENTS, _SECONDS, _ARRIVALS = 32, 20.0, 10
-_CONF = {"cold_start_budget": 4, "max_open": 100, "epochs": 400, "image_size": 128}
+_CONF = {"hold_out": 0, "cold_start_budget": 4, "max_open": 100, "epochs": 400, "image_size": 128}
 
 
 def click_times(url: str) -> list[float]:

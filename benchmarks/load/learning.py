@@ -23,6 +23,7 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server
 
 _CONF = {
+    "hold_out": 0,
     "cold_start_method": "foreground_cover",
     "cold_start_budget": 50,
     "max_open": 1000,

@@ -152,7 +152,7 @@ def main(
     """Measure the frame rate of the map; print and save it."""
     shutil.rmtree(out, ignore_errors=True)
     prepare(out, images)
-    conf = {"state": (out / "state").resolve(), "cold_start_budget": _BUDGET}
+    conf = {"hold_out": 0, "state": (out / "state").resolve(), "cold_start_budget": _BUDGET}
     env = {"MONAI_LABEL_DATASTORE_FILE_EXT": '["*.png"]'}
     with Server("cxr_lungs", out / "studies", conf, (out / "server.log").resolve(), env=env) as server:
         server.wait(600)

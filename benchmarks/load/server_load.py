@@ -98,6 +98,7 @@ def pool_of(count: int, out: Path, whose: str) -> Iterator[tuple[str, float]]:
         settings = Settings(cold_start_budget=_BUDGET, max_open=1_000)
         make_state(folder / "state", paths, settings)
         conf = {
+            "hold_out": 0,
             "state": folder / "state",
             "cold_start_budget": _BUDGET,
             "max_open": 1_000,

@@ -18,6 +18,7 @@ from bundle_configs import Bundle
 from strategies.settings import Settings
 
 RANDOM = "random"
+UNMEASURED = "Nothing can be recommended yet: use the default."
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Advice:
     :param key: (method, budget) of the row to use
     :param why: reasons, as sentences
     :param unknown: what the data cannot show, as sentences
+    :param is_measured: False if the default is named since too little was measured
     """
 
     headline: str
     key: Key
     why: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    is_measured: bool = True
 
 
 def interval(values: Iterable[float], among: int = 1) -> Difference | None:
@@ -156,7 +159,7 @@ def advise(rows: Rows) -> Advice:
         )
         headline = f"{headline.rstrip('.')}, with the encoder {name}."
     why.append(_budget_reason(rows, key))
-    return Advice(headline, key, why, _unknowns(rows))
+    return Advice(headline, key, why, _unknowns(rows), headline != UNMEASURED)
 
 
 def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
@@ -164,7 +167,7 @@ def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
     usual = "the default (auto: the cold start, then alpha 0.3, with the descriptor)"
     if not compared or all(difference.low is None for difference in compared.values()):
         return (
-            "Nothing can be recommended yet: use the default.",
+            UNMEASURED,
             default,
             [f"Fewer than {MIN_SEEDS} repetitions have finished, too few for an interval."],
         )

@@ -15,8 +15,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
+import requests
+
 from benchmarks.phantoms.generate import generate
-from benchmarks.server_process import ROOT
+from benchmarks.server_process import ROOT, Server
 from benchmarks.speed.row import Row
 
 _REPEATS = 5
@@ -25,6 +28,8 @@ _APP = "cxr_lungs"
 _COMMANDS = ("status", "plan", "retry", "skip", "next", "hold-out", "unmark")
 _WITHOUT_IMAGES = ("status", "plan", "retry")
 _LIMIT = 2.0  # processor seconds of a command
+_IMPORT_SERVER = "import time, monailabel.app; print(time.process_time())"  # without the end of the process
+_MAX_SERVER = 1.2  # processor seconds of a server up to its first answer, by those of the import
 
 
 def run_seconds(arguments: list[str], repeats: int = _REPEATS) -> tuple[float, str]:
@@ -98,6 +103,31 @@ def _command(command: str, quick: bool) -> Row:
     )
 
 
+def _server_answer(quick: bool) -> Row:
+    """Time a server on a prepared pool up to its first hand-out, without its worker, against the import."""
+    _, folder = _pool()
+    repeats = 1 if quick else _REPEATS
+    imported, seconds = [], []
+    for _ in range(repeats):
+        _, output = run_seconds(["-c", _IMPORT_SERVER], 1)
+        imported.append(float(output.splitlines()[-1]))
+        conf = {"state": folder / "state", "cold_start_budget": 4}
+        with Server(_APP, folder / "studies", conf, folder / "server.log") as server:
+            server.wait()
+            requests.post(f"{server.url}/activelearning/auto", json={}, timeout=60).raise_for_status()
+            times = psutil.Process(server.process.pid).cpu_times()
+        seconds.append(times.user + times.system)
+    return Row(
+        f"A server that answers its first next_sample, a pool of {_COUNT} images",
+        "import monailabel.app alone, up to its end",
+        "the server's process, without its worker",
+        statistics.median(imported),
+        statistics.median(seconds),
+        "",
+        goal=1 / _MAX_SERVER,
+    )
+
+
 def _without_times(output: str) -> list[str]:
     """Return the lines of an answer without the progress, which says how long ago it was made."""
     return [line for line in output.splitlines() if not line.startswith("progress")]
@@ -114,5 +144,6 @@ COMPARISONS = (
     _named("import_selectors", _import, "strategies.selectors", "", None),
     _named("import_context", _import, "strategies.context", "", 1.5),
     _named("import_server", _import, "server.app", "monailabel.app", None),
+    _named("server_answer", _server_answer),
     *(_named(command.replace("-", "_"), _command, command) for command in _COMMANDS),
 )

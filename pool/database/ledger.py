@@ -48,6 +48,19 @@ class Ledger:
         rows = self._db.read(query.order_by(table.id))  # a label with a tag is not final
         return [(row.image, row.client or "anonymous", row.created) for row in rows if row.tag is None]
 
+    def count_labels(self, since: float) -> int:
+        """Return the number of final labels saved after a time, seconds since the epoch."""
+        table = schema.ledger.c
+        query = sa.select(sa.func.count()).where(table.event == "label", table.created > since)
+        return int(self._db.read(query.where(table.details["tag"].as_string().is_(None)))[0][0])
+
+    def heads(self) -> list[tuple[int, float | None, float]]:
+        """Return (labels, cross-validated Dice, time) of every instant head, oldest first."""
+        table = schema.ledger.c
+        query = sa.select(table.details, table.created).where(table.event == "head").order_by(table.id)
+        rows = self._db.read(query)
+        return [(row.details["n_labels"], row.details["facts"].get("dice"), row.created) for row in rows]
+
     def given_before(self, entry: int) -> list[str]:
         """Return the images labelled, or handed out and not given back, before an entry; sorted."""
         table = schema.ledger.c

@@ -13,6 +13,7 @@ from pool.database.database import Database, entries, entry
 
 NEXT, HELD_OUT = "next", "held_out"
 MAX_ASKED = 4  # alphas of clients that are kept planned
+_MEASURES = "hold_out"  # name of a choice
 _ASKED = "asked "  # begins the names of these among the choices; a method and its alpha follow
 
 
@@ -64,6 +65,25 @@ class Marks:
                 _delete(connection, to_remove)
                 connection.execute(*entries("unmark", to_remove, {"client": client}))
         return len(to_remove)
+
+    def newest(self, client: str) -> float | None:
+        """Return when a client last set a mark that still holds, seconds since the epoch; None if never."""
+        table = schema.marks.c
+        rows = self._db.read(sa.select(sa.func.max(table.created)).where(table.client == client))
+        return None if rows[0][0] is None else float(rows[0][0])
+
+    def measures(self) -> bool | None:
+        """Return whether images of this pool are held out by themselves; None before that was decided."""
+        table = schema.choices.c
+        rows = self._db.read(sa.select(table.value).where(table.name == _MEASURES))
+        return bool(rows[0].value) if rows else None
+
+    def decide_measures(self, measures: bool) -> None:
+        """Decide, once and for all, whether images of this pool are held out by themselves."""
+        row = {"name": _MEASURES, "value": float(measures), "client": "server", "created": time.time()}
+        with self._db.begin() as connection:
+            connection.execute(sa.delete(schema.choices).where(schema.choices.c.name == _MEASURES))
+            connection.execute(sa.insert(schema.choices).values(row))
 
     def chosen_alpha(self) -> float | None:
         """Return the alpha that a lead chose, or None when the setting applies."""

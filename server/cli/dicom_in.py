@@ -81,7 +81,10 @@ def patient_of(name: str, pattern: str) -> str:
     match = re.search(pattern, name)
     patient = match and (match.group(1) if match.groups() else match.group())
     if not patient:
-        raise ImageError(f"{name}: --patient {pattern!r} finds no patient in this name; every file needs one")
+        raise ImageError(
+            f"{name}: --patient {pattern!r} finds no patient in this name; give a pattern that fits every "
+            "file, or leave the option out, and each file is a patient of its own"
+        )
     return patient
 
 

@@ -10,8 +10,9 @@ from tqdm import tqdm
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.imaging.names import LabelError
+from server.cli.named import NamedPool
 from server.cli.opened import opened
-from server.cli.options import App, Conf, Studies
+from server.cli.options import pool_command
 
 app = typer.Typer(help="Repair labels that do not count.", no_args_is_help=True)
 
@@ -21,20 +22,18 @@ def _labels() -> None:
     """Keep `fix` a command of its own, though there is only one."""
 
 
-@app.command()
+@pool_command(app)
 def fix(
-    app: App,
-    studies: Studies,
+    pool: NamedPool,
     values: Annotated[
         list[str], typer.Option("--map", help="VALUE=MEANING, such as 255=1; may be repeated.")
     ],
-    conf: Conf = None,
 ) -> None:
     """Write final labels with unknown values anew, with the app's values; the former files are kept.
 
     Only labels whose unknown values are all named are written. A running server checks them again.
     """
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         known, mapping = set(opened_app.bundle.get("labels").values()), _mapping(values)
         if strange := sorted(set(mapping.values()) - known - {0}):
             raise ValueError(f"--map: {strange[0]} is no value of this app; it has {sorted(known)}")

@@ -1,4 +1,4 @@
-"""Commands for a lead without a browser: `scan-selection status | prepare | plan | skip | report | ...`.
+"""The command `scan-selection`: `serve` runs a server, the others show and steer a pool without a browser.
 
 Every command opens the pool like a child process of the server, so it is safe while a server runs, and also
 before the first start. Only `prepare` and `report` build the app, with PyTorch and MONAI.
@@ -19,22 +19,26 @@ from tqdm import tqdm
 
 from server.cli import labels as label_commands
 from server.cli import pool as pool_commands
+from server.cli import serve as serve_command
+from server.cli.named import NamedPool
 from server.cli.opened import opened
-from server.cli.options import App, Conf, Images, Reason, Studies, Who
+from server.cli.options import Images, Reason, Who, pool_command
 
 app = typer.Typer(
-    help="Inspect and steer a pool without a browser; safe while a server is running.", no_args_is_help=True
+    help="Run a server; look at a pool and steer it without a browser, beside a server or before the first. "
+    "While one server of yours runs, a command finds its pool by itself; else give --app and --studies.",
+    no_args_is_help=True,
 )
-app.add_typer(pool_commands.app, name="pool")
-app.add_typer(label_commands.app, name="labels")
+_LOOK, _STEER, _KEEP = "Look at a pool", "Steer a pool", "Keep, move and make"
+serve_command.add_to(app)
+app.add_typer(pool_commands.app, name="pool", rich_help_panel=_KEEP)
+app.add_typer(label_commands.app, name="labels", rich_help_panel=_STEER)
 
 
-@app.command()
-def status(
-    app: App, studies: Studies, conf: Conf = None, as_json: Annotated[bool, typer.Option("--json")] = False
-) -> None:
+@pool_command(app, panel=_LOOK)
+def status(pool: NamedPool, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Show the status of the pool: stage, labels, background work, unreadable images."""
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         summary = opened_app.selection_status(failures=True)
         if as_json:
             typer.echo(json.dumps(summary, indent=1))
@@ -46,10 +50,10 @@ def status(
             typer.echo(f"cannot be read     {image}: {reason}")
 
 
-@app.command()
-def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
+@pool_command(app, panel="Run")
+def prepare(pool: NamedPool) -> None:
     """Embed, lay out the map and plan, with or without a running server; an interrupted run resumes."""
-    with opened(app, studies, conf, build=True) as opened_app:
+    with opened(pool, build=True) as opened_app:
         failed: list[Exception] = []
 
         def work() -> None:
@@ -72,10 +76,10 @@ def prepare(app: App, studies: Studies, conf: Conf = None) -> None:
         )
 
 
-@app.command()
-def retry(app: App, studies: Studies, conf: Conf = None) -> None:
+@pool_command(app, panel=_STEER)
+def retry(pool: NamedPool) -> None:
     """Retry images that could not be read, in a running server or with `prepare`."""
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         count = len(opened_app.state.failures.all())
         opened_app.state.failures.forget()
         typer.echo(f"Images to be tried again: {count}")
@@ -88,16 +92,14 @@ def _show_progress(bar: Any, progress: dict[str, Any] | None) -> None:
         bar.refresh()
 
 
-@app.command()
+@pool_command(app, panel=_LOOK)
 def plan(
-    app: App,
-    studies: Studies,
-    conf: Conf = None,
+    pool: NamedPool,
     count: Annotated[int, typer.Option(help="Number of images.", min=1)] = 12,
     strategy: Annotated[str, typer.Option(help="The strategy to use.")] = "auto",
 ) -> None:
     """Print the images to be handed out next, with reasons; nothing is handed out."""
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         picks = opened_app.preview(strategy, count)
         for number, pick in enumerate(picks, 1):
             typer.echo(f"{number:>3}  {pick['id']}  {pick['selection']['reason']}")
@@ -105,70 +107,60 @@ def plan(
             typer.echo("Nothing is left to hand out.")
 
 
-@app.command()
-def skip(
-    images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
-) -> None:
+@pool_command(app, panel=_STEER)
+def skip(pool: NamedPool, images: Images, reason: Reason = "", who: Who = "lead") -> None:
     """Exclude images from hand-out (undo with `unmark`)."""
-    _mark("skip", images, app, studies, conf, reason, who)
+    _mark("skip", pool, images, reason, who)
 
 
-@app.command()
-def unmark(images: Images, app: App, studies: Studies, conf: Conf = None, who: Who = "lead") -> None:
+@pool_command(app, panel=_STEER)
+def unmark(pool: NamedPool, images: Images, who: Who = "lead") -> None:
     """Undo `skip`, `hold-out` and `next`."""
-    _mark("none", images, app, studies, conf, "", who)
+    _mark("none", pool, images, "", who)
 
 
-@app.command()
-def hold_out(
-    images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
-) -> None:
+@pool_command(app, panel=_STEER)
+def hold_out(pool: NamedPool, images: Images, reason: Reason = "", who: Who = "lead") -> None:
     """Hold images out: they are labelled but never trained on, and models are measured on them."""
-    _mark("held_out", images, app, studies, conf, reason, who)
+    _mark("held_out", pool, images, reason, who)
 
 
-@app.command("next")
-def come_next(
-    images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
-) -> None:
+@pool_command(app, "next", panel=_STEER)
+def come_next(pool: NamedPool, images: Images, reason: Reason = "", who: Who = "lead") -> None:
     """Hand out these images before all others, in this order."""
-    _mark("next", images, app, studies, conf, reason, who)
+    _mark("next", pool, images, reason, who)
 
 
-@app.command()
-def confirm(images: Images, app: App, studies: Studies, conf: Conf = None, who: Who = "lead") -> None:
+@pool_command(app, panel=_STEER)
+def confirm(pool: NamedPool, images: Images, who: Who = "lead") -> None:
     """Let labels count that equal a prediction, once somebody has looked at them."""
     from server.desk.confirm import confirm as confirm_label
 
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         for image in images:
             confirm_label(opened_app.state, opened_app.datastore(), image, who)
         typer.echo(f"{len(images)} labels confirmed")
 
 
-def _mark(
-    kind: Any, images: list[str], app: Path, studies: str, conf: list[str] | None, reason: str, who: str
-) -> None:
+def _mark(kind: Any, pool: NamedPool, images: list[str], reason: str, who: str) -> None:
     from server.marks import MarkRequest, mark
 
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         request = MarkRequest(kind=kind, images=images, reason=reason, client=who)
         result = mark(opened_app.state, opened_app.datastore(), request)
         typer.echo(f"{result['changed']} images changed")
 
 
-@app.command()
+@pool_command(app, panel=_LOOK)
 def report(
-    app: App,
-    studies: Studies,
+    pool: NamedPool,
     out: Annotated[Path, typer.Option(help="Folder for report.html, rounds.csv and curves.png.")],
-    conf: Conf = None,
 ) -> None:
     """Write the results to files that can be read without a server."""
     from server.reporting.page import as_csv, draw, render
     from server.reporting.results import results_of
 
-    with opened(app, studies, conf, build=True) as opened_app:
+    with opened(pool, build=True) as opened_app:
         results, summary = results_of(opened_app.context, opened_app.bundle), opened_app.selection_status()
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.html").write_text(render(results, summary, opened_app.info()["name"]))
@@ -177,17 +169,15 @@ def report(
         typer.echo(f"Written: {out / 'report.html'}, {out / 'rounds.csv'}, {out / 'curves.png'}")
 
 
-@app.command()
+@pool_command(app, panel=_LOOK)
 def ledger(
-    app: App,
-    studies: Studies,
+    pool: NamedPool,
     out: Annotated[Path, typer.Option(help="File to write: .csv, or .jsonl with one entry per line.")],
-    conf: Conf = None,
 ) -> None:
     """Export the ledger: every plan, hand-out, label, model and failure, with its evidence."""
     if out.suffix not in (".csv", ".jsonl"):
         raise typer.BadParameter(f"{out}: give a name that ends in .csv or .jsonl", param_hint="--out")
-    with opened(app, studies, conf) as opened_app:
+    with opened(pool) as opened_app:
         rows = opened_app.state.ledger.entries()
         with open(out, "w", newline="") as file:
             if out.suffix == ".jsonl":
@@ -204,13 +194,13 @@ def ledger(
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}  # its own options and --help
 
 
-@app.command("new-app", add_help_option=False, context_settings=_PASS_ON)
+@app.command("new-app", rich_help_panel=_KEEP, add_help_option=False, context_settings=_PASS_ON)
 def new_app(context: typer.Context) -> None:
     """Make a new MONAI Label app for other structures."""
     _run("server.cli.new_app", context)
 
 
-@app.command("dicom-in", add_help_option=False, context_settings=_PASS_ON)
+@app.command("dicom-in", rich_help_panel=_KEEP, add_help_option=False, context_settings=_PASS_ON)
 def dicom_in(context: typer.Context) -> None:
     """Make DICOM images from files and store them on a DICOMweb server."""
     _run("server.cli.dicom_in", context)

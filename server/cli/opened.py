@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server import config
 from server.app_file import bundle_of_app
-from server.open_pool import is_url, open_datastore, open_pool, take_in_checks
+from server.cli.named import NamedPool
+from server.open_pool import open_datastore, open_pool, take_in_checks
 from strategies.stages import status_now
 
 
@@ -53,7 +53,7 @@ class UnbuiltApp:
 
 
 @contextmanager
-def opened(folder: Path, studies: str, conf: list[str] | None, build: bool = False) -> Iterator[Any]:
+def opened(pool: NamedPool, build: bool = False) -> Iterator[Any]:
     """Open the pool of an app. An error here or in the block is printed in one line, with exit code 1.
 
     An app whose `main.py` does more than naming its bundle is always built, as in a child process of the
@@ -62,19 +62,14 @@ def opened(folder: Path, studies: str, conf: list[str] | None, build: bool = Fal
     :param build: build any app, for work that needs its networks
     """
     logging.basicConfig(level=logging.WARNING)
-    pairs = {key: value for key, _, value in (pair.partition("=") for pair in conf or [])}
     app: Any = None
     try:
-        if not (folder / "main.py").is_file():
-            raise ValueError(f"--app {folder}: there is no app here (no main.py); try apps/cxr_lungs")
-        if not is_url(studies) and not os.path.isdir(studies):
-            raise ValueError(f"--studies {studies}: no such folder; check the path")
-        place = studies if is_url(studies) else os.path.realpath(studies)
-        bundle = None if build else bundle_of_app(folder / "main.py")
+        place = pool.place()
+        bundle = None if build else bundle_of_app(Path(place.app) / "main.py")
         if bundle is None:
-            app = _built(os.path.realpath(folder), place, pairs)
+            app = _built(place.app, place.studies, place.conf)
         else:
-            app = UnbuiltApp(os.path.realpath(folder), place, pairs, bundle)
+            app = UnbuiltApp(place.app, place.studies, place.conf, bundle)
         State(app.state.folder, migrate=True, url=app.context.settings.database)
         take_in_checks(app.state, app.datastore())
         yield app

@@ -1,4 +1,4 @@
-"""Commands for one pool: `python -m server.pool backup | restore | move`."""
+"""Commands for one pool: `scan-selection pool backup | restore | move`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from pool.backup.archive import BackupError, Reader
 from pool.backup.backup import back_up
 from pool.backup.restore import restore as restore_pool
 from pool.database.database import reason_of
-from server.open_pool import state_folder
+from server.cli.named import NamedPool
+from server.cli.options import App, pool_command
+from server.places import state_folder, state_name, states_folder
 
 app = typer.Typer(help="Back up, restore and move a pool: its labels and its state.", no_args_is_help=True)
 
-Studies = Annotated[str, typer.Option(help="The studies folder or DICOMweb URL, as given to the server.")]
-State = Annotated[
-    Path,
-    typer.Option(help="The pool's state folder, with pool.db and model.pt. The server logs it at start."),
-]
 Url = Annotated[
     str,
     typer.Option(
@@ -60,11 +57,10 @@ def _byte_bar(text: str) -> Any:
     return tqdm(desc=text, unit="B", unit_scale=True)
 
 
-@app.command()
+@pool_command(app)
 def backup(
+    pool: NamedPool,
     out: Annotated[Path, typer.Argument(help="Destination: a file that ends in .tar, or a new folder.")],
-    studies: Studies,
-    state: State,
     database: Url = "",
     images: Annotated[bool, typer.Option(help="Include the images, not just the labels.")] = False,
 ) -> None:
@@ -73,16 +69,17 @@ def backup(
     The database is stored in one format: a backup of PostgreSQL can be restored to SQLite and vice versa. A
     manifest lists the sha256 of every file. Nothing is overwritten.
     """
-    with _report_errors(), _byte_bar("backup") as bar:
-        manifest = back_up(_studies_folder(studies), state, database, out, images, bar.update)
+    with _report_errors():
+        studies, state, database = _files_of(pool, database)
+        with _byte_bar("backup") as bar:
+            manifest = back_up(_studies_folder(studies), state, database, out, images, bar.update)
     typer.echo(f"{out}: {_contents_text(manifest)}")
 
 
-@app.command()
+@pool_command(app)
 def restore(
+    pool: NamedPool,
     source: Annotated[Path, typer.Argument(help="A backup: the .tar file or the folder.")],
-    studies: Studies,
-    state: State,
     database: Url = "",
 ) -> None:
     """Restore a backup to an empty state folder and a studies folder without labels.
@@ -91,6 +88,7 @@ def restore(
     images there yourself with their times (cp -a, rsync -a), so that none is embedded again.
     """
     with _report_errors():
+        studies, state = _new_files_of(pool)
         opened = Reader(source)
         with _byte_bar("check") as bar:
             opened.check(bar.update)
@@ -102,6 +100,23 @@ def restore(
     if left_out:
         typer.echo(f"{left_out}; train again", err=True)
     typer.echo(f"Start the server with --studies {studies} --conf state {state.resolve()}")
+
+
+def _files_of(pool: NamedPool, database: str) -> tuple[str, Path, str]:
+    """Return a pool's studies, state folder and database. Raises ValueError, which says what to name."""
+    if pool.studies is not None and pool.state is not None:
+        return pool.studies, pool.state, database or pool.pairs().get("database", "")
+    place = pool.place()
+    return place.studies, Path(place.state), database or place.conf.get("database", "")
+
+
+def _new_files_of(pool: NamedPool) -> tuple[str, Path]:
+    """Return studies and state folder of a pool that need not be there yet. Raises BackupError."""
+    state = pool.pairs().get("state", "")
+    if pool.studies is None or (pool.app is None and not state):
+        raise BackupError("name the new pool by --studies and --state, or by --studies and --app")
+    studies = str(_studies_folder(pool.studies) or pool.studies)
+    return pool.studies, state_folder(os.path.realpath(pool.app or ""), studies, state)
 
 
 def _check_model(path: Path) -> None:
@@ -120,11 +135,13 @@ def _contents_text(manifest: dict[str, Any]) -> str:
 
 @app.command()
 def move(
-    state: Annotated[
-        Path, typer.Option(help="The folder with the states of all pools of an app: apps/<app>/state.")
-    ],
     old: Annotated[str, typer.Option("--from", help="The former studies folder or URL.")],
     new: Annotated[str, typer.Option("--to", help="The new studies folder or URL.")],
+    app: App = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="The folder with the states of an app's pools; default: that of --app."),
+    ] = None,
 ) -> None:
     """Move a pool's state after its studies folder was moved or renamed. Stop the server first.
 
@@ -132,6 +149,7 @@ def move(
     With `--conf state` this is not needed.
     """
     with _report_errors():
+        state = state or _states_with(app, _state_name(old))
         before, after = state / _state_name(old), state / _state_name(new)
         _check_move(before, after, new)
         lock = FileLock(before / "server.lock")
@@ -146,8 +164,16 @@ def move(
     typer.echo(_changed_images_text(after, _studies_folder(new)))
 
 
+def _states_with(app: Path | None, name: str) -> Path:
+    """Return the folder of an app's states that has this one. Raises BackupError."""
+    if app is None:
+        raise BackupError("name the app of the pool by --app, or the folder of its states by --state")
+    in_app = app / "state"
+    return in_app if (in_app / name).is_dir() else states_folder(str(app))
+
+
 def _state_name(studies: str) -> str:
-    return state_folder("", str(_studies_folder(studies) or studies), "").name
+    return state_name(str(_studies_folder(studies) or studies))
 
 
 def _check_move(before: Path, after: Path, new: str) -> None:

@@ -14,10 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import AutoLocator
 
-from server.reporting.results import Interval, Results, Round
+from server.reporting.results import CrossValidated, Interval, Results, Round
 
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito: safe for colour-blind readers
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"  # Okabe and Ito: safe for colour-blind readers
 _ROUND_COLUMNS = ("round", "labels", "dice", "hd95", "failures", "gain", "agreement", "model", "created")
 
 
@@ -27,6 +28,8 @@ def draw(results: Results) -> bytes:
     FigureCanvasAgg(figure)
     dice_axis, hd95_axis = figure.subplots(1, 2)
     _draw_curve(dice_axis, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
+    if results.cross_validated:
+        _draw_cross_validated(dice_axis, results.cross_validated)
     _draw_curve(
         hd95_axis, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})"
     )
@@ -49,6 +52,16 @@ def _draw_curve(axis: Axes, points: Sequence[tuple[Round, Interval | None]], col
     if bars:
         axis.vlines(*zip(*bars, strict=True), color=colour, alpha=0.4, linewidth=5)
     axis.set_xticks(sorted(set(x)))
+
+
+def _draw_cross_validated(axis: Axes, points: Sequence[CrossValidated]) -> None:
+    """Add the instant model's Dice, over the labels that it was fitted and cross-validated on."""
+    for text in axis.texts:
+        text.remove()
+    axis.plot([p.labels for p in points], [p.dice for p in points], ".--", color=_GREY)
+    axis.set_xticks(sorted({*(int(x) for x in axis.get_xticks()), points[0].labels, points[-1].labels}))
+    axis.yaxis.set_major_locator(AutoLocator())
+    axis.set_title("grey: instant model, cross-validated on its labels", fontsize="small")
 
 
 def as_csv(results: Results) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from strategies.context import Context
 CONFIDENCE = 0.95
 SMALL_GAIN = 0.005  # expected gain in Dice below which the next batch is not worth it
 SMALL_CHANGE = 0.01  # gain in Dice below which the last round brought little
+FASTEST = 2.0  # seconds from hand-out to label below which no person, but a program labelled
 ALIKE = 0.95  # Dice between successive models' predictions from which they agree
 Scores = Mapping[str, dict[str, list[float]]]  # by image, as from `infers.metrics.score_image`
 
@@ -59,7 +60,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Pace:
-    """The work of one annotator. `minutes`: median from hand-out to label; None without hand-outs."""
+    """The work of one annotator.
+
+    :param minutes: median from hand-out to label, without those faster than a person can be; None if unknown
+    """
 
     annotator: str
     labels: int
@@ -70,6 +74,15 @@ class Pace:
     def per_hour(self) -> float | None:
         """Labels per hour of work, from the median."""
         return 60 / self.minutes if self.minutes else None
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """An instant model: the labels it knew, and its Dice, cross-validated on them."""
+
+    labels: int
+    dice: float
+    created: float
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,7 @@ class Results:
     rounds: list[Round]
     annotators: list[Pace]
     advice: Advice
+    cross_validated: list[CrossValidated] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the results as JSON, for the page and other programs."""
@@ -110,7 +124,15 @@ def results_of(context: Context, bundle: Bundle) -> Results:
         rounds.append(round_)
         before = _dice(scores, metric) or before
     unit = "mm" if bundle.get("dimensions") == 3 else "px at 256"
-    return Results(metric, unit, rounds, _paces(context), advise(rounds, context.settings.batch_size))
+    advice = advise(rounds, context.settings.batch_size)
+    return Results(metric, unit, rounds, _paces(context), advice, _cross_validated(context))
+
+
+def _cross_validated(context: Context) -> list[CrossValidated]:
+    """Return the newest instant model of each number of labels that has a Dice, by that number."""
+    heads = context.state.ledger.heads()
+    newest = {n: CrossValidated(n, dice, created) for n, dice, created in heads if dice is not None}
+    return [newest[n] for n in sorted(newest)]
 
 
 def interval(values: Sequence[float]) -> Interval | None:
@@ -168,7 +190,7 @@ def _paces(context: Context) -> list[Pace]:
     durations, labels = context.state.handouts.durations(), context.state.ledger.labels()
     since, paces = time.time() - 24 * 3600, []
     for name in sorted({client for _, client, _ in labels}):
-        minutes = [seconds / 60 for client, seconds in durations if client == name]
+        minutes = [s / 60 for client, s in durations if client == name and s >= FASTEST]
         images = {image for image, client, _ in labels if client == name}
         in_last_day = {image for image, client, created in labels if client == name and created > since}
         median = statistics.median(minutes) if minutes else None
@@ -198,7 +220,7 @@ def advise(rounds: Sequence[Round], batch: int) -> Advice:
         return Advice(
             "unknown",
             "Three models with different numbers of labels, measured on held-out images (--conf "
-            "validation_budget), are needed for advice.",
+            "hold_out or validation_budget), are needed for advice.",
         )
     # the first model with the newest number of labels: later ones of the same labels gain nothing and agree
     newest = next(row for row in measured if row.labels == measured[-1].labels)

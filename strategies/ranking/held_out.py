@@ -9,11 +9,11 @@ import numpy as np
 
 from pool.database.marks import HELD_OUT, Mark
 from strategies.context import Context
+from strategies.measuring import DRAWN, DRAWN_SINGLY, is_one_due
 from strategies.ranking.rank import Ranking
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
-DRAWN = "validation_budget"  # client name in the marks of drawn images
 
 
 def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
@@ -26,12 +26,14 @@ def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
 
 
 def to_hold_out(context: Context, pool: PoolSnapshot) -> list[str]:
-    """Draw the images that `validation_budget` requires beyond those already held out.
+    """Draw the images that `validation_budget` or `hold_out` requires beyond those already held out.
 
     Drawn at random with the pool's seed from images that are free and unmarked, or have a free duplicate;
     whole patients at a time (`groups`), and never more than half of the pool.
     """
     missing = context.settings.validation_budget - len(pool.measured_on)
+    if missing <= 0 and is_one_due(context, pool):
+        missing = 1
     limit = len(pool.images) // 2 - len(pool.held_out)
     if min(missing, limit) <= 0:
         return []
@@ -59,5 +61,6 @@ def hold_out(context: Context, pool: PoolSnapshot) -> None:
     """Draw the missing held-out images and store them."""
     if drawn := to_hold_out(context, pool):
         reason = f"drawn at random, seed {context.settings.seed}"
-        context.state.marks.put(HELD_OUT, drawn, DRAWN, reason)
+        at_once = context.settings.validation_budget > len(pool.measured_on)
+        context.state.marks.put(HELD_OUT, drawn, DRAWN if at_once else DRAWN_SINGLY, reason)
         logger.info("%d images are held out for validation: %s", len(drawn), reason)

@@ -9,6 +9,7 @@ import pytest
 
 from bundle_configs import Bundle
 from server.config import ConfigError, describe, parse
+from strategies.settings import Settings
 
 DEFAULTS = {
     "encoder": "descriptor",
@@ -172,8 +173,24 @@ def test_an_app_has_defaults_of_its_own_that_may_be_changed() -> None:
     assert (settings.cold_start_method, settings.active_method) == ("cold_start", "foreground_active")
 
 
+def test_the_paper_preset_is_as_published_in_every_app() -> None:
+    paper = {"cold_start_method": "cold_start", "active_method": "active", "alpha": 0.3, "hold_out": 0}
+    for name in ("cxr_lungs", "brain_mri"):
+        chosen = asdict(parse({"preset": "paper"}, Bundle(name)).settings)
+        assert paper.items() <= chosen.items()
+        assert parse({"preset": "paper", "alpha": "0.5"}, Bundle(name)).settings.alpha == 0.5
+    today = asdict(Settings(preset="paper"))  # the defaults from before there were presets
+    assert asdict(parse({"preset": "paper"}, Bundle("cxr_lungs")).settings) == today
+    product = asdict(parse({}, Bundle("cxr_lungs")).settings)
+    assert {name for name in product if product[name] != today[name]} == {"preset", "hold_out"}
+    assert product["hold_out"] == 20
+    with pytest.raises(ConfigError, match="--conf preset papers: choose one of product, paper"):
+        parse({"preset": "papers"}, Bundle("cxr_lungs"))
+
+
 def test_list_of_keys_gives_type_default_range_and_help(bundle: Bundle) -> None:
     text = describe(bundle)
     assert "  alpha (float, default 0.3, from 0, to 1): weight of diversity against entropy" in text
     assert "  projection (str, default 'tsne', tsne | pca | none): " in text
+    assert "  hold_out (int, default 20, from 0, to 100000): " in text
     assert "  epochs (default 120): training, from bundle_configs/cxr_lungs" in text

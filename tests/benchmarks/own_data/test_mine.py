@@ -183,6 +183,17 @@ def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path:
 def test_few_repetitions_recommend_nothing(tmp_path: Path) -> None:
     advice = advise(rows_of(tmp_path, {OTHER: 0.3}, seeds=4))
     assert advice.headline == "Nothing can be recommended yet: use the default."
+    assert not advice.is_measured, "so that no setting is named either"
+
+
+def test_a_cold_start_of_two_is_never_recommended(tmp_path: Path) -> None:
+    more = {"seeds": [0], "groups": "", "quick": False, "overrides": {"epochs": 1}}
+    suite = mine.plan(own_of(40), "test", ["descriptor"], 4, more)
+    rows, facts = Rows(Outcome(suite, tmp_path), 4), Facts(own_of(40), ["descriptor"], 4, "", None, "")
+    assert any(cell.steps[0] == 2 for cell in suite.cells)
+    for key, cell in rows.cell.items():
+        named = [option for option in conf(rows, key, facts) if "cold_start_budget" in option]
+        assert named == ([f"--conf cold_start_budget {cell.steps[0]}"] if cell.steps[0] >= 4 else [])
 
 
 def test_encoders_are_compared_over_all_methods(tmp_path: Path) -> None:

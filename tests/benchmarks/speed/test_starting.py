@@ -17,6 +17,6 @@ def test_a_process_is_measured_with_its_output_and_a_failing_one_is_named() -> N
 
 def test_each_import_and_each_command_has_a_row_of_its_own() -> None:
     names = [compare.__name__ for compare in COMPARISONS]
-    assert len(set(names)) == 10 and {"import_context", "status", "hold_out"} <= set(names)
+    assert len(set(names)) == 11 and {"import_context", "status", "hold_out"} <= set(names)
     row = COMPARISONS[0](True)
     assert row.ours_s is not None and row.ours_s > 0 and row.baseline_s is None

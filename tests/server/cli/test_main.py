@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from benchmarks.annotator import Annotator
 from benchmarks.server_process import ROOT, Server
 from server.cli.main import app
+from server.places import state_name, states_folder
 from tests.server.conftest import TINY
 
 
@@ -62,18 +63,34 @@ def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> No
     assert json.loads(lead("status", "--json"))["failed"] == 1, "tried, and still no image"
 
 
-def test_without_conf_the_state_is_in_the_app_s_folder(lead: Lead, tmp_path: Path) -> None:
-    cxr = tmp_path / "cxr_lungs"
+def test_without_conf_the_state_is_where_the_server_has_it(lead: Lead, tmp_path: Path) -> None:
+    """In the user's data folder, or in the app's folder if a former version made it there."""
+    cxr, studies = tmp_path / "cxr_lungs", str((lead.folder / "studies").resolve())
     shutil.copytree(ROOT / "apps" / "cxr_lungs", cxr, ignore=shutil.ignore_patterns("state", "logs", "model"))
-    clear_cache()
-    line = ["status", "--app", str(cxr), "--studies", str(lead.folder / "studies"), "--json"]
+    line = ["status", "--app", str(cxr), "--studies", studies, "--json"]
+    for folder in (states_folder(str(cxr)), cxr / "state"):
+        (folder / state_name(studies)).mkdir(parents=True)
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == 0 and json.loads(done.stdout)["images"] == 17, done.output
+        assert (folder / state_name(studies) / "pool.db").exists()
+
+
+def test_conf_is_written_as_for_the_server(lead: Lead) -> None:
+    cxr, state = str(ROOT / "apps" / "cxr_lungs"), ["--state", str(lead.folder / "other")]
+    line = ["status", "-a", cxr, "-s", str(lead.folder / "studies"), *state, "--json"]
+    line += ["--conf", "alpha", "0.5", "-c", "cold_start_budget=7", "--conf=seed=3"]
     done = CliRunner().invoke(app, line)
-    assert done.exit_code == 0 and json.loads(done.stdout)["images"] == 17, done.output
-    assert list((cxr / "state").glob("studies-*"))
+    chosen = json.loads(done.stdout)
+    assert (chosen["alpha"], chosen["cold_start_budget"], chosen["seed"]) == (0.5, 7, 3)
+    assert (lead.folder / "other" / "pool.db").exists()
+    assert "alpha needs a value" in CliRunner().invoke(app, ["status", "--conf", "alpha"]).output
 
 
 def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., Server]) -> None:
     server = start(lead.folder / "studies", lead.folder / "state", validation_budget=2)
+    alone = CliRunner().invoke(app, ["status", "--json"])
+    assert json.loads(alone.stdout)["validation"]["budget"] == 2, "the settings of the server that runs"
+    assert f"The pool of the server at {server.url}: " in alone.stderr
     annotator = Annotator(server.url, lead.folder / "labels")
     first = annotator.ask("auto")["id"]
     assert lead("plan").split()[1] != first, "it is in somebody's hands"
@@ -114,7 +131,7 @@ def test_mistakes_are_said_in_one_line(lead: Lead) -> None:
     assert away.exit_code == 1 and "there is no app" in away.output
     cxr = str(ROOT / "apps" / "cxr_lungs")
     away = CliRunner().invoke(app, ["status", "--app", cxr, "--studies", str(lead.folder / "studeis")])
-    assert away.exit_code == 1 and "no such folder" in away.output
+    assert away.exit_code == 1 and "does not exist" in away.output
     elsewhere = ["--studies", "http://127.0.0.1:9/dicom-web", "--conf", "engine=ray"]
     away = CliRunner().invoke(
         app, ["status", "--app", cxr, *elsewhere, "--conf", "shared_studies=file:///bucket"]

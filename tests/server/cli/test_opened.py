@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.server_process import ROOT
 from pool.database.handouts import Client
 from server.cli.main import app
+from server.cli.named import NamedPool
 from server.cli.opened import UnbuiltApp, opened
 from server.config import ConfigError
 
@@ -35,12 +36,13 @@ def line(place: Path, app_folder: Path, command: str, *arguments: str) -> list[s
 def test_the_built_app_and_the_one_that_is_not_built_agree(place: Path) -> None:
     folder, conf = ROOT / "apps" / "cxr_lungs", [f"{k}={v}" for k, v in CONF.items()]
     conf.append(f"state={place / 'state'}")
-    with opened(folder, str(place / "studies"), conf) as unbuilt:
+    pool = NamedPool(folder, str(place / "studies"), conf=conf)
+    with opened(pool) as unbuilt:
         assert isinstance(unbuilt, UnbuiltApp)
         unbuilt.state.handouts.skip_all(["phantom_003"], Client("lead"), "")
         unbuilt.state.failures.add("phantom_004", "1-1", "cannot be read")
         clear_cache()
-        with opened(folder, str(place / "studies"), conf, build=True) as built:
+        with opened(pool, build=True) as built:
             assert type(built).__name__ == "CxrLungs"
             assert unbuilt.selection_status(failures=True) == built.selection_status(failures=True)
             for strategy in ("auto", "random", "cold_start"):

@@ -29,7 +29,7 @@ from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.imaging.images import image_fingerprint
 from server.cli.pool import app
-from server.open_pool import state_folder
+from server.places import state_name
 from tests.postgres import PASSWORD, Cluster
 from tests.server.published import publish
 
@@ -365,7 +365,7 @@ def test_a_backup_overwrites_nothing_and_needs_a_pool(local: MadePool, tmp_path:
 
 def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path) -> None:
     states = tmp_path / "app" / "state"
-    old = state_folder(str(tmp_path / "app"), str(local.studies), "")
+    old = states / state_name(str(local.studies))
     states.mkdir(parents=True)
     local.state.ledger._db.engine.dispose()
     local.store.close()
@@ -378,14 +378,14 @@ def test_a_moved_studies_folder_keeps_its_state(local: MadePool, tmp_path: Path)
     for _ in _holds(old / "server.lock"):
         assert "a server is running on this pool" in refused(*move)
     assert "All 8 embedded images kept their times: none will be embedded again." in run(*move)
-    new = state_folder(str(tmp_path / "app"), str(moved), "")
+    new = states / state_name(str(moved))
     assert not old.exists() and facts(State(new)) == before
     said = refused(*move)
     assert f"there is no {old}" in said and new.name in said
 
     os.utime(moved / "i3.png")
     moved.rename(local.studies)
-    said = run("move", "--state", states, "--from", moved, "--to", local.studies)
+    said = run("move", "--app", tmp_path / "app", "--from", moved, "--to", local.studies)
     assert "1 of 8 embedded images changed their time" in said.replace("\n", " ")
 
 

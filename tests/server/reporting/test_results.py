@@ -15,6 +15,7 @@ from bundle_configs import Bundle
 from pool.database.handouts import Client, LeasePolicy
 from pool.database.state import State
 from server.pages.progress import background_work, training_work
+from server.reporting import results as reporting
 from server.reporting.page import as_csv, draw, render
 from server.reporting.results import Interval, Round, advise, expected_gain, interval, results_of
 from strategies.context import Context
@@ -78,7 +79,18 @@ def test_an_interval_holds_the_mean_and_narrows_with_more_images() -> None:
     assert interval([0.7]) == Interval(0.7, None, None, 1) and interval([]) is None
 
 
-def test_pace_is_the_median_from_hand_out_to_label(context: Context) -> None:
+def test_the_curve_has_the_instant_model_before_any_other_is_measured(context: Context) -> None:
+    heads = context.state.heads
+    for n, dice in ((1, None), (2, 0.4), (3, 0.5), (3, 0.6)):
+        heads.add("f", f"{n}{dice}", n, b"", {"labels": {}, "dice": dice})
+    results = results_of(context, BUNDLE)
+    assert [(point.labels, point.dice) for point in results.cross_validated] == [(2, 0.4), (3, 0.6)]
+    assert draw(results) != draw(replace(results, cross_validated=[]))
+    assert results.as_json()["cross_validated"][0]["dice"] == 0.4
+
+
+def test_pace_is_the_median_from_hand_out_to_label(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "FASTEST", 0.0)
     for image in ("x", "y", "z"):
         context.state.handouts.give(
             Client("ann"), "p", [image], lambda i: True, lambda i: {}, LeasePolicy(), moved_on=True
@@ -90,6 +102,9 @@ def test_pace_is_the_median_from_hand_out_to_label(context: Context) -> None:
     assert (ann.annotator, ann.labels, ann.last_day) == ("ann", 3, 3)
     assert ann.minutes is not None and ann.minutes < 1 and ann.per_hour == pytest.approx(60 / ann.minutes)
     assert (bob.labels, bob.minutes, bob.per_hour) == (1, None, None)
+    monkeypatch.undo()
+    ann, bob = results_of(context, BUNDLE).annotators
+    assert (ann.labels, ann.per_hour) == (3, None), "no person labels within milliseconds"
 
 
 def test_the_expected_gain_follows_the_fitted_curve() -> None:

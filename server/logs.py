@@ -1,0 +1,35 @@
+"""The server's log: short, and no larger than a few files."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+_MAX_BYTES, _FORMER = 2 * 2**20, 4  # of a file; files beside the newest
+_WEB_SERVER = "uvicorn"  # MONAI Label gives it a handler for the terminal only
+# libraries that log at each start what nobody acts on; `timeloop` writes every line twice
+_CHATTY = ("alembic.runtime.plugins", "alembic.runtime.migration", "monailabel.utils.others.class_utils")
+
+
+def bound_log() -> Path | None:
+    """Let the log file that MONAI Label opened rotate early and hold the web server's lines too; return it.
+
+    None when it writes no file (`--log_config`).
+    """
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("timeloop").disabled = True
+    files = [item for item in logging.getLogger().handlers if isinstance(item, RotatingFileHandler)]
+    if not files:
+        return None
+    file = files[0]
+    file.maxBytes, file.backupCount = _MAX_BYTES, _FORMER
+    if not logging.getLogger(_WEB_SERVER).propagate:
+        logging.getLogger(_WEB_SERVER).addHandler(file)
+    return Path(file.baseFilename)
+
+
+def size_text() -> str:
+    """Return how large the log becomes, in words."""
+    return f"at most {_FORMER + 1} files of {_MAX_BYTES >> 20} MiB"
