@@ -27,6 +27,7 @@ def draw(results: Results) -> bytes:
     FigureCanvasAgg(figure)
     dice_axis, hd95_axis = figure.subplots(1, 2)
     _draw_curve(dice_axis, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
+    dice_axis.set_ylim(0, 1)  # else a gain of a hundredth would look like a large one
     _draw_curve(
         hd95_axis, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})"
     )
