@@ -31,6 +31,7 @@ def draw(results: Results) -> bytes:
     _draw_curve(
         hd95_axis, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})"
     )
+    hd95_axis.set_ylim(bottom=0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

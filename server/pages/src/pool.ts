@@ -43,9 +43,14 @@ export function ranked(pool: PoolMap): Pool {
     const at = rank.get(row);
     if (!at) return "";
     if (at === 1) return "highest in this pool";
-    return at === rows.length ? "lowest in this pool" : `number ${at} of ${rows.length}`;
+    return at === rows.length ? "lowest in this pool" : `${ordinal(at)} highest of ${rows.length}`;
   };
   return { ...pool, uncertain };
+}
+
+function ordinal(number: number): string {
+  const ending = [11, 12, 13].includes(number % 100) ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th");
+  return `${number}${ending}`;
 }
 
 export interface Pick extends Evidence {

@@ -32,12 +32,13 @@ function wordsOf({ role, round, cluster, entropy, distance, stage }: Evidence, s
   if (role === "medoid" && of) return `The most typical image${of}.`;
   if (role === "farthest" && stage === "cold_start" && of) return `The image of cluster ${(cluster as number) + 1} that looks least like those picked before it.`;
   if (role === "farthest" && said.startsWith("Waiting for the first model"))
-    return "Of all images left, this one looks least like those labelled or being labelled. The first model is not ready yet.";
+    return "It looks least like the images labelled, being labelled or picked before it. The first model is not ready yet.";
   if (role === "most_uncertain") return `${model} is least sure about this image of all.`;
   if (role !== "combined" || typeof entropy !== "number" || typeof distance !== "number") return null;
   const [unsure, unlike] = [graded(entropy, UNSURE), graded(distance, UNLIKE)];
-  const but = (entropy < 0.33) !== (distance < 0.08) ? "but" : "and";
-  return `${model} ${unsure}, ${but} ${unlike} the labelled images.`;
+  const [isSure, isLike] = [entropy < 0.33, distance < 0.08];
+  const and = isSure === isLike ? "and" : isLike ? "though" : "but";
+  return `${model} ${unsure}, ${and} ${unlike} the labelled images.`;
 }
 
 function graded(value: number, words: [number, string][]): string {

@@ -84,11 +84,12 @@ export class Flow {
     this.close();
     try {
       const handout = await server.next(verb);
-      if (!handout) return notice("Everything is labelled. Thank you.", [["Open the map", () => location.assign("map")]]);
+      if (!handout) return notice("Everything is labelled or skipped. Thank you.", [["Open the map", () => location.assign("map")]]);
       await this.open(handout.id, { pick: handout.selection, leased: true });
     } catch (error) {
       if (error instanceof Refused && error.status === 404 && Object.keys(verb).length) return this.next(); // its image has gone
-      notice((error as Error).message, [["Ask again", () => this.next()]]);
+      const text = (error as Error).message;
+      notice(text.charAt(0).toUpperCase() + text.slice(1), [["Ask again", () => this.next()]]); // answers begin small
       this.later(unanswered(error) ? RETRY : WAIT, () => this.next(unanswered(error) ? verb : {}));
     }
   }

@@ -15,8 +15,7 @@ export function say(text: string, choices: Choice[] = [], wrong = false): void {
 /** Say something in place of the image. */
 export function notice(text: string, choices: Choice[]): void {
   byId("notice").hidden = false;
-  const sentence = text.charAt(0).toUpperCase() + text.slice(1); // the server's answers begin small
-  byId("notice").replaceChildren(el("p", {}, sentence), ...choices.map(buttonOf));
+  byId("notice").replaceChildren(el("p", {}, text), ...choices.map(buttonOf));
 }
 
 export function hideNotice(): void {

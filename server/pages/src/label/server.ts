@@ -117,6 +117,11 @@ export class Images {
     return slice;
   }
 
+  /** Make the smaller sizes of the first slice shown ahead of time. */
+  async reduce(): Promise<void> {
+    (await this.slice(this.about.shape.slices >> 1)).level(Infinity);
+  }
+
   private async fetch(number: number): Promise<Slice> {
     const { slices, rows, columns } = this.about.shape;
     const answer = await ask(path(this.image, slices > 1 ? `voxels?slice=${number}` : "voxels"));
