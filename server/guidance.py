@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from strategies.snapshot import PoolSnapshot
+
 _STATES = {
     "SUBMITTED": "queued",
     "RUNNING": "running",
@@ -25,6 +27,7 @@ def guidance(app: Any, status: Mapping[str, Any]) -> dict[str, Any]:
     models = app.state.models.all()
     usable, trained = app._count_labelled(), len(models[0].labelled) if models else 0
     settings, store = app.context.settings, app.datastore()
+    pool = PoolSnapshot.of(app.context, store)
     stats = {name: trainer.stats() for name, trainer in app._trainers.items()}
     added = {
         "training": training_status(app.tasks.all("train"), stats, time.time()),
@@ -37,6 +40,7 @@ def guidance(app: Any, status: Mapping[str, Any]) -> dict[str, Any]:
     facts = {
         **status,
         **added,
+        "free": pool.count_free() + len(pool.validation_open),
         "unwritable": store.unwritable,
         "ignored_files": store.ignored_files,
         "needs_pretraining": app.context.is_pretrained_here and app.context.pretrained_key is None,
@@ -125,7 +129,7 @@ def _work(status: Mapping[str, Any]) -> _Step | None:
 
 def _step(status: Mapping[str, Any]) -> _Step:
     """Return the step of the pool's stage."""
-    new, free = status["labels"]["new"], _free(status)
+    new, free = status["labels"]["new"], status["free"]
     if status["stage"] == "preparing":
         return "The images are being compared. Until that is done, they come at random.", "label", ""
     if free <= 0:
@@ -142,13 +146,6 @@ def _step(status: Mapping[str, Any]) -> _Step:
     if itself:
         return "A training starts by itself in a moment. You can go on labelling.", "label", "train"
     return f"Train a model, with {_count(new, 'new label')}.", "train", "label"
-
-
-def _free(status: Mapping[str, Any]) -> int:
-    """Return the number of images left to label that are neither skipped nor in somebody's hands."""
-    validation = status["validation"]
-    held_out = validation["held_out"] - validation["labelled"]
-    return int(status["unlabelled"] + held_out - status["handed_out"] - status["skipped"])
 
 
 def _end(status: Mapping[str, Any]) -> _Step:

@@ -38,7 +38,7 @@ export class Guide {
   }
 
   private button(action: string, first: boolean, { allowed, labels }: Status): HTMLElement[] {
-    if (action === this.here) return [];
+    if (action === this.here || (action === "label" && !allowed.label)) return [];
     const kind = first ? "go" : "also";
     if (action in LINKS) return [el("a", { class: kind, href: LINKS[action], "data-action": action }, WORDS[action])];
     if (!allowed.train) return [el("span", { class: "quiet" }, "An administrator starts trainings.")];

@@ -298,6 +298,7 @@ export class Flow {
     this.keeping.giveBack();
     await this.next({ unskip: image });
     await this.choose(image);
+    say(`The skip of ${image} is undone.`);
   }
 
   private notes(): server.Notes {
