@@ -30,6 +30,9 @@ class MarkRequest(BaseModel):
     )
     reason: str = Field("", max_length=2_000)
     client: str = Field("lead", description="who decides; used where authentication is off")
+    tell_before: bool = Field(
+        default=False, description="add `before` to the answer: requests that undo this one, after `none`"
+    )
 
 
 class AlphaRequest(BaseModel):
@@ -54,6 +57,12 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
 
 
 def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
+    """Apply a mark to all images, or to none; raises as `_apply`."""
+    before = {"before": _marks_of(state, request.images)} if request.tell_before else {}
+    return _apply(state, store, request) | before
+
+
+def _apply(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
     """Apply a mark to all images, or to none.
 
     Raises PoolError 404 for an unknown image, 409 for one that cannot be skipped because somebody holds it,
@@ -80,6 +89,19 @@ def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]
     state.handouts.unskip_all(images, client)  # the newest decision counts
     state.marks.put(HELD_OUT, images, client.name, reason)
     return {"changed": len(images)}
+
+
+def _marks_of(state: State, images: list[str]) -> list[dict[str, Any]]:
+    """Return the marks and skips of images, as requests that set them again."""
+    chosen, skipped = set(images), state.handouts.skipped()
+    groups: dict[tuple[str, str], list[str]] = {}
+    for image in images:
+        if image in skipped:
+            groups.setdefault(("skip", skipped[image]), []).append(image)
+    for mark in state.marks.all():
+        if mark.image in chosen and mark.image not in skipped:
+            groups.setdefault((mark.kind, mark.reason), []).append(mark.image)
+    return [{"kind": kind, "reason": reason, "images": of} for (kind, reason), of in groups.items()]
 
 
 def _mark_next(

@@ -37,6 +37,24 @@ _DRAWN_ANEW = 0.7  # Dice below which a structure is drawn anew
 _NOTICED = 0.003  # share of a structure that an error must have to be worth a click
 _KEY, _POINT, _PRESS, _THINK = 0.2, 1.1, 0.1, 1.35  # seconds
 _PIXELS_PER_SECOND = 300  # of the screen, while a button is held
+# in the page: seconds from the click or key to the frame with the next image and its prediction
+_WATCH = """(predicts) => {
+    const before = document.body.dataset.shown;
+    let began = 0;
+    for (const kind of ["click", "keydown"])
+        document.addEventListener(kind, () => (began ||= performance.now()), {capture: true, once: true});
+    window.untilNext = new Promise((done) => {
+        const look = () => {
+            if (document.body.dataset.shown === before) return;
+            if (predicts && !document.querySelector("#start").textContent.includes("prediction")) return;
+            watcher.disconnect();
+            requestAnimationFrame(() => setTimeout(() => done((performance.now() - began) / 1000)));
+        };
+        const watcher = new MutationObserver(look);
+        watcher.observe(document.body, {attributes: true, childList: true, subtree: true});
+        setTimeout(() => done(10), 10_000);
+    });
+}"""
 _COLUMNS = {
     "cases": "cases",
     "accepted": "accepted",
@@ -65,15 +83,15 @@ class Reader:
         accepted = model != "" and self._lowest_dice(mask, truth) > ACCEPTED
         if not accepted:
             self._correct(mask, truth)
-        done = time.monotonic()
+        self.desk.page.evaluate(_WATCH, model != "")
         if accepted:
             self.hand.clicks += 1
             self.desk.button("Accept").click()
         else:
             self.hand.keys(["Enter"])
         expect(self.desk.message).to_contain_text(f"{image} saved")  # said once the next image is shown
-        now = time.monotonic()
-        return self._row(image, model, accepted, truth) | {"seconds": now - began, "next": now - done}
+        seconds, until_next = time.monotonic() - began, self.desk.page.evaluate("window.untilNext")
+        return self._row(image, model, accepted, truth) | {"seconds": seconds, "next": until_next}
 
     def _prelabel(self, image: str) -> tuple[np.ndarray, str]:
         """Return the pre-label and the name of its model, "" without one."""

@@ -1,10 +1,14 @@
-"""Screenshots of the pages for the documentation: `python -m benchmarks.screenshots --out docs/images`.
+"""Screenshots of the pages for the documentation.
+
+    python -m benchmarks.pictures.screenshots --out docs/images
+
 
 A real server runs on a phantom pool with a small trained model; headless Chromium opens each page.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,7 +17,8 @@ from typing import Annotated
 
 import requests
 import typer
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from benchmarks.annotator import Annotator
 from benchmarks.load.map_frames import BROWSER
@@ -30,12 +35,12 @@ _CONF = {
     "batch_size": 6,
     "validation_budget": _VALIDATION,
 }
+_QUALITY = 80  # of WebP
 
 
 def fill(url: str, labels: Path) -> None:
     """Label, train and continue until the pages have something to show."""
     annotator = Annotator(url, labels, "Ada")
-    annotator.wait_ready(rounds=0)
     for _ in range(_COLD + _VALIDATION):  # validation images follow the cold start
         annotator.label_next("auto")
     annotator.train(None)
@@ -71,31 +76,58 @@ def show_progress(page: Page, url: str) -> None:
     page.wait_for_selector("#results table")
 
 
+def show_start(page: Page, url: str) -> None:
+    """Open the map of a pool without labels, coloured by cluster."""
+    page.goto(f"{url}/selection/map")
+    page.wait_for_selector("body[data-version]")
+    page.select_option("#colour-by", "cluster")
+    page.wait_for_selector("#panel-plan .thumb[src^='blob:']")
+
+
+def show_training(page: Page, url: str) -> None:
+    """Open the map while a training runs."""
+    requests.post(f"{url}/train/segmentation", json={"max_epochs": 400}, timeout=60).raise_for_status()
+    page.goto(f"{url}/selection/map")
+    expect(page.locator("#guide .epochs")).to_contain_text("left", timeout=180_000)
+    page.wait_for_selector("body[data-version]")
+
+
 # file name: function that opens the page
-SCENES: dict[str, Callable[[Page, str], None]] = {"map": show_map, "progress": show_progress}
+EARLY: dict[str, Callable[[Page, str], None]] = {"map_start.webp": show_start}  # before the first label
+SCENES: dict[str, Callable[[Page, str], None]] = {
+    "map.png": show_map,
+    "progress.png": show_progress,
+    "training.webp": show_training,  # last, since it ends with a training
+}
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for the screenshots")],
-    only: Annotated[list[str] | None, typer.Option(help=f"Take only these, of {', '.join(SCENES)}")] = None,
-) -> None:
+def take(browser: Browser, url: str, scenes: dict[str, Callable[[Page, str], None]], out: Path) -> None:
+    """Take the screenshots of some scenes."""
+    for name, show in scenes.items():
+        page = browser.new_page(viewport=_WINDOW)
+        show(page, url)
+        page.wait_for_timeout(1_500)  # until images have loaded and the map is still
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        picture.save(out / name, quality=_QUALITY)
+        typer.echo(out / name)
+        page.close()
+
+
+def main(out: Annotated[Path, typer.Option(help="Folder for the screenshots")]) -> None:
     """Take the screenshots."""
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="screenshots-") as name:
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as name, sync_playwright() as playwright:
         folder = Path(name)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
         generate(folder, count=60, seed=42, size=256)
         conf = {**_CONF, "state": folder / "state"}
         with running("cxr_lungs", folder / "studies", conf, folder / "server.log") as server:
+            Annotator(server.url, folder / "labels").wait_ready(rounds=0)
+            take(browser, server.url, EARLY, out)
             fill(server.url, folder / "labels")
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
-                for scene in only or SCENES:
-                    page = browser.new_page(viewport=_WINDOW)
-                    SCENES[scene](page, server.url)
-                    page.wait_for_timeout(1_500)  # until images have loaded and the map is still
-                    page.screenshot(path=out / f"{scene}.png")
-                    typer.echo(out / f"{scene}.png")
-                browser.close()
+            take(browser, server.url, SCENES, out)
+            requests.delete(f"{server.url}/train/", timeout=60).raise_for_status()
+        browser.close()
 
 
 if __name__ == "__main__":

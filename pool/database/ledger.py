@@ -61,8 +61,8 @@ class Ledger:
         rows = self._db.read(query)
         return [(row.details["n_labels"], row.details["facts"].get("dice"), row.created) for row in rows]
 
-    def given_before(self, entry: int) -> list[str]:
-        """Return the images labelled, or handed out and not given back, before an entry; sorted."""
+    def given_before(self, entry: int) -> tuple[set[str], set[str]]:
+        """Return the images labelled, and those handed out and not given back, before an entry."""
         table = schema.ledger.c
         kinds = ("handout", "handout_ended", "label")
         query = sa.select(table.image, table.event, table.details["outcome"].as_string().label("outcome"))
@@ -74,4 +74,4 @@ class Ledger:
                 leased.discard(row.image)
             if row.event == "label" or row.outcome == "labelled":
                 labelled.add(row.image)
-        return sorted(labelled | leased)
+        return labelled, leased - labelled

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -57,9 +59,15 @@ class VoxelReader:
             if kept := self._cache.get(key):  # another request has read it meanwhile
                 return kept
             try:
-                return self._cache.put(key, _read(path, key[1]))
+                return self._cache.put(key, read_voxels(path, key[1]))
             except ImageError as error:
                 raise PoolError(422, str(error)) from error
+
+
+@lru_cache(maxsize=1)
+def reader_of(store: Any) -> VoxelReader:
+    """Return the reader of a server's pool (a PoolStore), whose memory all requests share."""
+    return VoxelReader(store)
 
 
 def path_of(store: PoolStore, image: str) -> str:
@@ -89,7 +97,8 @@ def slice_of(array: np.ndarray, number: int | None) -> np.ndarray:
     return np.asarray(array[number])
 
 
-def _read(path: str, version: str) -> Voxels:
+def read_voxels(path: str, version: str) -> Voxels:
+    """Read an image, and keep nothing. Raises ImageError."""
     view = view_of(path)
     own = read_volume(path)[0][0] if len(view.shape) == 3 else read_image(path)[0]
     array = np.ascontiguousarray(view.shown(own), dtype=_smallest_type(own))

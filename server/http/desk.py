@@ -21,7 +21,7 @@ from server.desk.confirm import confirm
 from server.desk.models import Prelabels
 from server.desk.readers import client_here
 from server.desk.views import view_of
-from server.desk.voxels import VoxelReader, Voxels, path_of, slice_of
+from server.desk.voxels import Voxels, path_of, reader_of, slice_of
 from server.http.bodies import read_object
 from server.http.datastore import SAVING
 from server.http.infer import PREDICTING
@@ -31,11 +31,6 @@ _MAX_READING = 2  # images read at once: a CT takes a GB
 _READING = CapacityLimiter(_MAX_READING)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _Slice = Annotated[int | None, Query(ge=0, description="one slice of a volume, from 0")]
-
-
-@lru_cache(maxsize=1)
-def _reader(app: Any) -> VoxelReader:
-    return VoxelReader(app.datastore())
 
 
 @lru_cache(maxsize=1)
@@ -54,7 +49,7 @@ def routes() -> APIRouter:
 
     @router.get("/{image:path}/voxels", summary="An image's values, or one slice's: raw, little-endian")
     async def voxels(image: str, slice: _Slice = None, range: Annotated[str, Header()] = "") -> Response:
-        reader = _reader(app_instance())
+        reader = reader_of(app_instance().datastore())
         found = await to_thread.run_sync(reader.kept, image)  # must not wait for others that are being read
         if found is None:
             found = await to_thread.run_sync(reader.read, image, limiter=_READING)

@@ -7,18 +7,30 @@ from typing import Any
 from fastapi import APIRouter
 from monailabel.interfaces.utils.app import app_instance
 
+from server.guidance import guidance
+from server.http import access
+from server.http.table import ADMIN, ANNOTATOR, REVIEWER
 from server.marks import AlphaRequest, MarkRequest, choose_alpha, mark
 
 PREFIX = "/selection"
+
+
+def allowed() -> dict[str, bool]:
+    """Return what the user of the request may do on the pages."""
+    return {"label": access.has(ANNOTATOR), "mark": access.has(REVIEWER), "train": access.has(ADMIN)}
 
 
 def routes() -> APIRouter:
     """Make the routes of `/selection/...`, which look up the app at each request."""
     router = APIRouter(prefix=PREFIX, tags=["Selection"])
 
-    @router.get("/status", summary="Stage, progress, unreadable images and duplicates")
+    @router.get("/status", summary="Stage, progress, training, the next step, unreadable images, duplicates")
     def selection_status() -> dict[str, Any]:
-        return app_instance().selection_status(failures=True)
+        app = app_instance()
+        status = app.selection_status(failures=True)
+        with app.database_errors():
+            added = guidance(app, status)
+        return {**status, **added, "allowed": allowed()}
 
     @router.get("/ledger", summary="Every plan, hand-out, label, model and failure, oldest first")
     def selection_ledger() -> list[dict[str, Any]]:

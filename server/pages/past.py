@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,8 @@ def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, An
     """
     layout = context.layout()
     events = [_describe(context, image, entry) for entry in context.state.ledger.image_history(image)]
-    neighbours = (
-        nearest(layout, image, {*pool.labelled, *pool.leased} - {image}, "labelled") if layout else []
-    )
+    others = {**dict.fromkeys(pool.leased, "handed out"), **dict.fromkeys(pool.labelled, "labelled")}
+    neighbours = nearest(layout, image, others) if layout else []
     return {
         "image": image,
         "labelled": pool.store.is_labelled(image),
@@ -45,22 +44,23 @@ def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, An
 
 
 def nearest(
-    layout: Layout, image: str, others: Iterable[str], kind: str, width: float | None = None
+    layout: Layout, image: str, others: Mapping[str, str], width: float | None = None
 ) -> list[dict[str, Any]]:
-    """Return the nearest of `others` on a map, with their distances in map units.
+    """Return the nearest of `others` on a map, without the image itself, with their distances in map units.
 
-    :param kind: their relation to the image, in a word
+    :param others: the kind of each, such as "labelled"
     :param width: divisor of the picks' distances; if given, each result also has its `share` of it
     """
     row_of = {name: row for row, name in enumerate(layout.images)}
-    rows = np.array(sorted(row_of[name] for name in others if name in row_of), dtype=int)
+    rows = np.array(sorted(row_of[name] for name in others if name in row_of and name != image), dtype=int)
     if image not in row_of or not len(rows):
         return []
     gaps = np.linalg.norm(layout.points[rows] - layout.points[row_of[image]], axis=1)
     order = np.argsort(gaps, kind="stable")[:_MAX_NEAREST]
     share = {i: {"share": float(gaps[i] / width)} if width else {} for i in order}
+    names = [layout.images[row] for row in rows]
     return [
-        {"image": layout.images[rows[i]], "kind": kind, "distance": float(gaps[i]), **share[i]} for i in order
+        {"image": names[i], "kind": others[names[i]], "distance": float(gaps[i]), **share[i]} for i in order
     ]
 
 
@@ -122,20 +122,19 @@ def _compared_images(context: Context, image: str, plan: Plan | None, entry: int
     if layout is None:
         return []
     if plan is None or LABELS in plan.details:
-        earlier = context.state.ledger.given_before(entry)
-        return nearest(layout, image, set(earlier) - {image}, "labelled or handed out before")
+        labelled_before, leased = context.state.ledger.given_before(entry)
+        given = {**dict.fromkeys(leased, "handed out"), **dict.fromkeys(labelled_before, "labelled")}
+        return nearest(layout, image, given)
     rank = next(i for i, pick in enumerate(plan.picks) if pick["image"] == image)
     pick, earlier_picks = plan.picks[rank], [earlier_pick["image"] for earlier_pick in plan.picks[:rank]]
     if pick.get("role") == "medoid":
-        return nearest(layout, image, _cluster_members(context, pick) - {image}, "same cluster")
+        return nearest(layout, image, dict.fromkeys(_cluster_members(context, pick), "same cluster"))
     if "labelled" not in plan.details:  # a plan for the whole pool: its clusters go their own ways
         earlier_picks = [p["image"] for p in plan.picks[:rank] if p.get("cluster") == pick.get("cluster")]
-        return nearest(layout, image, earlier_picks, "picked before in its cluster")
-    labelled = set(plan.details.get("labelled", []))
-    width = plan.details.get("width")
-    neighbours = nearest(layout, image, labelled, "labelled", width)
-    neighbours += nearest(layout, image, set(earlier_picks) - labelled, "picked before", width)
-    return sorted(neighbours, key=lambda neighbour: neighbour["distance"])[:_MAX_NEAREST]
+        return nearest(layout, image, dict.fromkeys(earlier_picks, "picked before in its cluster"))
+    labelled = dict.fromkeys(plan.details.get("labelled", []), "labelled")
+    others = {**dict.fromkeys(earlier_picks, "picked before"), **labelled}
+    return nearest(layout, image, others, plan.details.get("width"))
 
 
 def _cluster_members(context: Context, pick: Mapping[str, Any]) -> set[str]:

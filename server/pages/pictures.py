@@ -1,17 +1,16 @@
 """Pictures of images for the pages: thumbnails, larger pictures, and overlays of labels or predictions.
 
-A volume is shown by its middle axial slice, seen from the feet: the patient's right is on the left.
+A volume is shown by one axial slice, by default the middle one, arranged as the desk shows it.
 """
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import nibabel
 import numpy as np
 from cachetools import LRUCache
 from PIL import Image
@@ -21,12 +20,16 @@ from pool.errors import PoolError
 from pool.imaging.images import ImageError, image_fingerprint, unit_range
 from pool.imaging.label_writer import color_of
 from pool.imaging.labels import LabelError, read_label
-from pool.imaging.volumes import read_volume, volume_grid
+from pool.imaging.volumes import volume_grid
 from pool.protocol import PoolStore
+from server.desk.cache import ByteCache
 from server.desk.models import Model
+from server.desk.views import view_of
+from server.desk.voxels import Voxels, read_voxels, reader_of, slice_of
 
 LARGEST = 768  # pixels of a picture's longer side
 _CACHE_BYTES = 64 * 2**20  # pictures in memory
+_LABEL_BYTES = 2**28  # labels and predictions of volumes in memory
 _ALPHA, _EDGE = 90, 255  # opacity of a structure, and of its outline
 
 
@@ -40,32 +43,55 @@ class Pictures:
     def __init__(self, store: PoolStore, bundle: Bundle, best: Callable[[], Model | None]) -> None:
         self._store, self._bundle, self._best = store, bundle, best
         self._cache: LRUCache[Any, bytes] = LRUCache(_CACHE_BYTES, getsizeof=len)
+        self._labels = ByteCache[np.ndarray](_LABEL_BYTES, lambda label: label.nbytes)
         self._lock = threading.Lock()
 
-    def picture(self, image: str, size: int) -> bytes:
-        """Return a PNG of an image, its longer side at most `size` pixels. Raises PoolError 404, 422."""
-        path = self._path(image)
-        return self._cached(("picture", image, size), [path], lambda: _grey_png(_grey_plane(path), size))
+    def slices(self, image: str) -> int:
+        """Return the number of slices of a volume, 0 for a picture. Raises PoolError 404, 422."""
+        try:
+            shape = view_of(self._path(image)).shape
+        except ImageError as error:
+            raise PoolError(422, str(error)) from error
+        return shape[0] if len(shape) == 3 else 0
 
-    def label(self, image: str, size: int) -> bytes:
+    def picture(self, image: str, size: int, number: int | None = None) -> bytes:
+        """Return a PNG of an image, its longer side at most `size` pixels. Raises PoolError 404, 422.
+
+        :param number: of a volume's slice, from 0 at the feet; None for the middle
+        """
+        path = self._path(image)
+
+        def make() -> bytes:
+            if volume_grid(path) is None:
+                _check_slice(number)
+                return _grey_png(unit_range(path), size)
+            reader = reader_of(cast(Hashable, self._store))
+            if number is not None:  # others of the volume follow
+                return _grey_png(_grey_slice(reader.read(image), number), size)
+            voxels = reader.kept(image) or read_voxels(path, "")
+            return _grey_png(_grey_slice(voxels, len(voxels.array) // 2), size)
+
+        return self._cached(("picture", image, size, number), [path], make)
+
+    def label(self, image: str, size: int, number: int | None = None) -> bytes:
         """Return a transparent PNG of the final label. Raises 404 without a label, 422 for a bad one."""
         path, label = self._path(image), self._label(image)
         names = self._bundle.get("labels")
         return self._cached(
-            ("label", image, size),
+            ("label", image, size, number),
             [path, label],
-            lambda: self._draw(read_label(label, names, path), path, size),
+            lambda: self._draw(lambda: read_label(label, names, path), label, path, size, number),
         )
 
-    def prediction(self, image: str, size: int) -> bytes:
+    def prediction(self, image: str, size: int, number: int | None = None) -> bytes:
         """Return a transparent PNG of the better model's prediction. Raises 404, 422; 409 without a model."""
         path, model = self._path(image), self._best()
         if model is None:
             raise PoolError(409, "there is no model yet: the first label brings one, within seconds")
         return self._cached(
-            ("prediction", image, size, model.fingerprint),
+            ("prediction", image, size, number, model.fingerprint),
             [path],
-            lambda: self._draw(model.predict(path), path, size),
+            lambda: self._draw(lambda: model.predict(path), model.fingerprint, path, size, number),
         )
 
     def _path(self, image: str) -> str:
@@ -97,9 +123,31 @@ class Pictures:
             self._cache[key] = picture
         return picture
 
-    def _draw(self, label: np.ndarray, path: str, size: int) -> bytes:
-        """Draw the structures in their colours, with outlines, as a PNG of the picture's size."""
-        plane = _middle_slice(label, volume_grid(path)[1]) if label.ndim == 3 else label.T  # type: ignore[index]
+    def _shown(self, make: Callable[[], np.ndarray], source: str, path: str) -> np.ndarray:
+        """Return a label as the screen shows it; those of volumes are kept for their other slices."""
+        if volume_grid(path) is None:
+            return make().T
+        key = (source, _file_version(source) if Path(source).is_file() else "", path, _file_version(path))
+        kept = self._labels.get(key)
+        return self._labels.put(key, view_of(path).shown(make())) if kept is None else kept
+
+    def _draw(
+        self,
+        make: Callable[[], np.ndarray],
+        source: str,
+        path: str,
+        size: int,
+        number: int | None,
+    ) -> bytes:
+        """Draw the structures in their colours, with outlines, as a PNG of the picture's size.
+
+        :param make: reads or predicts the label
+        :param source: the label's file, or the model's fingerprint
+        """
+        shown = self._shown(make, source, path)
+        if shown.ndim == 2:
+            _check_slice(number)
+        plane = slice_of(shown, len(shown) // 2 if number is None else number) if shown.ndim == 3 else shown
         grey = Image.fromarray(plane.astype(np.uint8))
         plane = np.asarray(grey.resize(_fit_size(grey.size, size), Image.Resampling.NEAREST))
         names, colors = self._bundle.get("labels"), self._bundle.get("colors")
@@ -115,23 +163,17 @@ def _file_version(path: str) -> str:
     return "series" if Path(path).is_dir() else image_fingerprint(path)
 
 
-def _grey_plane(path: str) -> np.ndarray:
-    """Read an image, or the middle slice of a volume, as (H, W) in [0, 1]. Raises ImageError."""
-    if (grid := volume_grid(path)) is None:
-        return unit_range(path)
-    plane = _middle_slice(read_volume(path)[0][0], grid[1])
-    low, high = np.percentile(plane, (0.5, 99.5))
+def _grey_slice(voxels: Voxels, number: int) -> np.ndarray:
+    """Return a slice of a volume as (H, W) in [0, 1]; its window is that of the whole volume."""
+    low, high = voxels.window
+    plane = slice_of(voxels.array, number)
     return np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
 
 
-def _middle_slice(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return the middle axial slice (rows, columns) of (W, H, D): rows to the back, columns to the left."""
-    orientation = nibabel.orientations.io_orientation(affine)
-    target = nibabel.orientations.axcodes2ornt("LPS")
-    oriented = nibabel.orientations.apply_orientation(
-        volume, nibabel.orientations.ornt_transform(orientation, target)
-    )
-    return oriented[:, :, oriented.shape[2] // 2].T
+def _check_slice(number: int | None) -> None:
+    """Raise PoolError 422 for a slice of a picture, other than its first."""
+    if number:
+        raise PoolError(422, f"slice {number}: the image has no slices")
 
 
 def _fit_size(size: tuple[int, int], longest: int) -> tuple[int, int]:

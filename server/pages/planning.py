@@ -26,7 +26,9 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
         picks, note = next_picks(context, store, count), None
     except PoolError as error:
         picks, note = [], error.text
-    if not picks and note is None:
+    if not store.list_images():
+        note = "There are no images."
+    elif not picks and note is None:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
     stage = stage_of(context, PoolSnapshot.of(context, store))
     chosen, setting = context.active_alpha, context.configured_alpha

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 from monailabel.interfaces.utils.app import app_instance
 
+from server.guidance import epochs_of, guidance
+from server.http.selection import allowed
 from server.reporting.page import as_csv, draw, render
 from server.reporting.results import Results, results_of
 
@@ -24,13 +26,9 @@ def training_work(stats: Mapping[str, Any], now: float) -> dict[str, Any]:
 
     :param stats: as written by MONAI Label's trainers; at first still those of the previous training
     """
-    work = {"name": "training", "unit": "epochs", "done": 0, "total": 1, "error": None}
-    work |= {"per_second": None, "seconds_left": None}
-    if stats.get("epoch") and stats.get("total_epochs") and not stats.get("total_time"):
-        done, total = int(stats["epoch"]), int(stats["total_epochs"])
-        seconds_left = (now - float(stats["start_ts"])) / done * (total - done)
-        work |= {"done": done, "total": total, "seconds_left": round(seconds_left, 1)}
-    return work
+    epochs = epochs_of(stats, now)
+    work = {"name": "training", "unit": "epochs", "error": None, "per_second": None}
+    return {**work, **epochs, "total": epochs["total"] or 1}
 
 
 def background_work(progress: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -71,13 +69,21 @@ def data(prefix: str) -> APIRouter:
     @routes.get("/progress/data", summary="Counts, running work with the time left, and a key of the results")
     def progress() -> dict[str, Any]:
         app = app_instance()
-        status = app.selection_status()
+        status = app.selection_status(failures=True)  # the next step may name one
+        with app.database_errors():
+            added = {**guidance(app, status), "allowed": allowed()}
         work = background_work(status["progress"])
         if app.tasks.running("train"):
             work.append(training_work(app.training_stats(), time.time()))
         measured = len(app.state.validations.of(status["model"])) if status["model"] else 0
         key = f"{status['round']}-{status['labelled']}-{measured}"
-        return {"counts": _counts(status), "warnings": status["warnings"], "work": work, "results": key}
+        return {
+            "counts": _counts(status),
+            "warnings": status["warnings"],
+            "work": work,
+            "results": key,
+            **added,
+        }
 
     @routes.get("/results", summary="Rounds, annotators and advice, as HTML")
     def shown() -> HTMLResponse:

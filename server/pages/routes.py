@@ -32,6 +32,7 @@ _SHELL_HEADERS = {
 _THUMBNAIL_SIZE = 128  # pixels
 _MAX_DRAWING = 2  # pictures made at once: reading a CT takes a GB
 _Size = Annotated[int, Query(ge=16, le=LARGEST)]
+_Slice = Annotated[int | None, Query(ge=0, description="of a volume, from 0; by default the middle")]
 
 
 def shell(prefix: str) -> APIRouter:
@@ -123,19 +124,25 @@ def _add_pictures(routes: APIRouter) -> None:
         maker = pictures(app_instance())
         return await _in_turn(request, drawing, lambda: maker.picture(image, _THUMBNAIL_SIZE))
 
-    @routes.get("/images/picture", summary="PNG of an image")
-    async def picture(request: Request, image: str, size: _Size = LARGEST) -> Response:
+    @routes.get("/images/picture", summary="PNG of an image or slice; X-Slices: how many a volume has")
+    async def picture(request: Request, image: str, size: _Size = LARGEST, slice: _Slice = None) -> Response:
         maker = pictures(app_instance())
-        return await _in_turn(request, drawing, lambda: maker.picture(image, size))
+        answer = await _in_turn(request, drawing, lambda: maker.picture(image, size, slice))
+        answer.headers["X-Slices"] = str(await to_thread.run_sync(maker.slices, image))
+        return answer
 
     @routes.get("/images/overlay", summary="Transparent PNG of an image's label or prediction")
     async def overlay(
-        request: Request, image: str, of: Literal["label", "prediction"], size: _Size = LARGEST
+        request: Request,
+        image: str,
+        of: Literal["label", "prediction"],
+        size: _Size = LARGEST,
+        slice: _Slice = None,
     ) -> Response:
         maker = pictures(app_instance())
         if of == "label":
-            return await _in_turn(request, drawing, lambda: maker.label(image, size))
-        return await _in_turn(request, predicting, lambda: maker.prediction(image, size))
+            return await _in_turn(request, drawing, lambda: maker.label(image, size, slice))
+        return await _in_turn(request, predicting, lambda: maker.prediction(image, size, slice))
 
 
 async def _in_turn(request: Request, limiter: CapacityLimiter, make: Callable[[], bytes]) -> Response:

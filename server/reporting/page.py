@@ -30,9 +30,11 @@ def draw(results: Results) -> bytes:
     _draw_curve(dice_axis, [(row, row.dice) for row in results.rounds], _BLUE, "mean Dice")
     if results.cross_validated:
         _draw_cross_validated(dice_axis, results.cross_validated)
+    dice_axis.set_ylim(0, 1)  # else a gain of a hundredth would look like a large one
     _draw_curve(
         hd95_axis, [(row, row.hd95) for row in results.rounds], _ORANGE, f"mean HD95 ({results.unit})"
     )
+    hd95_axis.set_ylim(bottom=0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

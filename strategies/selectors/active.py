@@ -32,8 +32,9 @@ SHARED: dict[str, Any] = {
     "needs": "map uncertainty model",
     "reason": {
         "most_uncertain": "The model of round {round} is least sure about this image of all.",
-        "combined": "The model of round {round} is unsure about it (entropy {entropy:.2f} of 1) and it lies "
-        "{distance:.2f} of the map's width from labelled images, weighed with alpha {alpha:.2g}{alpha_note}.",
+        "combined": "The model of round {round} gives it an uncertainty of {entropy:.2f}, from 0, the lowest "
+        "in this pool, to 1, the highest, and it lies {distance:.2f} of the map's width from labelled "
+        "images, weighed with alpha {alpha:.2g}{alpha_note}.",
     },
     "key": "active|{layout}|{source}|{alpha}",
     "facts": {"alpha": "alpha", "alpha_why": "alpha_why"},

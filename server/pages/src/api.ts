@@ -43,23 +43,32 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
   return (await (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json()) as T;
 }
 
-const pictures = new Map<string, Promise<string>>();
+/** A picture's object URL, and how many slices its volume has; 0 for an image without. */
+export interface Picture {
+  url: string;
+  slices: number;
+}
 
-/** Return an object URL of a picture; the last 400 are cached. */
-export function picture(path: string): Promise<string> {
-  let url = pictures.get(path);
-  if (!url) {
-    url = ask(path).then(async (answer) => URL.createObjectURL(await answer.blob()));
-    url.catch(() => pictures.delete(path));
-    pictures.set(path, url);
+const pictures = new Map<string, Promise<Picture>>();
+
+/** Return a picture; the last 400 are cached. */
+export function picture(path: string): Promise<Picture> {
+  let found = pictures.get(path);
+  if (!found) {
+    found = ask(path).then(async (answer) => ({
+      url: URL.createObjectURL(await answer.blob()),
+      slices: Number(answer.headers.get("X-Slices") ?? 0),
+    }));
+    found.catch(() => pictures.delete(path));
+    pictures.set(path, found);
     if (pictures.size > 400) forget(pictures.keys().next().value as string);
   }
-  return url;
+  return found;
 }
 
 /** Drop a picture from the cache. */
 export function forget(path: string): void {
-  pictures.get(path)?.then(URL.revokeObjectURL, () => {});
+  pictures.get(path)?.then(({ url }) => URL.revokeObjectURL(url), () => {});
   pictures.delete(path);
 }
 

@@ -6,7 +6,7 @@ import type { Colouring, PoolMap } from "./pool";
 export function colouring(pool: PoolMap, by: string): Colouring {
   if (by === "state") return counted(pool.state, pool.states, STATE);
   if (by === "cluster") return byCluster(pool);
-  return byNumber(by === "entropy" ? pool.entropy : pool.quality);
+  return by === "entropy" ? byNumber(pool.entropy, lowestAndHighest(pool.entropy)) : byNumber(pool.quality, [0, 1]);
 }
 
 function counted(groups: number[], names: string[], colors: string[]): Colouring {
@@ -24,16 +24,21 @@ function byCluster(pool: PoolMap): Colouring {
   return counted(groups, [...names, "not clustered yet"], [...colors, UNKNOWN]);
 }
 
-function byNumber(values: (number | null)[]): Colouring {
+/** Return the ends of the scale of uncertainty: that of a pool has no others that mean anything. */
+function lowestAndHighest(values: (number | null)[]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
     if (value === null) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
+  return [low, high];
+}
+
+function byNumber(values: (number | null)[], [low, high]: [number, number]): Colouring {
   const wide = high - low || 1;
   const groups = values.map((value) =>
-    value === null ? STEPS : Math.min(STEPS - 1, Math.floor(((value - low) / wide) * STEPS)),
+    value === null ? STEPS : Math.max(0, Math.min(STEPS - 1, Math.floor(((value - low) / wide) * STEPS))),
   );
   const unknown = groups.filter((group) => group === STEPS).length;
   return {

@@ -21,7 +21,7 @@ export class Hover {
     this.card.style.left = `${right ? at[0] + 18 : at[0] - 18 - this.card.offsetWidth}px`;
     this.card.style.top = `${Math.max(6, Math.min(at[1] - 40, height - this.card.offsetHeight - 6))}px`;
     picture(thumbnailPath(image)).then(
-      (src) => this.row === image && blank.replaceWith(el("img", { src, alt: "" })),
+      ({ url }) => this.row === image && blank.replaceWith(el("img", { src: url, alt: "" })),
       (error) => this.row === image && blank.append((error as Error).message),
     );
   }

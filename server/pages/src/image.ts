@@ -1,8 +1,10 @@
 // One image: enlarged, with its label or prediction over it, and its history.
 
 import { ask, get, pathOf, picture, post, query } from "./api";
-import { byId, dot, el, number } from "./dom";
-import type { Happening, History, Label, Neighbour } from "./pool";
+import { byId, dot, el } from "./dom";
+import type { Happening, History, Label, Neighbour, Pick } from "./pool";
+import { numbersFolded, reasonOf } from "./reasons";
+import { term } from "./terms";
 import { thumbnail } from "./thumbnail";
 
 const EVENTS: Record<string, string> = {
@@ -15,27 +17,11 @@ const EVENTS: Record<string, string> = {
   unmark: "Mark removed",
   failed: "Could not be read",
 };
-// shown in this order; the others follow under More
-const NUMBERS: [string, string][] = [
-  ["rank", "rank"],
-  ["of", "of"],
-  ["score", "score"],
-  ["entropy", "entropy (0 to 1)"],
-  ["raw_entropy", "entropy (nats)"],
-  ["distance", "distance"],
-  ["cluster", "cluster"],
-  ["alpha", "alpha"],
-  ["stage", "stage"],
-  ["round", "round"],
-  ["role", "role"],
-];
-const HIDDEN = new Set(["model", "encoder", "projection", "seed", "provisional", "method", "clusters"]);
-
 export interface Shown {
   image: string;
   facts: [string, string][];
-  /** why the image is in the plan, "" when it is not */
-  reason: string;
+  /** why the image is in the plan; null when it is not */
+  pick: Pick | null;
   labels: Label[];
   hasModel: boolean;
   model: string;
@@ -48,6 +34,7 @@ export class ImagePanel {
   private of = "none";
   private open_: Shown | null = null;
   private laying = new AbortController();
+  private slice: number | null = null; // null for the middle, and for pictures
 
   constructor(private readonly opened: (image: string) => void) {
     this.panel.append(el("p", { class: "quiet" }, "Click an image on the map, or choose one in a list."));
@@ -59,6 +46,7 @@ export class ImagePanel {
 
   async open(shown: Shown): Promise<void> {
     const asked = ++this.asked;
+    if (this.open_?.image !== shown.image) this.slice = null;
     this.open_ = shown;
     this.laying.abort(); // predictions run one by one, and nobody waits for this one any more
     const stage = el("div", { class: "picture", id: "picture" });
@@ -66,8 +54,9 @@ export class ImagePanel {
     const label = el("a", { class: "go", href: query("label", { image: shown.image }) }, "Label this");
     const past = el("div", {}, el("p", { class: "quiet" }, "Loading…"));
     const overlay = el("fieldset", { class: "overlays" }, el("legend", { class: "unseen" }, "Draw over the image"));
-    const planned = shown.reason ? el("div", { class: "why", id: "planned" }, shown.reason) : "";
-    this.panel.replaceChildren(heading, label, stage, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
+    const planned = shown.pick ? el("div", { class: "why", id: "planned" }, reasonOf(shown.pick), numbersFolded(shown.pick)) : "";
+    const slices = el("div", { id: "slices" });
+    this.panel.replaceChildren(heading, label, stage, slices, overlay, el("div", { class: "names", id: "names" }), facts(shown.facts), planned, past);
     void this.draw(stage, shown);
     let history: History;
     try {
@@ -104,12 +93,37 @@ export class ImagePanel {
   }
 
   private async draw(stage: HTMLElement, shown: Shown): Promise<void> {
+    const { slice } = this;
     try {
-      const src = await picture(query("images/picture", { image: shown.image }));
-      stage.prepend(el("img", { src, alt: `Image ${shown.image}`, id: "large" }));
+      const { url, slices } = await picture(this.path("images/picture", { image: shown.image }));
+      if (this.open_ !== shown || slice !== this.slice) return; // it has moved on
+      const image = el("img", { src: url, alt: `Image ${shown.image}`, id: "large" });
+      const before = stage.querySelector("#large");
+      if (before) before.replaceWith(image);
+      else stage.prepend(image);
+      if (slices > 1 && !byId("slices").childElementCount) this.addSlider(stage, shown, slices);
     } catch (error) {
-      stage.prepend(el("p", { role: "alert" }, (error as Error).message));
+      stage.querySelector("#large")?.remove();
+      if (this.open_ === shown) stage.prepend(el("p", { role: "alert" }, (error as Error).message));
     }
+  }
+
+  private path(path: string, values: Record<string, string>): string {
+    return query(path, this.slice === null ? values : { ...values, slice: this.slice });
+  }
+
+  /** Add the slider of a volume's slices; the image and what lies over it follow. */
+  private addSlider(stage: HTMLElement, shown: Shown, count: number): void {
+    const at = this.slice ?? count >> 1;
+    const slider = el("input", { type: "range", min: 0, max: count - 1, value: at, id: "map-slice" });
+    const output = el("output", { for: "map-slice" }, `${at + 1} of ${count}`);
+    slider.addEventListener("input", () => {
+      this.slice = Number(slider.value);
+      output.textContent = `${this.slice + 1} of ${count}`;
+      void this.draw(stage, shown);
+      void this.lay(stage, shown);
+    });
+    byId("slices").replaceChildren(el("label", { class: "slices" }, "Slice", slider, output));
   }
 
   /** Lay the label or prediction over the picture, and name its colours. */
@@ -123,7 +137,7 @@ export class ImagePanel {
     if (of === "none") return;
     names.append(of === "label" ? "" : "Applying the model…");
     const heat = of === "uncertainty";
-    const path = heat ? query(of, { image: shown.image, legend: "false" }) : query("images/overlay", { image: shown.image, of });
+    const path = heat ? this.path(of, { image: shown.image, legend: "false" }) : this.path("images/overlay", { image: shown.image, of });
     try {
       const answer = await ask(path, { signal });
       const src = URL.createObjectURL(await answer.blob());
@@ -146,7 +160,7 @@ export class ImagePanel {
     if (history.failed) parts.push(el("p", { class: "wrong" }, history.failed));
     if (history.unedited) parts.push(this.unconfirmed(history.image));
     if (history.neighbours.length)
-      parts.push(el("h3", {}, "Nearest labelled or handed-out images now"), this.near(history.neighbours));
+      parts.push(el("h3", {}, "Labelled or handed-out images that look most like it"), this.near(history.neighbours));
     parts.push(el("h3", {}, "History"));
     if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing has happened to this image yet."));
     else parts.push(el("ol", { class: "events" }, ...history.events.map((event) => this.happening(event))));
@@ -176,22 +190,21 @@ export class ImagePanel {
       if (one.reason) item.append(el("div", { class: "why" }, one.reason));
       return item;
     }
-    const why = el("div", { class: "why" }, el("div", {}, one.reason));
-    why.append(el("small", { class: "quiet" }, `Rule ${one.rule.name}: ${one.rule.text}${one.rule.paper ? ` (${one.rule.paper})` : ""}.`));
+    const plan = one.plan ? { plan: one.plan } : {};
+    const pick = { ...one.numbers, ...plan, reason: one.reason };
+    const why = el("div", { class: "why" }, el("div", {}, reasonOf(pick)));
+    const rule = `Rule ${one.rule.name}: ${one.rule.text}${one.rule.paper ? ` (${one.rule.paper})` : ""}.`;
+    why.append(el("small", { class: "quiet" }, rule), numbersFolded(pick));
     item.append(why);
-    const plan: [string, string][] = one.plan ? [["plan", `number ${one.plan}`]] : [];
-    item.append(facts([...numbersOf(one.numbers ?? {}, NUMBERS), ...plan]));
     if (one.neighbours?.length) item.append(el("small", { class: "quiet" }, "Compared with"), this.near(one.neighbours));
-    const others = Object.entries(one.numbers ?? {}).filter(([name]) => !NUMBERS.some(([known]) => known === name));
-    item.append(el("details", {}, el("summary", { class: "quiet" }, "More"), facts(others.map(([k, v]) => [k, text(v)]))));
     return item;
   }
 
   private near(neighbours: Neighbour[]): HTMLElement {
     const buttons = neighbours.map((one) => {
-      const far = one.share === undefined ? number(one.distance, 2) : `${number(one.share, 2)} of the width`;
-      const button = el("button", { type: "button", title: `${one.image}: ${one.kind}`, "data-image": one.image });
-      button.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), `${one.kind}, ${far}`));
+      const far = one.share === undefined ? one.distance.toPrecision(3) : `${one.share.toPrecision(2)} of the map's width`;
+      const button = el("button", { type: "button", title: `${one.image}: ${one.kind}, ${far} away on the map`, "data-image": one.image });
+      button.append(thumbnail(one.image), el("span", {}, el("strong", {}, one.image), one.kind));
       button.addEventListener("click", () => this.opened(one.image));
       return button;
     });
@@ -210,17 +223,6 @@ function title(one: Happening): string {
   return EVENTS[one.event] ?? one.event.replaceAll("_", " ");
 }
 
-function numbersOf(values: Record<string, unknown>, names: [string, string][]): [string, string][] {
-  return names
-    .filter(([name]) => name in values && !HIDDEN.has(name))
-    .map(([name, words]) => [words, name === "cluster" ? String(Number(values[name]) + 1) : text(values[name])]);
-}
-
-function text(value: unknown): string {
-  if (typeof value === "number") return number(value);
-  return typeof value === "string" ? value : JSON.stringify(value);
-}
-
 function facts(pairs: [string, string][]): HTMLElement {
-  return el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [el("dt", {}, term(name)), el("dd", {}, value)]));
 }

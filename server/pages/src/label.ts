@@ -6,6 +6,7 @@ import { Beside } from "./label/beside";
 import { Clock } from "./label/clock";
 import { askText } from "./label/dialogs";
 import { Drawing } from "./label/drawing";
+import { Guide } from "./guide";
 import { Flow } from "./label/flow";
 import type { Case } from "./label/cases";
 import { Keys } from "./label/keys";
@@ -18,13 +19,18 @@ import { Structures } from "./label/structures";
 import { Toolbox } from "./label/toolbox";
 import { View } from "./label/view";
 import type { About } from "./label/voxels";
+import type { Status } from "./status";
 
 const STATUS_EVERY = 15_000; // milliseconds
+const SOON = 1_000;
+const TRAINING_EVERY = 3_000; // while a training runs
 const NOTHING: About = { shape: { slices: 1, rows: 1, columns: 1 }, window: [0, 1], aspect: 1, spacing: null, version: "" };
 const ASKED = "selection-name-asked";
 
 class Desk {
   private now: Case | null = null;
+  private polling = 0;
+  private readonly guide = new Guide("label", () => this.poll());
   private readonly canvas = byId<HTMLCanvasElement>("canvas");
   private readonly drawing = new Drawing(new Mask(NOTHING.shape), NOTHING, {
     painted: (rect) => this.view.redrawLabel(rect),
@@ -125,6 +131,8 @@ class Desk {
     this.structures.hide(false);
     this.structures.draw();
     void this.goTo(slices >> 1);
+    clearTimeout(this.polling);
+    this.polling = window.setTimeout(() => void this.poll(), SOON); // a label more
   }
 
   private exchange(mask: Mask): void {
@@ -167,13 +175,18 @@ class Desk {
   }
 
   private async poll(): Promise<void> {
+    clearTimeout(this.polling);
+    let every = STATUS_EVERY;
     try {
-      const status = await get<{ labelled: number; images: number }>("status");
+      const status = await get<Status & { labelled: number; images: number }>("status");
+      this.guide.show(status);
+      every = ["queued", "running"].includes(status.training.state) ? TRAINING_EVERY : STATUS_EVERY;
       byId("status").textContent = `${status.labelled.toLocaleString("en")} of ${status.images.toLocaleString("en")} labelled`;
     } catch (error) {
       byId("status").replaceChildren(el("span", { class: "wrong" }, (error as Error).message));
     }
-    setTimeout(() => void this.poll(), STATUS_EVERY);
+    clearTimeout(this.polling); // another may have begun meanwhile
+    this.polling = window.setTimeout(() => void this.poll(), every);
   }
 }
 

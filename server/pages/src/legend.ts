@@ -3,10 +3,12 @@
 import { RAMP } from "./colours";
 import { dot, el, number } from "./dom";
 import type { Colouring } from "./pool";
+import { term } from "./terms";
 
-const WORDS: Record<string, [string, string, string]> = {
-  entropy: ["sure", "unsure", "No model has been applied to the pool yet."],
-  quality: ["bad", "good", "No model has been measured on labels yet."],
+/** Low end, high end, and what is said when there is no value; the term of the number. */
+const WORDS: Record<string, [string, string, string, string]> = {
+  entropy: ["lowest in this pool", "highest in this pool", "No model has been applied to the pool yet.", "uncertainty"],
+  quality: ["0: no overlap", "1: same as the label", "No model has been measured on held-out labels yet.", "Dice"],
 };
 
 const ALWAYS = 6; // states listed even when no image has them
@@ -34,24 +36,27 @@ export function drawLegend(
     list.append(el("li", { "data-entry": name }, el("label", {}, box, dot(color), name, count)));
   });
   const parts: Node[] = [];
+  if (by === "cluster") parts.push(el("p", { class: "quiet" }, term("cluster", "Clusters"), " of images that look alike"));
   if (colours.range) {
-    const [low, high, none] = WORDS[by];
-    if (colours.counts[0]) parts.push(...ramp(colours.range, low, high, by));
+    const [low, high, none, word] = WORDS[by];
+    if (colours.counts[0]) parts.push(...ramp(colours.range, low, high, word));
     else parts.push(el("p", { class: "quiet" }, none));
   }
   into.replaceChildren(...parts, list);
 }
 
-function ramp([low, high]: [number, number], bad: string, good: string, by: string): Node[] {
+function ramp([low, high]: [number, number], least: string, most: string, word: string): Node[] {
   const bar = el("canvas", { class: "ramp", width: RAMP.length, height: 1, "aria-hidden": "true" });
   const pen = bar.getContext("2d")!;
   RAMP.forEach((color, step) => {
     pen.fillStyle = color;
     pen.fillRect(step, 0, 1, 1);
   });
-  const unit = by === "entropy" ? " nats" : " Dice";
+  const unit = word === "Dice" ? "" : " nats";
+  const title = (value: number): string => `${word} ${number(value)}${unit}`;
   return [
+    el("p", { class: "quiet" }, term(word, word === "Dice" ? "Dice on held-out images" : "Uncertainty of the newest model")),
     bar,
-    el("div", { class: "ramp-ends" }, el("span", {}, `${number(low)} (${bad})`), el("span", {}, `${number(high)}${unit} (${good})`)),
+    el("div", { class: "ramp-ends" }, el("span", { title: title(low) }, least), el("span", { title: title(high) }, most)),
   ];
 }

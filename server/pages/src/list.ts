@@ -1,7 +1,7 @@
 // All images as a list: the alternative to the map without a mouse or without sight.
 
-import { byId, dot, el, number } from "./dom";
-import type { Colouring, PoolMap } from "./pool";
+import { byId, dot, el } from "./dom";
+import type { Colouring, Pool } from "./pool";
 
 const MAX_ROWS = 300; // rows drawn
 
@@ -18,7 +18,7 @@ export class ListPanel {
   private readonly more = el("p", { class: "quiet", role: "status" });
   private rows: number[] = [];
   private at = 0;
-  private pool: PoolMap | null = null;
+  private pool: Pool | null = null;
   private colours: Colouring | null = null;
   private shown: (row: number) => boolean = () => true;
   private plan: number[] = [];
@@ -45,7 +45,7 @@ export class ListPanel {
     });
   }
 
-  show(pool: PoolMap, colours: Colouring, shown: (row: number) => boolean): void {
+  show(pool: Pool, colours: Colouring, shown: (row: number) => boolean): void {
     [this.pool, this.colours, this.shown] = [pool, colours, shown];
     this.draw();
   }
@@ -85,7 +85,7 @@ export class ListPanel {
   }
 
   /** Return the sort key of the chosen order: lower comes first. */
-  private sortKey(pool: PoolMap): (row: number) => number {
+  private sortKey(pool: Pool): (row: number) => number {
     if (this.order.value === "plan") {
       const rank = new Map(this.plan.map((row, at) => [row, at]));
       return (row) => rank.get(row) ?? Infinity;
@@ -97,10 +97,10 @@ export class ListPanel {
     return () => 0;
   }
 
-  private option(pool: PoolMap, colours: Colouring, row: number, at: number): HTMLElement {
+  private option(pool: Pool, colours: Colouring, row: number, at: number): HTMLElement {
     const rank = this.plan.indexOf(row);
-    const entropy = pool.entropy[row];
-    const facts = [rank >= 0 && `${rank + 1} in the plan`, entropy !== null && `${number(entropy)} nats`].filter(Boolean);
+    const unsure = pool.uncertain(row);
+    const facts = [rank >= 0 && `${rank + 1} in the plan`, unsure && `uncertainty ${unsure}`].filter(Boolean);
     const option = el("div", {
       role: "option",
       id: `row-${row}`,

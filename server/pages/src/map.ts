@@ -8,14 +8,22 @@ import { ImagePanel } from "./image";
 import { drawLegend } from "./legend";
 import { ListPanel } from "./list";
 import { PlanPanel } from "./plan";
-import type { Colouring, PoolMap } from "./pool";
+import { emptyText } from "./empty";
+import { Guide } from "./guide";
+import { ranked } from "./pool";
+import type { Colouring, Pool, PoolMap } from "./pool";
 import { Scatter } from "./scatter";
+import type { MapStatus } from "./status";
 import { Tabs } from "./tabs";
+import { explainTerms } from "./terms";
+import { done, Undo } from "./undo";
+import type { Marking } from "./undo";
 
 const POLL_INTERVAL = 5_000; // milliseconds; an unchanged map costs only an empty answer
 
 class MapPage {
-  private pool: PoolMap | null = null;
+  private pool: Pool | null = null;
+  private status: MapStatus | null = null;
   private rowOf = new Map<string, number>();
   private colours: Colouring | null = null;
   private by = "state";
@@ -23,6 +31,7 @@ class MapPage {
   private readonly marked = new Set<number>();
   private here = -1;
   private tag = "";
+  private timer = 0;
 
   private readonly canvas = byId<HTMLCanvasElement>("canvas");
   private readonly hover = new Hover();
@@ -47,6 +56,8 @@ class MapPage {
     opened: (row) => this.open(row),
     marked: (row) => this.toggle(row),
   });
+  private readonly guide = new Guide("", () => this.poll());
+  private readonly undo = new Undo(byId<HTMLButtonElement>("undo"), (text, wrong) => this.say(text, wrong), () => this.refresh());
   private readonly image = new ImagePanel((image) => this.openImage(image));
 
   start(): void {
@@ -54,8 +65,8 @@ class MapPage {
       this.by = (event.target as HTMLSelectElement).value;
       void this.redraw();
     });
-    byId("zoom-in").addEventListener("click", () => this.scatter.zoom(0.6));
-    byId("zoom-out").addEventListener("click", () => this.scatter.zoom(1 / 0.6));
+    byId("zoom-in").addEventListener("click", () => this.scatter.zoom(0.6, this.here));
+    byId("zoom-out").addEventListener("click", () => this.scatter.zoom(1 / 0.6, this.here));
     byId("fit").addEventListener("click", () => this.scatter.fit());
     byId("lasso").addEventListener("click", (event) => {
       const button = event.currentTarget as HTMLElement;
@@ -68,24 +79,29 @@ class MapPage {
     byId("unmark").addEventListener("click", () => this.choose([]));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.canvas.addEventListener("pointerleave", () => this.hover.show(null));
+    explainTerms();
     this.choose([]);
     void this.poll();
   }
 
   /** Fetch changes, again and again. */
   private async poll(): Promise<void> {
+    clearTimeout(this.timer);
     try {
       await this.refresh();
     } catch (error) {
       byId("status").textContent = (error as Error).message;
     }
-    setTimeout(() => void this.poll(), POLL_INTERVAL);
+    clearTimeout(this.timer); // another poll may have begun meanwhile
+    this.timer = window.setTimeout(() => void this.poll(), POLL_INTERVAL);
   }
 
   private async refresh(): Promise<void> {
-    const status = await get<Record<string, any>>("status");
+    const status = (this.status = await get<MapStatus>("status"));
     byId("status").textContent = statusLine(status);
-    byId("warnings").replaceChildren(...status.warnings.map((text: string) => el("li", { class: "wrong" }, text)));
+    this.guide.show(status);
+    this.showEmpty();
+    byId("warnings").replaceChildren(...status.warnings.map((text) => el("li", { class: "wrong" }, text)));
     const answer = await ask("map/data", { headers: this.tag ? { "If-None-Match": this.tag } : {}, cache: "no-store" });
     if (answer.status === 304) return;
     const pool = (await answer.json()) as PoolMap;
@@ -103,7 +119,7 @@ class MapPage {
   /** Take over a new pool, whose rows may differ: marks and the open image follow their images at once. */
   private take(pool: PoolMap): void {
     const [marked, here] = [this.names(this.marked), this.here >= 0 ? this.pool?.ids[this.here] : null];
-    this.pool = pool;
+    this.pool = ranked(pool);
     this.rowOf = new Map(pool.ids.map((id, row) => [id, row]));
     this.here = here ? this.rowOf.get(here) ?? -1 : -1;
     this.marked.clear();
@@ -121,9 +137,15 @@ class MapPage {
       this.list.show(this.pool!, this.colours!, this.isShown);
     });
     this.list.show(this.pool, colours, this.isShown);
-    byId("empty").hidden = this.pool.ids.length > 0;
-    byId("empty").textContent = "There is no map yet: the images are being embedded. This page updates by itself.";
+    this.showEmpty();
     if (this.pool.ids.length) await this.scatter.show(this.pool, colours, this.shownRows());
+  }
+
+  /** Say why there is no map, if there is none. */
+  private showEmpty(): void {
+    const isEmpty = !!this.pool && !this.pool.ids.length;
+    byId("empty").hidden = !isEmpty;
+    if (isEmpty && this.status) byId("empty").replaceChildren(...emptyText(this.status));
   }
 
   private readonly isShown = (row: number): boolean => {
@@ -161,10 +183,10 @@ class MapPage {
   private facts(row: number): [string, string][] {
     const pool = this.pool!;
     const facts: [string, string][] = [["state", pool.states[pool.state[row]]]];
-    const [entropy, quality] = [pool.entropy[row], pool.quality[row]];
+    const [unsure, quality] = [pool.uncertain(row), pool.quality[row]];
     if (pool.cluster[row] >= 0) facts.push(["cluster", String(pool.cluster[row] + 1)]);
-    if (entropy !== null) facts.push(["entropy", `${number(entropy)} nats`]);
-    if (quality !== null) facts.push(["Dice", number(quality)]);
+    if (unsure) facts.push(["uncertainty", unsure]);
+    if (quality !== null) facts.push(["Dice", `${number(quality, 2)} of 1`]);
     return facts;
   }
 
@@ -183,12 +205,12 @@ class MapPage {
   private show(row: number): void {
     const { ids, labels, model, predicts } = this.pool!;
     const of = predicts?.name === "segmentation" && model ? `Model of round ${model.round}` : "Instant model";
-    const measured = predicts?.dice == null ? "" : `, Dice ${number(predicts.dice)}`;
+    const measured = predicts?.dice == null ? "" : `, Dice ${number(predicts.dice, 2)} of 1 where measured`;
     const name = predicts ? of + measured : "";
     const facts = this.facts(row);
-    const { rank, reason } = this.plan.why(ids[row]);
-    if (rank) facts.push(["plan", `number ${rank} of the next`]);
-    void this.image.open({ image: ids[row], facts, reason, labels, hasModel: !!predicts, model: name });
+    const { rank, pick } = this.plan.why(ids[row]);
+    if (rank) facts.push(["next", `number ${rank} of the next ${this.plan.images.length}`]);
+    void this.image.open({ image: ids[row], facts, pick, labels, hasModel: !!predicts, model: name });
   }
 
   private goTo(row: number): void {
@@ -211,8 +233,8 @@ class MapPage {
     if (event.key in directions) this.goTo(first >= 0 ? first : this.scatter.towards(this.here, directions[event.key], this.isShown));
     else if (event.key === "Enter" && this.here >= 0) this.open(this.here);
     else if (event.key === " " && this.here >= 0) this.toggle(this.here);
-    else if (event.key === "+" || event.key === "=") void this.scatter.zoom(0.6);
-    else if (event.key === "-") void this.scatter.zoom(1 / 0.6);
+    else if (event.key === "+" || event.key === "=") void this.scatter.zoom(0.6, this.here);
+    else if (event.key === "-") void this.scatter.zoom(1 / 0.6, this.here);
     else if (event.key === "0") void this.scatter.fit();
     else return;
     event.preventDefault();
@@ -245,27 +267,29 @@ class MapPage {
     this.list.setMarked(this.marked);
   }
 
-  /** Send the marks to the server, and show how many images changed. */
+  /** Send the marks to the server, and say how many images changed. */
   private async send(kind: string): Promise<void> {
-    const status = byId("marked");
-    const body = { kind, images: this.names(this.marked), reason: byId<HTMLInputElement>("reason").value.trim() };
+    const body = { kind, images: this.names(this.marked), reason: byId<HTMLInputElement>("reason").value.trim(), tell_before: true };
     try {
-      const { changed } = await post<{ changed: number }>("marks", body);
+      const { changed, before } = await post<{ changed: number; before: Marking[] }>("marks", body);
       this.choose([]);
-      status.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
+      this.undo.add({ kind, images: body.images, changed, before });
       await this.refresh();
-      status.textContent = `${changed} ${changed === 1 ? "image" : "images"} changed.`;
-      status.classList.remove("wrong");
+      this.say(done(kind, changed));
     } catch (error) {
-      status.textContent = (error as Error).message;
-      status.classList.add("wrong");
+      this.say((error as Error).message, true);
     }
+  }
+
+  private say(text: string, wrong = false): void {
+    byId("marked").textContent = text;
+    byId("marked").classList.toggle("wrong", wrong);
   }
 }
 
-function statusLine(status: Record<string, any>): string {
+function statusLine(status: MapStatus): string {
   const parts = [
-    String(status.stage).replaceAll("_", " "),
+    status.stage.replaceAll("_", " "),
     status.round ? `round ${status.round}` : "",
     `${status.labelled.toLocaleString("en")} of ${status.images.toLocaleString("en")} labelled`,
   ];

@@ -3,15 +3,17 @@
 import { get, post, query } from "./api";
 import { byId, el, number } from "./dom";
 import type { Pick } from "./pool";
+import { reasonOf } from "./reasons";
+import { term } from "./terms";
 import { thumbnail } from "./thumbnail";
 
 const COUNT = 20;
 const STAGES: Record<string, string> = {
   preparing: "The pool is being prepared; until then, images are chosen at random.",
-  cold_start: "Cold start: typical and diverse images of every cluster.",
-  bridging: "Waiting for the first model; until then, the images farthest from all labelled ones.",
-  active: "Active selection: uncertain images, far from labelled ones.",
-  done: "Everything is labelled.",
+  cold_start: "Typical images of every group that looks alike, then those unlike them.",
+  bridging: "Until the first model is ready, images that look least like the labelled ones.",
+  active: "Images that the newest model is unsure of and that look unlike the labelled ones.",
+  done: "Every image is labelled or skipped.",
 };
 
 interface Plan {
@@ -37,10 +39,11 @@ interface Events {
 
 export class PlanPanel {
   images: string[] = [];
-  private reasons: string[] = [];
+  private picks: Pick[] = [];
   private readonly list = el("ol", { class: "picks", "aria-label": "Next images, in order" });
   private readonly about = el("p", { class: "quiet" });
   private readonly other = el("div", { id: "preview", hidden: true });
+  private readonly weighing = el("div", { class: "alpha", hidden: true });
   private readonly slider = el("input", { id: "alpha", type: "range", min: 0, max: 1, step: 0.05, value: 0.3 });
   private readonly value = el("output", { for: "alpha" }, "as configured");
   private readonly back = el("button", { type: "button", class: "plain", hidden: true }, "Back to the plan");
@@ -51,32 +54,31 @@ export class PlanPanel {
   private previewing = false;
 
   constructor(private readonly events: Events) {
-    const label = el("label", { for: "alpha" }, "What if alpha were…", this.value);
+    const label = el("label", { for: "alpha" }, "What if ", term("alpha"), " were…", this.value);
     const ends = el("div", { class: "ends" }, el("span", {}, "0: uncertain"), el("span", {}, "1: diverse"));
-    byId("panel-plan").append(
-      el("div", { class: "alpha" }, label, this.slider, ends, this.apply, this.back, this.revert, this.other),
-      this.about,
-      this.list,
-    );
+    this.weighing.append(label, this.slider, ends, this.apply, this.back, this.revert, this.other);
+    byId("panel-plan").append(this.weighing, this.about, this.list);
     this.slider.addEventListener("input", () => this.slid());
     this.back.addEventListener("click", () => this.stop());
     this.apply.addEventListener("click", () => void this.use(Number(this.slider.value)));
     this.revert.addEventListener("click", () => void this.use(null));
   }
 
-  /** Return the rank of an image in the plan (from 1; 0 when absent), and the reason. */
-  why(image: string): { rank: number; reason: string } {
+  /** Return the place of an image among the next ones (from 1; 0 when absent), and why it is there. */
+  why(image: string): { rank: number; pick: Pick | null } {
     const at = this.images.indexOf(image);
-    return { rank: at + 1, reason: this.reasons[at] ?? "" };
+    return { rank: at + 1, pick: this.picks[at] ?? null };
   }
 
   /** Reload the plan, and the preview if one is open. */
   async refresh(): Promise<void> {
     const plan = await get<Plan>(query("plan", { count: COUNT }));
     this.images = plan.picks.map((pick) => pick.image);
-    this.reasons = plan.picks.map((pick) => pick.reason ?? "");
-    this.about.textContent = plan.note ?? STAGES[plan.stage] ?? "";
+    this.picks = plan.picks;
+    const stage = plan.stage.replaceAll("_", " ");
+    this.about.replaceChildren(term(stage, stage.charAt(0).toUpperCase() + stage.slice(1)), `. ${plan.note ?? STAGES[plan.stage] ?? ""}`);
     this.fill(this.list, plan.picks, []);
+    this.weighing.hidden = !["active", "done"].includes(plan.stage); // before, there is no model to weigh
     this.revert.hidden = plan.alpha === plan.setting;
     this.revert.textContent = `alpha is now ${plan.alpha}: back to the setting, ${plan.setting}`;
     if (!this.previewing && typeof plan.alpha === "number") this.slider.value = String(plan.alpha);
@@ -140,7 +142,7 @@ export class PlanPanel {
 
   private fill(list: HTMLElement, picks: Pick[], before: string[]): void {
     const rows = picks.map((pick, at) => {
-      const words = el("span", { class: "name" }, pick.image, el("small", {}, pick.reason ?? numbers(pick)));
+      const words = el("span", { class: "name" }, pick.image, el("small", {}, reasonOf(pick)));
       if (before.length && !before.includes(pick.image)) words.append(el("small", { class: "also" }, "not in the plan"));
       const button = el("button", { type: "button", "data-image": pick.image });
       button.append(el("span", { class: "rank" }, String(at + 1)), thumbnail(pick.image), words);
@@ -149,10 +151,4 @@ export class PlanPanel {
     });
     list.replaceChildren(...rows);
   }
-}
-
-function numbers(pick: Pick): string {
-  if (pick.role === "most_uncertain") return "The most uncertain image of all.";
-  const shown = (value: number | undefined): string => number(value ?? 0, 2);
-  return `Score ${shown(pick.score)}: entropy ${shown(pick.entropy)}, distance ${shown(pick.distance)}.`;
 }

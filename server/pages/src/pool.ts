@@ -1,5 +1,7 @@
 // The server's data on the pool, as columns: entry i of each belongs to image i.
 
+import type { Evidence } from "./reasons";
+
 export interface Label {
   name: string;
   color: [number, number, number];
@@ -26,13 +28,33 @@ export interface PoolMap {
   unmapped: number;
 }
 
-export interface Pick {
+/** The pool on the page: the columns, and what follows from them. */
+export interface Pool extends PoolMap {
+  /** say how uncertain the model is of an image, compared with the others; "" where unknown */
+  uncertain: (row: number) => string;
+}
+
+/** Rank the images by uncertainty, the highest first. */
+export function ranked(pool: PoolMap): Pool {
+  const rows = pool.entropy.flatMap((value, row) => (value === null ? [] : [row]));
+  rows.sort((a, b) => (pool.entropy[b] as number) - (pool.entropy[a] as number));
+  const rank = new Map(rows.map((row, at) => [row, at + 1]));
+  const uncertain = (row: number): string => {
+    const at = rank.get(row);
+    if (!at) return "";
+    if (at === 1) return "highest in this pool";
+    return at === rows.length ? "lowest in this pool" : `${ordinal(at)} highest of ${rows.length}`;
+  };
+  return { ...pool, uncertain };
+}
+
+function ordinal(number: number): string {
+  const ending = [11, 12, 13].includes(number % 100) ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th");
+  return `${number}${ending}`;
+}
+
+export interface Pick extends Evidence {
   image: string;
-  reason?: string;
-  role?: string;
-  score?: number;
-  entropy?: number;
-  distance?: number;
 }
 
 export interface Neighbour {

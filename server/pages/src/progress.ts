@@ -2,6 +2,10 @@
 
 import { ask, get, Refused } from "./api";
 import { byId, el, number } from "./dom";
+import { Guide } from "./guide";
+import { timeLeft } from "./status";
+import type { Status } from "./status";
+import { explainTerms, term } from "./terms";
 
 interface Work {
   name: string;
@@ -13,7 +17,7 @@ interface Work {
   error: string | null;
 }
 
-interface Progress {
+interface Progress extends Status {
   counts: Record<string, string | number>;
   warnings: string[];
   work: Work[];
@@ -22,12 +26,8 @@ interface Progress {
 
 const POLL_INTERVAL = 2000; // milliseconds
 let shown = "";
-
-function left(seconds: number | null): string {
-  if (seconds === null) return "";
-  if (seconds < 90) return `, about ${Math.max(1, Math.round(seconds))} s left`;
-  return seconds < 5400 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${number(seconds / 3600, 1)} h left`;
-}
+let polling = 0;
+const guide = new Guide("results", () => watch());
 
 function rate(work: Work): string {
   return work.per_second === null ? "" : `, ${number(work.per_second, work.per_second < 10 ? 1 : 0)} ${work.unit} per second`;
@@ -36,7 +36,7 @@ function rate(work: Work): string {
 function bar(work: Work): HTMLElement {
   const text = work.error
     ? `${work.name} failed: ${work.error}`
-    : `${work.name}: ${work.done} of ${work.total} ${work.unit}${rate(work)}${left(work.seconds_left)}`;
+    : `${work.name}: ${work.done} of ${work.total} ${work.unit}${rate(work)}${timeLeft(work.seconds_left)}`;
   const element = el("div", { class: work.error ? "work wrong" : "work" }, el("p", {}, text));
   if (!work.error) element.append(el("progress", { value: work.done, max: Math.max(1, work.total), "aria-label": work.name }));
   return element;
@@ -44,8 +44,9 @@ function bar(work: Work): HTMLElement {
 
 async function refresh(): Promise<void> {
   const progress = await get<Progress>("progress/data");
+  guide.show(progress);
   const counts = Object.entries(progress.counts).map(([name, value]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, String(value))),
+    el("div", {}, el("dt", {}, term(name)), el("dd", {}, term(String(value)))),
   );
   byId("counts").replaceChildren(...counts);
   const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing is running in the background.")];
@@ -70,11 +71,14 @@ function showError(error: unknown): void {
 }
 
 async function watch(): Promise<void> {
+  clearTimeout(polling);
   await refresh().catch(showError);
-  setTimeout(() => void watch(), POLL_INTERVAL);
+  clearTimeout(polling); // another may have begun meanwhile
+  polling = window.setTimeout(() => void watch(), POLL_INTERVAL);
 }
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-file]")) {
   button.addEventListener("click", () => void download(button.dataset.file as string).catch(showError));
 }
+explainTerms();
 void watch();

@@ -88,9 +88,14 @@ export class Scatter {
     return this.then(async (plot) => void (await plot.set({ mouseMode: on ? "lasso" : "panZoom" })));
   }
 
-  zoom(factor: number): Promise<void> {
+  /** Zoom; the image of `row`, if there is one, stays where it is on the screen, or comes to its middle. */
+  zoom(factor: number, row = -1): Promise<void> {
     return this.then(async (plot) => {
-      const [target, distance] = [plot.get("cameraTarget"), plot.get("cameraDistance")];
+      const [middle, distance] = [plot.get("cameraTarget"), plot.get("cameraDistance")];
+      const at = row >= 0 ? plot.getScreenPosition(row) : undefined;
+      const [x, y] = [this.x[row], this.y[row]];
+      const towards = at && this.isVisible(at) ? factor : 0;
+      const target: [number, number] = at ? [x + (middle[0] - x) * towards, y + (middle[1] - y) * towards] : [middle[0], middle[1]];
       await plot.zoomToLocation(target, distance * factor, { transition: true, transitionDuration: 150 });
     });
   }
@@ -106,11 +111,14 @@ export class Scatter {
   reveal(row: number): Promise<void> {
     return this.then(async (plot) => {
       const at = plot.getScreenPosition(row);
-      const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
-      if (at && at[0] > 20 && at[1] > 20 && at[0] < width - 20 && at[1] < height - 20) return;
+      if (at && this.isVisible(at)) return;
       const place: [number, number] = [this.x[row], this.y[row]];
       await plot.zoomToLocation(place, plot.get("cameraDistance"), { transition: true, transitionDuration: 250 });
     });
+  }
+
+  private isVisible([x, y]: [number, number]): boolean {
+    return x > 20 && y > 20 && x < this.canvas.clientWidth - 20 && y < this.canvas.clientHeight - 20;
   }
 
   screen(row: number): [number, number] | undefined {

@@ -22,7 +22,7 @@ export function thumbnail(image: string): HTMLImageElement {
 async function fill(target: HTMLImageElement): Promise<void> {
   const image = target.dataset.thumbnail as string;
   try {
-    target.src = await picture(thumbnailPath(image));
+    target.src = (await picture(thumbnailPath(image))).url;
   } catch (error) {
     target.title = (error as Error).message;
   }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import requests
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from benchmarks.server_process import Server
@@ -70,6 +74,26 @@ def test_slices_of_an_oblique_volume_are_drawn_and_stored(browser: Browser, stud
     assert len(alone) > 100
     for value in alone[:100]:
         assert mask[whole == value] == own[value == VALUES]
+
+
+def test_the_map_shows_any_slice_with_its_label(browser: Browser) -> None:
+    whole, mask = (browser.array("oblique", what).astype(float) for what in ("voxels", "label"))
+    low, high = map(float, browser.image("oblique", "voxels").headers["X-Window"].split(","))
+
+    def picture(what: str, **more: Any) -> requests.Response:
+        url = f"{browser.url}/images/{what}"
+        return requests.get(url, params={"image": "oblique", **more}, timeout=60)
+
+    for number in (0, 10, 19):
+        answer = picture("picture", slice=number)
+        assert answer.headers["X-Slices"] == "20"
+        shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+        expected = np.clip((whole[number] - low) / (high - low), 0, 1) * 255
+        np.testing.assert_allclose(shown, expected, atol=0.51)
+        overlay = Image.open(io.BytesIO(picture("overlay", of="label", slice=number).content))
+        np.testing.assert_array_equal(np.asarray(overlay.getchannel("A")) > 0, mask[number] > 0)
+    assert picture("picture").content == picture("picture", slice=10).content, "the middle by default"
+    assert picture("picture", slice=20).status_code == 422
 
 
 def test_a_prelabel_has_the_arrangement_of_the_voxels(browser: Browser) -> None:

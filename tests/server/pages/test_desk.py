@@ -182,7 +182,26 @@ def test_slices_of_an_oblique_volume_are_drawn(tmp_path: Path, browser: Browser)
             stroke(expected[7], [(30, 30), (70, 35)], 9, 2)
             desk.press("Enter")
             expect(desk.page.locator("#notice")).to_contain_text("Everything is labelled")
+            leaf_through_on_the_map(desk)
         np.testing.assert_array_equal(site.label("oblique"), expected)
+
+
+def leaf_through_on_the_map(desk: DeskPage) -> None:
+    """Open the volume on the map, and go to slices with and without a label by keys."""
+    page = desk.page
+    page.goto(f"{desk.url}/map")
+    page.wait_for_selector("body[data-version]")
+    page.click("#tab-list")
+    page.click(".images [data-image='oblique']")
+    expect(page.locator("#slices output")).to_have_text("11 of 20")
+    expect(page.locator("#overlay[data-of=label]")).to_be_visible()
+    middle = page.locator("#large").get_attribute("src")
+    page.focus("#map-slice")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#slices output")).to_have_text("8 of 20")
+    expect(page.locator("#large")).not_to_have_attribute("src", str(middle))
+    expect(page.locator("#overlay")).to_have_count(1)
 
 
 # tools ------------------------------------------------------------------------------------------------

@@ -175,6 +175,10 @@ def test_the_history_says_why_and_with_what_it_was_compared(site: Site) -> None:
     near = given["neighbours"]
     assert near[0]["share"] == pytest.approx(given["numbers"]["distance"], rel=1e-6)
     assert {one["kind"] for one in near} <= {"labelled", "picked before"}
+    held = next(image for image in data["ids"] if STATES[of[image]] == "handed out")
+    for name in (held, active):  # what is only in somebody's hands is not called labelled
+        for one in site.get("images/history", image=name).json()["neighbours"]:
+            assert one["kind"] == ("handed out" if one["image"] == held else "labelled")
     cold = next(image for image in data["ids"] if of[image] == LABELLED_COLD)
     rule = site.get("images/history", image=cold).json()["events"][0]["rule"]
     assert rule["name"] == "cold_start" and "2601.18532" in rule["paper"]
@@ -233,6 +237,10 @@ def test_the_legend_counts_and_filters(site: Site, page: Page) -> None:
     for by, entries in (("cluster", max(data["cluster"]) + 1), ("entropy", 2), ("quality", 2)):
         page.select_option("#colour-by", by)
         expect(page.locator("#legend li")).to_have_count(entries)
+        expect(page.locator("#legend .ramp-ends")).to_have_count(int(by != "cluster"))
+    expect(page.locator("#legend .ramp-ends")).to_have_text("0: no overlap1: same as the label")
+    page.select_option("#colour-by", "entropy")
+    expect(page.locator("#legend .ramp-ends")).to_have_text("lowest in this poolhighest in this pool")
     expect(page.locator("#status")).to_contain_text("active · round 1 · 7 of 17 labelled")
     expect(page.locator("#left-out")).to_contain_text("1 cannot be read")
 
@@ -266,7 +274,10 @@ def test_hovering_shows_a_thumbnail_and_a_click_the_history(site: Site, page: Pa
     expect(page.get_by_role("link", name="Label this")).to_have_attribute("href", f"label?image={image}")
     given = page.locator(".events [data-event=handout]")
     expect(given).to_contain_text("ada")
+    expect(given.locator(".why")).to_contain_text("The model of round 1 is")
     expect(given.locator(".why")).to_contain_text("Rule active")
+    expect(given.locator(".numbers")).not_to_have_attribute("open", "")
+    expect(given.locator(".numbers")).to_contain_text("entropy (nats)")
     expect(given.locator(".near img")).to_have_count(4)
     expect(page.locator("#overlay[data-of=label]")).to_be_visible()
     page.check("input[name=overlay][value=prediction]")
@@ -304,15 +315,21 @@ def test_lasso_and_skip_keep_images_from_annotators(site: Site, page: Page) -> N
         page.fill("#panel-list input[type=search]", image)
         page.focus(".images")
         page.keyboard.press("Space")
+    site.state.marks.put("next", [free[0]], "lead", "rare")
     page.fill("#reason", "rotated")
     page.click("#mark-skip")
     expect(page.locator("#marked")).to_contain_text(f"{len(free)} image")
     site.wait(page)
     assert site.state.handouts.skipped() == dict.fromkeys(free, "rotated")
     assert not set(site.plan()) & set(free) and site.next_sample() not in free
-    site.state.handouts.unskip(free[0], Client("lead"))
-    for image in free[1:]:
-        site.state.handouts.unskip(image, Client("lead"))
+    page.get_by_role("button", name="Undo").click()
+    count = f"{len(free)} image" + ("s" if len(free) > 1 else "")
+    expect(page.locator("#marked")).to_have_text(f"Undone: Skip of {count}.")
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert not site.state.handouts.skipped(), "in one click"
+    (mark,) = (mark for mark in site.state.marks.all() if mark.kind == "next")
+    assert (mark.image, mark.reason) == (free[0], "rare"), "as it was before"
+    site.state.marks.remove([free[0]], "lead")
 
 
 def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> None:
@@ -369,6 +386,49 @@ def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -
         assert Path(download.value.path()).read_bytes().startswith(start)
     page.click("text=Map")
     page.wait_for_selector("body[data-version]")
+
+
+def test_the_next_step_is_on_every_page(site: Site, page: Page) -> None:
+    for name in ("map", "progress", "label"):
+        page.goto(f"{site.url}/selection/{name}")
+        expect(page.locator("#guide .step")).to_have_text("Next: Train a model, with 2 new labels.")
+        expect(page.locator("#guide").get_by_role("button", name="Train")).to_be_enabled()
+        links = page.locator("#guide").get_by_role("link", name="Label the next image")
+        expect(links).to_have_count(int(name != "label"))
+        page.evaluate("localStorage.setItem('selection-name-asked', 'yes')")
+
+
+def test_words_explain_themselves_to_mouse_and_keyboard(site: Site, page: Page) -> None:
+    site.open(page)
+    expect(page.locator(".signs")).to_contain_text("comes next, in the order of the numbers")
+    page.hover("[data-term=alpha]")
+    expect(page.get_by_role("tooltip")).to_contain_text("0 picks the images that the model is least sure of")
+    page.mouse.move(5, 5)
+    expect(page.get_by_role("tooltip")).to_be_hidden()
+    page.focus("#panel-plan [data-term=active]")
+    expect(page.get_by_role("tooltip")).to_contain_text("The newest model helps to choose")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tooltip")).to_be_hidden()
+
+
+def test_zooming_keeps_the_image_that_the_keys_are_on(site: Site, page: Page) -> None:
+    site.open(page)
+    x, y = place(page, site.data()["ids"][0])
+    page.focus("#canvas")
+    for _ in range(3):
+        page.keyboard.press("+")
+        page.wait_for_timeout(300)
+    box = page.locator("#marks .here").bounding_box()
+    assert box is not None
+    assert abs(box["x"] + box["width"] / 2 - x) < 6 and abs(box["y"] + box["height"] / 2 - y) < 6
+
+
+def test_a_narrow_window_begins_with_the_map(site: Site, page: Page) -> None:
+    page.set_viewport_size({"width": 800, "height": 1000})
+    site.open(page)
+    (stage, side), width = (page.locator(name).bounding_box() for name in ("#stage", ".side >> nth=0")), 800
+    assert stage and side and stage["y"] < 200 and stage["height"] > 500 and side["y"] > stage["y"] + 500
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off"
 
 
 def test_what_fails_once_is_asked_for_again(site: Site, browser: Browser) -> None:

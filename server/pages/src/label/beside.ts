@@ -3,6 +3,8 @@
 import { get, query } from "../api";
 import { byId, el } from "../dom";
 import type { History } from "../pool";
+import { numbersFolded, reasonOf } from "../reasons";
+import type { Evidence } from "../reasons";
 import { thumbnail } from "../thumbnail";
 import { uncertainty } from "./server";
 import type { View } from "./view";
@@ -20,14 +22,14 @@ export class Beside {
     this.heat.addEventListener("change", () => void this.lay());
   }
 
-  /** Show what is known of an image; `reason` is that of its hand-out, if it was handed out just now. */
-  async open(image: string, reason: string): Promise<History | null> {
+  /** Show what is known of an image; `pick` is its hand-out, if it was handed out just now. */
+  async open(image: string, pick: Evidence | null): Promise<History | null> {
     this.image = image;
-    this.fill(reason, null);
+    this.fill(pick, null);
     byId("heat-choice").hidden = true;
     const history = await get<History>(query("images/history", { image })).catch(() => null);
     if (image !== this.image) return history; // another image has been opened since
-    this.fill(reason || lastReason(history), history);
+    this.fill(pick ?? lastPick(history), history);
     return history;
   }
 
@@ -65,9 +67,9 @@ export class Beside {
     if (image === this.image && slice === this.slice && this.heat.checked) this.view.setLayer(picture && { picture, opacity: OPACITY });
   }
 
-  private fill(reason: string, history: History | null): void {
-    byId("why-part").hidden = !reason;
-    byId("why").textContent = reason;
+  private fill(pick: Evidence | null, history: History | null): void {
+    byId("why-part").hidden = !pick?.reason;
+    if (pick?.reason) byId("why").replaceChildren(reasonOf(pick), numbersFolded(pick));
     const near = history?.neighbours ?? [];
     byId("near-part").hidden = !near.length;
     byId("near").replaceChildren(...near.map((one) => linkTo(one.image, one.kind, true)));
@@ -80,9 +82,10 @@ function linkTo(image: string, about: string, elsewhere: boolean): HTMLElement {
   return link;
 }
 
-function lastReason(history: History | null): string {
+function lastPick(history: History | null): Evidence | null {
   const given = history?.events.filter((one) => one.event === "handout" && one.reason) ?? [];
-  return given[given.length - 1]?.reason ?? "";
+  const last = given[given.length - 1];
+  return last ? { ...last.numbers, reason: last.reason } : null;
 }
 
 /** Copy text and plain elements of a parsed document; attributes are left out, but for addresses of web links. */

@@ -33,6 +33,7 @@ export class Cases {
     if (!next || this.ahead.has(next)) return;
     const fetched = fetchCase(next);
     this.ahead.set(next, fetched);
+    void fetched.then(({ images }) => images.reduce(), () => {}); // what is drawn of a large image
     fetched.catch(() => this.ahead.delete(next)); // it will be fetched, and complained of, when it is opened
     while (this.ahead.size > AHEAD) this.ahead.delete(this.ahead.keys().next().value as string);
   }

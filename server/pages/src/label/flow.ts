@@ -2,6 +2,7 @@
 
 import { Refused } from "../api";
 import { byId } from "../dom";
+import type { Evidence } from "../reasons";
 import type { Beside } from "./beside";
 import { Cases, emptyMask } from "./cases";
 import type { Case } from "./cases";
@@ -33,7 +34,8 @@ interface Stage {
 
 /** How an image is opened. */
 interface Opening {
-  reason: string;
+  /** why it was handed out, if it was just now */
+  pick: Evidence | null;
   leased: boolean;
   /** go on with this drawing */
   mask?: Mask | null;
@@ -83,11 +85,12 @@ export class Flow {
     this.close();
     try {
       const handout = await server.next(verb);
-      if (!handout) return notice("Everything is labelled. Thank you.", [["Open the map", () => location.assign("map")]]);
-      await this.open(handout.id, { reason: handout.selection.reason ?? "", leased: true });
+      if (!handout) return notice("Everything is labelled or skipped. Thank you.", [["Open the map", () => location.assign("map")]]);
+      await this.open(handout.id, { pick: handout.selection, leased: true });
     } catch (error) {
       if (error instanceof Refused && error.status === 404 && Object.keys(verb).length) return this.next(); // its image has gone
-      notice((error as Error).message, [["Ask again", () => this.next()]]);
+      const text = (error as Error).message;
+      notice(text.charAt(0).toUpperCase() + text.slice(1), [["Ask again", () => this.next()]]); // answers begin small
       this.later(unanswered(error) ? RETRY : WAIT, () => this.next(unanswered(error) ? verb : {}));
     }
   }
@@ -95,7 +98,7 @@ export class Flow {
   /** Open an image that the reader chose; with `mask`, go on with that drawing. */
   async choose(image: string, mask: Mask | null = null): Promise<void> {
     this.close();
-    await this.open(image, { reason: "", leased: false, mask });
+    await this.open(image, { pick: null, leased: false, mask });
   }
 
   private async open(image: string, about: Opening): Promise<void> {
@@ -121,7 +124,7 @@ export class Flow {
     if (now !== this.now) return; // it was submitted meanwhile
     this.keeping.start(image, leased);
     void isOpen.then((open) => open && now === this.now && this.doubled(image, about));
-    void this.beside.open(image, about.reason).then((history) => history?.unedited && now === this.now && this.unedited(now));
+    void this.beside.open(image, about.pick).then((history) => history?.unedited && now === this.now && this.unedited(now));
     void this.cases.prefetch(image).catch(() => {}); // then the next one is fetched when it is opened
   }
 
@@ -297,6 +300,7 @@ export class Flow {
     this.keeping.giveBack();
     await this.next({ unskip: image });
     await this.choose(image);
+    say(`The skip of ${image} is undone.`);
   }
 
   private notes(): server.Notes {

@@ -6,6 +6,8 @@ import type { Drawing } from "./drawing";
 import type { Mask } from "./mask";
 import type { Notes, Prelabel } from "./server";
 
+const MODELS: Record<string, string> = { instant: "the instant model", segmentation: "the trained model" };
+
 type Start = "empty" | "prelabel" | "draft" | "label";
 
 export class Opened {
@@ -54,6 +56,7 @@ export class Opened {
     if (this.start === "draft") return "Your draft goes on.";
     if (this.start === "label") return `Label version ${this.from.stored?.version}; saving makes a new version.`;
     const dice = this.prelabel?.dice;
-    return `Begins with the prediction of ${this.prelabel?.model}${dice == null ? "" : `, Dice ${dice.toFixed(2)} where measured`}.`;
+    const model = this.prelabel?.model ?? "";
+    return `Begins with the prediction of ${MODELS[model] ?? model}${dice == null ? "" : `, Dice ${dice.toFixed(2)} where measured`}.`;
   }
 }

@@ -1,6 +1,7 @@
 // What the page asks the server for: images, labels, drafts, leases, the next image.
 
 import { ask, get, pathOf, post, query, Refused } from "../api";
+import type { Evidence } from "../reasons";
 import { Mask } from "./mask";
 import type { Shape, Voxels } from "./mask";
 import { Slice, valuesOf } from "./voxels";
@@ -27,7 +28,7 @@ export interface Reader {
 /** An answer of `auto`: the image, and why it was chosen. */
 export interface Handout {
   id: string;
-  selection: { reason?: string; stage?: string; rank?: number; of?: number; again?: boolean };
+  selection: Evidence;
 }
 
 export interface Prelabel {
@@ -114,6 +115,11 @@ export class Images {
       this.slices.set(number, slice);
     }
     return slice;
+  }
+
+  /** Make the smaller sizes of the first slice shown ahead of time. */
+  async reduce(): Promise<void> {
+    (await this.slice(this.about.shape.slices >> 1)).level(Infinity);
   }
 
   private async fetch(number: number): Promise<Slice> {
