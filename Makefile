@@ -2,7 +2,7 @@
 # make weights ENCODER=radimagenet   download an encoder (docs/encoders.md)
 # make app     a new app: NAME=liver_ct LABELS="liver,spleen", like FROM=cxr_lungs
 # make pages   build the web pages after a change in server/pages/src (needs node 18 or newer)
-# make test    run the tests          make lint    ruff and mypy          make setup   the environment alone
+# make test    run the tests          make lint    ruff and mypy          make setup   the environment of the server alone
 # make lock    renew deploy/requirements*.txt, with LOCK=--upgrade in the newest versions that fit
 # make licences   list and check those of the packages     make sbom   the packages as CycloneDX, in SBOM=sbom.json
 # make test-long   the tests in their long form: whole sizes, and each server started as a command
