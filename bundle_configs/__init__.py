@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from bundle_configs.checks import check_labels, check_plain, check_volumes, is_p
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
+    from monai.bundle.config_item import ComponentLocator
 
 _FOLDER = Path(__file__).parent
 _FILES = ("train.yaml", "pretrain.yaml")  # the second for apps with self-supervised pretraining
@@ -27,6 +28,24 @@ def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(default, int | float):
         return isinstance(value, int | float)
     return default is None or isinstance(value, type(default))
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a file of a bundle, once for all bundles of a process that read it."""
+    return dict(yaml.safe_load(text))
+
+
+@cache
+def _locator() -> ComponentLocator:
+    """Return MONAI's finder of classes, which looks through all of MONAI for a short name only."""
+    from monai.bundle.config_item import ComponentLocator
+
+    class Locator(ComponentLocator):
+        def get_component_module_name(self, name: str) -> list[str] | str | None:
+            return None if "." in name else super().get_component_module_name(name)
+
+    return Locator()
 
 
 def bundle_names() -> list[str]:
@@ -57,7 +76,7 @@ class Bundle:
         """Keys and values as they are in the files, before the overrides."""
         config: dict[str, Any] = {}
         for file in self._files:
-            config |= yaml.safe_load(file.read_text(encoding="utf-8"))
+            config |= copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
         if any(key.startswith(("+", "~")) for key in config):  # MONAI's way to change keys of an earlier file
             config = self._new_parser().config
         return config
@@ -72,6 +91,7 @@ class Bundle:
         from monai.bundle import ConfigParser  # slow to import
 
         parser = ConfigParser()
+        parser.locator = _locator()
         parser.read_config([str(file) for file in self._files])
         return parser
 

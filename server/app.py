@@ -87,6 +87,7 @@ class Shell:
     ) -> None:
         """Check the configuration, open the pool, and let MONAI Label build the app on it."""
         if self.in_server:
+            gc.freeze()  # a collection of all that was imported takes 300 ms
             self._log = bound_log()
             check_start(studies)
         else:
@@ -209,7 +210,7 @@ class Shell:
         self.wake()
         if found := listening():
             greet(found, self._place, self._log, self.datastore())
-        gc.freeze()  # last, as it hides objects; a collection of all that was imported takes 300 ms
+        gc.freeze()
 
     def _look_at_pool(self) -> None:
         """Take in labels and images that came or went; fetch the images to be handed out next."""

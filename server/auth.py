@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import ipaddress
 import logging
 import socket
@@ -101,12 +101,14 @@ def warn_if_open() -> None:
 
 
 def listening() -> uvicorn.Config | None:
-    """Return what uvicorn is configured to listen on, or None without uvicorn.
+    """Return what uvicorn is configured to listen on, or None without uvicorn; called while the app starts.
 
     An app cannot ask its server, and the socket opens only after the app has started, so look for uvicorn's
-    configuration among the objects of this process.
+    configuration in the tasks of its event loop, one of which runs the app's start.
     """
-    return next((item for item in gc.get_objects() if type(item) is uvicorn.Config), None)
+    owners = (getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks())
+    configs = (getattr(frame.f_locals.get("self"), "config", None) for frame in owners if frame)
+    return next((config for config in configs if type(config) is uvicorn.Config), None)
 
 
 def is_loopback(host: str) -> bool:

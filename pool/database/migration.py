@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 logger = logging.getLogger(__name__)
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _BATCH_ROWS = 500  # rows in memory at once
 
 
@@ -25,7 +26,7 @@ def _alembic_config() -> Config:
     from alembic.config import Config  # slow to import; child processes do not migrate
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     return config
 
 
@@ -36,10 +37,8 @@ def _config_with_engine(engine: sa.Engine) -> Config:
 
 
 def newest_revision() -> str:
-    """Return the schema revision of this version."""
-    from alembic.script import ScriptDirectory
-
-    return str(ScriptDirectory.from_config(_alembic_config()).get_current_head())
+    """Return the schema revision of this version, by which the newest migration's file is named."""
+    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def revision(connection: sa.Connection) -> str | None:
@@ -103,7 +102,17 @@ def _copy_as_it_is(source: sa.Connection, file: Path) -> None:
 
 def migrate(engine: sa.Engine) -> None:
     """Create the tables of a new database, or upgrade an older one to the newest revision."""
-    from alembic.command import stamp, upgrade
+    with engine.connect().execution_options(reads=True) as connection:
+        is_current = revision(connection) == newest_revision()
+    if not is_current:
+        _upgrade(engine)
+    with engine.begin() as connection:
+        if connection.scalar(sa.select(sa.func.count()).select_from(schema.clock)) == 0:
+            connection.execute(sa.insert(schema.clock).values(id=1, now=0.0))
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    from alembic.command import stamp, upgrade  # slow to import; most starts find nothing to do
 
     inspector = sa.inspect(engine)
     if not inspector.has_table("alembic_version"):  # new, or its first server was killed before the stamp
@@ -112,6 +121,3 @@ def migrate(engine: sa.Engine) -> None:
             schema.metadata.create_all(engine)
         stamp(_config_with_engine(engine), "0001" if is_first_revision else "head")
     upgrade(_config_with_engine(engine), "head")
-    with engine.begin() as connection:
-        if connection.scalar(sa.select(sa.func.count()).select_from(schema.clock)) == 0:
-            connection.execute(sa.insert(schema.clock).values(id=1, now=0.0))
