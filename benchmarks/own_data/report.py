@@ -23,6 +23,7 @@ from infers.metrics import SIZE
 from strategies.selectors.registry import METHODS, Round
 from strategies.settings import COLD_METHODS
 
+MIN_COLD_START = 4
 RADIMAGENET = "RadImageNet-ResNet50_notop.pth"
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe and Ito
 
@@ -86,9 +87,14 @@ def _labels_needed(rows: Rows, key: Key) -> str:
 
 
 def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
-    """Return the `--conf` options that make a server select as a row did."""
+    """Return the `--conf` options that make a server select as a row did.
+
+    A cold start of fewer than `MIN_COLD_START` labels is not recommended: small pools are only measured so.
+    """
     cell, weights = rows.cell[key], facts.weights or Path("WEIGHTS")
-    settings = {"encoder": cell.encoder, "cold_start_budget": str(cell.steps[0])}
+    settings = {"encoder": cell.encoder}
+    if cell.steps[0] >= MIN_COLD_START:
+        settings["cold_start_budget"] = str(cell.steps[0])
     if cell.encoder.startswith("transformers:"):
         settings["encoder"] = f"transformers:{weights / cell.encoder.partition(':')[2]}"
     if cell.encoder == "radimagenet":
