@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
 from benchmarks.experiments.results import CELLS, packing
 from benchmarks.experiments.suite import SuiteError, read_suite

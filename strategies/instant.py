@@ -21,7 +21,7 @@ from pool.imaging.labels import LabelError, read_label
 from strategies.context import Context
 from trainers.instant.labelled import Labelled
 
-_FOLDER = "instant"  # in the pool's state
+FOLDER = "instant"  # in the pool's state
 _VERSION = 1  # of the features, as `infers.instant.features` makes them
 _MAX_BYTES = 2**29  # of labelled images kept in memory, and of those that a head is fitted on
 
@@ -46,7 +46,7 @@ def feature_cache(context: Context) -> FeatureCache:
 
 @lru_cache(maxsize=4)
 def _cache(folder: Path, key: str, gigabytes: float) -> FeatureCache:
-    return FeatureCache(folder / _FOLDER, key, int(gigabytes * 2**30))
+    return FeatureCache(folder / FOLDER, key, int(gigabytes * 2**30))
 
 
 def digest_of(labels: Mapping[str, str]) -> str:

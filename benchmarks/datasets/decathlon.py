@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import nibabel
-import numpy as np
 import typer
 
-from benchmarks.datasets.files import check_folder, read_nifti
-from benchmarks.datasets.preparing import Case, DataError, Plan, Source, run
+from benchmarks.datasets.files import check_folder, check_label_volume, read_nifti
+from benchmarks.datasets.preparing import Case, Plan, Source, run
 from pool.files import link_or_copy
 
 CITATION = [
@@ -73,28 +71,13 @@ def read_task(path: Path) -> dict[str, Any]:
 def _writer(image_path: Path, label_path: Path, labels: Mapping[str, int]) -> Any:
     def write(study: Path, label: Path) -> dict[str, Any]:
         image, mask = read_nifti(image_path), read_nifti(label_path)
-        _check(image, mask, label_path, labels)
+        check_label_volume(image, mask, label_path, labels)
         link_or_copy(image_path, study)
         link_or_copy(label_path, label)
         spacing = [round(float(size), 6) for size in image.header.get_zooms()[:3]]
         return {"shape": list(image.shape), "spacing_mm": spacing}
 
     return write
-
-
-def _check(
-    image: nibabel.Nifti1Image, mask: nibabel.Nifti1Image, path: Path, labels: Mapping[str, int]
-) -> None:
-    """Check that a label belongs to its image. Raises DataError."""
-    if image.shape[:3] != mask.shape[:3] or not np.allclose(image.affine, mask.affine, atol=1e-2):
-        raise DataError(
-            f"{path}: is not on its image's grid (shape {mask.shape} against {image.shape}, or another "
-            "affine); copy both from the download again"
-        )
-    values = np.unique(np.asanyarray(mask.dataobj))
-    strange = sorted(set(values.tolist()) - {0, *labels.values()})
-    if strange:
-        raise DataError(f"{path}: has the values {strange[:5]}, dataset.json knows {sorted(labels.values())}")
 
 
 def main(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel
@@ -102,3 +103,18 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
+
+
+def check_label_volume(
+    image: nibabel.Nifti1Image, mask: nibabel.Nifti1Image, path: Path, labels: Mapping[str, int]
+) -> None:
+    """Check that the label in `path` is on its image's grid and has known values only. Raises DataError."""
+    if image.shape[:3] != mask.shape[:3] or not np.allclose(image.affine, mask.affine, atol=1e-2):
+        raise DataError(
+            f"{path}: is not on its image's grid (shape {mask.shape} against {image.shape}, or another "
+            "affine); copy both from the download again"
+        )
+    values = np.unique(np.asanyarray(mask.dataobj))
+    strange = sorted(set(values.tolist()) - {0, *labels.values()})
+    if strange:
+        raise DataError(f"{path}: has the values {strange[:5]}, the structures are {sorted(labels.values())}")

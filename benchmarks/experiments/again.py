@@ -18,7 +18,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.jobs import RESULTS, Jobs, check_data, unfinished
 from benchmarks.experiments.results import CELLS, read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -11,13 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.annotator import write_json
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.noise import drawn_wrongly, write_wrong_label
-from benchmarks.experiments.shared_work import Features, keep_file, key_of, pretrain
-from benchmarks.experiments.simulate import find_images, groups_of, split
+from benchmarks.experiments.shared_work import Features, keep_file, key_of, pretrain, share_instant
+from benchmarks.experiments.simulate import groups_of, split
 from benchmarks.experiments.suite import Cell
+from benchmarks.experiments.truth import truth_order
 from benchmarks.hardware import processor, today
 from bundle_configs import Bundle
 from infers.encoders.pool_encoder import pool_encoder_key
@@ -25,47 +27,17 @@ from infers.metrics import score_files, summarise
 from infers.segmentation.task import SegmentationInfer
 from pool.database.state import State
 from pool.datastore import PoolDatastore
-from pool.imaging.images import image_fingerprint, image_id, read_array
+from pool.imaging.images import image_id
+from pool.imaging.labels import read_label
 from strategies.context import Context
 from strategies.planning.planner import versions
 from strategies.refresh.pipeline import Refresh
+from strategies.selectors.registry import METHODS
 from strategies.settings import Settings
 from strategies.strategy import all_strategies
 from trainers.segmentation.task import SegmentationTrain
 
 _ANNOTATOR = "annotator"
-
-
-class Data:
-    """Images with their true labels.
-
-    :param labels: folder of masks, named like their images
-    :ivar digest: of all images and labels, so that cached work is never shared between data sets
-    """
-
-    def __init__(self, images: Path, labels: Path) -> None:
-        self.images = find_images(images)
-        masks = {image_id(path.name): path for path in labels.iterdir()}
-        if unlabelled := [path.name for path in self.images if image_id(path.name) not in masks]:
-            raise FileNotFoundError(f"{labels} has no label for {unlabelled[0]} ({len(unlabelled)} images)")
-        self.label_of = {image_id(path.name): masks[image_id(path.name)] for path in self.images}
-        digest = hashlib.sha256()
-        for path in self.images:
-            digest.update(f"{path.name} {image_fingerprint(path)} ".encode())
-            digest.update(self.label_of[image_id(path.name)].read_bytes())
-        self.digest = digest.hexdigest()[:12]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the number of images and a hash of their names, pixels and labels.
-
-        Raises ImageError.
-        """
-        digest = hashlib.sha256()
-        for path in self.images:
-            for file in (path, self.label_of[image_id(path.name)]):
-                array = read_array(file)[0]
-                digest.update(f"{path.name} {array.shape} {array.dtype.str} ".encode() + array.tobytes())
-        return {"images": len(self.images), "sha256": digest.hexdigest()}
 
 
 class Run:
@@ -93,6 +65,8 @@ class Run:
             "strategies": ",".join(sorted({cell.first, cell.then})),
             "seed": cell.seed,
             "duplicates": "off",
+            "instant": any(METHODS[name].each_label for name in (cell.first, cell.then)),
+            "prelabels": 0,
         } | cell.settings
         chosen = Settings(**settings)
         self.store = PoolDatastore(str(studies), self.bundle.get("labels"))
@@ -100,12 +74,14 @@ class Run:
         self.context = Context(State(folder / "state", migrate=True), chosen, key)
         self.same = [cell.app, data.digest, cell.test_split, cell.seed, cell.groups, cell.overrides]
         self.same += [versions(), _device()]
+        if chosen.instant:
+            share_instant(work, key_of(self.same[:-2], key), self.context)
         self.strategies = all_strategies(self.context)
         self.refresh = Refresh(self.context, self.bundle)
 
     def stage(self, strategy: str, count: int, total: int) -> dict[str, Any]:
         """Label `count` images, train, and evaluate on the held-out images."""
-        picks = self.label(strategy, count)
+        picks = self.label(strategy, count) if self.cell.truth is None else self._label_by_truth(count)
         labelled = self.store.get_labeled_images()
         if len(labelled) != total:
             raise RuntimeError(f"{len(labelled)} images are labelled instead of {total}")
@@ -117,13 +93,37 @@ class Run:
             **summary,
             "seconds": round(time.time() - started, 1),
             "picks": picks,
+            "pixels": sum(self._drawn(image) for image in labelled),
             "images": scores,
         }
 
     def label(self, strategy: str, count: int) -> list[dict[str, Any]]:
         """Label the next `count` images of a strategy; return them in order, with their evidence."""
         self._prepare()
-        return [self._label_next(strategy) for _ in range(count)]
+        picks = []
+        for _ in range(count):
+            picks.append(self._label_next(strategy))
+            if METHODS[strategy].each_label:
+                self.refresh({}, self.store)
+        return picks
+
+    def _label_by_truth(self, count: int) -> list[dict[str, Any]]:
+        """Label the next `count` images of `truth_order`, which uses the true labels."""
+        images = sorted([*self.store.get_labeled_images(), *self.store.get_unlabeled_images()])
+        shows = np.array([self._drawn(image) > 0 for image in images])
+        done, seed = len(self.store.get_labeled_images()), self.cell.settings.get("seed", self.cell.seed)
+        assert self.cell.truth is not None
+        order = truth_order(shows, self.cell.truth, done + count, seed)
+        picks = [images[row] for row in order[done:]]
+        for image in picks:
+            self._save_label(image)
+        return [{"image": image} for image in picks]
+
+    def _drawn(self, image: str) -> int:
+        """Return the number of pixels of the structures in an image's true label."""
+        path = Path(self.store.get_image_uri(image))
+        label = read_label(self.data.label_of[image], self.bundle.get("labels"), path)
+        return int(np.count_nonzero(label))
 
     def _prepare(self) -> None:
         """Refresh the pool; features are computed once for all cells."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.statistics import Outcome
 from benchmarks.experiments.suite import read_suite

@@ -15,7 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.annotator import write_json
-from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.cell import run_cell
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.results import CELLS, PACKED, read_cells
 from benchmarks.experiments.suite import Cell, SuiteError
 

@@ -17,6 +17,7 @@ from bundle_configs import Bundle
 from pool.datastore import PoolDatastore
 from pool.files import replacing
 from strategies.context import Context
+from strategies.instant import FOLDER
 from trainers.csal3d.task import Pretraining
 
 
@@ -91,6 +92,13 @@ class Features:
                 vectors=np.stack([vector for vector, _ in rows.values()]).astype(np.float32),
                 uncertainties=np.array([uncertainty for _, uncertainty in rows.values()]),
             )
+
+
+def share_instant(work: Path, key: str, context: Context) -> None:
+    """Have the cells with this key, which have one pool and encoder, share the instant model's features."""
+    folder = work / f"instant-{key}"
+    folder.mkdir(exist_ok=True)
+    (context.state.folder / FOLDER).symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def pretrain(work: Path, key: str, context: Context, bundle: Bundle, store: PoolDatastore) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap, t
+from scipy.stats import bootstrap
 
+from benchmarks.experiments.power import half_width, smallest_visible
 from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.suite import Claim, Suite
 from infers.metrics import dice_per_image
@@ -32,6 +33,20 @@ class Difference:
     high: float | None
     seeds: int
     certain: bool = False
+    deviation: float | None = None
+
+    @property
+    def student(self) -> tuple[float, float] | None:
+        """Student's 95 % interval."""
+        if self.deviation is None:
+            return None
+        half = half_width(self.deviation, self.seeds)
+        return self.mean - half, self.mean + half
+
+    @property
+    def visible(self) -> float | None:
+        """Smallest mean difference that this many seeds show with a power of 80 %."""
+        return smallest_visible(self.deviation, self.seeds) if self.deviation else None
 
     def __str__(self) -> str:
         ends = "" if self.low is None else f" [{self.low:+.4f}, {self.high:+.4f}]"
@@ -47,11 +62,11 @@ class Outcome:
     def __init__(self, suite: Suite, folder: Path) -> None:
         self.suite, finished = suite, read_cells(folder)
         self.missing = [cell.name for cell in suite.cells if cell.name not in finished]
-        self._cells: dict[Key, dict[int, dict[str, Any]]] = {}
+        self._cells: dict[Key, dict[int, list[dict[str, Any]]]] = {}  # the draws of each seed
         for cell in suite.cells:
-            seeds = self._cells.setdefault((cell.method, cell.budget), {})
+            seeds = self._cells.setdefault((cell.row, cell.budget), {})
             if cell.name in finished:
-                seeds[cell.seed] = finished[cell.name]
+                seeds.setdefault(cell.seed, []).append(finished[cell.name])
 
     @property
     def rows(self) -> list[Key]:
@@ -60,15 +75,19 @@ class Outcome:
 
     def cells(self, key: Key) -> list[dict[str, Any]]:
         """Return the finished cells of a row, by seed."""
-        return [self._cells[key][seed] for seed in sorted(self._cells[key])]
+        return [cell for seed in sorted(self._cells[key]) for cell in self._cells[key][seed]]
 
     def values(self, key: Key, metric: str) -> dict[int, float]:
-        """Return a metric of the last stage by seed: dice, hd95, failures, or `worst` (see `worst_tenth`)."""
-        last = {seed: cell["stages"][-1] for seed, cell in self._cells.get(key, {}).items()}
-        return {
-            seed: worst_tenth(stage) if metric == "worst" else float(stage[metric])
-            for seed, stage in last.items()
+        """Return a metric of the last stage by seed, the mean over its draws.
+
+        A metric is one of the stage's (dice, hd95, failures, pixels), `worst` (`worst_tenth`), `painted`
+        (`painted_empty`) or `all_dice` (`dice_of_all`). Seeds of which no stage has it are left out.
+        """
+        of_seed = {
+            seed: [value for cell in cells if (value := _value(cell["stages"][-1], metric)) is not None]
+            for seed, cells in self._cells.get(key, {}).items()
         }
+        return {seed: float(np.mean(values)) for seed, values in of_seed.items() if values}
 
     def alike(self) -> list[tuple[str, list[str]]]:
         """Return (budget, methods) where methods labelled the same images in every seed: equal rows."""
@@ -76,8 +95,9 @@ class Outcome:
         for (method, budget), cells in self._cells.items():
             if cells:
                 labelled = [
-                    (seed, cells[seed]["cell"].get("noise"), _labelled_images(cells[seed]))
+                    (seed, cell["cell"].get("noise"), _labelled_images(cell))
                     for seed in sorted(cells)
+                    for cell in cells[seed]
                 ]
                 methods_by_labels.setdefault((budget, str(labelled)), []).append(method)
         return [(budget, methods) for (budget, _), methods in methods_by_labels.items() if len(methods) > 1]
@@ -95,7 +115,7 @@ class Outcome:
 
         The difference is positive if the claim holds: more Dice, less HD95 or less spread.
         """
-        metric = "hd95" if claim.metric == "hd95" else "dice"
+        metric = "dice" if claim.metric == "spread" else claim.metric
         ours, theirs = (
             [self.values((method, budget), metric) for budget in claim.budgets]
             for method in (claim.better, claim.than)
@@ -108,7 +128,7 @@ class Outcome:
         if claim.metric == "spread":
             difference = spread_difference(other, one)
         else:
-            sign = 1 if claim.metric == "dice" else -1
+            sign = -1 if claim.metric == "hd95" else 1
             difference = paired(sign * (np.mean(one, axis=0) - np.mean(other, axis=0)))
         if difference is None or difference.low is None or difference.high is None:
             return "too few seeds", difference
@@ -121,6 +141,35 @@ class Outcome:
 def _labelled_images(cell: Mapping[str, Any]) -> list[list[str]]:
     """Return the images labelled in each stage, sorted."""
     return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
+
+
+def _value(stage: Mapping[str, Any], metric: str) -> float | None:
+    """Return a metric of a stage; None if it was not measured."""
+    if metric == "worst":
+        return worst_tenth(stage)
+    if metric == "painted":
+        return painted_empty(stage)
+    return dice_of_all(stage) if metric == "all_dice" else stage.get(metric)
+
+
+def painted_empty(stage: Mapping[str, Any]) -> float | None:
+    """Return the share of the held-out images without any structure on which the model paints one.
+
+    None if every image has a structure.
+    """
+    empty = [scores for scores in stage["images"].values() if not any(scores["present"])]
+    return float(np.mean([any(scores["one_empty"]) for scores in empty])) if empty else None
+
+
+def dice_of_all(stage: Mapping[str, Any]) -> float | None:
+    """Return the mean Dice over all held-out images and structures, 1 where neither side has a structure.
+
+    None if every image has every structure, or the stage's own Dice counts all.
+    """
+    images = list(stage["images"].values())
+    if stage["metric"] == "class_dice" or all(all(scores["present"]) for scores in images):
+        return None
+    return float(np.mean([scores["dice"] for scores in images]))
 
 
 def worst_tenth(stage: Mapping[str, Any]) -> float:
@@ -165,8 +214,9 @@ def paired(differences: Iterable[float]) -> Difference | None:
     low, high = _bootstrap_interval(values, np.mean)
     if low is None:
         return Difference(float(values.mean()), low, high, len(values))
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return Difference(float(values.mean()), low, high, len(values), bool(abs(values.mean()) > half))
+    mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    certain = abs(mean) > half_width(deviation, len(values))
+    return Difference(mean, low, high, len(values), certain, deviation)
 
 
 def labels_needed(labels: Sequence[int], dice: Sequence[float], target: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -20,6 +21,9 @@ class SuiteError(ValueError):
     """An invalid suite or result; the text names the key or the file."""
 
 
+_APART = 100_000  # between the seeds of two draws
+
+
 def cell_name(method: str, budget: str, seed: int) -> str:
     """Return the name that identifies a cell in its suite."""
     return f"{method}_{budget}_{seed}".replace(" ", "-")
@@ -36,6 +40,8 @@ class Cell:
     :param groups: pattern for the patient in an image's id, as the app's setting; a patient is never both in
         the pool and held out
     :param noise: share of labels that the annotator draws wrongly (`benchmarks/experiments/noise.py`)
+    :param truth: share of the picks that show something, drawn at random by the true labels, instead of a
+        strategy (`benchmarks/experiments/truth.py`); None for a strategy
     """
 
     app: str
@@ -51,6 +57,12 @@ class Cell:
     overrides: dict[str, Any] = field(default_factory=dict)
     groups: str = ""
     noise: float = 0.0
+    truth: float | None = None
+
+    @property
+    def row(self) -> str:
+        """Name of the method, without the number of the draw."""
+        return re.sub(r", draw \d+$", "", self.method)
 
     @property
     def steps(self) -> list[int]:
@@ -65,15 +77,15 @@ class Cell:
     def as_json(self) -> dict[str, Any]:
         """Return the fields, without empty optional ones: adding one leaves finished cells valid."""
         content = asdict(self)
-        return {key: value for key, value in content.items() if value or key not in ("groups", "noise")}
+        return {key: value for key, value in content.items() if value or key not in _OMITTED}
 
 
 @dataclass(frozen=True)
 class Claim:
     """A claim about two methods: `better` is better `than` the other, at these budgets.
 
-    :param metric: the measure: more `dice`, less `hd95`, or less `spread`, the standard deviation of Dice
-        over seeds
+    :param metric: the measure: more `dice`, more `all_dice` (of empty images too), less `hd95`, or less
+        `spread`, the standard deviation of Dice over seeds
     """
 
     text: str
@@ -103,8 +115,9 @@ class Suite:
 
 _KEYS = ("app", "data", "protocol", "overrides", "encoder", "test_split", "seeds", "cells", "claims")
 _OPTIONAL = ("compare", "groups")
-_METHOD_KEYS = ("first", "then", "settings", "encoder", "noise")
-METRICS = ("dice", "hd95", "spread")
+_METHOD_KEYS = ("first", "then", "settings", "encoder", "noise", "draws", "truth")
+_OMITTED = ("groups", "noise", "truth")  # from a cell's JSON while empty
+METRICS = ("dice", "all_dice", "hd95", "spread")
 
 
 def read_suite(name: str) -> Suite:
@@ -130,7 +143,7 @@ def suite_of(content: dict[str, Any], name: str) -> Suite:
     if repeated:
         raise SuiteError(f"{name}: two cells have the same name {min(repeated)}")
     claims = [Claim(**{**claim, "budgets": list(map(str, claim["budgets"]))}) for claim in content["claims"]]
-    rows = {(cell.method, cell.budget) for cell in cells}
+    rows = {(cell.row, cell.budget) for cell in cells}
     for claim in claims:
         missing = {(m, b) for m in (claim.better, claim.than) for b in claim.budgets} - rows
         if missing or claim.metric not in METRICS:
@@ -150,18 +163,29 @@ def _cells(suite: dict[str, Any], file: str) -> Iterator[Cell]:
             for budget in map(str, group["budgets"]):
                 for method, how in group["methods"].items():
                     _check(how, file, method)
-                    yield Cell(
-                        method=method,
-                        first=how["first"],
-                        then=how.get("then", how["first"]),
-                        budget=budget,
-                        seed=seed,
-                        encoder=how.get("encoder", suite["encoder"]),
-                        settings=how.get("settings", {}),
-                        groups=suite.get("groups", ""),
-                        noise=how.get("noise", 0.0),
-                        **shared,
-                    )
+                    for draw in range(how.get("draws", 1)):
+                        yield _cell(method, how, suite, shared, (budget, seed, draw))
+
+
+def _cell(
+    method: str, how: dict[str, Any], suite: dict[str, Any], shared: dict[str, Any], at: tuple[str, int, int]
+) -> Cell:
+    """Build the cell of a method at (budget, seed, draw); further draws differ in the selection's seed."""
+    budget, seed, draw = at
+    first = how.get("first", "random")  # by the true labels, no strategy is asked
+    return Cell(
+        method=f"{method}, draw {draw + 1}" if draw else method,
+        first=first,
+        then=how.get("then", first),
+        budget=budget,
+        seed=seed,
+        encoder=how.get("encoder", suite["encoder"]),
+        settings=how.get("settings", {}) | ({"seed": seed + _APART * draw} if draw else {}),
+        groups=suite.get("groups", ""),
+        noise=how.get("noise", 0.0),
+        truth=how.get("truth"),
+        **shared,
+    )
 
 
 def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
@@ -169,7 +193,11 @@ def _check(method_keys: dict[str, Any], file: str, method: str) -> None:
         raise SuiteError(
             f"{file}, {method}: unknown key {min(wrong)!r}; a method may have {', '.join(_METHOD_KEYS)}"
         )
-    for strategy in (method_keys.get("first"), method_keys.get("then", method_keys.get("first"))):
+    truth = method_keys.get("truth")
+    if truth is not None and ("first" in method_keys or not 0 < truth <= 1):
+        raise SuiteError(f"{file}, {method}: give `first`, or `truth` above 0 and up to 1")
+    first = method_keys.get("first", "random" if truth is not None else None)
+    for strategy in (first, method_keys.get("then", first)):
         if strategy not in METHODS:
             raise SuiteError(
                 f"{file}, {method}: unknown strategy {strategy!r}; choose one of: "

@@ -14,9 +14,10 @@ import typer
 from scipy.stats import rankdata
 
 from benchmarks.experiments.jobs import RESULTS
+from benchmarks.experiments.learning_curves import RANDOM
 from benchmarks.experiments.statistics import Outcome
 from benchmarks.experiments.suite import FOLDER, SuiteError, read_suite
-from benchmarks.experiments.tables import RANDOM, claim_rows
+from benchmarks.experiments.tables import claim_rows
 
 Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 

@@ -16,57 +16,77 @@ import numpy as np
 import typer
 
 from benchmarks.experiments.jobs import RESULTS
-from benchmarks.experiments.statistics import Key, Outcome, area, labels_needed, paired
+from benchmarks.experiments.learning_curves import RANDOM, curve_rows, curves, total
+from benchmarks.experiments.statistics import Key, Outcome
 from benchmarks.experiments.suite import SuiteError, read_suite
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-RANDOM = "random"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")  # Okabe and Ito
 MARKS = "osD^vPX*<>hd"
 _NOTE = """\
 HD95 is defined in `infers/metrics.py`. Worst tenth: mean Dice of the worst tenth of the held-out images;
-below 0.5: number of held-out images with a lower Dice, over all seeds. Intervals are percentile bootstrap
+below 0.5: number of held-out images with a lower Dice, over all seeds. Dice of all: over all held-out
+images and structures, with 1 where neither side has the structure. Painted on empty: share of the held-out
+images without a structure on which the model paints one, for which Dice of images that show something costs
+nothing. Pixels drawn: of the structures in all labels. Draws of one method on a split are averaged. Labels
+for random's final Dice: where the mean curve first has it; the interval resamples seeds. Visible: the
+smallest mean difference that this many seeds show with a power of 80 %. Intervals are percentile bootstrap
 intervals over seeds and need at least five seeds. With five they are too narrow: a claim is confirmed or
 contradicted only if Student's interval excludes zero too, and likely or unlikely if only the bootstrap
 interval does. A seed fixes the held-out images, the selection and the initial weights; differences are
 paired by seed. Held-out images take no part in selection. Duplicates are not detected, and selection
-ignores patients. An interval covers other splits of these images, not other patients; intervals are not
-corrected for the number of claims."""
-_METRIC = {"dice": "Dice", "hd95": "HD95", "spread": "spread of Dice over seeds"}
-
-
-def total(budget: str) -> int:
-    """Return the total number of labels of a budget such as "8+4"."""
-    return sum(map(int, budget.split("+")))
+ignores patients unless a method says otherwise. An interval covers other splits of these images, not other
+patients; intervals are not corrected for the number of claims."""
+_MORE = {"all_dice": "Dice of all", "painted": "painted on empty", "pixels": "pixels drawn"}  # where known
+_DIGITS = {"all_dice": 4, "painted": 2, "pixels": 0}
+_METRIC = {"dice": "Dice", "all_dice": "Dice of all", "hd95": "HD95", "spread": "spread of Dice over seeds"}
 
 
 def result_rows(outcome: Outcome) -> Iterator[str]:
     """Yield one table row per method and budget."""
     compare = outcome.suite.compare
-    yield (
-        "| labels | method | seeds | Dice, mean ± SD | worst tenth | HD95, mean ± SD | below 0.5 | "
-        + " | ".join(f"Dice - {other} [95 %]" for other in compare)
-        + " |"
-    )
-    yield "|---" * (7 + len(compare)) + "|"
+    more = {text: metric for metric, text in _MORE.items() if _any(outcome, metric)}
+    head = [
+        "labels",
+        "method",
+        "seeds",
+        "Dice, mean ± SD",
+        "worst tenth",
+        "HD95, mean ± SD",
+        "below 0.5",
+        *more,
+    ]
+    head += [f"Dice - {other} [95 %]" for other in compare]
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
     for key in sorted(outcome.rows, key=lambda key: total(key[1])):
         method, budget = key
         dice, hd95, worst = (list(outcome.values(key, name).values()) for name in ("dice", "hd95", "worst"))
         if not dice:
-            yield f"| {budget} | {method} | 0 |" + " |" * (4 + len(compare))
+            yield f"| {budget} | {method} | 0 |" + " |" * (len(head) - 3)
             continue
         against = [
             f"{outcome.difference(key, (other, budget)) or ''}" if method != other else ""
             for other in compare
         ]
         failures = sum(outcome.values(key, "failures").values())
+        own = "".join(f"{_mean(outcome, key, metric)} | " for metric in more.values())
         yield (
             f"| {budget} | {method} | {len(dice)} | {_spread(dice, 4)} | "
             f"{np.mean(worst):.4f} | {_spread(hd95, 2)} | {failures:.0f} | "
-            f"{' | '.join(against)} |"
+            f"{own}{' | '.join(against)} |"
         )
+
+
+def _any(outcome: Outcome, metric: str) -> bool:
+    return any(outcome.values(key, metric) for key in outcome.rows)
+
+
+def _mean(outcome: Outcome, key: Key, metric: str) -> str:
+    values = list(outcome.values(key, metric).values())
+    return f"{np.mean(values):.{_DIGITS[metric]}f}" if values else ""
 
 
 def _spread(values: list[float], digits: int) -> str:
@@ -75,59 +95,20 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-Curve = list[tuple[int, dict[int, float]]]  # labels, and Dice by seed
-
-
-def curves(outcome: Outcome) -> dict[str, Curve]:
-    """Return each method's curve over its finished single-stage budgets; one budget makes no curve."""
-    points_of: dict[str, Curve] = {}
-    for method, budget in outcome.rows:
-        values = outcome.values((method, budget), "dice")
-        if "+" not in budget and values:
-            points_of.setdefault(method, []).append((total(budget), values))
-    return {
-        method: sorted(points, key=lambda point: point[0])
-        for method, points in points_of.items()
-        if len(points) > 1
-    }
-
-
-def areas(points: Curve) -> dict[int, float]:
-    """Return the area under the curve for each seed that has all points."""
-    labels = [n for n, _ in points]
-    seeds = sorted(set.intersection(*(set(values) for _, values in points)))
-    area_of = {seed: area(labels, [values[seed] for _, values in points]) for seed in seeds}
-    return {seed: value for seed, value in area_of.items() if value is not None}
-
-
-def curve_rows(outcome: Outcome) -> Iterator[str]:
-    """Yield the area under each method's curve and the labels it needs to reach random's final Dice."""
-    points_of = curves(outcome)
-    if RANDOM not in points_of:
-        return
-    yield "| method | area under the curve | - random [95 %] | labels for random's final Dice |"
-    yield "|---|---|---|---|"
-    most, last = points_of[RANDOM][-1]
-    theirs, target = areas(points_of[RANDOM]), float(np.mean(list(last.values())))
-    for method, points in points_of.items():
-        ours = areas(points)
-        shared = sorted(ours.keys() & theirs.keys())
-        against = paired(ours[seed] - theirs[seed] for seed in shared) if method != RANDOM else None
-        means = [float(np.mean(list(values.values()))) for _, values in points]
-        needed = labels_needed([n for n, _ in points], means, target)
-        shown = "never" if needed is None else f"{needed:.1f}"
-        mean = f"{np.mean(list(ours.values())):.4f}" if ours else ""
-        yield f"| {method} | {mean} | {against or ''} | {shown} of {most} |"
-
-
 def claim_rows(outcome: Outcome) -> Iterator[str]:
     """Yield each claim with its verdict and the difference behind it; positive supports the claim."""
-    yield "| claim | verdict | metric | difference in its favour [95 %], mean over budgets | seeds |"
-    yield "|---|---|---|---|---|"
+    yield (
+        "| claim | verdict | metric | difference in its favour [95 %], mean over budgets | seeds | Student | "
+        "visible |"
+    )
+    yield "|---" * 7 + "|"
     for claim in outcome.suite.claims:
         verdict, difference = outcome.answer(claim)
         row = f"{claim.text} ({', '.join(claim.budgets)}) | {verdict} | {_METRIC[claim.metric]}"
-        yield f"| {row} | {difference or ''} | {difference.seeds if difference else 0} |"
+        student = difference and difference.student
+        ends = f"[{student[0]:+.4f}, {student[1]:+.4f}]" if student else ""
+        visible = f"{difference.visible:.4f}" if difference and difference.visible else ""
+        yield f"| {row} | {difference or ''} | {difference.seeds if difference else 0} | {ends} | {visible} |"
 
 
 def draw(outcome: Outcome, path: Path) -> None:

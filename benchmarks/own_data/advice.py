@@ -59,7 +59,7 @@ class Rows:
         self.outcome, self.budget, self.half = outcome, budget, budget // 2
         self.cell: dict[Key, Cell] = {}
         for cell in outcome.suite.cells:
-            self.cell.setdefault((cell.method, cell.budget), cell)
+            self.cell.setdefault((cell.row, cell.budget), cell)
         self.full = [key for key, cell in self.cell.items() if sum(cell.steps) == budget]
         self.random = (RANDOM, str(budget))
         self.default = next(key for key in self.full if _is_default(self.cell[key]))
@@ -77,13 +77,20 @@ class Rows:
         return {key: difference for key, difference in differences.items() if difference is not None}
 
     def curve(self, key: Key) -> dict[int, dict[int, float]]:
-        """Return {labels: {seed: Dice}} of a row's method: its own stages, or its row at half the budget."""
-        dice: dict[int, dict[int, float]] = {}
+        """Return {labels: {seed: Dice}} of a row's method: its own stages, or its row at half the budget.
+
+        Draws of a seed are averaged.
+        """
+        dice: dict[int, dict[int, list[float]]] = {}
         for one in (key, (key[0], str(self.half))):
             for cell in self.outcome.cells(one) if one in self.cell else []:
                 for stage in cell["stages"]:
-                    dice.setdefault(stage["labels"], {})[cell["cell"]["seed"]] = stage["dice"]
-        return dict(sorted(dice.items()))
+                    of_seed = dice.setdefault(stage["labels"], {})
+                    of_seed.setdefault(cell["cell"]["seed"], []).append(stage["dice"])
+        return {
+            labels: {seed: float(np.mean(values)) for seed, values in of_seed.items()}
+            for labels, of_seed in sorted(dice.items())
+        }
 
     def growth(self, key: Key) -> Difference | None:
         """Return the Dice at the full budget minus that at half of it, paired by seed."""

@@ -21,7 +21,7 @@ import typer
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.jobs import Jobs, unfinished
 from benchmarks.experiments.results import CELLS, packing
 from benchmarks.experiments.simulate import groups_of, split
@@ -36,6 +36,7 @@ from strategies.settings import Settings
 FIRST_SEED = 43
 HELD_OUT = 0.2
 MIN_IMAGES = 8  # in a pool: two labels and two more, and a budget of at most half the pool
+DRAWS = 3  # of random labels per split, which are averaged: all others are compared with them
 DESCRIPTOR = "descriptor"
 app: typer.Typer = typer.Typer(add_completion=False)
 
@@ -107,9 +108,9 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
         names = ("alpha 0.3", "foreground-aware")
         cold, rounds = {first: {}}, {name: rounds[name] for name in names if name in rounds}
     budgets = [str(half), str(budget)]
-    cells: list[dict[str, Any]] = [
-        {"budgets": budgets, "methods": {name: {"first": name} for name in ("random", "foreground_random")}}
-    ]
+    random = {"first": "random", "draws": 1 if more["quick"] else DRAWS}
+    methods = {"random": random, "foreground_random": {"first": "foreground_random"}}
+    cells: list[dict[str, Any]] = [{"budgets": budgets, "methods": methods}]
     for encoder in encoders:
         named = f" ({short(encoder)})" if len(encoders) > 1 else ""
         methods = {name + named: {"first": name, "encoder": encoder} for name in cold}

@@ -21,7 +21,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.experiments.cell import Data, Run
+from benchmarks.experiments.cell import Run
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.results import read_cells
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, read_suite

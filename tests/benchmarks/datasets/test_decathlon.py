@@ -93,7 +93,7 @@ def test_bad_volumes_are_named_and_the_rest_is_linked(
     failed = manifest_of(tmp_path / "pool")["failed"]
     assert result.exit_code == 1 and sorted(failed) == ["hippocampus_304", "hippocampus_367"]
     assert f"{image}: cannot be read" in failed["hippocampus_367"]
-    assert "has the values [5], dataset.json knows [1, 2]" in failed["hippocampus_304"]
+    assert "has the values [5], the structures are [1, 2]" in failed["hippocampus_304"]
     assert [p.name for p in (tmp_path / "pool" / "studies").iterdir()] == ["hippocampus_204.nii.gz"]
 
     save(source / "labelsTr" / "hippocampus_304.nii.gz", np.ones((9, 11, 8), np.uint8))

@@ -13,7 +13,8 @@ import yaml
 from typer.testing import CliRunner
 
 from benchmarks.experiments import again
-from benchmarks.experiments.cell import Data, run_cell
+from benchmarks.experiments.cell import run_cell
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.results import pack
 from benchmarks.experiments.suite import SuiteError, read_suite
 from benchmarks.phantoms.generate import generate

@@ -15,11 +15,20 @@ from typer.testing import CliRunner
 
 from benchmarks import run
 from benchmarks.experiments import tables
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.empty_picks import rows
 from benchmarks.experiments.jobs import unfinished
 from benchmarks.experiments.results import read_cells
-from benchmarks.experiments.statistics import Difference, Outcome, area, labels_needed, paired, worst_tenth
+from benchmarks.experiments.statistics import (
+    Difference,
+    Outcome,
+    area,
+    dice_of_all,
+    labels_needed,
+    painted_empty,
+    paired,
+    worst_tenth,
+)
 from benchmarks.experiments.suite import FOLDER, Claim, SuiteError, read_suite
 from benchmarks.experiments.summary import rank_rows
 from benchmarks.phantoms.generate import generate
@@ -34,6 +43,7 @@ TINY: dict[str, Any] = {
     "seeds": [43],
     "cells": [
         {"budgets": ["4"], "methods": {"random": {"first": "random"}, "cold": {"first": "cold_start"}}},
+        {"budgets": ["2"], "methods": {"cover": {"first": "foreground_cover"}, "half shown": {"truth": 0.5}}},
         {"budgets": ["4+2"], "methods": {"active": {"first": "cold_start", "then": "active"}}},
     ],
     "claims": [{"text": "cold beats random", "better": "cold", "than": "random", "budgets": [4]}],
@@ -49,7 +59,7 @@ def written(folder: Path, **changes: Any) -> str:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Path) -> None:
     suite = read_suite(path.stem)
-    assert set(suite.compare) <= {cell.method for cell in suite.cells}
+    assert set(suite.compare) <= {cell.row for cell in suite.cells}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +77,7 @@ def test_every_suite_can_be_read_and_compares_with_methods_that_it_has(path: Pat
             "unknown key 'nois'",
         ),
         ({"cells": [{"budgets": [4], "methods": {"a": {"first": "random"}}}]}, "no cells"),
+        ({"cells": [{"budgets": [4], "methods": {"a": {"truth": 2}}}]}, "above 0 and up to 1"),
         ({"claims": [{**TINY["claims"][0], "metric": "iou"}]}, "unknown metric 'iou'"),
     ],
 )
@@ -95,13 +106,17 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
     first = CliRunner().invoke(_app(run.main), [*line, "--work", f"{tmp_path / 'work'}"])
     assert first.exit_code == 0, first.output
     finished = read_cells(out)
-    assert list(finished) == ["active_4+2_43", "cold_4_43", "random_4_43"]
+    assert list(finished) == ["active_4+2_43", "cold_4_43", "cover_2_43", "half-shown_2_43", "random_4_43"]
     assert not any((out / "cells").iterdir()), "all are packed"
     active, cold = finished["active_4+2_43"]["stages"], finished["cold_4_43"]["stages"]
     assert [stage["labels"] for stage in active] == [4, 6]
     assert active[0]["images"] == cold[0]["images"], "the same labels are the same model"
     assert [pick["role"] for pick in active[1]["picks"]] == ["most_uncertain", "combined"]
     assert len(cold[0]["images"]) == 4, "a quarter of 16 is held out"
+    cover = finished["cover_2_43"]["stages"][0]["picks"]
+    assert [pick["role"] for pick in cover] == ["typical", "likely"], "planned anew after the first label"
+    by_truth = finished["half-shown_2_43"]["stages"][0]
+    assert len({pick["image"] for pick in by_truth["picks"]}) == 2 and by_truth["pixels"] > 0
 
     picked = {pick["image"] for stage in active for pick in stage["picks"]}
     assert len(picked) == 6 and not picked & set(cold[0]["images"])
@@ -114,7 +129,7 @@ def test_cells_run_once_repeat_to_the_bit_and_make_a_table(tmp_path: Path) -> No
     assert packed_lines(out)[1:] == before[1:], "they did not run again: `seconds` is the same"
     tabulated = CliRunner().invoke(_app(tables.main), [suite, "--out", f"{out}"])
     page = (out / "README.md").read_text()
-    assert tabulated.exit_code == 0 and "3 of 3 cells have run" in page and "| too few seeds |" in page
+    assert tabulated.exit_code == 0 and "5 of 5 cells have run" in page and "| too few seeds |" in page
     assert f"{cold[0]['dice']:.4f}" in page and (out / "curves.png").exists()
 
     (out / "cells.jsonl").write_text("".join(before[:1] + before[2:]))
@@ -265,6 +280,40 @@ def test_a_cell_of_another_configuration_is_not_taken_for_this_one(tmp_path: Pat
     other = read_suite(written(tmp_path, seeds=[1], cells=cells, claims=[]))
     with pytest.raises(SuiteError, match="another configuration"):
         unfinished(other.cells, tmp_path)
+
+
+def test_draws_of_a_method_are_averaged_and_differ_in_their_picks_alone(tmp_path: Path) -> None:
+    cells = [
+        {"budgets": ["4"], "methods": {"random": {"first": "random", "draws": 3}, "cold": {"truth": 0.5}}}
+    ]
+    suite = read_suite(written(tmp_path, cells=cells))
+    draws = [cell for cell in suite.cells if cell.row == "random"]
+    assert [cell.method for cell in draws] == ["random", "random, draw 2", "random, draw 3"]
+    assert [cell.settings.get("seed") for cell in draws] == [None, 100_043, 200_043]
+    assert {cell.seed for cell in draws} == {43} and "truth" not in draws[0].as_json()
+    (tmp_path / "cells").mkdir()
+    for cell, dice in zip(draws, (0.4, 0.6, 0.8), strict=True):
+        stage = {"labels": 4, "dice": dice, "hd95": 1.0, "failures": 0}
+        content = {"cell": cell.as_json(), "stages": [stage]}
+        (tmp_path / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
+    outcome = Outcome(suite, tmp_path)
+    assert outcome.values(("random", "4"), "dice") == {43: pytest.approx(0.6)}
+    assert len(outcome.cells(("random", "4"))) == 3
+    assert set(outcome.rows) == {("random", "4"), ("cold", "4")}
+
+
+def test_painting_on_empty_images_is_counted() -> None:
+    images = {
+        "empty, painted": {"present": [0.0, 0.0], "one_empty": [1, 0]},
+        "empty, clean": {"present": [0.0, 0.0], "one_empty": [0, 0]},
+        "one structure": {"present": [1.0, 0.0], "one_empty": [0, 1]},
+    }
+    assert painted_empty({"images": images}) == 0.5
+    assert painted_empty({"images": {"one structure": images["one structure"]}}) is None
+    dice = {"empty, painted": [0.0, 1.0], "empty, clean": [1.0, 1.0], "one structure": [0.6, 0.0]}
+    scored = {name: {**images[name], "dice": values} for name, values in dice.items()}
+    assert dice_of_all({"images": scored, "metric": "image_dice"}) == pytest.approx(3.6 / 6)
+    assert dice_of_all({"images": scored, "metric": "class_dice"}) is None, "the stage's Dice has it"
 
 
 def test_labels_saved_and_area() -> None:

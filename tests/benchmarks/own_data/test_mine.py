@@ -144,7 +144,7 @@ def rows_of(folder: Path, gains: dict[str, float], seeds: int = 5) -> Rows:
 @pytest.mark.parametrize(
     ("gains", "headline"),
     [
-        ({}, "Nothing is shown to beat random here: use the default."),
+        ({DEFAULT: 0.005}, "Nothing is shown to beat random here: use the default."),
         ({DEFAULT: -0.2}, "Take images at random."),
         ({DEFAULT: 0.2}, "Use the default."),
         ({OTHER: 0.2}, f"Use {OTHER}."),
@@ -178,6 +178,15 @@ def test_where_masks_lack_structures_foreground_aware_entropy_is_tried(tmp_path:
     assert rows.default == key and "--conf cold_start_method typiclust" in options, (
         "as the app for slices has it"
     )
+
+
+def test_a_cold_start_of_two_labels_is_measured_but_not_recommended(tmp_path: Path) -> None:
+    more = {"seeds": [0], "groups": "", "quick": False, "overrides": {"epochs": 1}}
+    own = own_of(10)
+    rows = Rows(Outcome(mine.plan(own, "test", ["descriptor"], 4, more), tmp_path), 4)
+    options = conf(rows, ("alpha 0.3", "2+2"), Facts(own, ["descriptor"], 4, "", None, ""))
+    assert not any("cold_start_budget" in option for option in options)
+    assert "--conf cold_start_budget 4" in conf(rows, ("typiclust", "4"), Facts(own, [], 4, "", None, ""))
 
 
 def test_few_repetitions_recommend_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.experiments.cell import Data
+from benchmarks.experiments.data import Data
 from benchmarks.experiments.suite import SuiteError, read_suite
 from benchmarks.phantoms.generate import generate
 from benchmarks.pictures import figures

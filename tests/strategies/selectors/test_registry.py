@@ -101,6 +101,7 @@ def test_the_choices_of_auto_follow_from_the_needs() -> None:
         "usl",
         "tail_cover",
         "maxherding",
+        "random_per_patient",
     }
     each = {"uherding", "foreground_cover", "foreground_uherding"}
     assert begin == cold | each

@@ -1,0 +1,115 @@
+"""A labelled pool as the search sees it: features, vectors, patients, and true labels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.experiments.simulate import find_images, split
+from benchmarks.instant.pool import read_pool
+from benchmarks.search.plans import SearchPlan
+from infers.encoders import make_encoder
+from infers.instant.cache import CoarseBlock
+from infers.instant.features import Features
+from infers.instant.planes import read_planes
+from pool.files import make_folder, replacing
+from pool.imaging.images import image_id
+from pool.imaging.labels import read_label
+from pool.imaging.volumes import volume_grid
+from strategies.planning.positions import positions_of
+from trainers.instant.labelled import Labelled
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """The images of a data set; row i is `images[i]`.
+
+    :ivar vectors: (N, D) of the pool's encoder, by which methods compare images
+    :ivar patients: one per image
+    :ivar position: (N,) of slices in their volumes, from 0 to 1; None without any
+    :ivar items: what heads are fitted on
+    :ivar shows: (N,) bool, the true label is not empty
+    :ivar pixels: (N,) of the true label's structures
+    """
+
+    images: list[str]
+    items: list[Labelled]
+    vectors: np.ndarray
+    patients: list[str]
+    position: np.ndarray | None
+    shows: np.ndarray
+    pixels: np.ndarray
+
+    def divide(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the pool and of the held-out images, all of a patient on one side."""
+        paths = [Path(image) for image in self.images]
+        parts = split(paths, share, seed, self.patients)
+        row_of = {path: row for row, path in enumerate(paths)}
+        pool, held_out = (np.array([row_of[path] for path in part], np.int64) for part in parts)
+        return pool, held_out
+
+    def coarse(self, rows: np.ndarray) -> CoarseBlock:
+        """Return the coarse features of 2-D images."""
+        grids = np.concatenate([self.items[row].features.coarse().grids for row in rows])
+        names = [self.images[row] for row in rows]
+        return CoarseBlock(names, np.arange(len(rows) + 1), Features(grids, np.empty(0, np.float32)))
+
+
+def read_data(
+    plan: SearchPlan, studies: Path, labels: Path, weights: Path | None, work: Path, heads: bool = True
+) -> SearchData:
+    """Read images and masks of 2-D images, and compute what is missing of the features.
+
+    :param heads: with what heads are fitted on; without, `items` is empty
+
+    Raises ImageError, LabelError, ValueError for volumes.
+    """
+    encoder = plan.encoder
+    if encoder.startswith("transformers:") and weights:
+        encoder = f"transformers:{weights / encoder.partition(':')[2]}"
+    files = find_images(studies)
+    if any(volume_grid(file) for file in files[:1]):
+        raise ValueError(f"{studies}: holds volumes; the search compares methods on 2-D images")
+    images = [image_id(path.name) for path in files]
+    patients = [_patient(image, plan.groups) for image in images]
+    items = []
+    if heads:
+        pool = read_pool(studies, labels, plan.classes, encoder, None, work)
+        items = [replace(c.labelled, group=p) for c, p in zip(pool.cases, patients, strict=True)]
+    pixels = [_drawn(file, labels, plan.classes) for file in files]
+    vectors = _vectors(files, encoder, work / studies.resolve().parent.name / "vectors.npz")
+    return SearchData(
+        images, items, vectors, patients, positions_of(images), np.array(pixels) > 0, np.array(pixels)
+    )
+
+
+def _drawn(file: Path, labels: Path, classes: list[int]) -> int:
+    """Return the number of pixels of an image's structures."""
+    label = read_label(labels / file.name, {str(value): value for value in classes}, file)
+    return int(np.count_nonzero(label))
+
+
+def _patient(image: str, pattern: str) -> str:
+    match = re.search(pattern, image) if pattern else None
+    return match[1] if match else image
+
+
+def _vectors(files: list[Path], name: str, kept: Path) -> np.ndarray:
+    """Return the pool encoder's vectors (N, D), kept in a file."""
+    encoder = make_encoder(name)
+    if kept.exists():
+        with np.load(kept) as content:
+            if str(content["key"]) == encoder.key and len(content["vectors"]) == len(files):
+                return np.asarray(content["vectors"])
+    rows = [
+        encoder.embed([read_planes(file, 2).images[0]]) for file in tqdm(files, unit="image", disable=None)
+    ]
+    vectors = np.concatenate(rows).astype(np.float64)
+    make_folder(kept.parent)
+    with replacing(kept) as part:
+        np.savez(part, vectors=vectors, key=np.array(encoder.key))
+    return vectors

@@ -1,0 +1,149 @@
+"""The search: every plan can be read, every method picks, and the rule decides by both intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.experiments.suite import SuiteError
+from benchmarks.experiments.truth import truth_order
+from benchmarks.search.cell import cells_of, run_cell
+from benchmarks.search.choosing import choose
+from benchmarks.search.curves import Curves
+from benchmarks.search.data import SearchData
+from benchmarks.search.headroom import headroom_rows
+from benchmarks.search.plans import FOLDER, Arm, Phase, SearchPlan, plan_of, read_plan
+from benchmarks.search.rule import decide, rule_rows
+from infers.instant.features import CHANNELS, Features
+from strategies.planning.positions import positions_of
+from trainers.instant.labelled import Labelled
+
+SLICES = [f"p{patient:02d}_s{at:03d}" for patient in range(10) for at in range(4)]
+
+
+@pytest.fixture(scope="module")
+def data() -> SearchData:
+    """Ten patients with four slices each; the inner two show a structure on their right half."""
+    items, random = [], np.random.default_rng(0)
+    shows = np.array([name.endswith(("1", "2")) for name in SLICES])
+    for shown in shows:
+        grids = random.normal(0, 0.1, (1, 16, 16, CHANNELS))
+        shares = np.zeros((1, 16, 16, 2), np.float16)
+        shares[..., 0] = 1
+        if shown:
+            grids[:, :, 8:, 0] += 2
+            shares[:, :, 8:] = (0, 1)
+        items.append(Labelled(Features(grids.astype(np.float16), np.empty(0, np.float32)), shares))
+    vectors = random.normal(size=(len(SLICES), 20)) + shows[:, None]
+    patients = [name.partition("_")[0] for name in SLICES]
+    return SearchData(SLICES, items, vectors, patients, positions_of(SLICES), shows, shows * 128)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_plan_can_be_read_and_its_phases_share_no_seed(path: Path) -> None:
+    plan = read_plan(path.stem)
+    seeds = [seed for phase in plan.phases.values() for seed in phase.seeds]
+    assert len(seeds) == len(set(seeds))
+    assert "random" in {arm.name for arm in plan.phases["development"].arms}
+
+
+def test_a_wrong_plan_is_refused_with_what_is_wrong() -> None:
+    content: dict[str, Any] = {
+        "data": "d",
+        "classes": [1],
+        "encoder": "descriptor",
+        "budgets": [1],
+        "phases": {},
+    }
+    with pytest.raises(SuiteError, match="best: give `select`, one of .*tail_cover"):
+        plan_of({**content, "methods": {"best": {"select": "best"}}}, "p")
+    with pytest.raises(SuiteError, match="unknown plan 'nothing'; choose one of busi"):
+        read_plan("nothing")
+
+
+def test_truth_draws_the_share_at_each_number_of_labels() -> None:
+    shows = np.arange(30) < 12
+    order = truth_order(shows, 0.5, 16, seed=1)
+    assert len(set(order)) == 16
+    assert [int(shows[order[:n]].sum()) for n in (2, 4, 8, 16)] == [1, 2, 4, 8]
+    assert shows[truth_order(shows, 1.0, 20, seed=1)].sum() == 12, "then the others"
+    assert not np.array_equal(order, truth_order(shows, 0.5, 16, seed=2))
+
+
+@pytest.mark.parametrize("name", ["random", "cold_start", "typiclust", "foreground_cover", "uherding"])
+def test_methods_pick_of_the_pool_one_of_a_patient_at_first(data: SearchData, name: str) -> None:
+    pool, held_out = data.divide(0.2, seed=3)
+    assert len(held_out) == 8 and len({data.patients[row] for row in held_out}) == 2
+    chosen = choose(data, pool, Arm(name, name), [1], budget=5, seed=3)
+    assert len({data.patients[row] for row in chosen}) == 5 and set(chosen) <= set(pool)
+    assert chosen.tolist() == choose(data, pool, Arm(name, name), [1], budget=5, seed=3).tolist()
+
+
+def test_a_cell_has_dice_and_what_the_labels_cover(data: SearchData) -> None:
+    arm = Arm("ground truth 100 %", truth=1.0, draws=2)
+    plan = SearchPlan("p", "d", [1], "descriptor", [1, 2], {"development": Phase([3], [arm])})
+    first, second = (run_cell(cell, plan, data) for cell in cells_of(plan, "development"))
+    assert first["cell"]["method"] == "ground truth 100 %, draw 1" and first["picks"] != second["picks"]
+    assert [point["labels"] for point in first["points"]] == [1, 2]
+    assert [point["non_empty"] for point in first["points"]] == [1, 2]
+    last = first["points"][-1]
+    assert last["positive_dice"] > 0.9 and last["pixels"] == 256 and 0 <= last["mean"] <= last["tail"]
+    assert 0 <= last["false_positive"] <= 1 and last["dice"] == pytest.approx(np.mean(last["halves"]))
+
+
+def cells(gains: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Return cells of two budgets with these gains in Dice by seed."""
+    return [
+        {
+            "cell": {"arm": arm, "seed": seed},
+            "points": [
+                {"labels": n, "dice": 0.5 + n / 100 + gain, "halves": [0.5 + gain] * 2} for n in (4, 8)
+            ],
+        }
+        for arm, of_seed in gains.items()
+        for seed, gain in enumerate(of_seed)
+    ]
+
+
+def curves(gains: dict[str, list[float]]) -> Curves:
+    phase = Phase(list(range(8)), [Arm(name, "random") for name in gains])
+    plan = SearchPlan("p", "d", [1], "descriptor", [4, 8], {"decision": phase})
+    return Curves(plan, phase, cells(gains))
+
+
+SURE, CHANCE = [0.10, 0.11, 0.12, 0.09, 0.10, 0.11, 0.12, 0.09], [0.3, -0.2, 0.3, -0.2, 0.1, 0.1, -0.1, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("gains", "winner"),
+    [
+        ({"a": SURE, "b": [2 * value for value in SURE]}, "b"),
+        ({"a": SURE, "b": CHANCE}, "a"),
+        ({"a": CHANCE, "b": [-value for value in SURE]}, "random"),
+        ({"a": [0.1] * 2}, "random"),
+    ],
+)
+def test_the_rule_takes_the_best_that_is_shown_and_else_random(
+    gains: dict[str, list[float]], winner: str
+) -> None:
+    found = curves({"random": [0.0] * 8, "ground truth 100 %": [0.9] * 8, **gains})
+    assert decide(found)[0] == winner
+    assert list(rule_rows(found))[-1] == f"Winner: **{winner}**."
+
+
+def test_labels_saved_are_read_off_the_mean_curves() -> None:
+    found = curves({"random": [0.0] * 8, "a": [0.02] * 8})
+    assert found.needed("a", "random") == "6.0 [6.0, 6.0]"
+    assert found.needed("random", "a") == "never [never, never]"
+
+
+def test_headroom_is_the_lead_of_the_best_tenth() -> None:
+    arm = Arm("random", "random", draws=20)
+    phase = Phase([0], [arm])
+    plan = SearchPlan("p", "d", [1], "descriptor", [4, 8], {"headroom": phase})
+    points = [cells({"random": [gain]})[0] for gain in [0.1, 0.1] + [0.0] * 18]
+    row = list(headroom_rows(plan, phase, points))[-1]
+    assert row == "| 8 | 0.590 | 0.0300 | +0.0900 | +0.0900 |"
