@@ -181,6 +181,7 @@ def open_datastore(
                 recursive=settings.recursive,
                 is_prediction=is_prediction,
                 counts_unedited=settings.train_on_unedited,
+                accepts_empty=settings.empty_labels == "accept",
             )
         except InUse as error:
             raise ConfigError(str(error)) from None
@@ -234,4 +235,5 @@ def _open_dicomweb(
         trusts_files=False,
         is_prediction=is_prediction,
         counts_unedited=chosen.train_on_unedited,
+        accepts_empty=chosen.empty_labels == "accept",
     )

@@ -109,6 +109,12 @@ class Settings:
         False,
         "count and train on final labels that equal a prediction of this server, confirmed or not",
     )
+    empty_labels: str = key(
+        "ask",
+        "final labels without a voxel: refused the first time, and kept when they are sent again within ten "
+        "minutes or with the parameter empty (ask), or kept at once (accept)",
+        choices=("ask", "accept"),
+    )
     instant: bool = key(
         True, "fit a small model within seconds of each label: predictions and plans from the first one on"
     )

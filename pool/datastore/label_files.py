@@ -42,6 +42,7 @@ class LabelFiles:
     :param labels: {name: value} that a final label may hold
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
     :param is_prediction: whether a label (image, digest) is a prediction that clients were given
+    :param accepts_empty: labels without a voxel count, whoever made them
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class LabelFiles:
         labels: Mapping[str, int],
         saved: Saved | None,
         is_prediction: IsPrediction | None = None,
+        accepts_empty: bool = False,
     ) -> None:
         self._folder, self._labels, self._saved = folder, labels, saved
-        self._is_prediction, self._empty_saves = is_prediction, EmptySaves()
+        self._is_prediction, self._empty_saves = is_prediction, EmptySaves(accepts_empty)
 
     def save(self, image: str, file: str, tag: str, info: Mapping[str, Any]) -> None:
         """Check a final label, then keep it; nothing is written before the check.
@@ -83,7 +85,7 @@ class LabelFiles:
     def _checked(self, label: str, image: str, tag: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return a label's extension, and its info with state and warnings. Raises LabelError."""
         notes: list[str] = []
-        given = info | {"empty": True} if self._empty_saves.is_second(image, info) else info
+        given = info | {"empty": True} if self._empty_saves.is_meant(image, info) else info
         ext, digest = checked_label(label, tag, given, self._image_file(image), self._labels, notes)
         if tag == FINAL:
             info = info if digest else given
@@ -150,7 +152,8 @@ class LabelFiles:
         try:
             label = self._folder.index.label(image, FINAL)
             file = str(self.path(FINAL) / (image + label.ext))
-            checked_label(file, FINAL, label.info, self._image_file(image), self._labels, notes)
+            info = label.info | ({"empty": True} if self._empty_saves.accepts_all else {})
+            checked_label(file, FINAL, info, self._image_file(image), self._labels, notes)
         except UnknownValues as error:
             if len(error.values) > 2:  # a picture rather than a label
                 return str(error)

@@ -42,6 +42,7 @@ class PoolDatastore:
     :param trusts_files: False: final labels that are found count once `take_in_checks` says so
     :param is_prediction: whether a label (image, digest) is a prediction that clients were given
     :param counts_unedited: final labels that equal a prediction count before somebody confirms them
+    :param accepts_empty: final labels without a voxel count, without a word of whoever made them
 
     Raises InUse when another process writes in the folder.
     """
@@ -57,11 +58,12 @@ class PoolDatastore:
         recursive: bool = False,
         is_prediction: IsPrediction | None = None,
         counts_unedited: bool = False,
+        accepts_empty: bool = False,
     ) -> None:
         self._path = path
         self.newest_check = 0
         self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files, recursive, counts_unedited)
-        self._labels = LabelFiles(self._folder, labels, saved, is_prediction)
+        self._labels = LabelFiles(self._folder, labels, saved, is_prediction, accepts_empty)
         self._images = ImageFiles(self._folder, self._labels)
 
     @property

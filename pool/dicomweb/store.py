@@ -73,6 +73,7 @@ class DicomWebPool(Datastore):
     :param trusts_files: False: labels that others stored count once `take_in_checks` says so
     :param is_prediction: whether a label (image, digest) is a prediction that clients were given
     :param counts_unedited: final labels that equal a prediction count before somebody confirms them
+    :param accepts_empty: final labels without a voxel count, without a word of whoever made them
     Raises ServerError when the server is down.
     """
 
@@ -93,12 +94,13 @@ class DicomWebPool(Datastore):
         trusts_files: bool = True,
         is_prediction: IsPrediction | None = None,
         counts_unedited: bool = False,
+        accepts_empty: bool = False,
     ) -> None:
         self._server, self._folder = DicomServer(url, page), folder
         self._changed, self._saved, self._read_only, self._every = changed, saved, read_only, every
         self._looked, self._down, self.newest_check = 0.0, False, 0
         self._notes, self._is_prediction = Notes(folder, read_only), is_prediction
-        self._empty_saves = EmptySaves()
+        self._empty_saves = EmptySaves(accepts_empty)
         self._index = Index(folder, labels, self._server, filters, trusts_files, counts_unedited)
         self._series = SeriesFiles(folder, self._server, self._index)
         self._segs = SegFiles(folder, self._server, labels, colors or {}, codes or {})
@@ -343,7 +345,7 @@ class DicomWebPool(Datastore):
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         notes: list[str] = []
         path, series = self.get_image_uri(image), self._series.dicom(image)
-        empty = {"empty": True} if self._empty_saves.is_second(image, info) else {}
+        empty = {"empty": True} if self._empty_saves.is_meant(image, info) else {}
         seg, digest = self._segs.store(sent, path, series, info | empty, notes)
         info |= {} if digest else empty
         info |= with_state(info, state_of(image, digest, info, self._is_prediction), notes)

@@ -49,13 +49,18 @@ class EmptySaves:
     """Empty labels that were refused: a client that saves a second one within ten minutes means it.
 
     Most clients cannot send the parameter `empty`.
+
+    :param accepts_all: keep every empty label, also the first one
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accepts_all: bool = False) -> None:
+        self.accepts_all = accepts_all
         self._refused: dict[tuple[str, str], float] = {}  # by image and client, on the monotonic clock
 
-    def is_second(self, image: str, info: Mapping[str, Any]) -> bool:
-        """Return whether an empty label of this image by this client was refused a moment ago."""
+    def is_meant(self, image: str, info: Mapping[str, Any]) -> bool:
+        """Return whether this client sent an empty label of this image a moment ago, or all are accepted."""
+        if self.accepts_all:
+            return True
         return time.monotonic() - self._refused.get(_saver(image, info), -_SECOND_EMPTY) < _SECOND_EMPTY
 
     def refuse(self, image: str, info: Mapping[str, Any]) -> None:

@@ -175,3 +175,13 @@ def test_an_empty_label_that_is_saved_twice_is_meant(tmp_path: Path, monkeypatch
     store.save_label("a", str(mask), "final", {"client_id": "ann"})
     assert store.get_label_info("a", "final").get("empty") is None
     store.close()
+
+
+def test_empty_labels_may_be_accepted_from_the_start(tmp_path: Path) -> None:
+    studies, mask = tmp_path / "studies", tmp_path / "mask.png"
+    picture(studies / "a.png", 1)
+    Image.fromarray(np.zeros((32, 24), np.uint8)).save(mask)
+    store = PoolDatastore(str(studies), LABELS, accepts_empty=True)
+    store.save_label("a", str(mask), "final", {})
+    assert store.get_label_info("a", "final")["state"] == "empty" and store.check_label("a") == ""
+    store.close()
