@@ -193,6 +193,17 @@ class Handouts:
                 raise HandoutError(f"{image} is not in the hands of {client.name}, so it cannot be released")
             _end_leases(connection, rows, "released", now, client.name)
 
+    def release_all(self, client: Client) -> list[str]:
+        """Release all images of a named client, and return them. Raises HandoutError for an unnamed one."""
+        if not client.named:
+            raise HandoutError("nobody knows which images are yours: send a client_id, or release them by id")
+        with self._db.begin() as connection:
+            now = self._clock.tick(connection)
+            _expire_leases(connection, now)
+            rows = connection.execute(_open_leases().where(schema.handouts.c.client == client.name)).all()
+            _end_leases(connection, rows, "released", now, client.name)
+        return [row.image for row in rows]
+
     def skip(self, image: str, client: Client, reason: str, own: bool = False) -> None:
         """Exclude an image from hand-out (undo with `unskip`). Raises HandoutError when another holds it."""
         self.skip_all([image], client, reason, own)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pool.errors import PoolError
 from pool.imaging.names import LABEL_EXTENSIONS, LabelError
-from pool.label_states import UNEDITED, UNEDITED_NOTE
+from pool.label_states import Verdict
 
 _SECOND_EMPTY = 600.0  # seconds within which a second empty label is taken for what it is
 
@@ -80,11 +80,11 @@ def with_warnings(info: Mapping[str, Any], warnings: list[str]) -> dict[str, Any
     return others | ({"warnings": warnings} if warnings else {})
 
 
-def with_state(info: Mapping[str, Any], state: str, notes: list[str]) -> dict[str, Any]:
-    """Return the info of a final label with its state; `notes` gets a sentence if it does not count yet."""
-    if state == UNEDITED:
-        notes.append(UNEDITED_NOTE)
-    return {**info, "state": state}
+def with_verdict(info: Mapping[str, Any], verdict: Verdict, digest: str, notes: list[str]) -> dict[str, Any]:
+    """Return the info of a final label with its state and digest; `notes` gets what the verdict says."""
+    if verdict.note:
+        notes.append(verdict.note)
+    return {**info, "state": verdict.state, "digest": digest}
 
 
 def label_extension(file: str) -> str:

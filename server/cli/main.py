@@ -136,8 +136,16 @@ def come_next(
 
 
 @app.command()
+def reopen(
+    images: Images, app: App, studies: Studies, conf: Conf = None, reason: Reason = "", who: Who = "lead"
+) -> None:
+    """Hand out labelled images once more, with their label to start from (undo with `unmark`)."""
+    _mark("reopen", images, app, studies, conf, reason, who)
+
+
+@app.command()
 def confirm(images: Images, app: App, studies: Studies, conf: Conf = None, who: Who = "lead") -> None:
-    """Let labels count that equal a prediction, once somebody has looked at them."""
+    """Let labels count that equal a prediction or another label, once somebody has looked at them."""
     from server.desk.confirm import confirm as confirm_label
 
     with opened(app, studies, conf) as opened_app:
@@ -153,7 +161,7 @@ def _mark(
 
     with opened(app, studies, conf) as opened_app:
         request = MarkRequest(kind=kind, images=images, reason=reason, client=who)
-        result = mark(opened_app.state, opened_app.datastore(), request)
+        result = mark(opened_app.state, opened_app.datastore(), request, opened_app.bundle.get("labels"))
         typer.echo(f"{result['changed']} images changed")
 
 

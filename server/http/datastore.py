@@ -98,7 +98,7 @@ def _add_images(router: APIRouter) -> None:
     @router.get("/image/info", summary="The information stored with an image")
     def info(image: str) -> dict[str, Any]:
         _require_image(image)
-        return dict(app_instance().datastore().get_image_info(image))
+        return dict(app_instance().image_info(image))
 
     @router.put("/image/info", summary="Add to the information stored with an image")
     def note(image: str, info: Params = "{}") -> None:
