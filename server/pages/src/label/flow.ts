@@ -246,8 +246,9 @@ export class Flow {
 
   private report(image: string, state: string, { version, warnings, state: counted }: server.Saved, drawn: Mask): void {
     const empty = state === "empty";
-    const words = empty ? "saved as having nothing to label" : counted === "unedited" || counted === "copied" ? "saved; it waits to be confirmed" : "saved";
-    const text = [`${image} ${words}${version > 1 ? `, version ${version}` : ""}.`, ...warnings].join(" ");
+    const words = empty ? "saved as having nothing to label" : "saved";
+    const waits = counted === "unedited" || counted === "copied" ? "; it waits to be confirmed" : "";
+    const text = [`${image} ${words}${version > 1 ? `, version ${version}` : ""}${waits}.`, ...warnings].join(" ");
     say(text, [empty ? ["Undo", () => this.back(image, drawn)] : ["Open it again", () => this.back(image, null)]]);
   }
 
