@@ -32,6 +32,7 @@ class Server:
     :param conf: `--conf` pairs
     :param env: environment variables added to this process's own
     :param host: the address to listen on
+    :param words: further words of the command line
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Server:
         port: int = 0,
         env: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        words: Sequence[str] = (),
     ) -> None:
         folder = Path(app) if (Path(app) / "main.py").exists() else ROOT / "apps" / app
         self.port, self.log = port or free_port(), log
@@ -60,6 +62,7 @@ class Server:
             host,
             "--port",
             str(self.port),
+            *words,
         ]
         for key, value in conf.items():
             command += ["--conf", key, str(value)]

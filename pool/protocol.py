@@ -26,6 +26,13 @@ class LabelCheck(NamedTuple):
     state: str = ""
 
 
+class Finding(NamedTuple):
+    """What the reading of a final label finds: why it does not count, "" for a good one, and its digest."""
+
+    reason: str
+    digest: str = ""
+
+
 class RefusedLabel(NamedTuple):
     """A label file that does not count, and why."""
 
@@ -69,7 +76,7 @@ class PoolStore(Protocol):
 
     @property
     def unedited_labels(self) -> AbstractSet[str]:
-        """Images with a final label that equals a prediction and does not count until it is confirmed."""
+        """Images with a final label that equals a prediction or another label, and waits to be confirmed."""
 
     @property
     def refused_labels(self) -> Mapping[str, RefusedLabel]:
@@ -78,8 +85,8 @@ class PoolStore(Protocol):
     def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
         """Map images with a final label, by default all, to the fingerprint of the label's and own file."""
 
-    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
-        """Read a final label; return why it does not count, "" for a good one.
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> Finding:
+        """Read a final label; return why it does not count, and its digest.
 
         :param notes: gets a sentence on everything in the file that is not used
 

@@ -34,6 +34,7 @@ from infers.instant.task import NAME as INSTANT
 from infers.instant.task import InstantInfer
 from infers.prediction import DIGEST
 from infers.segmentation.task import SegmentationInfer
+from pool.database.label_checks import NewCheck
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.protocol import FetchesImages, PoolStore
@@ -49,6 +50,7 @@ from server.http.sessions import Sessions, close_at_stop, open_sessions
 from server.logs import bound_log
 from server.open_pool import is_url, open_datastore, open_pool, take_in_checks, trains_now
 from server.places import PoolPlace
+from server.plausibility import Plausibility
 from server.recovery import complete_ledger, fold_from_now_on
 from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
@@ -135,7 +137,7 @@ class Shell:
             changed=self.wake,
             saved=self._label_saved,
             read_only=not self.in_server,
-            is_prediction=self._is_prediction if self.in_server else None,
+            judge=Plausibility(self) if self.in_server else None,
         )
         return cast(Datastore, store)
 
@@ -271,14 +273,6 @@ class Shell:
         """Do nothing: MONAI Label requests all scoring methods at every click, but `Background` decides."""
         return {}
 
-    def _is_prediction(self, image: str, digest: str) -> bool:
-        """Return whether clients were given a label as a prediction; without the database, it counts."""
-        try:
-            return self.state.predictions.has(image, digest)
-        except SQLAlchemyError:
-            logger.exception("Whether the label of %s is a prediction cannot be looked up: it counts", image)
-            return False
-
     def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
         """Record a saved label; a final one ends the image's lease, whoever saved it."""
         if info.get("by") == PRELABEL:  # nobody saved it
@@ -299,9 +293,11 @@ class Shell:
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
             prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
-            checks = [(image, fingerprint, "") for fingerprint in prints.values()]
-            self.state.label_checks.add(checks, info.get("state", ""))
+            state, digest = info.get("state", ""), info.get("digest", "")
+            checks = [NewCheck(image, fingerprint, "", state, digest) for fingerprint in prints.values()]
+            self.state.label_checks.add(checks)
             self.state.drafts.remove(client, image)
+            self.state.reopened.close([image])
         else:
             self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
@@ -361,6 +357,13 @@ class Shell:
             return self._checksums.quick(self.datastore().get_image_uri(image))
         except (OSError, PoolError):  # it is just being removed, or cannot be had from the DICOM server
             return ""
+
+    def image_info(self, image: str) -> dict[str, Any]:
+        """Return what is noted of an image, with the checksum of its file if that is here and known."""
+        info: dict[str, Any] = self.datastore().get_image_info(image)  # type: ignore[attr-defined]
+        here = Path(info.get("path", "")).is_file()  # a series may still be on the DICOM server
+        checksum = self._checksum_of(image) if here else ""
+        return {**info, "checksum": checksum} if checksum else info
 
     def training_stats(self) -> dict[str, Any]:
         """Return MONAI Label's statistics of the newest training; {} before the first."""

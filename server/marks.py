@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -11,6 +12,7 @@ from pool.database.marks import HELD_OUT, NEXT
 from pool.database.state import State
 from pool.errors import PoolError
 from pool.protocol import PoolStore
+from server.reopening import reopen
 from strategies.context import LATER, Context
 from strategies.identity import current_user, plain_text
 from strategies.planning.planner import Planner
@@ -21,9 +23,9 @@ from strategies.snapshot import PoolSnapshot, is_unlabelled
 class MarkRequest(BaseModel):
     """Body of `POST /selection/marks`."""
 
-    kind: Literal["next", "held_out", "skip", "none"] = Field(
+    kind: Literal["next", "held_out", "skip", "reopen", "none"] = Field(
         description="next: auto hands them out before anything else; held_out: labelled, never trained on; "
-        "skip: not handed out; none: undoes all of this"
+        "skip: not handed out; reopen: labelled ones, handed out once more; none: undoes all of this"
     )
     images: list[str] = Field(
         min_length=1, max_length=20_000, description="image ids; next keeps their order"
@@ -56,17 +58,21 @@ def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> d
     return {"alpha": alpha}
 
 
-def mark(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
-    """Apply a mark to all images, or to none; raises as `_apply`."""
+def mark(state: State, store: PoolStore, request: MarkRequest, labels: Mapping[str, int]) -> dict[str, Any]:
+    """Apply a mark to all images, or to none; raises as `_apply`.
+
+    :param labels: {name: value} of the app
+    """
     before = {"before": _marks_of(state, request.images)} if request.tell_before else {}
-    return _apply(state, store, request) | before
+    return _apply(state, store, request, labels) | before
 
 
-def _apply(state: State, store: PoolStore, request: MarkRequest) -> dict[str, Any]:
+def _apply(state: State, store: PoolStore, request: MarkRequest, labels: Mapping[str, int]) -> dict[str, Any]:
     """Apply a mark to all images, or to none.
 
     Raises PoolError 404 for an unknown image, 409 for one that cannot be skipped because somebody holds it,
-    and when all images that are to come next are labelled; of several, the labelled ones are left out.
+    for an unlabelled one that is to be reopened, and when all images that are to come next are labelled; of
+    several, the labelled ones are left out.
     """
     images = list(dict.fromkeys(request.images))
     if unknown := [image for image in images if not store.has_image(image)]:
@@ -83,7 +89,10 @@ def _apply(state: State, store: PoolStore, request: MarkRequest) -> dict[str, An
         skipped = set(state.handouts.unskip_all(images, client))
         marked = {mark.image for mark in state.marks.all()}.intersection(images)
         state.marks.remove(sorted(marked), client.name)
-        return {"changed": len(skipped | marked)}
+        return {"changed": len(skipped.union(marked, state.reopened.close(images)))}
+    if request.kind == "reopen":
+        reopen(state, store, images, labels, client, reason)
+        return {"changed": len(images)}
     if request.kind == "next":
         return _mark_next(state, store, images, client, reason)
     state.handouts.unskip_all(images, client)  # the newest decision counts
@@ -115,6 +124,6 @@ def _mark_next(
         return {"changed": len(to_mark)} | ({"labelled": labelled} if labelled else {})
     raise PoolError(
         409,
-        f"{labelled[0]} is labelled, so it is not handed out again ({len(labelled)} images); open it at "
-        "/selection/label to change its label, or remove the label first",
+        f"{labelled[0]} is labelled, so it is not handed out again ({len(labelled)} images): reopen it (kind "
+        "'reopen', scan-selection reopen), or open it at /selection/label",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import monailabel.endpoints
@@ -18,8 +19,10 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from monailabel.config import settings
+from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 
+from pool.dicomweb.bearer import Bearer, bearer_of
 from pool.dicomweb.client import open_session
 from server.desk.readers import give_cookie
 
@@ -51,6 +54,7 @@ _HEADERS = {
     "frame-ancestors 'self'"
 }
 _DOTS = (".", "..")
+_ABSOLUTE = re.compile(rb"(?P<quote>[\"'])(?P<path>/(?:ohif/|proxy/dicom/))")  # shipped addresses
 _FORWARDED = ("content-type", "accept")  # request headers passed on when something is stored
 _RETURNED = ("content-type", "content-encoding", "etag", "last-modified")
 
@@ -73,20 +77,47 @@ def scripts() -> dict[str, str]:
     return result
 
 
+@lru_cache(maxsize=4)
+def changed_files(base: str) -> dict[str, bytes]:
+    """Return the files that are not served as shipped, by name.
+
+    :param base: path of this server behind a proxy, such as "/label"; the shipped files expect ""
+    """
+    result = {name: text.encode() for name, text in scripts().items()}
+    if base:
+        shipped = {name: result.get(name) or file.read_bytes() for name, file in _shipped().items()}
+        result |= {
+            name: _below(content, base) for name, content in shipped.items() if _ABSOLUTE.search(content)
+        }
+    return result
+
+
+def _below(content: bytes, base: str) -> bytes:
+    """Put absolute addresses in a file's strings below a path."""
+    return _ABSOLUTE.sub(lambda found: found["quote"] + base.encode() + found["path"], content)
+
+
+def _shipped() -> dict[str, Path]:
+    return {str(file.relative_to(SHIPPED)): file for file in SHIPPED.rglob("*") if file.is_file()}
+
+
 def routes() -> APIRouter:
     """Make the routes of `/ohif/...` and of `/proxy/dicom/...`, its access to the DICOM server."""
     router = APIRouter(include_in_schema=False)
-    corrected = scripts()
-    files = {str(file.relative_to(SHIPPED)): file for file in SHIPPED.rglob("*") if file.is_file()}
+    files = _shipped()
+    changed_files("")  # now, so that its warning comes at the start
     limiter = CapacityLimiter(_MAX_THREADS)
 
     @router.get("/ohif/{path:path}")
     def ohif(path: str, request: Request) -> Response:
-        if path in corrected:
-            return Response(corrected[path], media_type="text/javascript", headers=_HEADERS)
-        file = files.get(path, SHIPPED / "index.html")  # which evaluates the rest of the address itself
-        answer = FileResponse(file, media_type=get_mime_type(str(file)), headers=_HEADERS)
-        if file.suffix == ".html":
+        changed = changed_files(request.scope.get("root_path", "").rstrip("/") + settings.MONAI_LABEL_API_STR)
+        name = path if path in files else "index.html"  # which evaluates the rest of the address itself
+        kind = "text/javascript" if name.endswith(".js") else get_mime_type(name)
+        if name in changed:
+            answer: Response = Response(changed[name], media_type=kind, headers=_HEADERS)
+        else:
+            answer = FileResponse(files[name], media_type=kind, headers=_HEADERS)
+        if name.endswith(".html"):
             give_cookie(answer, request)
         return answer
 
@@ -103,7 +134,7 @@ def routes() -> APIRouter:
 
 
 def _forward(request: Request, path: str, content: bytes) -> Response:
-    """Forward a request to the DICOM server, with this server's password, and return its answer.
+    """Forward a request to the DICOM server, with this server's password or token, and return its answer.
 
     Of the caller's headers only the content type and accept are passed on, of the answer's headers only those
     that describe the content. Requests cannot leave the DICOMweb address: the DICOM server's other services
@@ -117,7 +148,7 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
     query = f"?{request.url.query}" if request.url.query else ""
     headers = {name: request.headers[name] for name in _FORWARDED if content and name in request.headers}
     try:
-        with open_session(url) as session:
+        with open_session(url, _bearer()) as session:
             address = f"{url}/{_service_path(path)}{query}"
             answer = session.request(
                 request.method, address, headers=headers, data=content, stream=True, allow_redirects=False
@@ -131,6 +162,11 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
         )
     returned = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
     return Response(body, answer.status_code, returned)
+
+
+def _bearer() -> Bearer | None:
+    chosen = app_instance().context.settings
+    return bearer_of(chosen.dicomweb_token_env, chosen.dicomweb_token_command)
 
 
 def _service_path(path: str) -> str:

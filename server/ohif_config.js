@@ -2,7 +2,7 @@
 // What follows is added to the configuration that OHIF ships with. It gives MONAI Label's mode a button that saves the
 // label, and radiographs.
 (() => {
-  const server = `${window.location.origin}/`;
+  const server = new URL('..', window.location.origin + window.PUBLIC_URL).href; // below a proxy's path, too
   document.cookie = `MONAILABEL_SERVER_URL=${escape(server)}`; // what the panel connects to
 
   // A radiograph's labelmap, with what MONAI Label's panel and `nrrd` use of a volume's.

@@ -26,7 +26,7 @@ from pool.database.state import State
 from pool.datastore.store import InUse, PoolDatastore
 from pool.files import remove_leftovers
 from pool.groups import Groups, read_groups
-from pool.label_states import IsPrediction
+from pool.label_states import Judge
 from pool.protocol import PoolStore
 from server.config import Config, ConfigError
 from server.places import state_folder
@@ -180,12 +180,12 @@ def open_datastore(
     changed: Callable[[], None] | None = None,
     saved: Callable[[str, str, dict[str, Any]], None] | None = None,
     read_only: bool = True,
-    is_prediction: IsPrediction | None = None,
+    judge: Judge | None = None,
 ) -> PoolDatastore | DicomWebPool:
     """Open a checked local folder, or a DICOMweb server for a URL; `folder` is that of the state.
 
     :param read_only: False in a server only
-    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
+    :param judge: compares a label that is being saved with predictions and with other labels
 
     Raises ConfigError.
     """
@@ -199,17 +199,16 @@ def open_datastore(
                 saved,
                 trusts_files=False,
                 recursive=settings.recursive,
-                is_prediction=is_prediction,
+                judge=judge,
                 counts_unedited=settings.train_on_unedited,
+                accepts_empty=settings.empty_labels == "accept",
             )
         except InUse as error:
             raise ConfigError(str(error)) from None
     from pool.dicomweb.client import ServerError  # slow to import, as all of DICOM
 
     try:
-        pool = _open_dicomweb(
-            studies.rstrip("/"), bundle, settings, folder, changed, saved, read_only, is_prediction
-        )
+        pool = _open_dicomweb(studies.rstrip("/"), bundle, settings, folder, changed, saved, read_only, judge)
     except ServerError as error:
         raise ConfigError(f"--studies {studies}: {error.text}") from error
     if not read_only:
@@ -230,15 +229,18 @@ def _open_dicomweb(
     changed: Callable[[], None] | None,
     saved: Callable[[str, str, dict[str, Any]], None] | None,
     read_only: bool,
-    is_prediction: IsPrediction | None,
+    judge: Judge | None,
 ) -> DicomWebPool:
     """Open the pool of a DICOMweb server, cached with the state or where MONAI Label's setting says."""
     from monailabel.config import settings
 
+    from pool.dicomweb.bearer import bearer_of
     from pool.dicomweb.store import DicomWebPool, search_filters
 
     if kind := settings.MONAI_LABEL_DATASTORE:
         raise ConfigError(f"MONAI_LABEL_DATASTORE={kind}: only DICOMweb servers are supported; unset it")
+    if chosen.dicomweb_token_env and chosen.dicomweb_token_command:
+        raise ConfigError("--conf dicomweb_token_env and dicomweb_token_command: set one of the two")
     names = (chosen.modality or ",".join(bundle.get("modalities"))).upper().split(",")
     cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or folder / "dicom"
     return DicomWebPool(
@@ -252,6 +254,8 @@ def _open_dicomweb(
         saved=saved,
         read_only=read_only,
         trusts_files=False,
-        is_prediction=is_prediction,
+        judge=judge,
         counts_unedited=chosen.train_on_unedited,
+        accepts_empty=chosen.empty_labels == "accept",
+        bearer=bearer_of(chosen.dicomweb_token_env, chosen.dicomweb_token_command),
     )

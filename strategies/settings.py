@@ -130,7 +130,14 @@ class Settings:
     )
     train_on_unedited: bool = key(
         False,
-        "count and train on final labels that equal a prediction of this server, confirmed or not",
+        "count and train on final labels that equal a prediction of this server or another image's label, "
+        "confirmed or not",
+    )
+    empty_labels: str = key(
+        "ask",
+        "final labels without a voxel: refused the first time, and kept when they are sent again within ten "
+        "minutes or with the parameter empty (ask), or kept at once (accept)",
+        choices=("ask", "accept"),
     )
     instant: bool = key(
         True, "fit a small model within seconds of each label: predictions and plans from the first one on"
@@ -210,6 +217,14 @@ class Settings:
     )
     recursive: bool = key(
         False, "read the images in subfolders of the studies folder too; their ids keep the folder, as in a/b"
+    )
+    dicomweb_token_env: str = key(
+        "", "name of the environment variable that holds a bearer token for the DICOMweb server"
+    )
+    dicomweb_token_command: str = key(
+        "",
+        "command that prints a bearer token for the DICOMweb server; it runs again when the server refuses a "
+        "token; put no secret into it, since it is logged",
     )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"

@@ -23,6 +23,7 @@ class PoolSnapshot:
     :param marks: the lead's decisions about single images, in order
     :param groups: groups of images, mostly patients
     :param copies: sets of duplicates, keyed by each member's id; empty unless one image per set is enough
+    :param reopened: labelled images that are to be handed out once more, in order
     """
 
     store: PoolStore
@@ -32,15 +33,19 @@ class PoolSnapshot:
     marks: tuple[Mark, ...] = ()
     groups: Groups = Groups()
     copies: Sets = field(default_factory=dict)
+    reopened: tuple[Mark, ...] = ()
 
     @staticmethod
     def of(context: Context, store: PoolStore) -> PoolSnapshot:
         """Take a snapshot."""
         state = context.state
         failed = {i: reason for i, (_, reason) in state.failures.all().items() if store.has_image(i)}
-        leased = frozenset(image for image in state.handouts.held() if is_unlabelled(store, image))
+        reopened = tuple(mark for mark in state.reopened.all() if store.has_image(mark.image))
+        again = {mark.image for mark in reopened}
+        held = state.handouts.held()
+        leased = frozenset(image for image in held if image in again or is_unlabelled(store, image))
         skipped, marks = frozenset(state.handouts.skipped()), tuple(state.marks.all())
-        return PoolSnapshot(store, failed, leased, skipped, marks, context.groups, context.copies)
+        return PoolSnapshot(store, failed, leased, skipped, marks, context.groups, context.copies, reopened)
 
     @property
     def images(self) -> list[str]:
@@ -79,6 +84,21 @@ class PoolSnapshot:
     def wanted(self) -> list[Mark]:
         """Marks of free images that a lead wants next, in the order they were marked."""
         return [mark for mark in self.marks if mark.kind == NEXT and self.is_free(mark.image)]
+
+    @property
+    def reopened_open(self) -> list[Mark]:
+        """Reopened images that can be handed out."""
+        taken = self.leased | self.skipped | self.failed.keys()
+        return [mark for mark in self.reopened if mark.image not in taken]
+
+    @property
+    def has_any(self) -> bool:
+        """True if anything can be handed out: free images, held-out or reopened ones."""
+        return bool(self.has_free() or self.validation_open or self.reopened_open)
+
+    def may_be_held(self, image: str) -> bool:
+        """Return True if the image needs a label, its first one or another: a lease of it may go on."""
+        return is_unlabelled(self.store, image) or any(mark.image == image for mark in self.reopened)
 
     @property
     def validation_open(self) -> list[Mark]:

@@ -112,7 +112,7 @@ def warnings_of(pool: PoolSnapshot) -> list[str]:
         texts.append(f"In the studies folder, {store.ignored_files}.")
     if waiting := sorted(store.unedited_labels):
         texts.append(
-            f"{len(waiting)} labels equal a prediction and do not count until somebody confirms them: "
+            f"{len(waiting)} labels equal a prediction or another label and wait to be confirmed: "
             f"{', '.join(waiting[:_MAX_NAMED])}{', ...' if len(waiting) > _MAX_NAMED else ''}."
         )
     refused = list(store.refused_labels.values())

@@ -11,6 +11,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from bundle_configs.parameters import ANYTHING, Parameter
 from pool.database.handouts import Client, Handout
+from pool.database.reopened import REOPENED
 from pool.errors import PoolError
 from pool.protocol import PoolStore
 from strategies.context import Context
@@ -21,7 +22,7 @@ from strategies.ranking.held_out import marked_ranking
 from strategies.ranking.readable import readable
 from strategies.ranking.verbs import AGAIN, PARAMETERS, apply_verbs, asks_to_resume
 from strategies.selectors.registry import METHODS, Method
-from strategies.snapshot import PoolSnapshot, is_unlabelled
+from strategies.snapshot import PoolSnapshot
 from strategies.stages import encoder_note, progress_of, stage_of
 
 RankingOf = Callable[[Context, PoolSnapshot, Mapping[str, Any]], rank.Ranking]
@@ -53,7 +54,7 @@ class Select(Strategy):
         refused: PoolError | None = None
         ranking = rank.Ranking("none", "none", ())
         try:
-            if pool.has_free() or pool.validation_open:
+            if pool.has_any:
                 ranking = self.ranking(self.context, pool, request)
         except PoolError as error:  # no new image, but the client may still resume one it holds
             refused = error
@@ -61,7 +62,7 @@ class Select(Strategy):
             self.context.state.handouts.give,
             client,
             ranking.source,
-            is_open=lambda image: is_unlabelled(datastore, image),
+            is_open=pool.may_be_held,
             selection_of=lambda image: block_of(self.context, ranking, image),
             policy=self.context.terms,
             resume=resume,
@@ -81,7 +82,7 @@ class Select(Strategy):
     def preview(self, store: PoolStore, count: int) -> list[dict[str, Any]]:
         """Return the answers to the next requests, best first, without leasing. Raises PoolError."""
         pool = PoolSnapshot.of(self.context, store)
-        if not pool.has_free() and not pool.validation_open:
+        if not pool.has_any:
             return []
         ranking = self.ranking(self.context, pool, {})
         return [
@@ -175,6 +176,8 @@ def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Rankin
     stage, first = stage_of(context, pool), context.settings.cold_start_method
     if pool.wanted:
         yield marked_ranking(pool.wanted, stage, "marked")
+    if pool.reopened_open:
+        yield marked_ranking(pool.reopened_open, stage, REOPENED)
     if pool.validation_open and (stage in ("bridging", "active") or not pool.has_free()):
         yield marked_ranking(pool.validation_open, stage, "validation")
     if stage == "preparing":
@@ -197,7 +200,7 @@ def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str,
     Raises PoolError where `auto` would.
     """
     pool, picks = PoolSnapshot.of(context, store), dict[str, dict[str, Any]]()
-    if not pool.has_free() and not pool.validation_open:
+    if not pool.has_any:
         return []
     try:
         for ranking in _auto_rankings(context, pool):

@@ -24,7 +24,7 @@ import typer
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
 from pool.database.state import State
-from pool.protocol import LabelCheck, RefusedLabel
+from pool.protocol import Finding, LabelCheck, RefusedLabel
 from strategies.context import FIRST, LATER, Context
 from strategies.planning.planner import Planner
 from strategies.settings import Settings
@@ -86,8 +86,8 @@ class Names:
     def label_fingerprints(self, images: Sequence[str] | None = None) -> dict[str, str]:
         return {}
 
-    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
-        return ""
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> Finding:
+        return Finding("")
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {}

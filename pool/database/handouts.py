@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from pool.database.clock import Clock
 from pool.database.database import Database, entries, entry
 
 DOUBLE_CLICK = 2.0  # seconds within which a client gets the same image again
+_FRESH = 0.9  # of a lease's length: one with more left is not renewed at each request
 _BATCH_CANDIDATES = 64  # candidates looked up together
 
 
@@ -138,6 +140,15 @@ class Handouts:
             connection.execute(sa.update(table).where(table.c.id == rows[0].id).values(expires=expires))
             return float(expires - now)
 
+    def touch(self, image: str, client: Client, policy: LeasePolicy) -> None:
+        """Extend a client's lease if it holds the image; without a write while most of the lease is left."""
+        table = schema.handouts.c
+        mine = _open_leases(table.expires).where(table.image == image, table.client == client.name)
+        left = [row.expires - self.now() for row in self._db.read(mine)]
+        if left and 0 < left[0] < _FRESH * policy.lease_seconds:
+            with suppress(HandoutError):  # it has just ended
+                self.renew(image, client, policy)
+
     def take(self, image: str, client: Client, source: str, policy: LeasePolicy) -> float:
         """Lease an image that the client chose itself, or extend its lease; return its seconds.
 
@@ -181,6 +192,17 @@ class Handouts:
             if not rows:
                 raise HandoutError(f"{image} is not in the hands of {client.name}, so it cannot be released")
             _end_leases(connection, rows, "released", now, client.name)
+
+    def release_all(self, client: Client) -> list[str]:
+        """Release all images of a named client, and return them. Raises HandoutError for an unnamed one."""
+        if not client.named:
+            raise HandoutError("nobody knows which images are yours: send a client_id, or release them by id")
+        with self._db.begin() as connection:
+            now = self._clock.tick(connection)
+            _expire_leases(connection, now)
+            rows = connection.execute(_open_leases().where(schema.handouts.c.client == client.name)).all()
+            _end_leases(connection, rows, "released", now, client.name)
+        return [row.image for row in rows]
 
     def skip(self, image: str, client: Client, reason: str, own: bool = False) -> None:
         """Exclude an image from hand-out (undo with `unskip`). Raises HandoutError when another holds it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -10,6 +11,22 @@ from pool.database import schema
 from pool.database.database import Database, entries
 from pool.label_states import CONFIRMED
 from pool.protocol import LabelCheck, PoolStore
+
+
+class NewCheck(NamedTuple):
+    """The check of one image's final label, as it is stored.
+
+    :param fingerprint: of the label's file and its image's
+    :param reason: why the label does not count; "" for a good one
+    :param state: one of `pool.label_states`, "" for a label that was found
+    :param digest: from `pool.imaging.digests.label_digest`
+    """
+
+    image: str
+    fingerprint: str
+    reason: str = ""
+    state: str = ""
+    digest: str = ""
 
 
 class LabelChecks:
@@ -46,14 +63,16 @@ class LabelChecks:
         checks = [LabelCheck(row.id, row.image, row.fingerprint, row.reason, row.state) for row in rows]
         return [check for check in checks if check.number > newest or check.image in waiting]
 
-    def add(self, checks: Sequence[tuple[str, str, str]], state: str = "") -> None:
-        """Store (image, fingerprint, reason) of labels; one that does not count gets a ledger entry.
+    def with_digest(self, digest: str) -> dict[str, str]:
+        """Return the images whose checked label has a digest: {image: fingerprint}."""
+        table = schema.label_checks.c
+        query = sa.select(table.image, table.fingerprint).where(table.digest == digest).order_by(table.id)
+        return {row.image: row.fingerprint for row in self._db.read(query)}
 
-        :param state: of them all, one of `pool.label_states`
-        """
-        table = schema.label_checks
-        rows = [{"image": i, "fingerprint": f, "reason": r, "state": state} for i, f, r in checks]
-        with self._db.begin(durable=bool(state)) as connection:
+    def add(self, checks: Sequence[NewCheck]) -> None:
+        """Store checks of labels; one that does not count gets a ledger entry."""
+        table, rows = schema.label_checks, [check._asdict() for check in checks]
+        with self._db.begin(durable=any(check.state for check in checks)) as connection:
             connection.execute(sa.delete(table).where(table.c.image.in_([row["image"] for row in rows])))
             connection.execute(sa.insert(table), rows)
             for row in rows:
@@ -61,10 +80,11 @@ class LabelChecks:
                     connection.execute(*entries("label_refused", [row["image"]], {"reason": row["reason"]}))
 
     def confirm(self, image: str, fingerprint: str, who: str) -> None:
-        """Let a label that equals a prediction count from now on, since somebody has looked at it."""
+        """Let a label count that waited to be confirmed, since somebody has looked at it."""
         table = schema.label_checks
-        row = {"image": image, "fingerprint": fingerprint, "reason": "", "state": CONFIRMED}
         with self._db.begin(durable=True) as connection:
+            digest = connection.scalar(sa.select(table.c.digest).where(table.c.image == image)) or ""
+            row = NewCheck(image, fingerprint, state=CONFIRMED, digest=digest)._asdict()
             connection.execute(sa.delete(table).where(table.c.image == image))
             connection.execute(sa.insert(table).values(**row))
             connection.execute(*entries("label_confirmed", [image], {"client": who}))

@@ -153,6 +153,14 @@ marks = Table(  # a lead's decisions on single images
     Column("reason", String, nullable=False),
     Column("created", Float, nullable=False),
 )
+reopened = Table(  # labelled images that are handed out once more, until their next final label
+    "reopened",
+    metadata,
+    Column("image", String, primary_key=True),
+    Column("client", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
 choices = Table(  # settings that a lead changed while the server runs
     "choices",
     metadata,
@@ -175,7 +183,10 @@ label_checks = Table(  # final labels that were read, whoever put them there
     Column("image", String, nullable=False, unique=True),
     Column("fingerprint", String, nullable=False),  # of the label's file and its image's
     Column("reason", String, nullable=False),  # why it does not count; empty for a good one
-    Column("state", String, nullable=False, server_default=""),  # edited, confirmed, unedited, empty
+    Column("state", String, nullable=False, server_default=""),  # of pool.label_states
+    Column(
+        "digest", String, nullable=False, server_default="", index=True
+    ),  # of the label on its image's grid
     sqlite_autoincrement=True,  # ids are never reused, so that the newest one reveals changes
 )
 readers = Table(  # browsers that open the pages; the cookie itself is not kept

@@ -22,6 +22,7 @@ from pool.database.models import Models, Validations
 from pool.database.plans import Plans
 from pool.database.predictions import Predictions
 from pool.database.readers import Readers
+from pool.database.reopened import Reopened
 from pool.database.scores import Scores
 from pool.database.trainings import Progress, Trainings
 
@@ -40,5 +41,6 @@ class State:
         self.heads = Heads(database)
         self.handouts, self.marks, self.duplicates = Handouts(database), Marks(database), Duplicates(database)
         self.label_checks, self.predictions = LabelChecks(database), Predictions(database)
+        self.reopened = Reopened(database)
         self.readers, self.drafts = Readers(database), Drafts(database, folder / "drafts")
         self.ledger, self.trainings, self.progress = Ledger(database), Trainings(database), Progress(database)

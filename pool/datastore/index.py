@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pool.datastore.model import DataModel, ImageLabelModel, LocalDatastoreModel
 from pool.errors import PoolError
 from pool.imaging.label_check import unknown_image
-from pool.label_states import CONFIRMED, UNEDITED
+from pool.label_states import CONFIRMED, UNEDITED, WAITING
 
 FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags
 
@@ -70,7 +70,7 @@ class DatastoreIndex:
     :ivar images: ids of all images, sorted; the same list until images come or go
     :ivar labelled: ids with a final label that counts
     :ivar unchecked: ids with one that is not checked yet
-    :ivar unedited: ids with one that equals a prediction and is not confirmed
+    :ivar unedited: ids with one that equals a prediction or another label and is not confirmed
     :ivar refused: why a final label does not count, by id
     :ivar tags: number of labels of each tag
     """
@@ -136,7 +136,7 @@ class DatastoreIndex:
         """
         label = self.model.label(image, FINAL)
         state = state or str(label.info.get("state", "") if label else "")
-        waits = not reason and state == UNEDITED and not self._counts_unedited
+        waits = not reason and state in WAITING and not self._counts_unedited
         if reason:
             self.refused[image] = reason
         else:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pool.datastore.folder import StudiesFolder
 from pool.datastore.index import FINAL, Change
@@ -22,13 +22,16 @@ from pool.imaging.label_check import (
     label_extension,
     may_be_empty,
     plain_info,
-    with_state,
+    with_verdict,
     with_warnings,
 )
 from pool.imaging.names import EmptyLabel, LabelError, UnknownValues, image_fingerprint
-from pool.label_states import IsPrediction, state_of
+from pool.label_states import Judge, verdict_on
 from pool.left_notes import leave_note
-from pool.protocol import LabelCheck, RefusedLabel
+from pool.protocol import Finding, LabelCheck, RefusedLabel
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 Record = Callable[[list[Change]], None]
@@ -41,7 +44,8 @@ class LabelFiles:
 
     :param labels: {name: value} that a final label may hold
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
-    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
+    :param judge: compares a label that is being saved with predictions and with other labels
+    :param accepts_empty: labels without a voxel count, whoever made them
     """
 
     def __init__(
@@ -49,10 +53,11 @@ class LabelFiles:
         folder: StudiesFolder,
         labels: Mapping[str, int],
         saved: Saved | None,
-        is_prediction: IsPrediction | None = None,
+        judge: Judge | None = None,
+        accepts_empty: bool = False,
     ) -> None:
         self._folder, self._labels, self._saved = folder, labels, saved
-        self._is_prediction, self._empty_saves = is_prediction, EmptySaves()
+        self._judge, self._empty_saves = judge, EmptySaves(accepts_empty)
 
     def save(self, image: str, file: str, tag: str, info: Mapping[str, Any]) -> None:
         """Check a final label, then keep it; nothing is written before the check.
@@ -82,12 +87,16 @@ class LabelFiles:
 
     def _checked(self, label: str, image: str, tag: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return a label's extension, and its info with state and warnings. Raises LabelError."""
+        from pool.imaging.digests import label_digest  # imports numpy
+
         notes: list[str] = []
-        given = info | {"empty": True} if self._empty_saves.is_second(image, info) else info
-        ext, digest = checked_label(label, tag, given, self._image_file(image), self._labels, notes)
-        if tag == FINAL:
+        given = info | {"empty": True} if self._empty_saves.is_meant(image, info) else info
+        ext, voxels = checked_label(label, tag, given, self._image_file(image), self._labels, notes)
+        if voxels is not None:
+            digest = label_digest(voxels)
             info = info if digest else given
-            info = with_state(info, state_of(image, digest, info, self._is_prediction), notes)
+            verdict = verdict_on(image, digest, voxels, info, self._judge)
+            info = with_verdict(info, verdict, digest, notes)
         return ext, with_warnings(info, notes)
 
     def _image_file(self, image: str) -> str:
@@ -145,20 +154,24 @@ class LabelFiles:
             return 0
         return int(label.info.get("version") or next_version(self._folder.versions, image))
 
-    def check(self, image: str, notes: list[str] | None = None) -> str:
-        """Read a final label; return why it does not count, "" for a good one."""
+    def check(self, image: str, notes: list[str] | None = None) -> Finding:
+        """Read a final label; return why it does not count, and its digest."""
+        from pool.imaging.digests import label_digest  # imports numpy
+
         try:
             label = self._folder.index.label(image, FINAL)
             file = str(self.path(FINAL) / (image + label.ext))
-            checked_label(file, FINAL, label.info, self._image_file(image), self._labels, notes)
+            info = label.info | ({"empty": True} if self._empty_saves.accepts_all else {})
+            _, voxels = checked_label(file, FINAL, info, self._image_file(image), self._labels, notes)
         except UnknownValues as error:
             if len(error.values) > 2:  # a picture rather than a label
-                return str(error)
+                return Finding(str(error))
             value = error.values[0]
-            return f"{error}; if {value} means 1, write it anew by scan-selection labels fix --map {value}=1"
+            fix = f"if {value} means 1, write it anew by scan-selection labels fix --map {value}=1"
+            return Finding(f"{error}; {fix}")
         except (LabelError, PoolError) as error:
-            return str(error)
-        return ""
+            return Finding(str(error))
+        return Finding("", "" if voxels is None else label_digest(voxels))
 
     def rewrite(self, image: str, values: Mapping[int, int]) -> bool:
         """Write a final label anew if its unknown values are in a mapping; keep the former as a version.
@@ -240,21 +253,20 @@ def checked_label(
     image: str,
     labels: Mapping[str, int],
     notes: list[str] | None = None,
-) -> tuple[str, str]:
-    """Check a label; return the extension to keep it under, and its digest. Raises LabelError.
+) -> tuple[str, np.ndarray | None]:
+    """Check a label; return the extension to keep it under, and a final label's voxels. Raises LabelError.
 
-    Only final labels are opened; others, and empty ones, have the digest "".
+    Only final labels are opened.
 
     :param image: path of the image
     :param notes: gets a sentence on everything that is not kept as the file has it
     """
-    from pool.imaging.digests import label_digest
     from pool.imaging.labels import check_label  # imports readers of images
 
     ext = label_extension(label)
     if tag != FINAL:
-        return ext, ""
-    return ext, label_digest(check_label(label, labels, image, allow_empty=may_be_empty(info), notes=notes))
+        return ext, None
+    return ext, check_label(label, labels, image, allow_empty=may_be_empty(info), notes=notes)
 
 
 def put_in_place(

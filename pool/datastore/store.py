@@ -19,8 +19,8 @@ from pool.datastore.index_file import InUse
 from pool.datastore.label_files import LabelFiles, Saved
 from pool.datastore.scanner import text_of_ignored
 from pool.imaging.names import image_fingerprint
-from pool.label_states import IsPrediction
-from pool.protocol import LabelCheck, RefusedLabel
+from pool.label_states import Judge
+from pool.protocol import Finding, LabelCheck, RefusedLabel
 
 __all__ = ["InUse", "PoolDatastore"]
 
@@ -40,8 +40,9 @@ class PoolDatastore:
     :param saved: called as saved(image, tag, info) after a label is kept, from the thread that saved it
     :param recursive: images in subfolders belong to the pool; their ids keep the folder
     :param trusts_files: False: final labels that are found count once `take_in_checks` says so
-    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
-    :param counts_unedited: final labels that equal a prediction count before somebody confirms them
+    :param judge: compares a label that is being saved with predictions and with other labels
+    :param counts_unedited: labels that equal a prediction or another label count before they are confirmed
+    :param accepts_empty: final labels without a voxel count, without a word of whoever made them
 
     Raises InUse when another process writes in the folder.
     """
@@ -55,13 +56,14 @@ class PoolDatastore:
         saved: Saved | None = None,
         trusts_files: bool = True,
         recursive: bool = False,
-        is_prediction: IsPrediction | None = None,
+        judge: Judge | None = None,
         counts_unedited: bool = False,
+        accepts_empty: bool = False,
     ) -> None:
         self._path = path
         self.newest_check = 0
         self._folder = StudiesFolder(Path(path), changed, read_only, trusts_files, recursive, counts_unedited)
-        self._labels = LabelFiles(self._folder, labels, saved, is_prediction)
+        self._labels = LabelFiles(self._folder, labels, saved, judge, accepts_empty)
         self._images = ImageFiles(self._folder, self._labels)
 
     @property
@@ -164,8 +166,8 @@ class PoolDatastore:
         """Return the number of an image's final label, from 1; 0 without one. It grows with each save."""
         return self._labels.version(image_id)
 
-    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
-        """Read a final label; return why it does not count, "" for a good one.
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> Finding:
+        """Read a final label; return why it does not count, and its digest.
 
         :param notes: gets a sentence on everything in the file that is not used
         """

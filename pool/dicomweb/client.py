@@ -18,6 +18,7 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series
 from pydicom import Dataset
 from requests.adapters import HTTPAdapter
 
+from pool.dicomweb.bearer import Bearer, TokenError
 from pool.errors import PoolError
 from pool.imaging.images import ImageError
 
@@ -75,21 +76,22 @@ def _is_google(url: str) -> bool:
     return "googleapis.com" in url
 
 
-def open_session(url: str) -> requests.Session:
-    """Open a session with MONAI Label's settings for user and password, or Google's credentials."""
+def open_session(url: str, bearer: Bearer | None = None) -> requests.Session:
+    """Open a session with a token, MONAI Label's settings for user and password, or Google's credentials."""
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     if _is_google(url):
         session = create_session_from_gcp_credentials()
     else:
         session = create_session_from_user_pass(user, password) if user and password else requests.Session()
+    session.auth = bearer or session.auth
     session.mount("http://", _Patient())
     session.mount("https://", _Patient())
     return session
 
 
-def connect(url: str) -> DICOMwebClient:
+def connect(url: str, bearer: Bearer | None = None) -> DICOMwebClient:
     """Return a client with MONAI Label's settings for user, password, prefixes, and Google's store."""
-    session = open_session(url)
+    session = open_session(url, bearer)
     if _is_google(url):
         client = DICOMwebClient(url=url, session=session)
     else:
@@ -108,10 +110,11 @@ class DicomServer:
     """One DICOMweb server. Every method raises ServerError when it is down or refuses.
 
     :param page: series asked for at once; a server may give fewer
+    :param bearer: signs the requests; by default MONAI Label's settings do
     """
 
-    def __init__(self, url: str, page: int = 500) -> None:
-        self.url, self.client, self._page = url, connect(url), page
+    def __init__(self, url: str, page: int = 500, bearer: Bearer | None = None) -> None:
+        self.url, self.client, self._page = url, connect(url, bearer), page
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -124,6 +127,8 @@ class DicomServer:
             raise ServerError(
                 502, f"{self.url} does not answer as DICOMweb does; its URL often ends in /dicom-web"
             ) from error
+        except TokenError as error:
+            raise ServerError(503, f"the DICOM server {self.url} is not asked: {error}") from None
         except requests.RequestException as error:
             raise ServerError(
                 503,
@@ -135,8 +140,8 @@ class DicomServer:
         code = error.response.status_code if error.response is not None else 0
         if code in (401, 403):
             what = (
-                "set MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD to a user who may "
-                "search, read and store"
+                "set MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD, or --conf "
+                "dicomweb_token_env or dicomweb_token_command, to somebody who may search, read and store"
             )
         elif code in (400, 404, 405):
             what = "check the URL, which often ends in /dicom-web; the server's log says more"

@@ -19,7 +19,7 @@ from pool.dicomweb.cache import read_json, write_json
 from pool.dicomweb.client import DicomServer, ServerError, first
 from pool.dicomweb.seg import names_of
 from pool.imaging.labels import same_name
-from pool.label_states import UNEDITED
+from pool.label_states import WAITING
 from pool.protocol import LabelCheck
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class View:
     labelled: list[str] = field(default_factory=list)  # with a label that counts, sorted
     segs: Mapping[str, Seg] = field(default_factory=dict)  # newest label of each image that has one
     unchecked: frozenset[str] = frozenset()  # images whose label is not checked yet
-    unedited: frozenset[str] = frozenset()  # images whose label equals a prediction and is not confirmed
+    unedited: frozenset[str] = frozenset()  # images whose label equals a prediction or another, unconfirmed
     refused: Mapping[str, str] = field(default_factory=dict)  # why the label of an image does not count
 
 
@@ -174,7 +174,7 @@ class Index:
         unknown = "" if self._trusts_files else None
         reasons = {image: self._reasons.get(seg.series, unknown) for image, seg in newest.items()}
         good = {image for image, reason in reasons.items() if reason == ""}
-        unedited = {image for image in good if self._states.get(newest[image].series) == UNEDITED}
+        unedited = {image for image in good if self._states.get(newest[image].series) in WAITING}
         unedited = set() if self._counts_unedited else unedited
         labelled = sorted(good - unedited)
         return View(

@@ -20,7 +20,7 @@ from pool.imaging.images import image_id
 from pool.imaging.label_check import label_extension, may_be_empty
 from pool.imaging.label_values import own_values
 from pool.imaging.label_writer import write_label
-from pool.imaging.labels import LabelError, check_label, grid_of
+from pool.imaging.labels import LabelError, check_label, grid_of, read_label
 
 
 def notes_of(label: Path) -> list[str]:
@@ -57,8 +57,8 @@ class SegFiles:
 
     def store(
         self, sent: str, image: str, series: Path, info: Mapping[str, Any], notes: list[str]
-    ) -> tuple[Dataset, str]:
-        """Check a label file, and store it on the server; returns the SEG, and the label's digest.
+    ) -> tuple[Dataset, np.ndarray]:
+        """Check a label file, and store it on the server; returns the SEG, and the label on the image's grid.
 
         :param sent: PNG, NIfTI, NRRD, or what OHIF sends (.bin)
         :param image: path of the image
@@ -77,7 +77,11 @@ class SegFiles:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return seg, label_digest(plane)
+        return seg, plane
+
+    def digest(self, label: str, image: str) -> str:
+        """Return the digest of a fetched label. Raises LabelError."""
+        return label_digest(read_label(label, self._labels, image))
 
     def segmentation(self, label: str, image: str, series: Path) -> Dataset:
         """Return a prediction as SEG, which is not stored; parameters as of `store`. Raises LabelError."""

@@ -22,6 +22,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from pydicom import Dataset
 
 from pool.dataset_archive import write_archive
+from pool.dicomweb.bearer import Bearer
 from pool.dicomweb.client import DicomServer, ServerError
 from pool.dicomweb.index import Index
 from pool.dicomweb.labels import SegFiles, notes_of
@@ -29,6 +30,7 @@ from pool.dicomweb.notes import Notes
 from pool.dicomweb.series import SeriesFiles
 from pool.errors import PoolError
 from pool.files import cannot_write, clean_cache, replacing
+from pool.imaging.digests import label_digest
 from pool.imaging.images import ImageError
 from pool.imaging.label_check import (
     EmptySaves,
@@ -36,13 +38,13 @@ from pool.imaging.label_check import (
     label_extension,
     plain_info,
     unknown_image,
-    with_state,
+    with_verdict,
     with_warnings,
 )
 from pool.imaging.labels import LabelError
 from pool.imaging.names import EmptyLabel
-from pool.label_states import IsPrediction, state_of
-from pool.protocol import LabelCheck, RefusedLabel
+from pool.label_states import Judge, verdict_on
+from pool.protocol import Finding, LabelCheck, RefusedLabel
 
 logger = logging.getLogger(__name__)
 Saved = Callable[[str, str, dict[str, Any]], None]
@@ -71,8 +73,10 @@ class DicomWebPool(Datastore):
     :param read_only: True in the children: they ask nothing that the server wrote down, and write no index
     :param every: seconds between two looks at the server, at least
     :param trusts_files: False: labels that others stored count once `take_in_checks` says so
-    :param is_prediction: whether a label (image, digest) is a prediction that clients were given
-    :param counts_unedited: final labels that equal a prediction count before somebody confirms them
+    :param judge: compares a label that is being saved with predictions and with other labels
+    :param counts_unedited: labels that equal a prediction or another label count before they are confirmed
+    :param accepts_empty: final labels without a voxel count, without a word of whoever made them
+    :param bearer: signs the requests to the server
     Raises ServerError when the server is down.
     """
 
@@ -91,14 +95,16 @@ class DicomWebPool(Datastore):
         every: float = 25.0,
         page: int = 500,
         trusts_files: bool = True,
-        is_prediction: IsPrediction | None = None,
+        judge: Judge | None = None,
         counts_unedited: bool = False,
+        accepts_empty: bool = False,
+        bearer: Bearer | None = None,
     ) -> None:
-        self._server, self._folder = DicomServer(url, page), folder
+        self._server, self._folder = DicomServer(url, page, bearer), folder
         self._changed, self._saved, self._read_only, self._every = changed, saved, read_only, every
         self._looked, self._down, self.newest_check = 0.0, False, 0
-        self._notes, self._is_prediction = Notes(folder, read_only), is_prediction
-        self._empty_saves = EmptySaves()
+        self._notes, self._judge = Notes(folder, read_only), judge
+        self._empty_saves = EmptySaves(accepts_empty)
         self._index = Index(folder, labels, self._server, filters, trusts_files, counts_unedited)
         self._series = SeriesFiles(folder, self._server, self._index)
         self._segs = SegFiles(folder, self._server, labels, colors or {}, codes or {})
@@ -228,8 +234,8 @@ class DicomWebPool(Datastore):
         """Return the number of segmentations of an image: its label is the newest; 0 without one."""
         return self._index.count_labels(image_id)
 
-    def check_label(self, image_id: str, notes: list[str] | None = None) -> str:
-        """Read a segmentation; return why it does not count, "" for a good one.
+    def check_label(self, image_id: str, notes: list[str] | None = None) -> Finding:
+        """Read a segmentation; return why it does not count, and its digest.
 
         :param notes: gets a sentence on everything in it that is not used
 
@@ -239,9 +245,9 @@ class DicomWebPool(Datastore):
             file = self.get_label_uri(image_id, FINAL)
             if file and notes is not None:
                 notes += notes_of(Path(file))
+            return Finding("", self._segs.digest(file, self.get_image_uri(image_id)) if file else "")
         except (ImageError, LabelError) as error:
-            return str(error)
-        return ""
+            return Finding(str(error))
 
     def take_in_checks(self, checks: Iterable[LabelCheck]) -> None:
         """Count segmentations, or not, by their checks."""
@@ -343,10 +349,11 @@ class DicomWebPool(Datastore):
     def _save_final(self, image: str, sent: str, info: dict[str, Any]) -> None:
         notes: list[str] = []
         path, series = self.get_image_uri(image), self._series.dicom(image)
-        empty = {"empty": True} if self._empty_saves.is_second(image, info) else {}
-        seg, digest = self._segs.store(sent, path, series, info | empty, notes)
+        empty = {"empty": True} if self._empty_saves.is_meant(image, info) else {}
+        seg, label = self._segs.store(sent, path, series, info | empty, notes)
+        digest = label_digest(label)
         info |= {} if digest else empty
-        info |= with_state(info, state_of(image, digest, info, self._is_prediction), notes)
+        info |= with_verdict(info, verdict_on(image, digest, label, info, self._judge), digest, notes)
         info |= with_warnings({}, notes)
         info |= {
             "SeriesInstanceUID": str(seg.SeriesInstanceUID),

@@ -11,7 +11,7 @@ from typing import Any
 
 from pool.errors import PoolError
 from pool.imaging.names import LABEL_EXTENSIONS, LabelError
-from pool.label_states import UNEDITED, UNEDITED_NOTE
+from pool.label_states import Verdict
 
 _SECOND_EMPTY = 600.0  # seconds within which a second empty label is taken for what it is
 
@@ -49,13 +49,18 @@ class EmptySaves:
     """Empty labels that were refused: a client that saves a second one within ten minutes means it.
 
     Most clients cannot send the parameter `empty`.
+
+    :param accepts_all: keep every empty label, also the first one
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accepts_all: bool = False) -> None:
+        self.accepts_all = accepts_all
         self._refused: dict[tuple[str, str], float] = {}  # by image and client, on the monotonic clock
 
-    def is_second(self, image: str, info: Mapping[str, Any]) -> bool:
-        """Return whether an empty label of this image by this client was refused a moment ago."""
+    def is_meant(self, image: str, info: Mapping[str, Any]) -> bool:
+        """Return whether this client sent an empty label of this image a moment ago, or all are accepted."""
+        if self.accepts_all:
+            return True
         return time.monotonic() - self._refused.get(_saver(image, info), -_SECOND_EMPTY) < _SECOND_EMPTY
 
     def refuse(self, image: str, info: Mapping[str, Any]) -> None:
@@ -75,11 +80,11 @@ def with_warnings(info: Mapping[str, Any], warnings: list[str]) -> dict[str, Any
     return others | ({"warnings": warnings} if warnings else {})
 
 
-def with_state(info: Mapping[str, Any], state: str, notes: list[str]) -> dict[str, Any]:
-    """Return the info of a final label with its state; `notes` gets a sentence if it does not count yet."""
-    if state == UNEDITED:
-        notes.append(UNEDITED_NOTE)
-    return {**info, "state": state}
+def with_verdict(info: Mapping[str, Any], verdict: Verdict, digest: str, notes: list[str]) -> dict[str, Any]:
+    """Return the info of a final label with its state and digest; `notes` gets what the verdict says."""
+    if verdict.note:
+        notes.append(verdict.note)
+    return {**info, "state": verdict.state, "digest": digest}
 
 
 def label_extension(file: str) -> str:

@@ -156,7 +156,7 @@ def check_label(
     if not array.any() and not allow_empty:
         raise EmptyLabel(
             "the label is empty; if there is nothing to label, save it again within ten minutes, or with the "
-            "parameter 'empty': true"
+            "parameter 'empty': true (a server with --conf empty_labels accept keeps it at once)"
         )
     return array
 

@@ -132,8 +132,14 @@ def come_next(pool: NamedPool, images: Images, reason: Reason = "", who: Who = "
 
 
 @pool_command(app, panel=_STEER)
+def reopen(pool: NamedPool, images: Images, reason: Reason = "", who: Who = "lead") -> None:
+    """Hand out labelled images once more, with their label to start from (undo with `unmark`)."""
+    _mark("reopen", pool, images, reason, who)
+
+
+@pool_command(app, panel=_STEER)
 def confirm(pool: NamedPool, images: Images, who: Who = "lead") -> None:
-    """Let labels count that equal a prediction, once somebody has looked at them."""
+    """Let labels count that equal a prediction or another label, once somebody has looked at them."""
     from server.desk.confirm import confirm as confirm_label
 
     with opened(pool) as opened_app:
@@ -147,7 +153,7 @@ def _mark(kind: Any, pool: NamedPool, images: list[str], reason: str, who: str) 
 
     with opened(pool) as opened_app:
         request = MarkRequest(kind=kind, images=images, reason=reason, client=who)
-        result = mark(opened_app.state, opened_app.datastore(), request)
+        result = mark(opened_app.state, opened_app.datastore(), request, opened_app.bundle.get("labels"))
         typer.echo(f"{result['changed']} images changed")
 
 

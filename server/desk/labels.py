@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from infers.prediction import default_extension
+from pool.database.handouts import Client
 from pool.errors import PoolError
 from pool.files import cannot_write
 from pool.imaging.images import ImageError
@@ -21,6 +22,7 @@ from pool.protocol import LabelStore
 from server.desk.cache import ByteCache
 from server.desk.views import view_of
 from server.desk.voxels import path_of, version_of
+from strategies.identity import DEFAULT_NAMES
 
 FINAL = "final"
 _GZIP = b"\x1f\x8b"
@@ -129,12 +131,16 @@ def author_of(store: LabelStore, image: str) -> tuple[str, int | None]:
     return str(info.get("user") or info.get("client_id") or ""), info.get("ts")
 
 
-def replaced_by_another(store: LabelStore, image: str, tag: str, client: str) -> list[str]:
-    """Return a sentence on the final label that a client's is about to replace, if another saved it."""
+def replaced_by_another(store: LabelStore, image: str, tag: str, client: Client) -> list[str]:
+    """Return a sentence on the final label that a client's is about to replace, if another saved it.
+
+    Unnamed clients cannot be told apart, so each of them is told of the label of another.
+    """
     number = store.label_version(image) if tag == FINAL else 0
     who, when = author_of(store, image) if number else ("", None)
-    if not who or who == client:
+    if not who or (client.named and who == client.name):
         return []
+    who = "somebody without a name" if who.lower() in DEFAULT_NAMES else who
     return [
         f"this replaces the label that {who} saved at {_clock_time(when)}; it is kept as version {number}"
     ]

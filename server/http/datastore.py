@@ -19,10 +19,12 @@ from starlette.background import BackgroundTask
 from pool.imaging.images import ImageError
 from pool.imaging.labels import LabelError
 from pool.imaging.names import split_name
+from server.desk.activity import works_on
 from server.desk.labels import replaced_by_another
 from server.desk.readers import client_here
 from server.http import access
 from server.http.bodies import read_object
+from server.http.tags import tag_warnings
 from server.http.uploads import received, shown_name
 from strategies.identity import current_user
 
@@ -89,12 +91,14 @@ def _add_images(router: APIRouter) -> None:
 
     @router.get("/image", summary="An image's file")
     def download(image: str) -> Response:
-        return _file_response(_image_file(image))
+        path = _image_file(image)
+        works_on(app_instance(), image)
+        return _file_response(path)
 
     @router.get("/image/info", summary="The information stored with an image")
     def info(image: str) -> dict[str, Any]:
         _require_image(image)
-        return dict(app_instance().datastore().get_image_info(image))
+        return dict(app_instance().image_info(image))
 
     @router.put("/image/info", summary="Add to the information stored with an image")
     def note(image: str, info: Params = "{}") -> None:
@@ -125,7 +129,9 @@ def _add_labels(router: APIRouter) -> None:
 
     @router.get("/label", summary="A label's file")
     def download(label: str, tag: str) -> Response:
-        return _file_response(_label_file(label, tag))
+        path = _label_file(label, tag)
+        works_on(app_instance(), label)
+        return _file_response(path)
 
     @router.get("/label/info", summary="The information stored with a label")
     def info(label: str, tag: str) -> dict[str, Any]:
@@ -159,14 +165,16 @@ def _with_author(details: dict[str, Any]) -> dict[str, Any]:
 def _save(image: str, label: UploadFile, tag: str, details: dict[str, Any]) -> dict[str, Any]:
     app = app_instance()
     store = app.datastore()
-    client = client_here(app)
+    client = client_here(app, str(details.get("client_id") or ""))
     if client.named and current_user.get() is None:  # the browser is known, whatever name its page sends
         details = {**details, "client_id": client.name}
-    replaced = replaced_by_another(store, image, tag, str(details.get("client_id") or ""))
+    said = [*tag_warnings(tag), *replaced_by_another(store, image, tag, client)]
     with received(label, "label") as path:
         label_id = store.save_label(image, str(path), tag, details)
+    if tag != DefaultLabelTag.FINAL.value:
+        works_on(app, image, details.get("client_id"))
     answer = {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
-    warnings = [*store.get_label_info(label_id, tag).get("warnings", []), *replaced]
+    warnings = [*store.get_label_info(label_id, tag).get("warnings", []), *said]
     return {**answer, "warnings": warnings} if warnings else answer
 
 

@@ -17,6 +17,7 @@ from requests_toolbelt import MultipartEncoder
 from starlette.background import BackgroundTask
 
 from pool.protocol import MakesSegmentations
+from server.desk.activity import works_on
 from server.http import access
 from server.http.bodies import read_object
 from server.http.parameters import checked, known
@@ -85,6 +86,8 @@ def _predict(request: dict[str, Any], image: str, session_id: str, file: UploadF
             raise HTTPException(
                 422, "name an image of the pool (image) or a session (session_id), or send a file"
             )
+        if image:
+            works_on(app, image, request.get("client_id"))
         return dict(app.infer({**request, "image": source}))
 
 

@@ -55,6 +55,10 @@ def routes() -> APIRouter:
         lease = body or LeaseRequest()
         return _release(image, lease) if release else _renew(image, lease)
 
+    @router.delete("/leases", summary="Give back all images of the reader")
+    def give_all_back(body: LeaseRequest | None = None) -> dict[str, Any]:
+        return {"released": _release_all(body or LeaseRequest())}
+
     @router.delete("/lease/{image:path}", summary="Give an image back")
     def give_back(image: str, body: LeaseRequest | None = None) -> dict[str, Any]:
         return _release(image, body or LeaseRequest())
@@ -100,6 +104,18 @@ def _release(image: str, lease: LeaseRequest) -> dict[str, Any]:
             raise PoolError(409, str(error)) from error
     app.wake()
     return {}
+
+
+def _release_all(lease: LeaseRequest) -> list[str]:
+    app = app_instance()
+    client = readers.client_here(app, lease.client_id)
+    with app.database_errors():
+        try:
+            released = app.state.handouts.release_all(client)
+        except HandoutError as error:
+            raise PoolError(409, str(error)) from error
+    app.wake()
+    return list(released)
 
 
 def _check_image(app: Any, image: str) -> None:

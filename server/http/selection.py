@@ -54,7 +54,7 @@ def routes() -> APIRouter:
     def selection_marks(request: MarkRequest) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            answer = mark(app.state, app.datastore(), request)
+            answer = mark(app.state, app.datastore(), request, app.bundle.get("labels"))
         app.wake()
         return answer
 

@@ -130,6 +130,7 @@ TABLE = (
     Row("DELETE", "/selection/image/{image:path}/draft", ANNOTATOR),
     _json("POST", "/selection/lease/{image:path}", ANNOTATOR),
     _json("DELETE", "/selection/lease/{image:path}", ANNOTATOR),
+    _json("DELETE", "/selection/leases", ANNOTATOR),
     # OHIF and its access to the DICOM server
     Row("GET", "/ohif/{path:path}", READER, any_query=True, cached=True),
     Row("GET", "/proxy/dicom/{path:path}", READER, any_query=True),

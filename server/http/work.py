@@ -13,6 +13,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from bundle_configs.parameters import Parameter, device_parameters
 from server.http.parameters import checked, known
+from server.http.tags import tag_warnings
 
 Json = Annotated[Any, Body()]
 _ORIGINAL = DefaultLabelTag.ORIGINAL.value
@@ -52,7 +53,9 @@ def routes() -> APIRouter:
     ) -> dict[str, Any]:
         request = _batch_request(model, images, params)
         _refuse_second("batch_infer", "a batch inference")
-        return dict(app_instance().start_task("batch_infer", request))
+        warnings = tag_warnings(request["label_tag"])
+        task = dict(app_instance().start_task("batch_infer", request))
+        return {**task, "warnings": warnings} if warnings else task
 
     return router
 

@@ -15,10 +15,12 @@ from strategies.selectors.cold_start import CLUSTER
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
+FINAL = "final"
 _MAX_NEAREST = 4  # images shown beside a pick
 _BY_HAND = {  # hand-outs that no method chose
     "chosen": "Images that somebody opened by themselves, on the map or in a list",
     "marked": "Images that a lead marked to come next",
+    "reopened": "Labelled images that a lead handed out once more",
     "validation": "Images that are labelled but never trained on, for measuring models",
 }
 _NOT_NUMBERS = {"encoder_note", "map_note", "expires_in", "again", "progress", "client", "reason", "paper"}
@@ -37,6 +39,7 @@ def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, An
         "image": image,
         "labelled": pool.store.is_labelled(image),
         "unedited": image in pool.store.unedited_labels,
+        "warnings": pool.store.get_label_info(image, FINAL).get("warnings", []),
         "failed": pool.failed.get(image),
         "events": events,
         "neighbours": neighbours,

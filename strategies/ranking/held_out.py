@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 def marked_ranking(marks: Sequence[Mark], stage: str, role: str) -> Ranking:
     """Rank marked images in the order they were marked, with the client who marked them.
 
-    :param role: "marked" or "validation"
+    :param role: "marked", "reopened" or "validation"
     """
     evidence = {mark.image: {"role": role, "marked_by": mark.client, "why": mark.reason} for mark in marks}
     return Ranking(f"marks|{role}", stage, list(evidence), evidence)

@@ -25,6 +25,7 @@ from strategies.stages import encoder_note, progress_of
 _RANDOM = METHODS["random"]
 _MARKED = {  # reasons of images that a lead marked, by their role
     "marked": "{by} marked it to come next{note}.",
+    "reopened": "{by} reopened it{note}: its label is under the tag 'original', to be corrected and saved.",
     "validation": "Held out for validation{note}: it is labelled but never trained on, to measure models by.",
 }
 

@@ -1,4 +1,4 @@
-"""Verbs of a request for the next image: resume, release, skip, unskip."""
+"""Verbs of a request for the next image: resume, release, release_all, skip, unskip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.identity import client_of, is_reviewer, plain_text
 
-VERBS = ("release", "skip", "unskip")
+_OF_ONE = ("release", "skip", "unskip")  # with the image's id
+VERBS = ("release_all", *_OF_ONE)
 # parameters of a request for the next image, besides the client; values are checked where they are used
 PARAMETERS = {name: ANYTHING for name in (*VERBS, "resume", "reason")}
 
@@ -31,8 +32,8 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
     """
     client, handouts = client_of(request), context.state.handouts
     reason = plain_text(request.get("reason") or "")
-    own, done = not is_reviewer.get(), False
-    for verb in VERBS:
+    own, done = not is_reviewer.get(), _release_all(context, client, request.get("release_all", False))
+    for verb in _OF_ONE:
         image = request.get(verb)
         if image is None:
             continue
@@ -48,6 +49,16 @@ def apply_verbs(context: Context, store: PoolStore, request: Mapping[str, Any]) 
             raise PoolError(409, str(error)) from error
         done = done or verb != "unskip"
     return done
+
+
+def _release_all(context: Context, client: Client, asked: Any) -> bool:
+    """Give back all images of the client, if the request says so. Raises PoolError 400, 409."""
+    if not isinstance(asked, bool):
+        raise PoolError(400, f"release_all {asked!r}: expected true or false")
+    try:
+        return asked and bool(context.state.handouts.release_all(client))
+    except HandoutError as error:
+        raise PoolError(409, str(error)) from error
 
 
 def _check_image(store: PoolStore, verb: str, image: Any) -> None:

@@ -6,12 +6,15 @@ import logging
 import time
 
 from bundle_configs import Bundle
+from pool.database.label_checks import NewCheck
+from pool.label_states import UNEDITED, UNEDITED_NOTE
 from pool.protocol import PoolStore
 from strategies.context import Context
 from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
+FINAL = "final"
 
 
 def to_check(context: Context, pool: PoolSnapshot) -> dict[str, str]:
@@ -21,15 +24,23 @@ def to_check(context: Context, pool: PoolSnapshot) -> dict[str, str]:
     return {image: fingerprint for image, fingerprint in present.items() if fingerprint != checked.get(image)}
 
 
-def _check(store: PoolStore, image: str) -> tuple[str, list[str]]:
-    """Return why a label does not count, "" for a good one, and what is not used of it."""
+def _check(context: Context, store: PoolStore, image: str, fingerprint: str) -> tuple[NewCheck, list[str]]:
+    """Return the check of a label, and sentences on what is not used of it.
+
+    A found label that equals a prediction waits to be confirmed, as one that a client saves does; a saved one
+    keeps its state.
+    """
     notes: list[str] = []
-    reason = store.check_label(image, notes)
+    reason, digest = store.check_label(image, notes)
+    state = str(store.get_label_info(image, FINAL).get("state") or "")
+    if not state and digest and context.state.predictions.has(image, digest):
+        state = UNEDITED
+        notes.append(UNEDITED_NOTE)
     if reason:
         logger.error("The label of %s does not count: %s", image, reason)
     for note in notes:
         logger.warning("The label of %s: %s", image, note)
-    return reason, notes
+    return NewCheck(image, fingerprint, reason, state, digest), notes
 
 
 def check_labels(passes: ImagePass, bundle: Bundle) -> None:
@@ -38,9 +49,9 @@ def check_labels(passes: ImagePass, bundle: Bundle) -> None:
     todo = list(to_check(context, PoolSnapshot.of(context, store)).items())
     for first in range(0, len(todo), BATCH):
         passes.say("checking labels", first, len(todo), started)
-        checks = [(image, print_, *_check(store, image)) for image, print_ in todo[first : first + BATCH]]
-        context.state.label_checks.add([check[:3] for check in checks])
-        for image, _, _, notes in checks:
+        checks = [_check(context, store, image, print_) for image, print_ in todo[first : first + BATCH]]
+        context.state.label_checks.add([check for check, _ in checks])
+        for check, notes in checks:
             if notes:
-                context.state.ledger.add("label_warnings", image, {"warnings": notes})
+                context.state.ledger.add("label_warnings", check.image, {"warnings": notes})
     store.take_in_checks(context.state.label_checks.news(store))

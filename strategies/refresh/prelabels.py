@@ -16,7 +16,7 @@ from strategies.better import Candidate, candidates
 from strategies.context import Context
 from strategies.engine.image_pass import ImagePass
 from strategies.instant import lessons_of
-from strategies.snapshot import PoolSnapshot
+from strategies.snapshot import PoolSnapshot, is_unlabelled
 from strategies.strategy import upcoming
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,9 @@ def to_prelabel(context: Context, pool: PoolSnapshot) -> list[str]:
     mark = _mark(context)
     if not context.settings.prelabels or not mark:
         return []
-    images = upcoming(context, pool.store, context.settings.prelabels)
+    images = [
+        i for i in upcoming(context, pool.store, context.settings.prelabels) if is_unlabelled(pool.store, i)
+    ]
     folder = context.state.folder
     return [i for i in images if _made.get((folder, i)) != mark and _is_ours(pool, i, (folder, i) in _made)]
 

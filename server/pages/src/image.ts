@@ -158,6 +158,7 @@ export class ImagePanel {
   private past(history: History): Node[] {
     const parts: Node[] = [];
     if (history.failed) parts.push(el("p", { class: "wrong" }, history.failed));
+    for (const warning of history.warnings) parts.push(el("p", { class: "wrong" }, `Label: ${warning}`));
     if (history.unedited) parts.push(this.unconfirmed(history.image));
     if (history.neighbours.length)
       parts.push(el("h3", {}, "Labelled or handed-out images that look most like it"), this.near(history.neighbours));
@@ -170,7 +171,7 @@ export class ImagePanel {
   /** A label that equals a prediction, and a button that lets it count. */
   private unconfirmed(image: string): HTMLElement {
     const button = el("button", { type: "button" }, "Confirm");
-    const text = el("p", { class: "why", id: "unedited" }, "This label equals a prediction, and counts only when somebody confirms it. ", button);
+    const text = el("p", { class: "why", id: "unedited" }, "This label counts only when somebody confirms it. ", button);
     button.addEventListener("click", async () => {
       try {
         await post(`image/${pathOf(image)}/confirm`, {});

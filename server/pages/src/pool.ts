@@ -80,8 +80,10 @@ export interface Happening {
 export interface History {
   image: string;
   labelled: boolean;
-  /** the label equals a prediction and counts only when somebody confirms it */
+  /** the label equals a prediction or another label and counts only when somebody confirms it */
   unedited: boolean;
+  /** of the final label: what is not kept of it, and doubts */
+  warnings: string[];
   failed: string | null;
   events: Happening[];
   neighbours: Neighbour[];

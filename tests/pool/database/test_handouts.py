@@ -19,6 +19,7 @@ from pool.database.state import State
 
 IMAGES = [f"i{n:02d}" for n in range(12)]
 ANN, BOB, NOBODY = Client("ann"), Client("bob"), Client("anonymous", named=False)
+POLICY = LeasePolicy(lease_seconds=600, max_open=3)
 LATER = 10.0  # more than a double click
 
 
@@ -38,9 +39,8 @@ class Desk:
         self.state = State(self._folder, migrate=True, url=self._url)
 
     def ask(self, client: Client, images: Iterable[str] = IMAGES, **more: Any) -> Handout | None:
-        terms = LeasePolicy(lease_seconds=600, max_open=3)
         return self.state.handouts.give(
-            client, "plan", images, self.is_open, lambda i: {"said": i}, terms, **more
+            client, "plan", images, self.is_open, lambda i: {"said": i}, POLICY, **more
         )
 
     def is_open(self, image: str) -> bool:
@@ -296,3 +296,23 @@ def test_the_wait_does_not_grow_with_the_history(tmp_path: Path) -> None:
         ]
     assert len(looks) >= 4 and any("USING INDEX one_open_handout" in step for step in steps)
     assert not [step for step in steps if "handouts" in step and "INDEX" not in step]
+
+
+def test_work_on_an_image_renews_the_lease_of_its_holder_only(desk: Desk) -> None:
+    def left() -> float:
+        (lease,) = desk.state.handouts.open()
+        return lease.expires - desk.state.handouts.now()
+
+    image, handouts = desk.image(ANN), desk.state.handouts
+    before = handouts.open()
+    handouts.touch(image, ANN, POLICY)
+    assert handouts.open() == before, "a fresh lease is not written anew"
+    desk.wait(300)
+    for client, at in ((BOB, image), (NOBODY, image), (ANN, "i11")):
+        handouts.touch(at, client, POLICY)
+        assert left() < 301
+    handouts.touch(image, ANN, POLICY)
+    assert left() > 590
+    desk.wait(700)
+    handouts.touch(image, ANN, POLICY)
+    assert not handouts.open(), "a lease that has ended stays ended"

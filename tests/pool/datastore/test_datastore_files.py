@@ -15,6 +15,7 @@ from pool.datastore import PoolDatastore
 from pool.errors import PoolError
 from pool.imaging.digests import label_digest
 from pool.imaging.images import read_image
+from pool.label_states import Verdict
 from pool.protocol import LabelCheck
 from tests.ct_series import write_series
 
@@ -105,13 +106,13 @@ def test_masks_of_255_are_read_where_they_can_mean_one_structure_only(tmp_path: 
     mask[4:20, 3:9] = 255
     Image.fromarray(mask).save(studies / "labels" / "final" / "a.png")
     store = PoolDatastore(str(studies), LABELS, trusts_files=False)
-    assert store.check_label("a") == ""
+    assert store.check_label("a").reason == ""
     store.close()
     store = PoolDatastore(str(studies), {"left": 1, "right": 2}, trusts_files=False)
-    assert "scan-selection labels fix --map 255=1" in store.check_label("a")
+    assert "scan-selection labels fix --map 255=1" in store.check_label("a").reason
     before = (studies / "labels" / "final" / "a.png").read_bytes()
     assert store.rewrite_label("a", {255: 2})
-    assert store.check_label("a") == ""
+    assert store.check_label("a").reason == ""
     written = np.array(Image.open(studies / "labels" / "final" / "a.png"))
     np.testing.assert_array_equal(written, (mask > 0) * 2)
     assert (studies / "versions" / "final" / "a.1.png").read_bytes() == before
@@ -126,10 +127,11 @@ def test_a_label_that_equals_a_prediction_counts_once_it_is_confirmed(tmp_path: 
     Image.fromarray(np.eye(32, 24, dtype=np.uint8)).save(mask)
     known = label_digest(np.eye(32, 24, dtype=np.uint8).T)
 
+    def judge(image: str, digest: str, label: np.ndarray) -> Verdict:
+        return Verdict("unedited", "as predicted") if digest == known else Verdict("edited")
+
     def opened(**more: Any) -> PoolDatastore:
-        return PoolDatastore(
-            str(studies), LABELS, trusts_files=False, is_prediction=lambda _, d: d == known, **more
-        )
+        return PoolDatastore(str(studies), LABELS, trusts_files=False, judge=judge, **more)
 
     store = opened()
     store.save_label("a", str(mask), "final", {"state": "edited"})  # what a client calls it does not matter
@@ -168,10 +170,20 @@ def test_an_empty_label_that_is_saved_twice_is_meant(tmp_path: Path, monkeypatch
             store.save_label("a", str(mask), "final", {"client_id": client})
     assert not store.get_labeled_images()
     store.save_label("a", str(mask), "final", {"client_id": "ann"})
-    assert store.get_labeled_images() == ["a"] and store.check_label("a") == ""
+    assert store.get_labeled_images() == ["a"] and store.check_label("a").reason == ""
     info = store.get_label_info("a", "final")
     assert (info["state"], info["empty"]) == ("empty", True)
     Image.fromarray(np.eye(32, 24, dtype=np.uint8)).save(mask)
     store.save_label("a", str(mask), "final", {"client_id": "ann"})
     assert store.get_label_info("a", "final").get("empty") is None
+    store.close()
+
+
+def test_empty_labels_may_be_accepted_from_the_start(tmp_path: Path) -> None:
+    studies, mask = tmp_path / "studies", tmp_path / "mask.png"
+    picture(studies / "a.png", 1)
+    Image.fromarray(np.zeros((32, 24), np.uint8)).save(mask)
+    store = PoolDatastore(str(studies), LABELS, accepts_empty=True)
+    store.save_label("a", str(mask), "final", {})
+    assert store.get_label_info("a", "final")["state"] == "empty" and store.check_label("a").reason == ""
     store.close()

@@ -316,7 +316,7 @@ def test_a_segmentation_that_others_stored_counts_once_it_is_checked(
     assert found == dict(
         zip(images, (str(right.SeriesInstanceUID), str(wrong.SeriesInstanceUID)), strict=True)
     )
-    reasons = [pool.check_label(image) for image in images]
+    reasons = [pool.check_label(image).reason for image in images]
     assert reasons[0] == "" and "32" in reasons[1]
     rows = [LabelCheck(n, image, found[image], reasons[n]) for n, image in enumerate(images)]
     pool.take_in_checks(rows)
@@ -339,7 +339,7 @@ def test_segmentations_of_other_things_are_no_labels(
     (pair,) = pool.datalist()
     assert (read_label(pair["label"], LABELS, pair["image"]) == plane * 2).all(), "known by its name"
     notes: list[str] = []
-    assert pool.check_label(uid(files["phantom_001"]), notes) == ""
+    assert pool.check_label(uid(files["phantom_001"]), notes).reason == ""
     assert notes == ["the segments heart are left out: the app does not have them"]
 
     def asked(*_: Any) -> Any:

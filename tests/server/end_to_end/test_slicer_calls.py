@@ -90,6 +90,8 @@ def sample(pool: Pool) -> tuple[str, sitk.Image]:
     file.write_bytes(answer.content)
     assert answer.status_code == 200 and file.read_bytes() == Path(found["path"]).read_bytes()
     assert found["checksum"] == f"SHA256:{hashlib.sha256(answer.content).hexdigest()}"
+    info = requests.get(f"{pool.url}/datastore/image/info", params={"image": found["id"]}, timeout=60).json()
+    assert info["checksum"] == found["checksum"]
     return found["id"], sitk.ReadImage(str(file))
 
 

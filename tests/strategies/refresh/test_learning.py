@@ -14,6 +14,7 @@ from PIL import Image
 from bundle_configs import Bundle
 from infers.instant.model import read_model
 from infers.instant.task import InstantInfer
+from pool.database.label_checks import NewCheck
 from pool.database.state import State
 from pool.datastore import PoolDatastore
 from pool.errors import PoolError
@@ -180,7 +181,7 @@ def test_a_label_saved_during_a_long_step_is_learnt_from_between_two_batches(
             Image.fromarray(made.truth["i0"]).save(tmp_path / "label.png")
             made.store.save_label("i0", str(tmp_path / "label.png"), "final", {})
             prints = made.store.label_fingerprints(["i0"])
-            made.context.state.label_checks.add([("i0", prints["i0"], "")])
+            made.context.state.label_checks.add([NewCheck("i0", prints["i0"])])
         return look(worker, images)
 
     monkeypatch.setattr(FeatureWorker, "look", look_and_label)

@@ -190,7 +190,7 @@ export class Flow {
         say((error as Error).message, [], true);
       }
     };
-    say("This label equals a prediction, and counts only when somebody confirms it.", [["Confirm", confirm]]);
+    say("This label counts only when somebody confirms it.", [["Confirm", confirm]]);
   }
 
   /** Say that another tab of this browser has the image. */
@@ -251,8 +251,9 @@ export class Flow {
 
   private report(image: string, state: string, { version, warnings, state: counted }: server.Saved, drawn: Mask): void {
     const empty = state === "empty";
-    const words = empty ? "saved as having nothing to label" : counted === "unedited" ? "saved; it equals a prediction and waits to be confirmed" : "saved";
-    const text = [`${image} ${words}${version > 1 ? `, version ${version}` : ""}.`, ...warnings].join(" ");
+    const words = empty ? "saved as having nothing to label" : "saved";
+    const waits = counted === "unedited" || counted === "copied" ? "; it waits to be confirmed" : "";
+    const text = [`${image} ${words}${version > 1 ? `, version ${version}` : ""}${waits}.`, ...warnings].join(" ");
     say(text, [empty ? ["Undo", () => this.back(image, drawn)] : ["Open it again", () => this.back(image, null)]]);
   }
 
