@@ -103,6 +103,7 @@ def wrong_words(words: list[str]) -> list[str]:
     program, rest = Path(words[0]).name, words[1:]
     if program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        rest = rest[2:] if rest[:1] == ["-C"] else rest  # a folder
         pairs = [word.partition("=")[0] for word in rest if "=" in word]
         targets = [word for word in rest if "=" not in word]
         wrong = [t for t in targets if not re.search(rf"^{re.escape(t)}:", makefile, re.MULTILINE)]
