@@ -238,7 +238,7 @@ def test_older_database_is_upgraded(
         f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '{newest}'\n"
         "def upgrade():\n    op.add_column('models', sa.Column('note', sa.String))\n"
     )
-    monkeypatch.setattr(migration, "__file__", str(newer / "migration.py"))
+    monkeypatch.setattr(migration, "_MIGRATIONS", newer / "migrations")
     again = State(state.folder, migrate=True, url=database)
     with again.ledger._db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("9999",)]
