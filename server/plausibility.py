@@ -6,12 +6,8 @@ import logging
 from typing import Any
 
 import numpy as np
-from sqlalchemy.exc import SQLAlchemyError
 
-from infers.model_file import ModelError
-from pool.errors import PoolError
-from pool.imaging.images import ImageError
-from pool.imaging.labels import LabelError, read_label
+from pool.imaging.labels import read_label
 from pool.label_states import EDITED, UNEDITED, UNEDITED_NOTE, Verdict, copied
 from server.desk.models import best_model
 from strategies.refresh.prelabels import BY, TAG
@@ -36,7 +32,7 @@ class Plausibility:
             if other := self._same_label(image, digest):
                 return copied(other)
             return Verdict(EDITED, self._doubt(image, label))
-        except (SQLAlchemyError, PoolError, ImageError, LabelError, ModelError):
+        except Exception:  # whatever a model raises, the label is what counts
             logger.exception("The label of %s is not compared with others: it counts", image)
             return Verdict(EDITED)
 

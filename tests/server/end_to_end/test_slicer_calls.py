@@ -28,6 +28,7 @@ from pool.imaging.labels import read_label
 from server.cli.dicom_in import send
 from tests.forked import prepare
 from tests.orthanc import Orthanc
+from tests.pool.imaging.test_geometry import assert_same_geometry
 from tests.server.published import publish
 from tests.volumes import write_volume
 
@@ -133,6 +134,8 @@ def test_connect_ask_segment_save_train_stop(pool: Pool) -> None:
     params = params_of(info["models"], "segmentation")
     params |= {"result_extension": ".nrrd", "result_dtype": "uint8"}
     file, said = pool.client.infer("segmentation", image, params)
+    (source,) = (pool.folder / "slicer").glob(f"{image}.*")
+    assert_same_geometry(Path(file), source)  # Slicer lays one over the other by position
     predicted = sitk.GetArrayFromImage(sitk.ReadImage(file))
     assert predicted.size == np.prod(volume.GetSize()[: 2 if pool.kind == "png" else 3])
     assert sorted(said["label_names"].values()) == sorted(set(np.unique(predicted).tolist()) - {0})
@@ -199,6 +202,23 @@ def test_seg_nrrd_is_read_by_its_names_and_put_where_it_was_cropped(pool: Pool) 
     pool.client.save_label(image, file, params={"label_info": label_info})
     expected = np.select([drawn == 1, drawn == 2], [pool.values[name] for name in names])
     np.testing.assert_array_equal(final(pool, image), expected)
+
+
+def test_a_reopened_case_comes_with_its_label_where_it_was_drawn(pool: Pool) -> None:
+    """Slicer loads the label with the tag `original` by itself; its k-th name is its k-th value."""
+    objects = pool.client.datastore()["objects"]
+    image = next(name for name, found in objects.items() if "final" in found["labels"])
+    before = final(pool, image)
+    body = {"kind": "reopen", "images": [image]}
+    assert requests.post(f"{pool.url}/selection/marks", json=body, timeout=60).json() == {"changed": 1}
+    assert sample(pool)[0] == image
+    info = pool.client.datastore()["objects"][image]["labels"]["original"]["info"]
+    file = Path(pool.client.download_label(image, "original"))
+    (source,) = (pool.folder / "slicer").glob(f"{image}.*")
+    assert_same_geometry(file, source)
+    np.testing.assert_array_equal(np.atleast_3d(read_label(file, pool.values, source)), before)
+    names = list(info["params"]["label_names"])
+    assert [pool.values[name] for name in names] == sorted(set(np.unique(before).tolist()) - {0})
 
 
 def test_an_image_of_ones_own_is_segmented_in_a_session(pool: Pool) -> None:

@@ -302,6 +302,25 @@ def test_m2_an_annotator_undoes_own_skips_only(clinic: Target) -> None:
     assert not clinic.ask("GET", "/selection/handouts", "reader").json()["skipped"]
 
 
+def test_users_at_one_address_are_told_apart_by_their_tokens_alone(clinic: Target) -> None:
+    """Slicers that all say `user-xyz`, and browsers that share a cookie (A02, A02b with authentication)."""
+    shared = {"Cookie": f"scan_selection_reader={'a' * 32}"}
+
+    def ask(user: str, method: str = "POST", path: str = "/activelearning/random", **body: Any) -> Any:
+        answer = clinic.ask(method, path, "reader", "painter", user=user, headers=shared, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    for earlier in ("eve", "anna"):
+        ask(earlier, "DELETE", "/selection/leases")
+    given = {user: ask(user, client_id="user-xyz")["id"] for user in ("ann", "bob", "cleo")}
+    assert len(set(given.values())) == 3
+    assert {user: ask(user, resume=True)["id"] for user in given} == given
+    assert clinic.ask("DELETE", "/selection/leases", "reader", json={}).status_code == 403
+    for user, image in given.items():
+        assert ask(user, "DELETE", "/selection/leases") == {"released": [image]}
+
+
 @pytest.mark.parametrize(
     ("params", "says"),
     [
