@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from scipy.stats import bootstrap
 
 from benchmarks.experiments.power import half_width, smallest_visible
 from benchmarks.experiments.results import read_cells
+from benchmarks.experiments.stage_metrics import value_of
 from benchmarks.experiments.suite import Claim, Suite
-from infers.metrics import dice_per_image
 
 Key = tuple[str, str]  # method, budget
 MIN_SEEDS = 5  # fewer seeds support neither an interval nor a verdict
@@ -77,6 +76,10 @@ class Outcome:
         """Return the finished cells of a row, by seed."""
         return [cell for seed in sorted(self._cells[key]) for cell in self._cells[key][seed]]
 
+    def last_stages(self, key: Key) -> dict[int, list[dict[str, Any]]]:
+        """Return the last stage of each draw, by seed."""
+        return {seed: [c["stages"][-1] for c in cells] for seed, cells in self._cells.get(key, {}).items()}
+
     def values(self, key: Key, metric: str) -> dict[int, float]:
         """Return a metric of the last stage by seed, the mean over its draws.
 
@@ -84,8 +87,8 @@ class Outcome:
         (`painted_empty`) or `all_dice` (`dice_of_all`). Seeds of which no stage has it are left out.
         """
         of_seed = {
-            seed: [value for cell in cells if (value := _value(cell["stages"][-1], metric)) is not None]
-            for seed, cells in self._cells.get(key, {}).items()
+            seed: [value for stage in stages if (value := value_of(stage, metric)) is not None]
+            for seed, stages in self.last_stages(key).items()
         }
         return {seed: float(np.mean(values)) for seed, values in of_seed.items() if values}
 
@@ -141,41 +144,6 @@ class Outcome:
 def _labelled_images(cell: Mapping[str, Any]) -> list[list[str]]:
     """Return the images labelled in each stage, sorted."""
     return [sorted(pick["image"] for pick in stage["picks"]) for stage in cell["stages"]]
-
-
-def _value(stage: Mapping[str, Any], metric: str) -> float | None:
-    """Return a metric of a stage; None if it was not measured."""
-    if metric == "worst":
-        return worst_tenth(stage)
-    if metric == "painted":
-        return painted_empty(stage)
-    return dice_of_all(stage) if metric == "all_dice" else stage.get(metric)
-
-
-def painted_empty(stage: Mapping[str, Any]) -> float | None:
-    """Return the share of the held-out images without any structure on which the model paints one.
-
-    None if every image has a structure.
-    """
-    empty = [scores for scores in stage["images"].values() if not any(scores["present"])]
-    return float(np.mean([any(scores["one_empty"]) for scores in empty])) if empty else None
-
-
-def dice_of_all(stage: Mapping[str, Any]) -> float | None:
-    """Return the mean Dice over all held-out images and structures, 1 where neither side has a structure.
-
-    None if every image has every structure, or the stage's own Dice counts all.
-    """
-    images = list(stage["images"].values())
-    if stage["metric"] == "class_dice" or all(all(scores["present"]) for scores in images):
-        return None
-    return float(np.mean([scores["dice"] for scores in images]))
-
-
-def worst_tenth(stage: Mapping[str, Any]) -> float:
-    """Return the mean Dice of the worst tenth (at least one) of the held-out images."""
-    dice = sorted(dice_per_image(stage["images"], stage["metric"]))
-    return float(np.mean(dice[: math.ceil(len(dice) / 10)]))
 
 
 def spread_difference(one: list[list[float]], other: list[list[float]]) -> Difference | None:

@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import typer
 
+from benchmarks.experiments.headroom import headroom_rows
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.learning_curves import RANDOM, curve_rows, curves, total
 from benchmarks.experiments.statistics import Key, Outcome
@@ -191,6 +192,7 @@ def page(outcome: Outcome, folder: Path) -> str:
         ),
         *curve_rows(outcome),
         "",
+        *headroom_rows(outcome),
         *claim_rows(outcome),
         "",
         "![Learning curves](curves.png)",

@@ -9,17 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
-from tqdm import tqdm
 
-from benchmarks.annotator import write_json
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.results import CELLS, packing, read_cells
 from benchmarks.experiments.suite import SuiteError
-from benchmarks.search.cell import cells_of, run_cell
-from benchmarks.search.data import read_data
-from benchmarks.search.plans import COVERAGE, read_plan
+from benchmarks.search.cell import cells_of
+from benchmarks.search.jobs import run_cells
+from benchmarks.search.plans import read_plan
 from benchmarks.search.table import write_page
 from pool.imaging.errors import ImageError
 from pool.imaging.labels import LabelError
@@ -33,9 +30,9 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
     out: Annotated[Path | None, typer.Option(help="Default benchmarks/results/search_NAME")] = None,
     work: Annotated[Path, typer.Option(help="Cache of features; may be deleted")] = Path("runs/search"),
+    jobs: Annotated[int, typer.Option(help="Cells to run in parallel, each on one thread", min=1)] = 1,
 ) -> None:
     """Run the missing cells of phases, then write the page of all finished cells."""
-    torch.set_num_threads(1)
     try:
         plan = read_plan(name)
         if unknown := set(phases) - set(plan.phases):
@@ -45,12 +42,7 @@ def main(
         with packing(folder):
             finished = read_cells(folder)
             todo = [(p, c) for p in phases for c in cells_of(plan, p) if c.name(plan) not in finished]
-            heads = any(phase != COVERAGE for phase, _ in todo)
-            data = read_data(plan, studies, labels, weights, work, heads) if todo else None
-            for phase, cell in tqdm(todo, unit="cell", disable=None):
-                assert data is not None
-                result = run_cell(cell, plan, data, phase != COVERAGE)
-                write_json(folder / CELLS / f"{cell.name(plan)}.json", result)
+            run_cells(todo, plan, (studies, labels, weights, work), folder / CELLS, jobs)
         write_page(plan, folder)
     except (SuiteError, ImageError, LabelError, ValueError) as error:
         typer.echo(str(error), err=True)

@@ -17,17 +17,16 @@ from benchmarks import run
 from benchmarks.experiments import tables
 from benchmarks.experiments.data import Data
 from benchmarks.experiments.empty_picks import rows
+from benchmarks.experiments.headroom import headroom_rows
 from benchmarks.experiments.jobs import unfinished
 from benchmarks.experiments.results import read_cells
+from benchmarks.experiments.stage_metrics import dice_of_all, painted_empty, worst_tenth
 from benchmarks.experiments.statistics import (
     Difference,
     Outcome,
     area,
-    dice_of_all,
     labels_needed,
-    painted_empty,
     paired,
-    worst_tenth,
 )
 from benchmarks.experiments.suite import FOLDER, Claim, SuiteError, read_suite
 from benchmarks.experiments.summary import rank_rows
@@ -300,6 +299,23 @@ def test_draws_of_a_method_are_averaged_and_differ_in_their_picks_alone(tmp_path
     assert outcome.values(("random", "4"), "dice") == {43: pytest.approx(0.6)}
     assert len(outcome.cells(("random", "4"))) == 3
     assert set(outcome.rows) == {("random", "4"), ("cold", "4")}
+
+
+def test_many_draws_have_a_headroom_of_which_chance_does_not_last(tmp_path: Path) -> None:
+    cells = [{"budgets": ["4"], "methods": {"random": {"first": "random", "draws": 20}}}]
+    suite = read_suite(written(tmp_path, cells=cells, claims=[]))
+    (tmp_path / "cells").mkdir()
+    gains = [*[0.0] * 18, 0.1, 0.1]
+    for cell, gain in zip(suite.cells, gains, strict=True):
+        images = {
+            name: {"dice": [0.5 + gain * (name in "ab")], "present": [1.0], "one_empty": [0]}
+            for name in "abcd"
+        }  # better on the first half of the held-out images only
+        stage = {"labels": 4, "dice": 0.5 + gain / 2, "hd95": 1.0, "failures": 0, "metric": "class_dice"}
+        content = {"cell": cell.as_json(), "stages": [{**stage, "images": images}]}
+        (tmp_path / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
+    row = list(headroom_rows(Outcome(suite, tmp_path)))[-2]
+    assert row == "| 4 | 0.505 | 0.0154 | +0.0450 | -0.0050 |"
 
 
 def test_painting_on_empty_images_is_counted() -> None:

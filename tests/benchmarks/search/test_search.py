@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
 
 from benchmarks.experiments.suite import SuiteError
 from benchmarks.experiments.truth import truth_order
+from benchmarks.phantoms.generate import generate
+from benchmarks.search.__main__ import main
 from benchmarks.search.cell import cells_of, run_cell
 from benchmarks.search.choosing import choose
 from benchmarks.search.curves import Curves
@@ -94,6 +99,37 @@ def test_a_cell_has_dice_and_what_the_labels_cover(data: SearchData) -> None:
     assert 0 <= last["false_positive"] <= 1 and last["dice"] == pytest.approx(np.mean(last["halves"]))
 
 
+def test_a_command_runs_missing_cells_and_writes_the_page(tmp_path: Path, own_process: None) -> None:
+    generate(tmp_path, count=12, seed=1, size=64)
+    content = {
+        "data": "phantoms",
+        "classes": [1, 2],
+        "encoder": "descriptor",
+        "budgets": [1, 4],
+        "methods": {"random": {"select": "random", "draws": 2}, "tail_cover": {"select": "tail_cover"}},
+        "phases": {
+            "coverage": {"seeds": [1], "methods": ["random", "tail_cover"]},
+            "development": {"seeds": [2], "methods": ["random", "tail_cover"]},
+        },
+    }
+    plan, out, app = tmp_path / "tiny.yaml", tmp_path / "out", typer.Typer()
+    plan.write_text(yaml.safe_dump(content))
+    app.command()(main)
+    line = [f"{plan}", "--studies", f"{tmp_path / 'studies'}", "--labels", f"{tmp_path / 'labels'}"]
+    line += ["--out", f"{out}", "--work", f"{tmp_path / 'work'}", "--phase", "coverage"]
+    first = CliRunner().invoke(app, [*line, "--phase", "development"])
+    assert first.exit_code == 0, first.output
+    page = (out / "README.md").read_text()
+    assert "## Coverage\n\n1 of 1 seeds." in page and "## Development\n\n1 of 1 seeds." in page
+    assert "| tail_cover | 1 | 4.0 |" in page, "each phantom shows lungs"
+    assert len((out / "cells.jsonl").read_text().splitlines()) == 6
+    kept = (out / "cells.jsonl").stat().st_mtime_ns
+    assert CliRunner().invoke(app, line).exit_code == 0
+    assert (out / "cells.jsonl").stat().st_mtime_ns == kept
+    wrong = CliRunner().invoke(app, [*line, "--phase", "last"])
+    assert wrong.exit_code == 2 and "no phase 'last'; choose from: coverage, development" in wrong.output
+
+
 def cells(gains: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Return cells of two budgets with these gains in Dice by seed."""
     return [
@@ -146,4 +182,4 @@ def test_headroom_is_the_lead_of_the_best_tenth() -> None:
     plan = SearchPlan("p", "d", [1], "descriptor", [4, 8], {"headroom": phase})
     points = [cells({"random": [gain]})[0] for gain in [0.1, 0.1] + [0.0] * 18]
     row = list(headroom_rows(plan, phase, points))[-1]
-    assert row == "| 8 | 0.590 | 0.0300 | +0.0900 | +0.0900 |"
+    assert row == "| 8 | 0.590 | 0.0308 | +0.0900 | +0.0900 |"
