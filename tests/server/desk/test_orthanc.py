@@ -25,11 +25,11 @@ def test_what_is_drawn_on_a_radiograph_is_stored_as_a_segmentation(
     (inverse,) = orthanc.add(radiograph("inverse", ROWS, "CR", inverse=True))
     publish(tmp_path / "state", "cxr_lungs", {k: TINY[k] for k in ("image_size", "channels", "epochs")})
     ann = Browser(start(orthanc.url, tmp_path / "state"), "ann")
-    for image in (plain, inverse):
+    for number, image in enumerate((plain, inverse)):
         seen = ann.array(image, "voxels")
         assert seen.dtype == np.uint16
         np.testing.assert_array_equal(seen, ROWS.astype(np.uint16) * 16)
-        mask = drawn(seen.shape)
+        mask = np.roll(drawn(seen.shape), number, axis=1)  # not the same for both
         saved = ann.save(image, mask, seconds=3)
         assert saved.status_code == 200 and (saved.json()["version"], saved.json()["state"]) == (1, "edited")
         np.testing.assert_array_equal(ann.array(image, "label"), mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pool.imaging.images import read_image
 from pool.imaging.labels import read_label
 from server.cli.main import app
 from tests.orthanc import radiograph
-from tests.pool.imaging.test_geometry import drawn
+from tests.pool.imaging import test_geometry
 from tests.pool.imaging.test_limits import png
 from tests.server.conftest import TINY
 from tests.server.desk.conftest import Browser, stored
@@ -29,6 +30,16 @@ from tests.server.published import publish
 
 LUNGS = {"right lung": 1, "left lung": 2}
 ROWS = np.random.default_rng(7).integers(0, 256, (70, 110), dtype=np.uint8)
+
+
+_numbers = count()
+
+
+def drawn(shape: tuple[int, ...]) -> np.ndarray:
+    """Draw a label that no other image has: two with the same would be doubted."""
+    mask = test_geometry.drawn(shape).copy()
+    mask.reshape(-1)[next(_numbers)] = 1
+    return mask
 
 
 class Desk:
@@ -199,8 +210,11 @@ def test_two_browsers_never_hold_one_image_and_each_gets_its_own_again(desk: Des
     assert one.lease(first).status_code == 409
     assert one.lease(first, json={"take": True}).status_code == 200
     assert two.lease(first, json={"take": True}).status_code == 409
-    for browser, image in ((one, first), (two, other)):
-        assert browser.lease(image, "DELETE").status_code == 200
+    assert nobody.ask("DELETE", "lease").status_code == 400, "nobody knows whose"
+    assert one.ask("DELETE", "lease").json() == {"released": [first]}
+    assert (
+        two.next(release_all=True)["id"] == two.next()["id"] and two.ask("DELETE", "lease").status_code == 200
+    )
     for image in given:
         assert nobody.lease(image, "DELETE", json={"client_id": "user-xyz"}).status_code == 200
 
