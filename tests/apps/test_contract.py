@@ -23,7 +23,7 @@ from pool.dicomweb.seg import read_seg, write_seg
 from pool.imaging.labels import same_name
 from server.cli.new_app import ROOT, existing
 from server.config import ConfigError, describe, parse
-from strategies.settings import Settings
+from strategies.settings import PRODUCT, Settings
 
 APPS = existing()
 KEYS = (
@@ -113,7 +113,7 @@ def test_bundle_says_all_that_an_app_needs(name: str) -> None:
     bundle = Bundle(name)
     assert not [key for key in KEYS if bundle.get(key) is None]
     assert all(bundle.get(key) is not None for key in bundle.overrides)
-    assert parse({}, bundle).settings == replace(Settings(), **bundle.selection)
+    assert parse({}, bundle).settings == replace(Settings(), **{**PRODUCT, **bundle.selection})
     assert bundle.get("metric") in METRICS and bundle.get("modalities")
 
 

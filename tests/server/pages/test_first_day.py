@@ -52,7 +52,7 @@ def test_from_the_first_image_to_an_active_pick_by_the_pages_alone(
             expect(page.locator("#why")).to_contain_text("mage of cluster")
             desk.resize(31)
             desk.press("1", "b")
-            desk.drag((35, 40), (35, 90))
+            desk.drag((35, 40), (35, 90 + left))  # another label each time
             desk.press("2")
             desk.drag((90, 40), (90, 90))
             desk.button("Submit and next").click()
