@@ -4,7 +4,7 @@ import os
 import sys
 import urllib.request
 
-URL = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/auth/"  # open, with authentication or without
+URL = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/favicon.ico"  # open to everybody, and small
 
 if __name__ == "__main__":
     try:

@@ -144,7 +144,7 @@ class Answering(BaseHTTPRequestHandler):
     """Answers as a server does that is up."""
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/auth/" else 404)
+        self.send_response(200 if self.path == "/favicon.ico" else 404)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
