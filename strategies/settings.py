@@ -225,6 +225,7 @@ class Settings:
         "",
         "command that prints a bearer token for the DICOMweb server; it runs again when the server refuses a "
         "token; put no secret into it, since it is logged",
+        shown=False,
     )
     modality: str = key(
         "", "DICOM modalities of a pool on a DICOMweb server, such as CR,DX; default: those of the app"
