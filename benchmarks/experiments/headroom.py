@@ -66,13 +66,13 @@ def headroom_rows(outcome: Outcome) -> Iterator[str]:
         splits = list(outcome.last_stages((method, budget)).values())
         if splits and min(map(len, splits)) >= MIN_DRAWS:
             dice = [np.array([stage["dice"] for stage in stages]) for stages in splits]
-            halves = [np.array([_halves(stage) for stage in stages]) for stages in splits]
+            halves = [np.array([halves_of(stage) for stage in stages]) for stages in splits]
             rows.append(row_of(budget, headroom(dice, halves)))
     if rows:
         yield from ("Headroom (`benchmarks/experiments/headroom.py`):", "", *HEAD, *rows, "")
 
 
-def _halves(stage: Mapping[str, Any]) -> tuple[float, float]:
+def halves_of(stage: Mapping[str, Any]) -> tuple[float, float]:
     """Return the mean Dice of the first half of the held-out images by name, and of the second."""
     names = sorted(stage["images"])
     middle = len(names) // 2

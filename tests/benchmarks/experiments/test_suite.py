@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import run
-from benchmarks.experiments import tables
+from benchmarks.experiments import label_sets, tables
 from benchmarks.experiments.data import Data
 from benchmarks.experiments.empty_picks import rows
 from benchmarks.experiments.headroom import headroom_rows
@@ -316,6 +316,17 @@ def test_many_draws_have_a_headroom_of_which_chance_does_not_last(tmp_path: Path
         (tmp_path / "cells" / f"{cell.name}.json").write_text(json.dumps(content))
     row = list(headroom_rows(Outcome(suite, tmp_path)))[-2]
     assert row == "| 4 | 0.505 | 0.0154 | +0.0450 | -0.0050 |"
+
+
+def test_equal_label_sets_of_a_split_count_once() -> None:
+    images = {name: {"dice": [0.5], "present": [1.0]} for name in "ab"}
+    shared = {"labels": 1, "metric": "class_dice", "images": images}
+    cells = [
+        {"cell": {"seed": 1}, "stages": [{**shared, "picks": [{"image": name}], "dice": dice}]}
+        for name, dice in zip("abcdea", (0.4, 0.5, 0.5, 0.5, 0.6, 0.6), strict=True)
+    ]
+    assert list(label_sets.rows(cells))[2:] == ["| 1 | 1 | 5 to 5 | 0.540 | 0.0548 | +0.0600 | +0.0000 |"]
+    assert len(list(label_sets.rows(cells[:4]))) == 2, "too few sets"
 
 
 def test_painting_on_empty_images_is_counted() -> None:
