@@ -32,12 +32,14 @@ class Database:
     """
 
     def __init__(self, folder: Path, migrate: bool = False, url: str = "") -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._shared, self._file = folder, bool(url), folder / "pool.db"
         self.engine = connect(self._file, url)
         if migrate:
             with self.exclusive("migration", timeout=600):  # for servers that start at the same time
                 if not self._shared:
+                    self._file.touch()
+                    self._file.chmod(0o600)  # and with it that of its journal
                     check_pages(self._file)
                 migration.back_up_before_migration(self.engine, folder)
                 migration.migrate(self.engine)

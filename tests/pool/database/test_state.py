@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -263,7 +264,7 @@ def test_a_copy_that_a_killed_migration_left_is_kept(
     (state.folder / f"pool.db.before-{migration.newest_revision()}").write_bytes(b"the first")
     with state.ledger._db.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
-        for table in ("choices", "label_checks", "heads", "readers", "drafts", "predictions"):
+        for table in ("choices", "label_checks", "heads", "readers", "drafts", "predictions", "reopened"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
     State(state.folder, migrate=True, url=database)
     assert [file.read_bytes() for file in state.folder.glob("pool.db.before-*")] == [b"the first"]
@@ -457,3 +458,15 @@ def test_what_people_did_is_on_the_disk_when_it_is_done(tmp_path: Path) -> None:
     for durable, level in ((False, 1), (True, 2), (False, 1)):
         with database.begin(durable) as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
+
+
+def test_only_the_servers_user_reads_a_state(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        state = State(tmp_path / "state", migrate=True)
+        state.ledger.add("event")
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "state").glob("pool.db*")}
+    assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o700"
+    assert "pool.db-wal" in modes and set(modes.values()) == {"0o600"}
