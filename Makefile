@@ -5,6 +5,7 @@
 # make test    run the tests          make lint    ruff and mypy          make setup   the environment of the server alone
 # make lock    renew deploy/requirements*.txt, with LOCK=--upgrade in the newest versions that fit
 # make licences   list and check those of the packages     make sbom   the packages as CycloneDX, in SBOM=sbom.json
+# make test-container   build the image and start the server in it (tests/deploy/container.sh says what that needs)
 # make test-long   the tests in their long form: whole sizes, and each server started as a command
 
 # What MONAI Label 0.8.5 and the lock run on
@@ -26,7 +27,7 @@ SAMPLE := sample
 WEIGHTS ?= weights
 SBOM ?= sbom.json
 
-.PHONY: setup packages serve weights app pages lock licences sbom test test-long lint clean
+.PHONY: setup packages serve weights app pages lock licences sbom test test-long test-container lint clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -89,6 +90,9 @@ test: $(TEST_READY)
 
 test-long:
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+
+test-container: $(READY)
+	tests/deploy/container.sh
 
 lint: $(TEST_READY)
 	$(VENV)/bin/ruff check .
