@@ -53,7 +53,8 @@ def _offer(store: PoolStore, image: str, labels: Mapping[str, int], client: Clie
     path = store.get_image_uri(image)
     label, affine = read_label(store.get_label_uri(image, FINAL), labels, path), grid_of(path)[1]
     present = set(np.unique(label).tolist())
-    names = {name: value for name, value in labels.items() if value in present}
+    in_order = sorted(labels, key=labels.__getitem__)  # Slicer takes the k-th name for the k-th value
+    names = {name: labels[name] for name in in_order if labels[name] in present}
     with tempfile.TemporaryDirectory(prefix="scan-selection-") as folder:
         target = Path(folder) / f"label{default_extension(path, label.ndim, affine)}"
         write_label(target, label, affine, labels, {}, path)

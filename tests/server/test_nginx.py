@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import shutil
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from tests.orthanc import Orthanc, radiograph
 
 CONF = {"image_size": 64, "channels": "[4,8,16]", "instant": False}
 SITE = """
-daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+{user} daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ }}
 http {{
   access_log off;
@@ -86,7 +87,10 @@ def site(
     words = ("--root_path", "/label")
     with Server("cxr_lungs", orthanc.url, conf, folder / "server.log", words=words) as server:
         certify(folder)
-        (folder / "nginx.conf").write_text(SITE.format(folder=folder, port=port, behind=server.url))
+        user = "" if os.getuid() else "user root;"  # whose worker may write into the folder
+        (folder / "nginx.conf").write_text(
+            SITE.format(user=user, folder=folder, port=port, behind=server.url)
+        )
         nginx = subprocess.Popen([str(binary), "-c", str(folder / "nginx.conf"), "-p", str(folder)])
         try:
             server.wait()

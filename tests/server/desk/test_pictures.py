@@ -210,10 +210,11 @@ def test_two_browsers_never_hold_one_image_and_each_gets_its_own_again(desk: Des
     assert one.lease(first).status_code == 409
     assert one.lease(first, json={"take": True}).status_code == 200
     assert two.lease(first, json={"take": True}).status_code == 409
-    assert nobody.ask("DELETE", "lease").status_code == 400, "nobody knows whose"
-    assert one.ask("DELETE", "lease").json() == {"released": [first]}
+    assert nobody.ask("DELETE", "leases").status_code == 409, "nobody knows whose"
+    assert one.ask("DELETE", "leases").json() == {"released": [first]}
     assert (
-        two.next(release_all=True)["id"] == two.next()["id"] and two.ask("DELETE", "lease").status_code == 200
+        two.next(release_all=True)["id"] == two.next()["id"]
+        and two.ask("DELETE", "leases").status_code == 200
     )
     for image in given:
         assert nobody.lease(image, "DELETE", json={"client_id": "user-xyz"}).status_code == 200
@@ -308,6 +309,7 @@ def test_accepting_a_prediction_counts_at_once(desk: Desk) -> None:
     ann, image = desk.browser("ann"), "wide 11"
     mask = ann.array(image, "prelabel")
     saved = ann.save(image, mask, state="confirmed", seconds=4.5, tools={"Brush": 0}, model="segmentation")
+    assert saved.ok, saved.text
     assert saved.json()["state"] == "confirmed" and saved.json()["warnings"] == []
     (label,) = [
         entry
