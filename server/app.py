@@ -248,7 +248,9 @@ class Shell:
         """Start a checked task of a kind, and return it as clients see it."""
         if kind == KIND and self._worker:
             return self._worker.submit(request)
-        return self.tasks.start(kind, request)
+        task = self.tasks.start(kind, request)
+        self.wake()  # a training is recorded at once
+        return task
 
     def _resume_training(self, number: int, request: dict[str, Any]) -> None:
         """Restart a training that a kill interrupted, or close its record when that is not possible."""

@@ -22,6 +22,7 @@ _TICK = 1.0  # seconds between cheap checks: has a training ended, is there a ne
 _CHECK_SECONDS = 30.0  # between looks at the pool without a known change, and before failed work is retried
 _CHECK_WHILE_BUSY = 2.0  # seconds between looks while the worker is at work, whose results come in
 _REST_FACTOR = 10.0  # after a look at the pool, wait at least this many times the processor time it took
+_OPEN = ("SUBMITTED", "RUNNING")  # states of a task that has not ended
 _SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # environment variable that tells a child its server
 
 
@@ -94,12 +95,12 @@ class Background(threading.Thread):
                     self._paused[work.__name__] = time.monotonic() + _CHECK_SECONDS
 
     def _watch_training(self) -> None:
-        """Record the running training, so that it is restarted if the server is killed."""
+        """Record the training that runs or is about to, so that it is restarted if the server is killed."""
         trainings = {task["id"]: task for task in self._tasks.all("train")}
-        if self._training and (status := trainings[self._training[0]]["status"]) != "RUNNING":
+        if self._training and (status := trainings[self._training[0]]["status"]) not in _OPEN:
             self._state.trainings.end(status, self._training[1])
             self._training = None
-        current = self._tasks.running("train")
+        current = next((task for task in trainings.values() if task["status"] in _OPEN), None)
         if self._training is None and current:
             number, self._expected = self._expected, None
             if number is None:
