@@ -27,7 +27,7 @@ class LabelCheck(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What the reading of a final label finds: why it does not count, "" for a good one, and its digest."""
+    """The outcome of reading a final label: why it does not count, "" for a good one, and its digest."""
 
     reason: str
     digest: str = ""

@@ -1,4 +1,4 @@
-"""Where the state of a pool lies, and which servers of this user run now."""
+"""Places of pool states, and a record of the servers of this user that run now."""
 
 from __future__ import annotations
 

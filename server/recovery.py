@@ -10,6 +10,7 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from pool.database.state import State
+from pool.datastore.index import FINAL
 from pool.protocol import PoolStore
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def complete_ledger(state: State, store: PoolStore) -> int:
     for image in store.get_labeled_images():
         if image in known:
             continue
-        info = store.get_label_info(image, "final")
+        info = store.get_label_info(image, FINAL)
         if not any(info.get(key) for key in _NOTED):
             continue
         who = str(info.get("client_id") or info.get("client") or "anonymous")

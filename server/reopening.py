@@ -1,4 +1,4 @@
-"""Reopening of labelled images: handed out once more, with the label under the tag that viewers load."""
+"""Reopening of labelled images: handed out once more, with the label under the tag that 3D Slicer loads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from pool.database.handouts import Client
 from pool.database.reopened import REOPENED
 from pool.database.state import State
+from pool.datastore.index import FINAL, ORIGINAL
 from pool.errors import PoolError
 from pool.imaging.names import LabelError
 from pool.protocol import PoolStore
 from strategies.snapshot import is_unlabelled
-
-FINAL, ORIGINAL = "final", "original"  # MONAI Label's tags; 3D Slicer loads the second by itself
 
 
 def reopen(

@@ -72,7 +72,7 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[postgres.Cluster]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str:
-    """What the setting `database` says: a test that uses it runs on SQLite and on PostgreSQL."""
+    """Return the value of the setting `database`: a test that uses it runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         return ""
     cluster: postgres.Cluster = request.getfixturevalue("postgresql")

@@ -1,4 +1,4 @@
-"""Who may import whom: arrows between the rooms of the house point down, and nowhere in a circle.
+"""Allowed imports: arrows between the rooms of the house point down, and nowhere in a circle.
 
 Imports inside functions count, since they are imports all the same.
 """

@@ -66,7 +66,7 @@ def rooms_of(package: str) -> list[str]:
 
 
 def arrows() -> tuple[Arrows, dict[str, Arrows]]:
-    """Who imports whom: between packages, and for each package between its rooms."""
+    """Return the imports: between packages, and for each package between its rooms."""
     between: Arrows = {package: set() for package in PACKAGES}
     inside: dict[str, Arrows] = {p: {room: set() for room in rooms_of(p)} for p in PACKAGES}
     for package in PACKAGES:
@@ -96,7 +96,7 @@ def reached(links: Mapping[str, Iterable[str]], start: str) -> set[str]:
 
 
 def downward(links: Arrows, name: str) -> set[str]:
-    """What one imports and does not import it in turn."""
+    """Return the arrows that have none in the other direction."""
     return {other for other in links[name] if name not in reached(links, other)}
 
 
@@ -177,7 +177,7 @@ class Drawing:
 
 
 def shares_of(rows: list[list[str]], links: Arrows) -> list[dict[str, float]]:
-    """How wide each room is, row by row: one with many arrows has room for them, above what they point to."""
+    """Return the width of each room, row by row: room for its arrows, above what they point to."""
     ends = [other for others in links.values() for other in others]
     places: dict[str, float] = {}
     shares = []
@@ -191,7 +191,7 @@ def shares_of(rows: list[list[str]], links: Arrows) -> list[dict[str, float]]:
 
 
 def height_of(links: Arrows) -> float:
-    """What a package needs for its title and the rows of its rooms."""
+    """Return the space that a package needs for its title and the rows of its rooms."""
     rows = len(rows_of(links))
     return HEAD + (1.0 + (rows - 1) * STEP + CHIP if rows else 0.0)
 

@@ -1,4 +1,4 @@
-"""What is compared on one data set: methods, budgets, and the seeds of each phase, read from YAML."""
+"""Plans of a search on one data set: methods, budgets, and the seeds of each phase, read from YAML."""
 
 from __future__ import annotations
 

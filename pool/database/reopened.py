@@ -30,7 +30,7 @@ class Reopened:
         """Reopen images, in this order; one that is open already goes to the end."""
         facts = {"client": client, "reason": reason}
         rows = [{"image": image, "created": time.time(), **facts} for image in images]
-        with self._db.begin() as connection:
+        with self._db.begin(durable=True) as connection:
             _delete(connection, images)
             connection.execute(sa.insert(schema.reopened), rows)
             connection.execute(*entries("reopen", images, facts))
@@ -39,7 +39,7 @@ class Reopened:
         """Let images be finished again, and return those that were reopened."""
         present = {mark.image for mark in self.all()}
         if closed := [image for image in images if image in present]:
-            with self._db.begin() as connection:
+            with self._db.begin(durable=True) as connection:
                 _delete(connection, closed)
         return closed
 

@@ -15,7 +15,7 @@ from server.starting import check_app, check_studies
 
 @dataclass(frozen=True)
 class NamedPool:
-    """What a command line says of a pool.
+    """A pool as a command line names it.
 
     :param conf: KEY=VALUE pairs
     """

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infers.prediction import default_extension
 from pool.database.handouts import Client
+from pool.datastore.index import FINAL
 from pool.errors import PoolError
 from pool.files import cannot_write
 from pool.imaging.images import ImageError
@@ -24,7 +25,6 @@ from server.desk.views import view_of
 from server.desk.voxels import path_of, version_of
 from strategies.identity import DEFAULT_NAMES
 
-FINAL = "final"
 _GZIP = b"\x1f\x8b"
 _LARGEST = 255  # value of a label
 _CACHE_BYTES = 2**28  # of the last labels
@@ -32,7 +32,7 @@ _Tool = Annotated[str, Field(max_length=40)]
 
 
 class LabelParams(BaseModel):
-    """What the page sends with a mask.
+    """The details that the page sends with a mask.
 
     :param seconds: time spent on the case, without idle time
     :param tools: how often each tool was used

@@ -9,13 +9,13 @@ import numpy as np
 
 from pool.database.maps import Layout
 from pool.database.plans import Plan
+from pool.datastore.index import FINAL
 from strategies.context import Context
 from strategies.planning.each_label import LABELS
 from strategies.selectors.cold_start import CLUSTER
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 
-FINAL = "final"
 _MAX_NEAREST = 4  # images shown beside a pick
 _BY_HAND = {  # hand-outs that no method chose
     "chosen": "Images that somebody opened by themselves, on the map or in a list",

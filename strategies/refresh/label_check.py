@@ -7,6 +7,7 @@ import time
 
 from bundle_configs import Bundle
 from pool.database.label_checks import NewCheck
+from pool.datastore.index import FINAL
 from pool.label_states import UNEDITED, UNEDITED_NOTE
 from pool.protocol import PoolStore
 from strategies.context import Context
@@ -14,7 +15,6 @@ from strategies.engine.image_pass import BATCH, ImagePass
 from strategies.snapshot import PoolSnapshot
 
 logger = logging.getLogger(__name__)
-FINAL = "final"
 
 
 def to_check(context: Context, pool: PoolSnapshot) -> dict[str, str]:

@@ -55,7 +55,7 @@ def pinned(requirement: Requirement) -> str:
 
 
 def asked(python: str) -> Iterator[tuple[Requirement, dict[str, Requirement]]]:
-    """What setup.cfg and monailabel.in ask for, each with the part of the lock that must have it."""
+    """Yield what setup.cfg and monailabel.in ask for, with the part of the lock that must have it."""
     parser = options()
     server = locked("requirements.txt", python)
     everything = {**server, **locked("requirements-test.txt", python)}

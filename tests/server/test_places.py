@@ -1,4 +1,4 @@
-"""Where states of pools lie, and which servers run."""
+"""Places of pool states, and the record of running servers."""
 
 from __future__ import annotations
 

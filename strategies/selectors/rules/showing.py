@@ -1,4 +1,4 @@
-"""How likely images show something: by a model, by the position of a slice in its volume, or both."""
+"""The chance that images show something: by a model, by the position of a slice in its volume, or both."""
 
 from __future__ import annotations
 

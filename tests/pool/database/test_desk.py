@@ -1,4 +1,4 @@
-"""What the desk keeps: drafts that survive kills, readers told apart, leases renewed, predictions known."""
+"""Records of the desk: drafts that survive kills, readers told apart, leases renewed, predictions known."""
 
 from __future__ import annotations
 
