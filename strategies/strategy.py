@@ -112,6 +112,8 @@ class Select(Strategy):
         return {"id": handout.image, "selection": block}
 
     def _answer_exhausted(self, datastore: PoolStore) -> dict[str, Any]:
+        if datastore.unchecked_labels:  # another server of the pool may have checked them
+            datastore.take_in_checks(self.context.state.label_checks.news(datastore))
         pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
         if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
             raise PoolError(

@@ -1,6 +1,6 @@
 // Other tabs of this browser: they have one reader, so the server would give both the same image.
 
-const WAIT = 50; // milliseconds that other tabs have for an answer
+const WAIT = 1_000; // milliseconds that other tabs have for an answer; the image is opened meanwhile
 
 type Message = { asked: string } | { open: string };
 
