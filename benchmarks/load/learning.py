@@ -41,7 +41,7 @@ def measure(folder: Path, count: int, labels: int, encoder: str) -> dict[str, An
     with Server("cxr_lungs", folder / "studies", conf, folder / "server.log") as server:
         server.wait(600)
         _wait_until_ready(server.url)
-        idle = _clicks_beside(server.url, lambda: _look(server.url, 15))
+        idle = _clicks_beside(server.url, lambda: _look(server.url, 40))
         seconds: list[float] = []
 
         def annotate() -> None:

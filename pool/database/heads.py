@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database, entry
+from pool.database.scores import delete_scores
 
 KEPT = 3  # newest heads, with their scores
 
@@ -79,10 +80,8 @@ class Heads:
     def clear(self) -> None:
         """Delete all heads with their scores, since no label is left."""
         sources = self.sources()
-        with self._db.begin() as connection:
-            connection.execute(sa.delete(schema.heads))
-            connection.execute(sa.delete(schema.entropies).where(schema.entropies.c.model.in_(sources)))
-            connection.execute(sa.delete(schema.measures).where(schema.measures.c.source.in_(sources)))
+        self._db.write(sa.delete(schema.heads))
+        delete_scores(self._db, sources)
 
     def _read(self, number: int) -> Head:
         row = self._db.read(sa.select(schema.heads).where(schema.heads.c.number == number))
@@ -105,11 +104,9 @@ class Heads:
             others = table.c.number.not_in([row.number for row in kept])
             gone = connection.scalars(sa.select(table.c.fingerprint).where(others)).all()
             connection.execute(sa.delete(table).where(others))
-            sources = [source_name(former) for former in gone]
-            connection.execute(sa.delete(schema.entropies).where(schema.entropies.c.model.in_(sources)))
-            connection.execute(sa.delete(schema.measures).where(schema.measures.c.source.in_(sources)))
             inserted = connection.execute(sa.insert(table).values(blob=blob, created=time.time(), **known))
             assert inserted.inserted_primary_key is not None
             number = int(inserted.inserted_primary_key[0])
             connection.execute(entry("head", None, {"number": number, **known}))
+        delete_scores(self._db, [source_name(former) for former in gone])
         return self.get(number)

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database
-from pool.database.embeddings import MAX_ROWS
+
+_AT_ONCE = 500  # images per transaction: some 5 ms
+_PAUSE = 0.005  # seconds after each: SQLite lets writers try again after 1, 2, 5, 10, ... ms, in no order
+
+
+def _parts(images: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield some images at a time with pauses, so that a click never waits long to write its own."""
+    for start in range(0, len(images), _AT_ONCE):
+        if start:
+            time.sleep(_PAUSE)
+        yield images[start : start + _AT_ONCE]
+
+
+def delete_scores(database: Database, sources: Sequence[str]) -> None:
+    """Delete all scores of these models."""
+    entropies, measures = schema.entropies, schema.measures
+    for table, owner in ((entropies, entropies.c.model), (measures, measures.c.source)):
+        for source in sources:
+            rows = database.read(sa.select(table.c.image).where(owner == source).distinct())
+            for images in _parts([row.image for row in rows]):
+                database.write(sa.delete(table).where(owner == source, table.c.image.in_(images)))
 
 
 class Scores:
@@ -36,14 +58,8 @@ class Scores:
 
     def add_entropies(self, model: str, values: Mapping[str, float]) -> None:
         """Keep the mean entropies of images by a model, in nats."""
-        table, names = schema.entropies, list(values)
-        rows = [{"model": model, "image": image, "value": value} for image, value in values.items()]
-        with self._db.begin() as connection:
-            for start in range(0, len(names), MAX_ROWS):  # a statement takes only some thousand values
-                batch = names[start : start + MAX_ROWS]
-                connection.execute(sa.delete(table).where(table.c.model == model, table.c.image.in_(batch)))
-            if rows:
-                connection.execute(sa.insert(table), rows)
+        rows = {image: [{"value": value}] for image, value in values.items()}
+        self._replace(schema.entropies, schema.entropies.c.model, model, rows)
 
     def measures(self, source: str, kind: str | None = None) -> dict[str, dict[str, float]]:
         """Return other scores of one model or rule: {kind: {image: value}}.
@@ -59,16 +75,19 @@ class Scores:
 
     def add_measures(self, source: str, values: Mapping[str, Mapping[str, float]]) -> None:
         """Store {image: {kind: value}}."""
-        table = schema.measures
-        rows = [
-            {"source": source, "kind": kind, "image": image, "value": value}
+        rows = {
+            image: [{"kind": kind, "value": value} for kind, value in kinds.items()]
             for image, kinds in values.items()
-            for kind, value in kinds.items()
-        ]
-        names = list(values)
-        with self._db.begin() as connection:
-            for start in range(0, len(names), MAX_ROWS):  # a statement takes only some thousand values
-                batch = names[start : start + MAX_ROWS]
-                connection.execute(sa.delete(table).where(table.c.source == source, table.c.image.in_(batch)))
-            if rows:
-                connection.execute(sa.insert(table), rows)
+        }
+        self._replace(schema.measures, schema.measures.c.source, source, rows)
+
+    def _replace(
+        self, table: sa.Table, owner: sa.Column[Any], name: str, rows: Mapping[str, Iterable[dict[str, Any]]]
+    ) -> None:
+        """Replace the rows of images."""
+        for images in _parts(list(rows)):
+            new = [{owner.name: name, "image": image, **row} for image in images for row in rows[image]]
+            with self._db.begin() as connection:
+                connection.execute(sa.delete(table).where(owner == name, table.c.image.in_(images)))
+                if new:
+                    connection.execute(sa.insert(table), new)
