@@ -180,14 +180,15 @@ def _wait_until_learnt(annotator: Annotator, labels: int) -> None:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average the cases of each model."""
+    """Average the cases of each model; of the seconds to the next image, take the median."""
     groups = defaultdict(list)
     for row in rows:
         groups[row["model"] or "by hand"].append(row)
-    means = ("clicks", "keys", "seconds", "person", "next", "dice")
+    means = ("clicks", "keys", "seconds", "person", "dice")
     return [
         {"pre-label": name, "cases": len(group), "accepted": sum(row["accepted"] for row in group)}
         | {key: float(np.mean([row[key] for row in group])) for key in means}
+        | {"next": float(np.median([row["next"] for row in group]))}
         for name, group in groups.items()
     ]
 
