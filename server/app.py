@@ -47,7 +47,7 @@ from server.checksums import Checksums
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
-from server.logs import bound_log
+from server.logs import bound_log, keep_log
 from server.open_pool import is_url, open_datastore, open_pool, take_in_checks, trains_now
 from server.places import PoolPlace
 from server.plausibility import Plausibility
@@ -77,6 +77,8 @@ class Shell:
     :param bundle: name of the app's folder in `bundle_configs`
     """
 
+    log: Path | None = None  # in the server, unless it writes no log file
+
     def __init__(
         self, app_dir: str, studies: str, conf: Mapping[str, Any], *, bundle: str, **names: Any
     ) -> None:
@@ -90,7 +92,7 @@ class Shell:
         """Check the configuration, open the pool, and let MONAI Label build the app on it."""
         if self.in_server:
             gc.freeze()  # a collection of all that was imported takes 300 ms
-            self._log = bound_log()
+            log = bound_log()
             check_start(studies)
         else:
             end_with_parent()
@@ -100,6 +102,8 @@ class Shell:
         self.bundle, self.state = pool.bundle, pool.context.state
         self.context = replace(pool.context, read=pool_reader(self.bundle) if self.in_server else None)
         self._locks = pool.locks
+        if self.in_server:
+            self.log = keep_log(log, self.state.folder) if log else None
         self._place = PoolPlace(app_dir, studies, dict(given), str(self.state.folder))
         self.tasks = Tasks()
         self._background: Background | None = None
@@ -211,7 +215,7 @@ class Shell:
         self._worker.start()
         self.wake()
         if found := listening():
-            greet(found, self._place, self._log, self.datastore())
+            greet(found, self._place, self.log, self.datastore())
         gc.freeze()
 
     def _look_at_pool(self) -> None:

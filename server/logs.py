@@ -12,7 +12,7 @@ _WEB_SERVER = "uvicorn"  # MONAI Label gives it a handler for the terminal only
 _CHATTY = ("alembic.runtime.plugins", "alembic.runtime.migration", "monailabel.utils.others.class_utils")
 
 
-def bound_log() -> Path | None:
+def bound_log() -> RotatingFileHandler | None:
     """Let the log file that MONAI Label opened rotate early and hold the web server's lines too; return it.
 
     None when it writes no file (`--log_config`).
@@ -27,7 +27,16 @@ def bound_log() -> Path | None:
     file.maxBytes, file.backupCount = _MAX_BYTES, _FORMER
     if not logging.getLogger(_WEB_SERVER).propagate:
         logging.getLogger(_WEB_SERVER).addHandler(file)
-    return Path(file.baseFilename)
+    return file
+
+
+def keep_log(file: RotatingFileHandler, state: Path) -> Path:
+    """Go on in a file of the pool's state, as two servers of one app would rotate each other's; return it."""
+    path = state / "logs" / "app.log"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    file.close()
+    file.baseFilename = str(path.resolve())  # opened with the next line
+    return path
 
 
 def size_text() -> str:

@@ -13,7 +13,6 @@ import monailabel.endpoints
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, HTTPException, Query, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
-from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from server.desk.readers import known_reader
@@ -86,9 +85,9 @@ def _add_logs(router: APIRouter) -> None:
         html: bool = False,
         text: bool = True,
     ) -> Response:
-        file = Path(settings.MONAI_LABEL_APP_DIR) / "logs" / "app.log"
-        if not file.is_file():
-            raise HTTPException(404, f"there is no log {file.name}")
+        file = app_instance().log
+        if not file or not file.is_file():
+            raise HTTPException(404, "this server writes no log file")
         with open(file, encoding="utf-8", errors="replace") as log:
             tail = "".join(deque(log, lines or None))
         headers = {"Refresh": str(max(refresh, 3))} if refresh else None  # seconds until the browser reloads

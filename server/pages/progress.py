@@ -79,6 +79,7 @@ def data(prefix: str) -> APIRouter:
         key = f"{status['round']}-{status['labelled']}-{measured}"
         return {
             "counts": _counts(status),
+            "measuring": status["measuring"],
             "warnings": status["warnings"],
             "work": work,
             "results": key,

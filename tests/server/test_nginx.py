@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -46,8 +47,39 @@ http {{
       proxy_set_header X-Forwarded-Proto $scheme;
     }}
   }}
+  include {folder}/deployed.conf;
 }}
 """
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+
+
+class Behind(NamedTuple):
+    """A server behind nginx below a path, and the same one by the site of `deploy/`.
+
+    :ivar deployed: ports of its pages without and with TLS
+    """
+
+    url: str
+    certificate: str
+    deployed: tuple[int, int]
+
+
+def deployed_site(folder: Path, behind: str, plain: int, tls: int) -> str:
+    """Return the site of `deploy/` with this machine's name, ports, and certificate."""
+    text = DEPLOYED.read_text().replace("http://127.0.0.1:8000", behind)
+    for former, new in (
+        ("label.example.org;", "127.0.0.1;"),
+        ("    listen [::]:80;\n", ""),
+        ("    listen [::]:443 ssl;\n", ""),
+        ("listen 80;", f"listen 127.0.0.1:{plain};"),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{tls} ssl;"),
+        ("/etc/ssl/certs/label.example.org.pem", f"{folder}/server.crt"),
+        ("/etc/ssl/private/label.example.org.key", f"{folder}/server.key"),
+        ("https://$host$", f"https://$host:{tls}$"),
+    ):
+        assert former in text, f"deploy/nginx.conf has no {former!r}"
+        text = text.replace(former, new)
+    return text
 
 
 def certify(folder: Path) -> None:
@@ -74,8 +106,8 @@ def site(
     phantoms: Path,
     make_orthanc: Callable[[], Orthanc],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, str]]:
-    """The address behind nginx of a server on two radiographs, and the certificate's file."""
+) -> Iterator[Behind]:
+    """A server on two radiographs behind nginx."""
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if not binary:
         missing_service(request.config, "no proxy: apt-get install nginx-light")
@@ -91,11 +123,13 @@ def site(
         (folder / "nginx.conf").write_text(
             SITE.format(user=user, folder=folder, port=port, behind=server.url)
         )
+        deployed = free_port(), free_port()
+        (folder / "deployed.conf").write_text(deployed_site(folder, server.url, *deployed))
         nginx = subprocess.Popen([str(binary), "-c", str(folder / "nginx.conf"), "-p", str(folder)])
         try:
             server.wait()
             _wait_for(port)
-            yield f"https://127.0.0.1:{port}/label", str(folder / "server.crt")
+            yield Behind(f"https://127.0.0.1:{port}/label", str(folder / "server.crt"), deployed)
         finally:
             nginx.terminate()
             nginx.wait()
@@ -119,9 +153,9 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_monai_labels_client_works_through_it(
-    site: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, certificate = site
+    url, certificate, _ = site
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     client = MONAILabelClient(url, tmpdir=str(tmp_path), client_id="ann")
     assert client.info()["selection"]["images"] == 2
@@ -136,8 +170,8 @@ def test_monai_labels_client_works_through_it(
     assert len(studies) == 2
 
 
-def test_a_page_of_the_site_may_save_and_its_cookie_is_for_https_only(site: tuple[str, str]) -> None:
-    url, certificate = site
+def test_a_page_of_the_site_may_save_and_its_cookie_is_for_https_only(site: Behind) -> None:
+    url, certificate, _ = site
     web, origin = requests.Session(), url.removesuffix("/label")
     web.verify, web.trust_env = certificate, False  # whatever bundle the environment names
     start = web.get(f"{url}/", timeout=60)
@@ -150,8 +184,18 @@ def test_a_page_of_the_site_may_save_and_its_cookie_is_for_https_only(site: tupl
         assert named.status_code == status, named.text
 
 
-def test_pages_and_ohif_find_their_parts(site: tuple[str, str], page: Page) -> None:
-    url, _ = site
+def test_the_site_that_is_shipped_serves_by_tls_alone(site: Behind) -> None:
+    _, certificate, (plain, tls) = site
+    answer = requests.get(f"http://127.0.0.1:{plain}/info/", allow_redirects=False, timeout=60)
+    assert answer.status_code == 301
+    assert answer.headers["Location"] == f"https://127.0.0.1:{tls}/info/"
+    answer = requests.get(answer.headers["Location"], verify=certificate, timeout=60)
+    assert answer.json()["selection"]["images"] == 2
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_pages_and_ohif_find_their_parts(site: Behind, page: Page) -> None:
+    url, *_ = site
     failed: list[str] = []
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
     inside = (f"{url}/", "blob:", "data:")  # pictures that the page holds have addresses of its own

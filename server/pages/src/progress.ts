@@ -19,6 +19,7 @@ interface Work {
 
 interface Progress extends Status {
   counts: Record<string, string | number>;
+  measuring: string; // how models are measured now, and what comes
   warnings: string[];
   work: Work[];
   results: string; // changes with the results
@@ -49,6 +50,7 @@ async function refresh(): Promise<void> {
     el("div", {}, el("dt", {}, term(name)), el("dd", {}, term(String(value)))),
   );
   byId("counts").replaceChildren(...counts);
+  byId("measuring").textContent = progress.measuring;
   const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing is running in the background.")];
   byId("work").replaceChildren(...work);
   byId("warnings").replaceChildren(...progress.warnings.map((text) => el("li", { class: "wrong" }, text)));

@@ -70,7 +70,7 @@ def test_it_starts_from_anywhere_without_an_environment_and_says_where_things_ar
         assert server.poll() is None, text
         assert "Traceback" not in text and "USING::" not in text and "alembic" not in text
         assert f"State: {tmp_path / 'state'}\n" in text
-        assert f"Log: {APP}/logs/app.log (at most 5 files of 2 MiB)" in text
+        assert f"Log: {tmp_path}/state/logs/app.log (at most 5 files of 2 MiB)" in text
         assert text.count("\n") < 30, text
         answer = requests.get(f"http://127.0.0.1:{port}/selection/reader", timeout=30)
         assert answer.ok and "Draw the lungs" in answer.json()["guideline"]

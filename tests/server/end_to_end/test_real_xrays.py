@@ -1,4 +1,4 @@
-"""138 real chest radiographs and a real pretrained encoder, through a real server."""
+"""The papers' settings on 138 real chest radiographs with a real pretrained encoder, through a real server."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def test_cold_start_and_first_round(
     server = start(
         studies,
         tmp_path / "state",
+        preset="paper",
         encoder=f"transformers:{encoder}",
         cold_start_budget=8,
         epochs=1,

@@ -236,6 +236,7 @@ export class Flow {
     this.buttons();
     clearTimeout(this.timer);
     try {
+      await this.keeping.settled();
       const mask = state === "empty" ? emptyMask(now.from) : drawn;
       const saved = await server.save(now.image, mask, { state, seconds, tools, base_version: base, model, replace });
       this.busy = false;

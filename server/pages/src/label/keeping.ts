@@ -25,7 +25,7 @@ export interface Heard {
 
 export class Keeping {
   private kept = 0; // changes in the newest draft
-  private sending = false;
+  private sending: Promise<void> | null = null;
   private sent = 0; // when the newest draft was, by performance.now()
   private failing = false; // the last draft could not be kept
   private image = "";
@@ -67,10 +67,21 @@ export class Keeping {
     } else if (this.leased && performance.now() - this.renewed > LEASE_EVERY && this.clock.active(LEASE_EVERY)) await this.renew();
   }
 
+  /** Wait for a draft that is on its way, as it must not come after the label. */
+  async settled(): Promise<void> {
+    await this.sending;
+  }
+
   private async keep(): Promise<void> {
     const work = this.work();
     if (!work || this.sending || !this.unsaved) return;
-    [this.sending, this.sent] = [true, performance.now()];
+    this.sending = this.send(work);
+    await this.sending;
+    this.sending = null;
+  }
+
+  private async send(work: Work): Promise<void> {
+    this.sent = performance.now();
     try {
       const lost = await server.keepDraft(work.image, work.mask, work.notes);
       this.failing = false;
@@ -81,8 +92,6 @@ export class Keeping {
     } catch (error) {
       this.failing = true;
       this.heard.saved(`Draft not kept: ${(error as Error).message}`);
-    } finally {
-      this.sending = false;
     }
   }
 
