@@ -20,7 +20,8 @@ from benchmarks.experiments.data import Data
 from benchmarks.experiments.results import CELLS, PACKED, read_cells
 from benchmarks.experiments.suite import Cell, SuiteError
 
-_SPAWN = multiprocessing.get_context("spawn")
+_PROCESSES = multiprocessing.get_context("forkserver")  # imports once, and starts no thread
+_PROCESSES.set_forkserver_preload(["benchmarks.experiments.cell"])
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -107,8 +108,9 @@ class Jobs:
         return failed
 
     def _new_process(self) -> tuple[Any, Connection]:
-        pipe, child_pipe = _SPAWN.Pipe()
-        child = _SPAWN.Process(target=_run_received_cells, args=(child_pipe, self._arguments), daemon=True)
+        pipe, child_pipe = _PROCESSES.Pipe()
+        arguments = child_pipe, self._arguments
+        child = _PROCESSES.Process(target=_run_received_cells, args=arguments, daemon=True)
         child.start()
         child_pipe.close()
         return child, pipe

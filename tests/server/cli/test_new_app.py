@@ -24,8 +24,9 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_new_app_passes_the_contract_of_all_apps(checkout: Path) -> None:
+    unused = shutil.ignore_patterns("results", "node_modules")
     for part in ("server", "strategies", "infers", "trainers", "pool", "benchmarks", "tests"):
-        shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("results", "__pycache__"))
+        shutil.copytree(ROOT / part, checkout / part, ignore=unused)
     shutil.copy(ROOT / "setup.cfg", checkout)
     for command in (
         ["server.cli.new_app", "my_app", "--from", "cxr_lungs", "--labels", "liver,spleen,thing 3"],
