@@ -134,6 +134,11 @@ class Bundle:
         return dict(self.get("selection")) if "selection" in self._config else {}
 
     @property
+    def evidence(self) -> str:
+        """A sentence on what speaks for this app's methods of selection; may be empty."""
+        return str(self.get("evidence")) if "evidence" in self._config else ""
+
+    @property
     def pretrains(self) -> bool:
         """True if the app has self-supervised pretraining."""
         return "pretrain_network" in self._config

@@ -32,7 +32,7 @@ def names_of(text: str) -> list[str]:
 
 # Defaults of selection that are not a setting's own. An app's own defaults come after those of `product`, the
 # one place for what was measured to be best; `paper` comes after both.
-PRODUCT: dict[str, Any] = {"hold_out": 20}
+PRODUCT: dict[str, Any] = {"cold_start_method": "random", "active_method": "random", "hold_out": 20}
 PAPER: dict[str, Any] = {  # arXiv 2601.18532, as it trains and measures
     "cold_start_method": "cold_start",
     "active_method": "active",
@@ -242,6 +242,11 @@ class Settings:
         return [name for name in self.offered if name in METHODS]
 
     @property
+    def of_auto(self) -> tuple[str, str]:
+        """Methods of `auto`: before the first model, and after it."""
+        return self.cold_start_method, self.active_method
+
+    @property
     def used(self) -> list[str]:
         """Methods in use: `methods`, and those of `auto`."""
-        return list(dict.fromkeys([*self.methods, self.cold_start_method, self.active_method]))
+        return list(dict.fromkeys([*self.methods, *self.of_auto]))

@@ -184,7 +184,7 @@ def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Rankin
         yield marked_ranking(pool.validation_open, stage, "validation")
     if stage == "preparing":
         yield rank.provisional_ranking(context, pool)
-    elif stage == "cold_start" or (stage == "bridging" and METHODS[first].each_label):
+    elif stage == "cold_start" or (stage == "bridging" and METHODS[first].is_endless):
         yield rank.method_ranking(context, pool, first, stage)
     elif stage == "bridging":
         yield rank.farthest_ranking(context, pool, "bridging", "Waiting for the first model")

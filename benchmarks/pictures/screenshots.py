@@ -28,6 +28,7 @@ from benchmarks.server_process import running
 _WINDOW: ViewportSize = {"width": 1280, "height": 800}
 _COLD, _ACTIVE, _VALIDATION = 10, 6, 4  # labelled images
 _CONF = {
+    "preset": "paper",  # whose plan says more in a picture
     "epochs": 20,
     "image_size": 96,
     "channels": "[8,16,32]",

@@ -13,6 +13,7 @@ from server.pages.pool_map import version_of
 from strategies.context import LATER, Context
 from strategies.planning.planner import Planner
 from strategies.planning.sources import Source
+from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
 from strategies.strategy import next_picks
@@ -21,7 +22,11 @@ MAX_PICKS = 200  # picks that a page may ask for
 
 
 def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
-    """Return the next hand-outs of `auto`, in order; `note` says why there are none."""
+    """Return the next hand-outs of `auto`, in order.
+
+    `note` says why there are none; `method`, what is chosen in this stage; `weighs`, if alpha counts once
+    there is a model.
+    """
     try:
         picks, note = next_picks(context, store, count), None
     except PoolError as error:
@@ -32,7 +37,17 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
         note = "Nothing is left to hand out: every image is labelled, skipped or in somebody's hands."
     stage = stage_of(context, PoolSnapshot.of(context, store))
     chosen, setting = context.active_alpha, context.configured_alpha
-    return {"stage": stage, "picks": picks, "note": note, "alpha": chosen, "setting": setting}
+    first, later = (METHODS[name] for name in context.settings.of_auto)
+    methods = {"cold_start": first, "active": later} | ({"bridging": first} if first.is_endless else {})
+    return {
+        "stage": stage,
+        "method": f"{methods[stage].text}." if stage in methods else None,
+        "picks": picks,
+        "note": note,
+        "alpha": chosen,
+        "setting": setting,
+        "weighs": "alpha" in later.parameters,
+    }
 
 
 class Previews:

@@ -14,6 +14,7 @@ from server.guidance import epochs_of, guidance
 from server.http.selection import allowed
 from server.reporting.page import as_csv, draw, render
 from server.reporting.results import Results, results_of
+from strategies.choosing import choosing_text
 
 _REPORT_HEADERS = {  # style and picture are inline, and there are no scripts
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -79,6 +80,7 @@ def data(prefix: str) -> APIRouter:
         key = f"{status['round']}-{status['labelled']}-{measured}"
         return {
             "counts": _counts(status),
+            "choosing": choosing_text(app.context.settings, app.bundle),
             "measuring": status["measuring"],
             "warnings": status["warnings"],
             "work": work,

@@ -183,9 +183,9 @@ def method_ranking(
 
 
 def later_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
-    """Rank for `auto` once there is a plan of a model: by the plan of `active_method`."""
+    """Rank for `auto` once there is a plan of a model: by `active_method`."""
     name = context.settings.active_method
-    if context.newest_plan(METHODS[name]) is None:
+    if METHODS[name].needs and context.newest_plan(METHODS[name]) is None:
         return farthest_ranking(context, pool, stage, f"Waiting for the plan of {name}")
     return method_ranking(context, pool, name, stage)
 

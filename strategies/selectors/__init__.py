@@ -41,7 +41,6 @@ from strategies.selectors.numerics.medoid import medoid
 from strategies.selectors.numerics.silhouette_null import silhouette_null
 from strategies.selectors.probcover import probcover
 from strategies.selectors.random_order import random
-from strategies.selectors.random_per_patient import random_per_patient
 from strategies.selectors.registry import find_methods
 from strategies.selectors.rules.allocate import allocate
 from strategies.selectors.rules.selection import Selection
@@ -79,7 +78,6 @@ __all__ = [
     "medoid",
     "probcover",
     "random",
-    "random_per_patient",
     "silhouette_null",
     "tail_cover",
     "typiclust",

@@ -14,7 +14,7 @@ from strategies.selectors.rules.selection import Selection
 @method(
     "random",
     paper=LEVY,
-    text="Random images, seeded",
+    text="Random images, seeded, one of each patient before a second of any",
     reason="Chosen at random (seed {seed}).",
     appends=True,
 )

@@ -127,15 +127,19 @@ class Method:
         return sorted(self.needs & _VALUES)
 
     @property
+    def is_endless(self) -> bool:
+        """True if it has picks past the budget of the cold start: it plans after each label, or never."""
+        return self.each_label or not self.needs
+
+    @property
     def begins_auto(self) -> bool:
         """True if `auto` may pick by it before the first model: it needs only images, or their labels."""
-        needs_no_scores = bool(self.needs) and self.needs <= POINTS
-        return self.for_auto and self.cold and (needs_no_scores or self.from_head)
+        return self.for_auto and self.cold and (self.needs <= POINTS or self.from_head)
 
     @property
     def continues_auto(self) -> bool:
-        """True if `auto` may pick by it once there is a model: its plans change with model or head."""
-        return self.for_auto and bool(self.needs & {"model", "foreground", "instant"})
+        """True if `auto` may pick by it once there is a model: its plans follow a model, or it has none."""
+        return self.for_auto and (not self.needs or bool(self.needs & {"model", "foreground", "instant"}))
 
 
 METHODS: dict[str, Method] = {}

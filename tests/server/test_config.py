@@ -9,6 +9,7 @@ import pytest
 
 from bundle_configs import Bundle
 from server.config import ConfigError, describe, parse
+from strategies.choosing import choosing_text
 from strategies.settings import Settings
 
 DEFAULTS = {
@@ -166,11 +167,14 @@ def test_unknown_key_gets_similar_ones(bundle: Bundle, name: str, hint: str) -> 
 
 def test_an_app_has_defaults_of_its_own_that_may_be_changed() -> None:
     slices = Bundle("brain_mri")
-    settings = parse({}, slices).settings
-    assert (settings.cold_start_method, settings.active_method) == ("typiclust", "foreground_active")
+    assert parse({}, slices).settings.of_auto == ("random", "random")
+    own = slices._config | {"selection": {"cold_start_method": "typiclust"}, "evidence": "It was ahead."}
+    slices.__dict__["_config"] = own  # as in a file
+    assert (settings := parse({}, slices).settings).of_auto == ("typiclust", "random")
+    assert choosing_text(settings, slices).endswith(" It was ahead.")
     assert "cold_start_method (str, default 'typiclust'" in describe(slices)
-    settings = parse({"cold_start_method": "cold_start"}, slices).settings
-    assert (settings.cold_start_method, settings.active_method) == ("cold_start", "foreground_active")
+    assert (settings := parse({"cold_start_method": "alps"}, slices).settings).of_auto == ("alps", "random")
+    assert choosing_text(settings, slices).endswith(" --conf says so; the default is typiclust and random.")
 
 
 def test_the_paper_preset_is_as_published_in_every_app() -> None:
@@ -182,7 +186,8 @@ def test_the_paper_preset_is_as_published_in_every_app() -> None:
     today = asdict(Settings(preset="paper"))  # the defaults from before there were presets
     assert asdict(parse({"preset": "paper"}, Bundle("cxr_lungs")).settings) == today
     product = asdict(parse({}, Bundle("cxr_lungs")).settings)
-    assert {name for name in product if product[name] != today[name]} == {"preset", "hold_out"}
+    changed = {name for name in product if product[name] != today[name]}
+    assert changed == {"preset", "hold_out", "cold_start_method", "active_method"}
     assert product["hold_out"] == 20
     with pytest.raises(ConfigError, match="--conf preset papers: choose one of product, paper"):
         parse({"preset": "papers"}, Bundle("cxr_lungs"))

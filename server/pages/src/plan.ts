@@ -10,9 +10,7 @@ import { thumbnail } from "./thumbnail";
 const COUNT = 20;
 const STAGES: Record<string, string> = {
   preparing: "The pool is being prepared; until then, images are chosen at random.",
-  cold_start: "Typical images of every group that looks alike, then those unlike them.",
   bridging: "Until the first model is ready, images that look least like the labelled ones.",
-  active: "Images that the newest model is unsure of and that look unlike the labelled ones.",
   done: "Every image is labelled or skipped.",
 };
 
@@ -20,7 +18,9 @@ interface Plan {
   stage: string;
   picks: Pick[];
   note: string | null;
+  method: string | null; // what is chosen in this stage
   alpha: number | string; // a number or "adaptive"
+  weighs: boolean; // alpha plays a part
   setting: number | string; // the server's setting
 }
 
@@ -76,9 +76,9 @@ export class PlanPanel {
     this.images = plan.picks.map((pick) => pick.image);
     this.picks = plan.picks;
     const stage = plan.stage.replaceAll("_", " ");
-    this.about.replaceChildren(term(stage, stage.charAt(0).toUpperCase() + stage.slice(1)), `. ${plan.note ?? STAGES[plan.stage] ?? ""}`);
+    this.about.replaceChildren(term(stage, stage.charAt(0).toUpperCase() + stage.slice(1)), `. ${plan.note ?? plan.method ?? STAGES[plan.stage] ?? ""}`);
     this.fill(this.list, plan.picks, []);
-    this.weighing.hidden = !["active", "done"].includes(plan.stage); // before, there is no model to weigh
+    this.weighing.hidden = !plan.weighs || !["active", "done"].includes(plan.stage); // before, there is no model to weigh
     this.revert.hidden = plan.alpha === plan.setting;
     this.revert.textContent = `alpha is now ${plan.alpha}: back to the setting, ${plan.setting}`;
     if (!this.previewing && typeof plan.alpha === "number") this.slider.value = String(plan.alpha);

@@ -19,6 +19,7 @@ interface Work {
 
 interface Progress extends Status {
   counts: Record<string, string | number>;
+  choosing: string; // how images are chosen, and what speaks for it
   measuring: string; // how models are measured now, and what comes
   warnings: string[];
   work: Work[];
@@ -50,6 +51,7 @@ async function refresh(): Promise<void> {
     el("div", {}, el("dt", {}, term(name)), el("dd", {}, term(String(value)))),
   );
   byId("counts").replaceChildren(...counts);
+  byId("choosing").textContent = progress.choosing;
   byId("measuring").textContent = progress.measuring;
   const work = progress.work.length ? progress.work.map(bar) : [el("p", { class: "quiet" }, "Nothing is running in the background.")];
   byId("work").replaceChildren(...work);

@@ -25,7 +25,7 @@ class Lead:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.conf = {**TINY, "state": folder / "state", "validation_budget": 2}
+        self.conf = {**TINY, "preset": "paper", "state": folder / "state", "validation_budget": 2}
 
     def __call__(self, command: str, *arguments: object, ends: int = 0, **more: object) -> str:
         line = [command, *map(str, arguments)]

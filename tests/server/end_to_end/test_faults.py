@@ -266,7 +266,7 @@ def test_training_starts_by_itself(quick: Pool) -> None:
 def test_a_large_pool(start: Start, tmp_path: Path, long: bool) -> None:
     """Serve 100,000 images; 10,000 in the short form."""
     settings, size = Settings(cold_start_budget=1000), 100_000 if long else 10_000
-    conf = {"cold_start_budget": 1000, "duplicates": "off"}  # a few pictures under many names
+    conf = {"preset": "paper", "cold_start_budget": 1000, "duplicates": "off"}  # few pictures, many names
     paths = make_studies(tmp_path / "studies", size)
     make_state(tmp_path / "state", paths, settings)
     labels = sorted((tmp_path / "originals" / "labels").iterdir())

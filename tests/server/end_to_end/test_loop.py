@@ -38,7 +38,7 @@ def run(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.T
     """One pool, labelled from the first image to the last, with the answer of every step."""
     folder = tmp_path_factory.mktemp("loop")
     shutil.copytree(phantoms / "studies", folder / "studies")
-    conf = {"strategies": ",".join(STRATEGIES), "allow": "reload", "instant": True}
+    conf = {"preset": "paper", "strategies": ",".join(STRATEGIES), "allow": "reload", "instant": True}
     server = start(folder / "studies", folder / "state", **conf)
     annotator = Annotator(server.url, phantoms / "labels")
     answers: Run = {"server": server, "annotator": annotator, "state": State(folder / "state")}

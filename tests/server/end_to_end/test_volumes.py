@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     write_task(folder / "task", 9)
     flat = np.random.default_rng(0).normal(size=(20, 20)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(flat, np.eye(4)), folder / "task" / "imagesTr" / "flat.nii.gz")
-    conf = TINY | {"state": folder / "state", "spacing": "[1.0,1.0,2.0]"}
+    conf = TINY | {"preset": "paper", "state": folder / "state", "spacing": "[1.0,1.0,2.0]"}
     with running("volumes", folder / "task" / "imagesTr", conf, folder / "server.log") as server:
         annotator = Annotator(server.url, folder / "task" / "labelsTr")
         answers: Run = {"server": server, "annotator": annotator, "task": folder / "task"}

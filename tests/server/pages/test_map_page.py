@@ -74,7 +74,7 @@ def site(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.
     (folder / "labels" / "phantom_000.png").rename(folder / "labels" / f"{ODD}.png")
     (folder / "studies" / f"{BROKEN}.png").write_bytes(b"no picture")
     prepare("cxr_lungs", folder / "studies", folder / "state", TINY | {"batch_size": 2}, folder / "labels")
-    server = start(folder / "studies", folder / "state", batch_size=2)
+    server = start(folder / "studies", folder / "state", preset="paper", batch_size=2)
     site = Site(server, folder, folder / "labels")
     held = site.plan()[-1]
     marked = {"kind": "held_out", "images": [held], "reason": "to measure"}
@@ -369,6 +369,7 @@ def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -
     status = site.get("status").json()
     expect(page.locator("#counts")).to_contain_text(f"{status['labelled']} of {status['images']}")
     expect(page.locator("#counts")).to_contain_text("active")
+    expect(page.locator("#choosing")).to_contain_text("--conf says so; the default is random.")
     end = time.monotonic() + 120
     while (
         dice := site.get("results.json").json()["rounds"][0]["dice"]
@@ -406,7 +407,7 @@ def test_words_explain_themselves_to_mouse_and_keyboard(site: Site, page: Page) 
     page.mouse.move(5, 5)
     expect(page.get_by_role("tooltip")).to_be_hidden()
     page.focus("#panel-plan [data-term=active]")
-    expect(page.get_by_role("tooltip")).to_contain_text("The newest model helps to choose")
+    expect(page.get_by_role("tooltip")).to_contain_text("There is a model")
     page.keyboard.press("Escape")
     expect(page.get_by_role("tooltip")).to_be_hidden()
 

@@ -101,11 +101,11 @@ def test_the_choices_of_auto_follow_from_the_needs() -> None:
         "usl",
         "tail_cover",
         "maxherding",
-        "random_per_patient",
+        "random",
     }
     each = {"uherding", "foreground_cover", "foreground_uherding"}
     assert begin == cold | each
-    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random"} | each
+    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random", "random"} | each
     assert {name for name, one in METHODS.items() if one.each_label} == each
 
 
