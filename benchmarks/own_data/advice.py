@@ -14,8 +14,6 @@ from scipy.stats import t
 
 from benchmarks.experiments.statistics import MIN_SEEDS, Difference, Key, Outcome, labels_needed
 from benchmarks.experiments.suite import Cell
-from bundle_configs import Bundle
-from strategies.settings import Settings
 
 RANDOM = "random"
 UNMEASURED = "Nothing can be recommended yet: use the default."
@@ -62,7 +60,6 @@ class Rows:
             self.cell.setdefault((cell.row, cell.budget), cell)
         self.full = [key for key, cell in self.cell.items() if sum(cell.steps) == budget]
         self.random = (RANDOM, str(budget))
-        self.default = next(key for key in self.full if _is_default(self.cell[key]))
 
     def against(self, key: Key, other: Key) -> Difference | None:
         """Return the Dice of a row minus that of another, paired by seed."""
@@ -107,8 +104,8 @@ class Rows:
         return labels_needed(list(curve), means, float(np.mean(list(target.values()))))
 
     def encoders(self) -> dict[str, Difference]:
-        """Return each encoder's mean difference in Dice to the default encoder, over the same methods."""
-        plain = self.cell[self.default].encoder
+        """Return each encoder's mean difference in Dice to the descriptor, over the same methods."""
+        plain = self.cell[self.random].encoder
         values: dict[str, dict[int, list[float]]] = {}
         for key, cell in self.cell.items():
             for other, same in self.cell.items():
@@ -129,19 +126,6 @@ def _method_of(cell: Cell) -> tuple[str, str, str, str]:
     return cell.first, cell.then, cell.budget, str(cell.settings)
 
 
-def _is_default(cell: Cell) -> bool:
-    """Check whether a cell uses the app's default settings."""
-    defaults = Settings(**Bundle(cell.app).selection)
-    choice = (cell.first, cell.then, cell.settings.get("alpha", defaults.alpha), cell.encoder)
-    is_plain = not cell.settings.keys() - {"alpha"}
-    return is_plain and choice == (
-        defaults.cold_start_method,
-        defaults.active_method,
-        defaults.alpha,
-        defaults.encoder,
-    )
-
-
 def above(difference: Difference | None) -> bool:
     return difference is not None and difference.low is not None and difference.low > 0
 
@@ -153,54 +137,22 @@ def below(difference: Difference | None) -> bool:
 def advise(rows: Rows) -> Advice:
     """Recommend a method, budget and encoder."""
     headline, key, why = _recommend_method(rows)
-    encoders = rows.encoders()
-    why += [_encoder_reason(name, difference) for name, difference in encoders.items()]
-    better = [name for name, difference in encoders.items() if above(difference)]
-    if key == rows.default and better:
-        name = max(better, key=lambda name: encoders[name].mean)
-        cells = {other: rows.cell[other] for other in rows.full}
-        key = next(
-            o
-            for o, c in cells.items()
-            if c.encoder == name and _method_of(c) == _method_of(cells[rows.default])
-        )
-        headline = f"{headline.rstrip('.')}, with the encoder {name}."
+    why += [_encoder_reason(name, difference) for name, difference in rows.encoders().items()]
     why.append(_budget_reason(rows, key))
     return Advice(headline, key, why, _unknowns(rows), headline != UNMEASURED)
 
 
 def _recommend_method(rows: Rows) -> tuple[str, Key, list[str]]:
-    compared, default, budget = rows.compared, rows.default, rows.budget
-    usual = "the default (auto: the cold start, then alpha 0.3, with the descriptor)"
+    compared, budget = rows.compared, rows.budget
     if not compared or all(difference.low is None for difference in compared.values()):
-        return (
-            UNMEASURED,
-            default,
-            [f"Fewer than {MIN_SEEDS} repetitions have finished, too few for an interval."],
-        )
+        reason = f"Fewer than {MIN_SEEDS} repetitions have finished, too few for an interval."
+        return UNMEASURED, rows.random, [reason]
     better = {key: difference for key, difference in compared.items() if above(difference)}
     if not better:
-        if below(compared.get(default)):
-            reason = f"{usual} is worse than random at {budget} labels: {compared[default]} Dice."
-            return "Take images at random.", rows.random, [reason[:1].upper() + reason[1:]]
-        counted = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
-        against = f"{usual[:1].upper()}{usual[1:]} against random: {compared.get(default, 'not measured')}."
-        if default not in compared or compared[default].mean < 0:
-            return (
-                "Nothing is shown to beat random here: take images at random.",
-                rows.random,
-                [counted, against],
-            )
-        return "Nothing is shown to beat random here: use the default.", default, [counted, against]
+        reason = f"None of {len(compared)} methods is above random at {budget} labels by its interval."
+        return "Nothing is shown to beat random here: take images at random.", rows.random, [reason]
     best = max(better, key=lambda key: better[key].mean)
-    if default in better and not above(rows.against(best, default)):
-        return "Use the default.", default, _better_than_random(rows, default, better)
-    why = _better_than_random(rows, best, better)
-    if best != default and (to_default := rows.against(best, default)):
-        why.append(
-            f"Against {usual}: {to_default}" + ("." if above(to_default) else ", which is not certain.")
-        )
-    return f"Use {best[0]}.", best, why
+    return f"Use {best[0]}.", best, _better_than_random(rows, best, better)
 
 
 def _better_than_random(rows: Rows, key: Key, better: dict[Key, Difference]) -> list[str]:

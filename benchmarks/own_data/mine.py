@@ -29,9 +29,7 @@ from benchmarks.experiments.statistics import Outcome
 from benchmarks.experiments.suite import Cell, Suite, SuiteError, suite_of
 from benchmarks.own_data.data import DataError, Own, check_groups, look, write_masks
 from benchmarks.own_data.report import RADIMAGENET, Facts, write_report
-from bundle_configs import Bundle
 from infers.encoders import CSAL3D, check_encoder
-from strategies.settings import Settings
 
 FIRST_SEED = 43
 HELD_OUT = 0.2
@@ -92,7 +90,7 @@ def plan(own: Own, data: str, encoders: Sequence[str], budget: int, more: dict[s
     """
     half = budget // 2
     step = budget - half
-    first = Settings(**Bundle(own.app).selection).cold_start_method
+    first = "cold_start" if own.everywhere else "typiclust"
     cold: dict[str, Any] = {"kmeans_to_budget": {}, "cold_start": {}, "typiclust": {}}
     rounds: dict[str, tuple[dict[str, Any], str]] = {
         "alpha 0.3": ({"then": "active", "settings": {"alpha": 0.3}}, f"{half}+{step}"),

@@ -118,7 +118,7 @@ def conf(rows: Rows, key: Key, facts: Facts) -> list[str]:
 
 
 def draw(rows: Rows, advice: Advice) -> bytes:
-    """Plot the curves of random, the default and the recommendation, and every difference to random."""
+    """Plot the curves of random, the recommendation and the best other, and all differences to random."""
     figure = Figure(figsize=(11, 4.2 + 0.12 * len(rows.full)), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -130,16 +130,17 @@ def draw(rows: Rows, advice: Advice) -> bytes:
 
 
 def _curves(axis: Axes, rows: Rows, advice: Advice) -> None:
-    shown = {rows.random: ("random", _GREY), rows.default: ("the default", _ORANGE)}
-    if advice.key not in shown:
-        shown[advice.key] = (advice.key[0], _BLUE)
-    for at, (key, (name, colour)) in enumerate(shown.items()):
+    shown = {rows.random: _GREY, advice.key: _BLUE}
+    others = {key: value.mean for key, value in rows.compared.items() if key not in shown}
+    if others:
+        shown[max(others, key=others.__getitem__)] = _ORANGE
+    for at, (key, colour) in enumerate(shown.items()):
         curve = rows.curve(key)
         x = np.array(list(curve)) + 0.04 * rows.budget * (at - 1) / 2
         values = [list(of.values()) for of in curve.values()]
         spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
         axis.errorbar(
-            x, [float(np.mean(v)) for v in values], spread, fmt="o-", capsize=3, color=colour, label=name
+            x, [float(np.mean(v)) for v in values], spread, fmt="o-", capsize=3, color=colour, label=key[0]
         )
     axis.set(xlabel="labels", ylabel="Dice on held-out images", title="mean ± SD over repetitions")
     axis.set_xticks([rows.half, rows.budget])

@@ -87,7 +87,7 @@ def test_conf_is_written_as_for_the_server(lead: Lead) -> None:
 
 
 def test_beside_a_server_it_steers_and_reports(lead: Lead, start: Callable[..., Server]) -> None:
-    server = start(lead.folder / "studies", lead.folder / "state", validation_budget=2)
+    server = start(lead.folder / "studies", lead.folder / "state", preset="paper", validation_budget=2)
     alone = CliRunner().invoke(app, ["status", "--json"])
     assert json.loads(alone.stdout)["validation"]["budget"] == 2, "the settings of the server that runs"
     assert f"The pool of the server at {server.url}: " in alone.stderr

@@ -19,6 +19,7 @@ from tests.volumes import write_volume
 
 IMAGES = [f"v{n}" for n in range(6)]
 CONF = {
+    "preset": "paper",
     "encoder": "csal3d",
     "projection": "pca",
     "strategies": "auto,urds,cscs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def test_killed_while_embedding_while_labelling_and_while_training(
     studies, state = tmp_path / "studies", tmp_path / "state"
     shutil.copytree(phantoms / "studies", studies)
 
+    start = partial(start, preset="paper")  # whose plan numbers its picks
     server = start(studies, state)  # killed as soon as its first batch of embeddings is there
     annotator = Annotator(server.url, phantoms / "labels")
     _until(lambda: (annotator.status()["progress"] or {"step": ""})["step"] not in ("", "checking"))

@@ -73,8 +73,9 @@ def site(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.
     (folder / "studies" / "phantom_000.png").rename(folder / "studies" / f"{ODD}.png")
     (folder / "labels" / "phantom_000.png").rename(folder / "labels" / f"{ODD}.png")
     (folder / "studies" / f"{BROKEN}.png").write_bytes(b"no picture")
-    prepare("cxr_lungs", folder / "studies", folder / "state", TINY | {"batch_size": 2}, folder / "labels")
-    server = start(folder / "studies", folder / "state", preset="paper", batch_size=2)
+    conf = {"preset": "paper", "batch_size": 2}
+    prepare("cxr_lungs", folder / "studies", folder / "state", TINY | conf, folder / "labels")
+    server = start(folder / "studies", folder / "state", **conf)
     site = Site(server, folder, folder / "labels")
     held = site.plan()[-1]
     marked = {"kind": "held_out", "images": [held], "reason": "to measure"}
