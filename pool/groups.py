@@ -35,12 +35,13 @@ class Groups:
         """
         if not (self.names or self.pattern or isinstance(store, KnowsPatients)):
             return None  # runs on every click: do not look at each image
-        groups = [self._group_of(image, store) for image in images]
+        groups = [self.group_of(image, store) for image in images]
         if not any(groups):
             return None
         return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, groups, strict=True)]
 
-    def _group_of(self, image: str, store: PoolStore | None) -> str | None:
+    def group_of(self, image: str, store: PoolStore | None) -> str | None:
+        """Return the group of an image, or None when it has none."""
         if self.names:
             return self.names.get(image)
         if self.pattern:
