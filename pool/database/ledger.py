@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database, entry
+
+HOUR = 3600.0  # seconds in which a client opens an image once
+OPENED = "opened"
+
+
+class Opening(NamedTuple):
+    """An image that was sent to a client at a time, seconds since the epoch; `what` names the part of it."""
+
+    image: str
+    client: str
+    what: str
+    created: float
 
 
 class Ledger:
@@ -27,8 +39,37 @@ class Ledger:
         return [dict(row._mapping) for row in rows]
 
     def newest_id(self) -> int:
-        """Return the id of the newest entry, 0 if there is none; it changes whenever something happens."""
-        return int(self._db.read(sa.select(sa.func.max(schema.ledger.c.id)))[0][0] or 0)
+        """Return the id of the newest entry, 0 if there is none; it changes whenever something happens.
+
+        That somebody opens an image changes nothing.
+        """
+        table = schema.ledger.c
+        rows = self._db.read(
+            sa.select(table.id).where(table.event != OPENED).order_by(table.id.desc()).limit(1)
+        )
+        return int(rows[0].id) if rows else 0
+
+    def add_openings(self, openings: Sequence[Opening]) -> int:
+        """Append who opened which image, once an hour; return the number of entries that were new."""
+        table, added = schema.ledger, 0
+        if not openings:
+            return 0
+        with self._db.begin() as connection:
+            for image, client, what, created in openings:
+                hour = created // HOUR * HOUR
+                same = sa.select(table.c.id).where(
+                    table.c.image == image,
+                    table.c.event == OPENED,
+                    table.c.created >= hour,
+                    table.c.created < hour + HOUR,
+                    table.c.details["client"].as_string() == client,
+                )
+                if connection.execute(same.limit(1)).first() is None:
+                    facts = {"client": client, "what": what}
+                    row = {"image": image, "event": OPENED, "created": created, "details": facts}
+                    connection.execute(sa.insert(table).values(row))
+                    added += 1
+        return added
 
     def newest_time(self) -> float:
         """Return when the newest entry was made, seconds since the epoch; 0 if there is none."""
