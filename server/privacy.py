@@ -114,9 +114,12 @@ class PatientFiles:
             log_lines=self._log_lines(images),
         )
 
-    def remove(self, images: Sequence[str], who: str, advance: Callable[[int], object]) -> dict[str, int]:
+    def remove(
+        self, images: Sequence[str], names: Sequence[str], who: str, advance: Callable[[int], object]
+    ) -> dict[str, int]:
         """Remove images that have left the studies from the state; return the rows removed by table.
 
+        :param names: of their patients, as `images_of` takes them
         :param advance: called with the number of rows that were looked at since
 
         Raises ValueError when one is still in the pool, or the state is in use; nothing is removed then.
@@ -135,7 +138,7 @@ class PatientFiles:
                 shutil.rmtree(folder)
             forget(self.state.folder / FEATURES, images, self.state.traces.fingerprints())
             self.store.forget(images)
-            rows = self.state.traces.remove(images, who, facts, advance)
+            rows = self.state.traces.remove(images, who, facts, advance, names)
         self.state.fold()
         return rows
 

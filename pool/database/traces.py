@@ -18,10 +18,12 @@ import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database, entry
+from pool.groups import GROUP
 
 PSEUDONYM = "removed-"  # begins what is left of an id
 _BATCH = 500  # rows in memory at once, images per statement
 _MIN_MENTION = 4  # characters of an id that is looked for within longer texts
+_OUR_KEY = re.compile("[a-z_]+")  # a key of a JSON object that is no image's id, but ours
 # details of an image's own ledger entries that stay: numbers of the page of progress are made from them
 _KEPT_DETAILS = ("client", "by", "outcome", "tag", "state", "kind")
 _OWN = [table for table in schema.metadata.sorted_tables if "image" in table.c and table is not schema.ledger]
@@ -88,15 +90,17 @@ class Traces:
         who: str,
         facts: Mapping[str, Any],
         advance: Advance = lambda rows: None,
+        names: Collection[str] = (),
     ) -> dict[str, int]:
         """Remove what tells of the images in one transaction, and record that without their names.
 
         :param facts: what else was removed, for the ledger
         :param advance: called with the number of rows that were looked at since
+        :param names: of the patients, as groups have them
 
         Returns the number of rows removed or changed, by table.
         """
-        finder, counts = _Finder(images, self.images()), Counter[str]()
+        finder, counts = _Finder(images, self.images(), names), Counter[str]()
         with self._db.begin(durable=True) as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is removed is overwritten
@@ -121,16 +125,18 @@ class _Finder:
     """Finds and replaces the ids of images in JSON values.
 
     :param others: ids of other images, in which no part is replaced
+    :param names: of patients, which are replaced too
     """
 
-    def __init__(self, images: Collection[str], others: Iterable[str]) -> None:
+    def __init__(self, images: Collection[str], others: Iterable[str], names: Collection[str] = ()) -> None:
         self.wanted = set(images)
         self._others = set(others) - self.wanted
-        self._names = {image: f"{PSEUDONYM}{uuid.uuid4().hex[:12]}" for image in self.wanted}
-        long = sorted((i for i in self.wanted if len(i) >= _MIN_MENTION), key=len, reverse=True)
+        words = self.wanted.union(names, (f"{GROUP}{name}" for name in names))
+        self._names = {word: f"{PSEUDONYM}{uuid.uuid4().hex[:12]}" for word in words}
+        long = sorted((word for word in words if len(word) >= _MIN_MENTION), key=len, reverse=True)
         ids = "|".join(map(re.escape, long)) or r"(?!)"
         self._mention = re.compile(rf"(?<![\w-])(?<!\d\.)(?:{ids})(?![\w-]|\.\d)")
-        quick = (re.escape(json.dumps(image)[1:-1]) for image in sorted(self.wanted, key=len, reverse=True))
+        quick = (re.escape(json.dumps(word)[1:-1]) for word in sorted(words, key=len, reverse=True))
         self._quick = re.compile("|".join(quick) or r"(?!)")  # in the text of a JSON value
 
     def name_of(self, image: str) -> str:
@@ -145,7 +151,10 @@ class _Finder:
     def without(self, value: Any) -> Any:
         """Return a JSON value without the images: picks are left out, mentions become pseudonyms."""
         if isinstance(value, dict):
-            return {self.text(key): self.without(item) for key, item in value.items()}
+            return {
+                key if _OUR_KEY.fullmatch(key) else self.text(key): self.without(item)
+                for key, item in value.items()
+            }
         if isinstance(value, list):
             return [self.without(item) for item in value if not self._is_pick(item)]
         return self.text(value) if isinstance(value, str) else value

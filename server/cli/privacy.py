@@ -70,7 +70,7 @@ def remove(
                 if not yes and not typer.confirm("Remove this from the state for good?"):
                     raise typer.Exit(1)
             with tqdm(desc="remove", unit="row") as bar:
-                rows = files.remove(images, who, bar.update)
+                rows = files.remove(images, patients, who, bar.update)
         typer.echo(
             f"Removed: {len(images)} images, {sum(rows.values())} rows, {len(kept.files)} files or folders"
         )

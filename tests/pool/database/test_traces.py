@@ -35,7 +35,7 @@ def state(tmp_path: Path, database: str) -> State:
     state.validations.add("sha", GONE, {"dice": [0.9]})
     state.heads.add("e", "h", 1, b"", {"labels": {GONE: 1}})
     state.duplicates.add_prints((image, "1", Print("p", b"h")) for image in both)
-    state.duplicates.add(both, [Duplicate(STAYS, GONE, 1, False)])
+    state.duplicates.add(both, [Duplicate(STAYS, GONE, 1, False)], {GONE: "group:17", STAYS: "group:18"})
     state.marks.put("next", both, "lead", f"the surgeon asks for {GONE}")
     for image in both:
         state.handouts.give(
@@ -54,11 +54,11 @@ def test_nothing_names_a_removed_image(state: State, tmp_path: Path, database: s
     assert state.traces.rounds([GONE]) == [1] and len(state.ledger.labels()) == 1
     assert state.drafts.remove_images([GONE]) == 1 and not list((tmp_path / "drafts").iterdir())
     seen: list[int] = []
-    rows = state.traces.remove([GONE], "lead", {"files": 3}, seen.append)
+    rows = state.traces.remove([GONE], "lead", {"files": 3}, seen.append, ["17"])
     assert rows["embeddings"] == 1 and rows["layouts"] == 1 and seen
     assert state.traces.count([GONE]) == {} and state.traces.images() == {STAYS}
     text = everything(tmp_path, database)
-    assert "Mustermann" not in text and STAYS in text
+    assert "Mustermann" not in text and "group:17" not in text and STAYS in text and "group:18" in text
     after = State(tmp_path, url=database)
     assert after.maps.get(1).images == [STAYS] and after.maps.get(1).points.tolist() == [[2.0, 3.0]]
     plan = after.plans.newest("m")
