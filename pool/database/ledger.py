@@ -12,6 +12,7 @@ from pool.database.database import Database, entry
 
 HOUR = 3600.0  # seconds in which a client opens an image once
 OPENED = "opened"
+_OPENINGS = 200  # written at once
 
 
 class Opening(NamedTuple):
@@ -52,23 +53,26 @@ class Ledger:
     def add_openings(self, openings: Sequence[Opening]) -> int:
         """Append who opened which image, once an hour; return the number of entries that were new."""
         table, added = schema.ledger, 0
-        if not openings:
-            return 0
-        with self._db.begin() as connection:
-            for image, client, what, created in openings:
-                hour = created // HOUR * HOUR
-                same = sa.select(table.c.id).where(
-                    table.c.image == image,
-                    table.c.event == OPENED,
-                    table.c.created >= hour,
-                    table.c.created < hour + HOUR,
-                    table.c.details["client"].as_string() == client,
-                )
-                if connection.execute(same.limit(1)).first() is None:
-                    facts = {"client": client, "what": what}
-                    row = {"image": image, "event": OPENED, "created": created, "details": facts}
-                    connection.execute(sa.insert(table).values(row))
-                    added += 1
+        client = table.c.details["client"].as_string().label("client")
+        for start in range(0, len(openings), _OPENINGS):  # others write in between
+            part, rows = openings[start : start + _OPENINGS], list[dict[str, Any]]()
+            since = min(opening.created for opening in part) // HOUR * HOUR
+            images = {opening.image for opening in part}
+            recent = sa.select(table.c.image, table.c.created, client).where(
+                table.c.image.in_(images), table.c.event == OPENED, table.c.created >= since
+            )
+            with self._db.begin() as connection:
+                known = {(row.image, row.client, row.created // HOUR) for row in connection.execute(recent)}
+                for opening in part:
+                    key = (opening.image, opening.client, opening.created // HOUR)
+                    if key not in known:
+                        known.add(key)
+                        facts = {"client": opening.client, "what": opening.what}
+                        row = {"image": opening.image, "created": opening.created}
+                        rows.append({**row, "event": OPENED, "details": facts})
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+            added += len(rows)
         return added
 
     def newest_time(self) -> float:
