@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import BinaryIO
 
 from pool.errors import PoolError
 
+logger = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(-.*)?|\.model\.pt\.\d+\.tmp")  # the latter of former versions
 _FORMER_PART = re.compile(r"\.part-.*")  # of former versions, in caches only
 
@@ -35,6 +38,31 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
+
+
+def share(path: Path, like: Path) -> None:
+    """Give a new file or folder the mode and the group of a folder, so that a team can work on both.
+
+    A file gets no right to be executed. What the file system or the group does not allow is logged, since
+    the file itself is kept.
+    """
+    model, own = like.stat(), path.stat()
+    mode = stat.S_IMODE(model.st_mode) & (0o7777 if path.is_dir() else 0o666)
+    try:
+        if own.st_gid != model.st_gid:
+            os.chown(path, -1, model.st_gid)
+        if stat.S_IMODE(own.st_mode) != mode:
+            path.chmod(mode)
+    except OSError as error:
+        logger.warning("%s does not get the mode and the group of %s: %s", path, like, error)
+
+
+def make_shared_folder(folder: Path, like: Path) -> None:
+    """Create a folder, with its parents, each with the mode and the group of another."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        make_folder(path)
+        share(path, like)
 
 
 @contextmanager

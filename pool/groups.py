@@ -13,6 +13,7 @@ from pool.imaging.names import EXTENSIONS, image_id
 from pool.protocol import KnowsPatients, PoolStore
 
 logger = logging.getLogger(__name__)
+GROUP = "group:"  # begins the name of a group among those of images without one
 _EXAMPLE = (
     "a CSV file with the columns image,group, or a regular expression with one group as in ^(patient\\d+)_"
 )
@@ -35,12 +36,13 @@ class Groups:
         """
         if not (self.names or self.pattern or isinstance(store, KnowsPatients)):
             return None  # runs on every click: do not look at each image
-        groups = [self._group_of(image, store) for image in images]
+        groups = [self.group_of(image, store) for image in images]
         if not any(groups):
             return None
-        return [f"group:{g}" if g else f"image:{i}" for i, g in zip(images, groups, strict=True)]
+        return [f"{GROUP}{g}" if g else f"image:{i}" for i, g in zip(images, groups, strict=True)]
 
-    def _group_of(self, image: str, store: PoolStore | None) -> str | None:
+    def group_of(self, image: str, store: PoolStore | None) -> str | None:
+        """Return the group of an image, or None when it has none."""
         if self.names:
             return self.names.get(image)
         if self.pattern:

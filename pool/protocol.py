@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydicom import Dataset
 
 
@@ -148,6 +150,22 @@ class KnowsPatients(Protocol):
 
     def patient_of(self, image_id: str) -> str | None:
         """Return the patient of an image, or None when the image names none."""
+
+
+class KeepsPatients(PoolStore, Protocol):
+    """A datastore as the commands on a patient's privacy see it."""
+
+    def kept_in_studies(self, images: Sequence[str]) -> list[str]:
+        """Name the files, or series, of images and of their labels where the studies are."""
+
+    def cached(self, images: Sequence[str]) -> list[Path]:
+        """Return the copies of images and labels on this machine."""
+
+    def cached_patients(self) -> dict[str, str]:
+        """Return the patients of images that have left the studies, as far as copies say them."""
+
+    def forget(self, images: Sequence[str]) -> None:
+        """Remove the copies of images that have left the studies, and what is noted of them."""
 
 
 @runtime_checkable

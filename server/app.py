@@ -44,6 +44,7 @@ from server.background import Background, end_with_parent
 from server.backups import Backups
 from server.batch import BatchInfer
 from server.checksums import Checksums
+from server.desk.openings import Openings, is_on
 from server.http.application import install
 from server.http.parameters import checked, known
 from server.http.sessions import Sessions, close_at_stop, open_sessions
@@ -106,6 +107,7 @@ class Shell:
             self.log = keep_log(log, self.state.folder) if log else None
         self._place = PoolPlace(app_dir, studies, dict(given), str(self.state.folder))
         self.tasks = Tasks()
+        self.openings: Openings | None = None  # in a server that records who opens images
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
         self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
@@ -190,6 +192,10 @@ class Shell:
         decide_measures(self.state)
         install(sys.modules["monailabel.app"].app, self.context.settings, self.state.loss)
         warn_if_open()
+        if is_on(self.context.settings.log_opened):
+            self.openings = Openings(self.state.ledger)
+            self.openings.start()
+            close_at_stop(self.openings.close)
         if (sessions := self.sessions()) is not None:  # type: ignore[attr-defined]
             close_at_stop(sessions.close)
         max_bytes = int(self.context.settings.worker_memory * 2**30)

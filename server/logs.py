@@ -7,9 +7,20 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 _MAX_BYTES, _FORMER = 2 * 2**20, 4  # of a file; files beside the newest
+_DICOM = "/proxy/dicom/"
 _WEB_SERVER = "uvicorn"  # MONAI Label gives it a handler for the terminal only
 # libraries that log at each start what nobody acts on; `timeloop` writes every line twice
 _CHATTY = ("alembic.runtime.plugins", "alembic.runtime.migration", "monailabel.utils.others.class_utils")
+
+
+class _WithoutSearches(logging.Filter):
+    """Leaves what viewers search for, such as a patient's name, out of the web server's lines."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        args = record.args
+        if isinstance(args, tuple) and len(args) > 2 and _DICOM in str(args[2]):
+            record.args = (*args[:2], str(args[2]).partition("?")[0], *args[3:])
+        return True
 
 
 def bound_log() -> RotatingFileHandler | None:
@@ -20,6 +31,7 @@ def bound_log() -> RotatingFileHandler | None:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("timeloop").disabled = True
+    logging.getLogger(f"{_WEB_SERVER}.access").addFilter(_WithoutSearches())
     files = [item for item in logging.getLogger().handlers if isinstance(item, RotatingFileHandler)]
     if not files:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from monailabel.utils.others.generic import get_mime_type
 
 from pool.dicomweb.bearer import Bearer, bearer_of
 from pool.dicomweb.client import open_session
+from server.desk.openings import opened
 from server.desk.readers import give_cookie
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ _HEADERS = {
 }
 _DOTS = (".", "..")
 _ABSOLUTE = re.compile(rb"(?P<quote>[\"'])(?P<path>/(?:ohif/|proxy/dicom/))")  # shipped addresses
+_RETRIEVED = re.compile(r"studies/(?P<study>[0-9.]+)(?:/series/(?P<series>[0-9.]+))?(?P<rest>/.*)?$")
 _FORWARDED = ("content-type", "accept")  # request headers passed on when something is stored
 _RETURNED = ("content-type", "content-encoding", "etag", "last-modified")
 
@@ -155,13 +158,26 @@ def _forward(request: Request, path: str, content: bytes) -> Response:
             )
             body = answer.raw.read()  # raw, still encoded
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise HTTPException(503, f"the DICOM server {url} does not answer: {error}") from error
+        reason = type(error).__name__  # its text has the address, and so what was searched for
+        raise HTTPException(503, f"the DICOM server {url} does not answer ({reason})") from error
     if answer.is_redirect or not 200 <= answer.status_code < 600:
         raise HTTPException(
             502, f"the DICOM server {url} answers with status {answer.status_code}, which cannot be passed on"
         )
+    if request.method == "GET" and answer.ok and (uid := sent_series(path, request.query_params)):
+        opened(app_instance(), uid, "dicom")
     returned = {name: answer.headers[name] for name in _RETURNED if name in answer.headers}
     return Response(body, answer.status_code, returned)
+
+
+def sent_series(path: str, query: Mapping[str, str]) -> str:
+    """Return the series, else the study, whose pixels a request asks for; "" for a search or headers."""
+    if uid := query.get("seriesUID", ""):
+        return uid
+    found = _RETRIEVED.search(path)
+    if found is None or (found["rest"] or "").endswith(("/metadata", "/instances", "/series")):
+        return ""
+    return found["series"] or found["study"]
 
 
 def _bearer() -> Bearer | None:

@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from bundle_configs import Bundle
 from infers.instant.cache import FeatureCache
 from infers.instant.features import Features, Reduction
+from infers.instant.files import ROOT
 from infers.instant.grids import label_grid
 from infers.instant.model import FeatureMaker
 from pool.imaging.errors import ImageError
@@ -21,7 +22,6 @@ from pool.imaging.labels import LabelError, read_label
 from strategies.context import Context
 from trainers.instant.labelled import Labelled
 
-FOLDER = "instant"  # in the pool's state
 _VERSION = 1  # of the features, as `infers.instant.features` makes them
 _MAX_BYTES = 2**29  # of labelled images kept in memory, and of those that a head is fitted on
 
@@ -46,7 +46,7 @@ def feature_cache(context: Context) -> FeatureCache:
 
 @lru_cache(maxsize=4)
 def _cache(folder: Path, key: str, gigabytes: float) -> FeatureCache:
-    return FeatureCache(folder / FOLDER, key, int(gigabytes * 2**30))
+    return FeatureCache(folder / ROOT, key, int(gigabytes * 2**30))
 
 
 def digest_of(labels: Mapping[str, str]) -> str:

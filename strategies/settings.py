@@ -204,6 +204,11 @@ class Settings:
     guideline: str = key(
         "", "Markdown file with the lead's instructions, shown beside the image that is being labelled"
     )
+    log_opened: str = key(
+        "auto",
+        "record in the ledger who was sent which image, once an hour; auto: where users sign in",
+        choices=("auto", "true", "false"),
+    )
     allowed_hosts: str = key(
         "",
         "further host names by which browsers may reach the server, such as that of a proxy, besides this "

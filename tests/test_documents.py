@@ -93,3 +93,15 @@ def test_every_page_is_listed() -> None:
         "docs/README.md",
         *(name_of(page) for page in listed if page.is_relative_to(ROOT)),
     }
+
+
+def test_tests_that_the_threat_model_names_are_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 20
+    gone = [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert not gone

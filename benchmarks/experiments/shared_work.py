@@ -14,10 +14,10 @@ import numpy as np
 from filelock import FileLock
 
 from bundle_configs import Bundle
+from infers.instant.files import ROOT as FOLDER
 from pool.datastore import PoolDatastore
 from pool.files import replacing
 from strategies.context import Context
-from strategies.instant import FOLDER
 from trainers.csal3d.task import Pretraining
 
 

@@ -9,11 +9,9 @@ that changed has its features under its new fingerprint. A damaged file is remov
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,12 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from infers.instant.features import Features, Reduction
+from infers.instant.files import COARSE_FOLDER, DAMAGED, FINE_FOLDER, chosen_of, fine_name, pairs_in, read
 from pool.files import clean_cache, make_folder, replacing, write_atomically
 
-logger = logging.getLogger(__name__)
 MAX_BYTES = 4 << 30  # of all features, coarse and fine
-COARSE_FOLDER, FINE_FOLDER, REDUCTION = "coarse", "fine", "reduction.npz"
-_DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
+REDUCTION = "reduction.npz"
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class FeatureCache:
         """Return the stored reduction; None if there is none, or it is damaged."""
         try:
             return Reduction.from_bytes((self.folder / REDUCTION).read_bytes())
-        except _DAMAGED:
+        except DAMAGED:
             return None
 
     def keep_reduction(self, reduction: Reduction) -> Reduction:
@@ -107,7 +104,7 @@ class FeatureCache:
         """Return (image id, fingerprint) of all coarse features."""
         files = self._coarse_files()
         self._pairs_of = {
-            file: self._pairs_of.get(file) or _pairs(_read(file, ("images", "fingerprints")))
+            file: self._pairs_of.get(file) or pairs_in(read(file, ("images", "fingerprints")))
             for file in files
         }
         return {pair for pairs in self._pairs_of.values() for pair in pairs}
@@ -116,8 +113,8 @@ class FeatureCache:
         """Yield the coarse features of the images with these fingerprints, each once, a file at a time."""
         left = dict(fingerprints)
         for file in self._coarse_files():
-            content = _read(file)
-            chosen = [i for i, (image, mark) in enumerate(_pairs(content)) if left.get(image) == mark]
+            content = read(file)
+            chosen = [i for i, (image, mark) in enumerate(pairs_in(content)) if left.get(image) == mark]
             if chosen:
                 block = _block(content, np.array(chosen))
                 for image in block.images:
@@ -128,7 +125,7 @@ class FeatureCache:
         """Remove files of coarse features that hold none of the images with these fingerprints."""
         present = set(fingerprints.items())
         for file in self._coarse_files():
-            if present.isdisjoint(_pairs(_read(file, ("images", "fingerprints")))):
+            if present.isdisjoint(pairs_in(read(file, ("images", "fingerprints")))):
                 file.unlink(missing_ok=True)
 
     def add_fine(self, image: str, fingerprint: str, features: Features) -> bool:
@@ -142,7 +139,7 @@ class FeatureCache:
     def fine(self, image: str, fingerprint: str) -> Features | None:
         """Return the fine features of an image; None if they are not there."""
         file = self._fine_file(image, fingerprint)
-        if content := _read(file):
+        if content := read(file):
             with suppress(FileNotFoundError):  # removed meanwhile
                 os.utime(file)  # used now: removed later than others
             return Features(content["grids"], content["positions"])
@@ -161,8 +158,7 @@ class FeatureCache:
         return sorted((self.folder / COARSE_FOLDER).glob("[!.]*.npz"))
 
     def _fine_file(self, image: str, fingerprint: str) -> Path:
-        name = hashlib.sha256(f"{image}\0{fingerprint}".encode()).hexdigest()[:32]
-        return self.folder / FINE_FOLDER / f"{name}.npz"
+        return self.folder / FINE_FOLDER / fine_name(image, fingerprint)
 
     def _make_room(self, size: int) -> bool:
         """Remove fine grids, those unused for longest first, until `size` bytes fit; False if they cannot."""
@@ -175,35 +171,11 @@ class FeatureCache:
         return excess <= 0
 
 
-def _read(file: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Read the arrays of a file, or some; empty if it is gone. A damaged file is removed."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in names or content.files}
-    except FileNotFoundError:
-        return {}
-    except _DAMAGED as error:
-        logger.warning("%s is damaged (%s): its features are computed again", file, error)
-        file.unlink(missing_ok=True)
-        return {}
-
-
-def _pairs(content: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
-    """Return (image id, fingerprint) of the images in a file of coarse features."""
-    if not content:
-        return []
-    return list(zip(content["images"].tolist(), content["fingerprints"].tolist(), strict=True))
-
-
 def _block(content: Mapping[str, np.ndarray], chosen: np.ndarray) -> CoarseBlock:
-    planes, images = content["planes"], content["images"].tolist()
-    grids, positions = content["grids"], content["positions"]
-    if len(chosen) < len(images):
-        ends = np.cumsum(planes)
-        rows = np.concatenate([np.arange(ends[i] - planes[i], ends[i]) for i in chosen])
-        grids, positions = grids[rows], positions[rows] if len(positions) else positions
-    starts = np.concatenate([[0], np.cumsum(planes[chosen])])
-    return CoarseBlock([images[i] for i in chosen], starts, Features(grids, positions))
+    if len(chosen) < len(content["images"]):
+        content = chosen_of(content, chosen)
+    starts = np.concatenate([[0], np.cumsum(content["planes"])])
+    return CoarseBlock(content["images"].tolist(), starts, Features(content["grids"], content["positions"]))
 
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,16 @@ class Drafts:
             self._remove_rows(connection, rows)
         self._remove_files(row.file for row in rows)
         return bool(rows)
+
+    def remove_images(self, images: Sequence[str]) -> int:
+        """Remove everybody's drafts of images; return their number."""
+        table, rows = schema.drafts, list[sa.Row[Any]]()
+        with self._db.begin(durable=True) as connection:
+            for image in images:
+                rows += connection.execute(sa.select(table).where(table.c.image == image)).all()
+            self._remove_rows(connection, rows)
+        self._remove_files(row.file for row in rows)
+        return len(rows)
 
     def hand_over(self, former: str, client: str) -> None:
         """Give a client, who has got a name, the drafts of its former name; its own of that name stay."""

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from pool.database import schema
 from pool.database.database import Database, entry
+
+HOUR = 3600.0  # seconds in which a client opens an image once
+OPENED = "opened"
+_OPENINGS = 200  # written at once
+
+
+class Opening(NamedTuple):
+    """An image that was sent to a client at a time, seconds since the epoch; `what` names the part of it."""
+
+    image: str
+    client: str
+    what: str
+    created: float
 
 
 class Ledger:
@@ -27,8 +40,40 @@ class Ledger:
         return [dict(row._mapping) for row in rows]
 
     def newest_id(self) -> int:
-        """Return the id of the newest entry, 0 if there is none; it changes whenever something happens."""
-        return int(self._db.read(sa.select(sa.func.max(schema.ledger.c.id)))[0][0] or 0)
+        """Return the id of the newest entry, 0 if there is none; it changes whenever something happens.
+
+        That somebody opens an image changes nothing.
+        """
+        table = schema.ledger.c
+        rows = self._db.read(
+            sa.select(table.id).where(table.event != OPENED).order_by(table.id.desc()).limit(1)
+        )
+        return int(rows[0].id) if rows else 0
+
+    def add_openings(self, openings: Sequence[Opening]) -> int:
+        """Append who opened which image, once an hour; return the number of entries that were new."""
+        table, added = schema.ledger, 0
+        client = table.c.details["client"].as_string().label("client")
+        for start in range(0, len(openings), _OPENINGS):  # others write in between
+            part, rows = openings[start : start + _OPENINGS], list[dict[str, Any]]()
+            since = min(opening.created for opening in part) // HOUR * HOUR
+            images = {opening.image for opening in part}
+            recent = sa.select(table.c.image, table.c.created, client).where(
+                table.c.image.in_(images), table.c.event == OPENED, table.c.created >= since
+            )
+            with self._db.begin() as connection:
+                known = {(row.image, row.client, row.created // HOUR) for row in connection.execute(recent)}
+                for opening in part:
+                    key = (opening.image, opening.client, opening.created // HOUR)
+                    if key not in known:
+                        known.add(key)
+                        facts = {"client": opening.client, "what": opening.what}
+                        row = {"image": opening.image, "created": opening.created}
+                        rows.append({**row, "event": OPENED, "details": facts})
+                if rows:
+                    connection.execute(sa.insert(table), rows)
+            added += len(rows)
+        return added
 
     def newest_time(self) -> float:
         """Return when the newest entry was made, seconds since the epoch; 0 if there is none."""

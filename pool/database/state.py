@@ -24,6 +24,7 @@ from pool.database.predictions import Predictions
 from pool.database.readers import Readers
 from pool.database.reopened import Reopened
 from pool.database.scores import Scores
+from pool.database.traces import Traces
 from pool.database.trainings import Progress, Trainings
 
 
@@ -43,4 +44,5 @@ class State:
         self.label_checks, self.predictions = LabelChecks(database), Predictions(database)
         self.reopened = Reopened(database)
         self.readers, self.drafts = Readers(database), Drafts(database, folder / "drafts")
+        self.traces = Traces(database)
         self.ledger, self.trainings, self.progress = Ledger(database), Trainings(database), Progress(database)

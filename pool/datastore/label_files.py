@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pool.datastore.folder import StudiesFolder
 from pool.datastore.index import FINAL, Change
 from pool.datastore.model import DataModel
-from pool.datastore.versions import files_of, keep_version, next_version
+from pool.datastore.versions import files_of, keep_version, next_version, versions_of
 from pool.errors import PoolError
-from pool.files import cannot_write, make_folder, new_copy, replacing, sync_folder
+from pool.files import cannot_write, make_shared_folder, new_copy, replacing, share, sync_folder
 from pool.imaging.label_check import (
     EmptySaves,
     check_tag,
@@ -106,8 +106,9 @@ class LabelFiles:
         """Put a checked label in its place; returns the info that it was kept with."""
         assert change.image is not None and change.tag is not None
         folder = self.path(change.tag)
-        make_folder((folder / change.image).parent)
+        make_shared_folder((folder / change.image).parent, self.path(FINAL))
         temporary = new_copy(label, folder)
+        share(temporary, self.path(FINAL))
         try:
             with self._folder.lock:
                 before = self._folder.index.image(change.image).labels.get(change.tag)
@@ -200,6 +201,7 @@ class LabelFiles:
         keep_version(self._folder.versions, image, file, label.info, "replaced")
         with replacing(file) as part:
             write_label(part, out, grid_of(picture)[1], self._labels, {}, picture)
+            share(part, self.path(FINAL))
         return True
 
     def settle(self, check: LabelCheck) -> None:
@@ -215,6 +217,13 @@ class LabelFiles:
             with suppress(PoolError):  # just removed
                 refused[image] = RefusedLabel(image + index.label(image, FINAL).ext, reason)
         return refused | {name: RefusedLabel(name, _STRAY) for name in self._folder.strays(FINAL)}
+
+    def files_of(self, image: str) -> list[Path]:
+        """Return the files of an image's labels with any tag, and of their versions, sorted."""
+        top = Path(self._folder.index.model.label_path(None))
+        folders = [folder for folder in sorted(top.glob("*")) if folder.is_dir()]
+        labels = [file for folder in folders for file in files_of(folder, image)]
+        return labels + versions_of(self._folder.versions, image)
 
     def path(self, tag: str) -> Path:
         """The folder of the labels of a tag."""

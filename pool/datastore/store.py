@@ -141,6 +141,22 @@ class PoolDatastore:
         """Remove an image and its labels; see `ImageFiles.remove`."""
         self._images.remove(image_id)
 
+    def kept_in_studies(self, images: Sequence[str]) -> list[str]:
+        """Return the files of images that the studies folder has: the images, their labels and versions."""
+        present = [self.get_image_uri(image) for image in images if self.has_image(image)]
+        return present + [str(file) for image in images for file in self._labels.files_of(image)]
+
+    def cached(self, images: Sequence[str]) -> list[Path]:
+        """Return the copies of images that are kept elsewhere: none."""
+        return []
+
+    def cached_patients(self) -> dict[str, str]:
+        """Return the patients of images that have left: not known for a folder."""
+        return {}
+
+    def forget(self, images: Sequence[str]) -> None:
+        """Remove what is noted of images that have left: nothing, as their notes go with them."""
+
     # labels -------------------------------------------------------------------------------------------
 
     @property

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pool.files import link_or_copy, make_folder, write_atomically
+from pool.files import link_or_copy, make_shared_folder, share, write_atomically
 from pool.imaging.names import EXTENSIONS
 
 
@@ -22,6 +23,12 @@ def files_of(folder: Path, image: str, extensions: Iterable[str] = ()) -> list[P
     """Label files of one image in a folder, those with the given extensions first."""
     names = dict.fromkeys(image + ext for ext in (*extensions, *EXTENSIONS))
     return [folder / name for name in names if (folder / name).is_file()]
+
+
+def versions_of(folder: Path, image: str) -> list[Path]:
+    """Files of one image's versions, and the notes on them, sorted."""
+    name = re.compile(rf"{re.escape(Path(image).name)}\.\d+\..+")
+    return sorted(path for path in (folder / image).parent.glob("*") if name.fullmatch(path.name))
 
 
 def next_version(folder: Path, image: str) -> int:
@@ -42,7 +49,7 @@ def keep_version(folder: Path, image: str, label: Path, info: Mapping[str, Any],
 
     Raises OSError; the label itself stays where it is in any case.
     """
-    make_folder((folder / image).parent)
+    make_shared_folder((folder / image).parent, label.parent)
     ext = label.name[len(Path(image).name) :]
     for number in count(1):
         target = folder / f"{image}.{number}{ext}"
@@ -57,5 +64,8 @@ def keep_version(folder: Path, image: str, label: Path, info: Mapping[str, Any],
         said = {"image": image, "version": number, "file": target.name, "info": dict(info)}
         said |= {"ended": ended, "ended_ts": int(time.time())}
         write_atomically(note, json.dumps(said, indent=2, default=str).encode())
+        copied = [] if os.path.samefile(target, label) else [target]
+        for path in (note, *copied):
+            share(path, label.parent)
         return number
     raise AssertionError("count never ends")

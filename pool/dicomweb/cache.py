@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,30 @@ def write_json(target: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Return what `write_json` wrote; an empty dict when nothing was."""
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def downloads_of(folder: Path, images: Sequence[str], segs: Sequence[str]) -> list[Path]:
+    """Return the files and folders of a cache that hold images, their labels, or segmentations, sorted."""
+    found: set[Path] = set()
+    for image in images:
+        found.update(path for path in (folder / image, folder / f"{image}.nii.gz") if path.exists())
+        found.update(folder.glob(f"labels/*/{image}.*"))
+        found.update(file.parent for file in folder.glob(f"labels/final/*/{image}.nii.gz"))
+    named = {*segs, *(path.name for path in found if path.parent == folder / "labels" / "final")}
+    found.update(path for name in named if (path := folder / "segs" / name).is_dir())
+    return sorted(found)
+
+
+def patients_of(folder: Path, present: Container[str]) -> dict[str, str]:
+    """Return the PatientID of each downloaded series that is not `present`, from its first file."""
+    patients: dict[str, str] = {}
+    for series in sorted(
+        path for path in folder.glob("[0-9]*") if path.is_dir() and path.name not in present
+    ):
+        if files := sorted(series.glob("*.dcm")):
+            header = dcmread(files[0], stop_before_pixels=True, specific_tags=["PatientID"])
+            patients[series.name] = str(header.get("PatientID", "")).strip()
+    return patients
 
 
 def _in_order(series: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +106,11 @@ class Index:
         """Return the number of segmentations of an image."""
         with self._lock:
             return sum(seg.image == image for seg in self._segs.values())
+
+    def segs_of(self, images: Collection[str]) -> list[str]:
+        """Return the segmentations of images, also of those that have left the server, sorted."""
+        with self._lock:
+            return sorted(seg.series for seg in self._segs.values() if seg.image in set(images))
 
     def look(self, write: bool = True) -> bool:
         """Search the server; True when its images or labels have changed. Raises ServerError."""

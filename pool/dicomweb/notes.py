@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,13 @@ class Notes:
             label = self._label(image, tag)
             self.label_file(image, tag, label.ext).unlink(missing_ok=True)
             self._model.objects[image].labels.pop(tag)
+            self._write()
+
+    def forget(self, images: Sequence[str]) -> None:
+        """Drop what is noted of images and of their labels."""
+        with self._lock:
+            for image in images:
+                self._model.objects.pop(image, None)
             self._write()
 
     def count_by_tag(self) -> dict[str, int]:

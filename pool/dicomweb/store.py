@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,6 +24,7 @@ from pydicom import Dataset
 
 from pool.dataset_archive import write_archive
 from pool.dicomweb.bearer import Bearer
+from pool.dicomweb.cache import downloads_of, patients_of
 from pool.dicomweb.client import DicomServer, ServerError
 from pool.dicomweb.index import Index
 from pool.dicomweb.labels import SegFiles, notes_of
@@ -204,6 +206,27 @@ class DicomWebPool(Datastore):
     def remove_image(self, image_id: str) -> None:
         """Refuse (405): images leave the DICOM server by its own tools."""
         raise PoolError(405, f"remove the series on {self._server.url}; it is noticed within a minute")
+
+    # privacy ------------------------------------------------------------------------------------------
+
+    def kept_in_studies(self, images: Sequence[str]) -> list[str]:
+        """Return the series of images that the DICOM server has, and the segmentations of them."""
+        present = [f"series {image}" for image in images if self.has_image(image)]
+        return present + [f"SEG series {series}" for series in self._index.segs_of(images)]
+
+    def cached(self, images: Sequence[str]) -> list[Path]:
+        """Return the files and folders on this machine that hold images, or labels of them."""
+        return downloads_of(self._folder, images, self._index.segs_of(images))
+
+    def cached_patients(self) -> dict[str, str]:
+        """Return the PatientID of downloaded series that have left the server, from their own headers."""
+        return patients_of(self._folder, self._index.view.info)
+
+    def forget(self, images: Sequence[str]) -> None:
+        """Remove the downloads of images that have left the server, and what is noted of them."""
+        for path in self.cached(images):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._notes.forget(images)
 
     # labels -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from server.cli import labels as label_commands
 from server.cli import pool as pool_commands
+from server.cli import privacy as privacy_commands
 from server.cli import serve as serve_command
 from server.cli.named import NamedPool
 from server.cli.opened import opened
@@ -32,6 +33,7 @@ app = typer.Typer(
 _LOOK, _STEER, _KEEP = "Look at a pool", "Steer a pool", "Keep, move and make"
 serve_command.add_to(app)
 app.add_typer(pool_commands.app, name="pool", rich_help_panel=_KEEP)
+app.add_typer(privacy_commands.app, name="privacy", rich_help_panel=_KEEP)
 app.add_typer(label_commands.app, name="labels", rich_help_panel=_STEER)
 
 

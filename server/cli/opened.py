@@ -62,21 +62,31 @@ def opened(pool: NamedPool, build: bool = False) -> Iterator[Any]:
     :param build: build any app, for work that needs its networks
     """
     logging.basicConfig(level=logging.WARNING)
-    app: Any = None
-    try:
+    with reporting_errors():
         place = pool.place()
         bundle = None if build else bundle_of_app(Path(place.app) / "main.py")
+        app: Any
         if bundle is None:
             app = _built(place.app, place.studies, place.conf)
         else:
             app = UnbuiltApp(place.app, place.studies, place.conf, bundle)
-        State(app.state.folder, migrate=True, url=app.context.settings.database)
-        take_in_checks(app.state, app.datastore())
-        yield app
+        try:
+            State(app.state.folder, migrate=True, url=app.context.settings.database)
+            take_in_checks(app.state, app.datastore())
+            yield app
+        except SQLAlchemyError as error:
+            raise PoolError(503, app.state.trouble(error)) from error
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Print an error of the block in one line, and exit with code 1."""
+    try:
+        yield
     except PoolError as error:
         message = error.text
     except SQLAlchemyError as error:
-        message = app.state.trouble(error) if app else f"the database cannot be used: {reason_of(error)}"
+        message = f"the database cannot be used: {reason_of(error)}"
     except (OSError, ValueError) as error:
         message = str(error)
     else:

@@ -21,6 +21,7 @@ from pool.imaging.labels import LabelError
 from pool.imaging.names import split_name
 from server.desk.activity import works_on
 from server.desk.labels import replaced_by_another
+from server.desk.openings import opened
 from server.desk.readers import client_here
 from server.http import access
 from server.http.bodies import read_object
@@ -54,7 +55,9 @@ def routes() -> APIRouter:
 
     @router.get("/dataset", summary="The labelled images and their labels as a ZIP file")
     def dataset(limit_cases: Annotated[int | None, Query(ge=1)] = None) -> Response:
-        archive = app_instance().datastore().get_dataset_archive(limit_cases)
+        store = app_instance().datastore()
+        archive = store.get_dataset_archive(limit_cases)
+        opened(app_instance(), store.get_labeled_images()[:limit_cases], "data set")
         cleanup = BackgroundTask(Path(archive).unlink, missing_ok=True)
         return FileResponse(archive, media_type="application/zip", filename="dataset.zip", background=cleanup)
 
@@ -93,6 +96,7 @@ def _add_images(router: APIRouter) -> None:
     def download(image: str) -> Response:
         path = _image_file(image)
         works_on(app_instance(), image)
+        opened(app_instance(), image, "image")
         return _file_response(path)
 
     @router.get("/image/info", summary="The information stored with an image")
@@ -131,6 +135,7 @@ def _add_labels(router: APIRouter) -> None:
     def download(label: str, tag: str) -> Response:
         path = _label_file(label, tag)
         works_on(app_instance(), label)
+        opened(app_instance(), label, "label")
         return _file_response(path)
 
     @router.get("/label/info", summary="The information stored with a label")

@@ -19,6 +19,7 @@ from pool.label_states import CONFIRMED
 from server.desk import labels
 from server.desk.confirm import confirm
 from server.desk.models import Prelabels
+from server.desk.openings import opened
 from server.desk.readers import client_here
 from server.desk.views import view_of
 from server.desk.voxels import Voxels, path_of, reader_of, slice_of
@@ -53,7 +54,7 @@ def routes() -> APIRouter:
         found = await to_thread.run_sync(reader.kept, image)  # must not wait for others that are being read
         if found is None:
             found = await to_thread.run_sync(reader.read, image, limiter=_READING)
-        return await to_thread.run_sync(_voxels, found, slice, range)
+        return await to_thread.run_sync(_voxels, image, found, slice, range)
 
     @router.get("/{image:path}/prelabel", summary="The best model's prediction as a raw mask")
     async def prelabel(request: Request, image: str, slice: _Slice = None) -> Response:
@@ -71,6 +72,7 @@ def routes() -> APIRouter:
         app = app_instance()
         app.datastore().take_over_changes()
         mask, version = _labels(app).read(image)
+        opened(app, image, "label")
         return _mask(request, mask, slice, {"X-Version": str(version)})
 
     @router.put("/{image:path}/label", summary="Save a raw mask as the final label")
@@ -88,7 +90,8 @@ def routes() -> APIRouter:
     return router
 
 
-def _voxels(found: Voxels, number: int | None, wanted: str) -> Response:
+def _voxels(image: str, found: Voxels, number: int | None, wanted: str) -> Response:
+    opened(app_instance(), image, "voxels")
     part, view = slice_of(found.array, number), found.view
     headers = {
         "X-Shape": ",".join(map(str, view.shape)),

@@ -14,6 +14,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from server.desk.models import best_model
+from server.desk.openings import opened
 from server.desk.readers import give_cookie
 from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
@@ -128,6 +129,7 @@ def _add_pictures(routes: APIRouter) -> None:
     async def picture(request: Request, image: str, size: _Size = LARGEST, slice: _Slice = None) -> Response:
         maker = pictures(app_instance())
         answer = await _in_turn(request, drawing, lambda: maker.picture(image, size, slice))
+        await to_thread.run_sync(opened, app_instance(), image, "picture")
         answer.headers["X-Slices"] = str(await to_thread.run_sync(maker.slices, image))
         return answer
 
@@ -141,7 +143,9 @@ def _add_pictures(routes: APIRouter) -> None:
     ) -> Response:
         maker = pictures(app_instance())
         if of == "label":
-            return await _in_turn(request, drawing, lambda: maker.label(image, size, slice))
+            answer = await _in_turn(request, drawing, lambda: maker.label(image, size, slice))
+            await to_thread.run_sync(opened, app_instance(), image, "label")
+            return answer
         return await _in_turn(request, predicting, lambda: maker.prediction(image, size, slice))
 
 

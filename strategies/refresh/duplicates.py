@@ -74,10 +74,8 @@ def _groups_of(pool: PoolSnapshot, duplicates: Sequence[Duplicate]) -> dict[str,
     for copy in duplicates:
         if groups.get(copy.image) != groups.get(copy.original):
             logger.warning(
-                "%s looks like a copy of %s, but they are in different groups (%s, %s): check both",
+                "%s looks like a copy of %s, but they are in different groups: check both",
                 copy.image,
                 copy.original,
-                groups[copy.image],
-                groups[copy.original],
             )
     return groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -187,3 +188,34 @@ def test_empty_labels_may_be_accepted_from_the_start(tmp_path: Path) -> None:
     store.save_label("a", str(mask), "final", {})
     assert store.get_label_info("a", "final")["state"] == "empty" and store.check_label("a").reason == ""
     store.close()
+
+
+@pytest.mark.parametrize("mode", [0o2770, 0o755])
+def test_labels_take_mode_and_group_of_their_folder(tmp_path: Path, mode: int) -> None:
+    """So that several accounts can work on them, whatever the server's umask is."""
+    studies, final = tmp_path / "studies", tmp_path / "studies/labels/final"
+    picture(studies / "p" / "a.png", 1)
+    final.mkdir(parents=True)
+    groups = [4242] if os.geteuid() == 0 else [group for group in os.getgroups() if group != os.getegid()]
+    group = (groups or [os.getegid()])[0]
+    os.chown(final, -1, group)
+    final.chmod(mode)
+    label = tmp_path / "label.png"
+    Image.fromarray(np.ones((32, 24), np.uint8)).save(label)
+    label.chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        store = PoolDatastore(str(studies), LABELS, recursive=True)
+        for tag in ("final", "final", "original"):
+            store.save_label("p/a", str(label), tag, {})
+        store.close()
+    finally:
+        os.umask(before)
+    assert os.umask(before) == before, "that of the process stays"
+    files = [path for path in (studies / "versions" / "final").rglob("*") if path.is_file()]
+    assert len(files) == 2, "a label and the note on it"
+    files += [final / "p" / "a.png", studies / "labels/original/p/a.png"]
+    for path in files:
+        assert (oct(path.stat().st_mode & 0o7777), path.stat().st_gid) == (oct(mode & 0o666), group), path
+    folder = (final / "p").stat()
+    assert (oct(folder.st_mode & 0o7777), folder.st_gid) == (oct(mode), group)
