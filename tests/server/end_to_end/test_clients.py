@@ -14,6 +14,7 @@ import pytest
 import requests
 import sqlalchemy as sa
 from monailabel.client import MONAILabelClient
+from monailabel.client.client import MONAILabelClientException
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from benchmarks.server_process import ROOT, Server
 from infers.fingerprints import model_fingerprint
 from pool.database import schema
 from pool.database.connect import connect
+from pool.database.handouts import Client
 from pool.database.state import State
 from server.cli.main import app
 from tests.server.conftest import TINY
@@ -99,13 +101,22 @@ def test_two_slicers_and_two_browsers_behind_one_address_never_share_an_image(po
     assert two.next(release_all=True)["id"] in set(held)
     assert pool.browser(cookie=False).ask("DELETE", "leases").status_code == 409
     two.ask("DELETE", "leases")
-    for image in given:
-        pool.slicer().next_sample("auto", {"release": image})
+    nobody, first = pool.browser(cookie=False), given[0]
+    for refused in (
+        nobody.lease(first, "DELETE"),
+        nobody.lease(first, "DELETE", json={"client_id": "user-xyz"}),
+        nobody.lease(first, params={"release": 1}),
+        nobody.lease(first, json={"take": True}),
+        two.lease(first, "DELETE"),
+    ):
+        assert refused.status_code == 409 and "in the hands of" in refused.json()["detail"]
+    with pytest.raises(MONAILabelClientException, match="who cannot be told from you: send a client_id"):
+        slicers[1].next_sample("auto", {"release": first})
     leases = pool.get("selection/handouts")["open"]
+    assert sorted(lease["image"] for lease in leases) == sorted(given), "each is still in somebody's hands"
+    handouts = State(pool.folder / "state").handouts
     for lease in leases:
-        Browser(pool.server, cookie=False).lease(
-            lease["image"], "DELETE", json={"client_id": lease["client"]}
-        )
+        handouts.release(lease["image"], Client(lease["client"]))
     assert not pool.get("selection/handouts")["open"]
 
 
