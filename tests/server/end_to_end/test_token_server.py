@@ -115,7 +115,7 @@ def test_a_server_takes_the_token_of_a_variable_and_says_when_it_is_refused(
 ) -> None:
     stored, env = len(orthanc.find("SEG")), {"PACS_TOKEN": proxy.token}
     server = start(proxy.url, folder / "other", env=env, dicomweb_token_env="PACS_TOKEN")
-    images = sorted(requests.get(f"{server.url}/datastore/", timeout=60).json()["objects"])
+    images = sorted(requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"])
     assert images == orthanc.find("DX")
     assert save(server.url, images[-1], 2).status_code == 200 and len(orthanc.find("SEG")) == stored + 1
     proxy.renew()

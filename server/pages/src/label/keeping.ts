@@ -67,7 +67,8 @@ export class Keeping {
     } else if (this.leased && performance.now() - this.renewed > LEASE_EVERY && this.clock.active(LEASE_EVERY)) await this.renew();
   }
 
-  private async keep(): Promise<void> {
+  /** Keep a draft now, if something is not kept yet. */
+  async keep(): Promise<void> {
     const work = this.work();
     if (!work || this.sending || !this.unsaved) return;
     [this.sending, this.sent] = [true, performance.now()];
