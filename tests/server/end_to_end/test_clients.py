@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import nrrd
 import numpy as np
 import pytest
 import requests
 import sqlalchemy as sa
+import torch
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 from PIL import Image
@@ -47,12 +51,15 @@ class Pool:
         return MONAILabelClient(self.url, tmpdir=str(self.folder), client_id=name)
 
     def save(self, image: str, mask: np.ndarray, tag: str = "final", **params: Any) -> requests.Response:
-        file = io.BytesIO()
-        Image.fromarray(mask.astype(np.uint8)).save(file, "PNG")
+        file = self.folder / "label.png"
+        Image.fromarray(mask.astype(np.uint8)).save(file)
+        return self.send(image, file, tag, **params)
+
+    def send(self, image: str, file: Path, tag: str = "final", **params: Any) -> requests.Response:
         return requests.put(
             f"{self.url}/datastore/label?image={image}&tag={tag}",
             data={"params": json.dumps(params)},
-            files={"label": ("label.png", file.getvalue())},
+            files={"label": (file.name, file.read_bytes())},
             timeout=120,
         )
 
@@ -89,14 +96,41 @@ def box(top: int, value: int = 1) -> np.ndarray:
     return mask
 
 
+def test_a_batch_inference_needs_neither_a_label_nor_a_gpu(pool: Pool) -> None:
+    """N01, N02: the first thing that a team does with a model from elsewhere."""
+    asked = f"{pool.url}/batch/infer/segmentation?images=all"
+    started = requests.post(asked, json={"label_tag": "original"}, timeout=60)
+    assert started.status_code == 200, started.text
+    assert started.json()["request"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    task = until(lambda: (said := pool.get("batch/infer"))["status"] in ("DONE", "ERROR") and said)
+    assert task["status"] == "DONE", task
+    objects = pool.slicer().datastore()["objects"]
+    assert len(objects) == 10
+    for image, found in objects.items():
+        assert found["labels"].keys() == {"original"}
+        assert found["labels"]["original"]["info"]["params"]["label_names"] == {"left lung": 2}
+        predicted = np.asarray(Image.open(pool.studies / "labels" / "original" / f"{image}.png"))
+        np.testing.assert_array_equal(predicted, np.full(SIZE, 2))
+    status = pool.get("selection/status")
+    assert (status["labelled"], status["unlabelled"]) == (0, 10), "predictions are no labels"
+
+
 def test_two_slicers_and_two_browsers_behind_one_address_never_share_an_image(pool: Pool) -> None:
     """A02, A02b; with `max_open` 5, nobody is capped."""
     one, two = pool.browser(), pool.browser()
     slicers = pool.slicer(), pool.slicer()
     held = [one.next()["id"], two.next(client_id="user-xyz")["id"]]
-    given = [slicers[turn % 2].next_sample("auto", {})["id"] for turn in range(6)]
+    with ThreadPoolExecutor(2) as both:
+        given = list(both.map(lambda turn: slicers[turn % 2].next_sample("auto", {})["id"], range(6)))
     assert len({*held, *given}) == 8, "six images for clients that cannot be told apart"
     assert [one.next()["id"], two.next()["id"]] == held, "a browser gets its own again"
+    ohif = requests.Session()
+    assert ohif.get(f"{pool.url}/ohif/", timeout=60).cookies, "OHIF's browser is known, too"
+    again = [
+        ohif.post(f"{pool.url}/activelearning/auto", json={}, timeout=60).json()["id"] for _ in range(10)
+    ]
+    assert len(set(again)) == 1 and again[0] not in {*held, *given}
+    assert ohif.delete(f"{pool.url}/selection/leases", timeout=60).json() == {"released": again[:1]}
     assert one.ask("DELETE", "leases").json() == {"released": held[:1]}
     assert two.next(release_all=True)["id"] in set(held)
     assert pool.browser(cookie=False).ask("DELETE", "leases").status_code == 409
@@ -156,13 +190,18 @@ def test_work_renews_a_lease_and_the_second_saver_is_told(pool: Pool) -> None:
     assert "warnings" in pool.get("selection/images/history", image=image)
 
 
-def test_an_empty_label_has_a_way_out_that_every_client_can_go(pool: Pool) -> None:
+def test_an_empty_label_has_a_way_out_that_every_client_can_go(pool: Pool, tmp_path: Path) -> None:
     """A04: Slicer cannot send `empty`, so the second one within ten minutes counts."""
     params = {"label_info": [], "model": "segmentation", "client_id": "user-xyz"}
-    refused = pool.save("p9", box(0) * 0, **params)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SIZE, np.uint8), np.eye(4)), tmp_path / "label.nii.gz")
+    header = {"space": "left-posterior-superior", "space directions": np.eye(3), "space origin": np.zeros(3)}
+    nrrd.write(str(tmp_path / "label.seg.nrrd"), np.zeros((1, 1, 1), np.uint8), header)
+    refused = pool.send("p9", tmp_path / "label.nii.gz", **params)
     assert refused.status_code == 422 and "again within ten minutes" in refused.json()["detail"]
     assert "empty_labels accept" in refused.json()["detail"]
-    assert pool.save("p9", box(0) * 0, **params).status_code == 200
+    accepted = pool.send("p9", tmp_path / "label.seg.nrrd", **params)  # cropped to nothing: one voxel
+    assert accepted.status_code == 200, accepted.text
+    assert pool.get("datastore/label/info", label="p9", tag="final")["state"] == "empty"
 
 
 def test_a_label_of_another_image_waits_until_it_is_confirmed(pool: Pool) -> None:
@@ -233,3 +272,22 @@ def test_a_finished_case_is_opened_again_with_its_label(pool: Pool) -> None:
     assert pool.mark("reopen", "p0").json() == {"changed": 1}
     assert pool.mark("none", "p0").json() == {"changed": 1}
     assert pool.ask(client_id="cleo", release_all=True)["id"] != "p0"
+
+
+def test_a_checksum_follows_the_file_that_is_sent(pool: Pool) -> None:
+    """A03: another pool's image of the same name, or a changed one, is not taken from a client's cache."""
+
+    def checksum() -> str:
+        content = requests.get(f"{pool.url}/datastore/image?image=p7", timeout=60).content
+        said = pool.get("datastore/image/info", image="p7")["checksum"]
+        assert said == f"SHA256:{hashlib.sha256(content).hexdigest()}"
+        return str(said)
+
+    before = checksum()
+    picture = np.asarray(Image.open(pool.studies / "p7.png"))
+    Image.fromarray(np.flipud(picture)).save(pool.studies / "p7.png")
+    assert checksum() != before
+    for lease in pool.get("selection/handouts")["open"]:
+        State(pool.folder / "state").handouts.release(lease["image"], Client(lease["client"]))
+    pool.mark("next", "p7")
+    assert pool.ask(client_id="dan")["checksum"] == checksum()

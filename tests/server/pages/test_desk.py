@@ -368,7 +368,7 @@ def test_everything_is_given_back_by_a_key_and_taken_again(site: Site, ann: Desk
     ann.drag((20, 20), (60, 45))
     ann.press("g")
     notice = ann.page.locator("#notice")
-    expect(notice).to_contain_text(f"Given back: {image}. What you drew is kept as a draft.")
+    expect(notice).to_contain_text(f"Given back: {image}. Whatever you drew is kept as a draft.")
     expect(notice.get_by_role("button", name="Next image")).to_be_focused()
     assert site.held_by("ann") == []
     notice.get_by_role("button", name="Undo").click()

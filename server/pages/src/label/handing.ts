@@ -80,7 +80,7 @@ export class Handing {
     try {
       const images = await server.giveAllBack();
       const undo: Choice = ["Undo", () => this.takeBack(images, open)];
-      if (images.length) notice(`Given back: ${list(images)}. What you drew is kept as a draft.`, [this.another, undo]);
+      if (images.length) notice(`Given back: ${list(images)}. Whatever you drew is kept as a draft.`, [this.another, undo]);
       else notice("You hold no image.", [this.another]);
     } catch (error) {
       notice((error as Error).message, [["Try again", () => this.giveBack()], this.another]);
