@@ -35,7 +35,7 @@ from tests.server.end_to_end.test_right_place import only_left
 from tests.server.polling import until
 from tests.server.published import publish
 
-SIZE = (128, 128)
+SIZE, LARGE = (128, 128), 2_100  # of p3, which has the pixels of a radiograph
 
 
 class Pool:
@@ -84,6 +84,8 @@ def pool(phantoms: Path, start: Callable[..., Server], tmp_path_factory: pytest.
     (folder / "studies").mkdir()
     for number, path in enumerate(sorted((phantoms / "studies").iterdir())[:10]):
         shutil.copy(path, folder / "studies" / f"p{number}.png")
+    large = Image.open(folder / "studies" / "p3.png").resize((LARGE, LARGE))
+    large.save(folder / "studies" / "p3.png")
     publish(folder / "state", "cxr_lungs", {k: TINY[k] for k in ("image_size", "channels", "epochs")})
     only_left(folder / "state" / "model.pt")
     conf = {"instant": False, "prelabels": 0, "cold_start_budget": 9}
@@ -110,7 +112,7 @@ def test_a_batch_inference_needs_neither_a_label_nor_a_gpu(pool: Pool) -> None:
         assert found["labels"].keys() == {"original"}
         assert found["labels"]["original"]["info"]["params"]["label_names"] == {"left lung": 2}
         predicted = np.asarray(Image.open(pool.studies / "labels" / "original" / f"{image}.png"))
-        np.testing.assert_array_equal(predicted, np.full(SIZE, 2))
+        np.testing.assert_array_equal(predicted, np.full((LARGE, LARGE) if image == "p3" else SIZE, 2))
     status = pool.get("selection/status")
     assert (status["labelled"], status["unlabelled"]) == (0, 10), "predictions are no labels"
 
@@ -224,7 +226,9 @@ def test_a_label_far_from_a_good_models_prediction_is_doubted(pool: Pool) -> Non
     state, model = State(pool.folder / "state"), model_fingerprint(pool.folder / "state" / "model.pt")
     scores = {"dice": [0.9, 0.9], "hd95": [1.0, 1.0], "one_empty": [0, 0], "present": [1, 1]}
     state.validations.add(model, "p8", scores)
-    (told,) = pool.save("p3", box(14), client_id="ann").json()["warnings"]
+    far = np.zeros((LARGE, LARGE), np.uint8)
+    far[200:800, 300:900] = 1
+    (told,) = pool.save("p3", far, client_id="ann").json()["warnings"]
     assert "hardly overlaps with the prediction of model 'segmentation' (Dice 0.00" in told
     history = pool.get("selection/images/history", image="p3")
     assert history["labelled"] and history["warnings"] == history["events"][-1]["details"]["warnings"] == [
