@@ -115,6 +115,8 @@ def test_a_batch_inference_needs_neither_a_label_nor_a_gpu(pool: Pool) -> None:
         np.testing.assert_array_equal(predicted, np.full((LARGE, LARGE) if image == "p3" else SIZE, 2))
     status = pool.get("selection/status")
     assert (status["labelled"], status["unlabelled"]) == (0, 10), "predictions are no labels"
+    as_final = requests.post(asked, json={"label_tag": "final"}, timeout=60)
+    assert as_final.status_code == 422, "nor do they become any by their tag (F03)"
 
 
 def test_two_slicers_and_two_browsers_behind_one_address_never_share_an_image(pool: Pool) -> None:
