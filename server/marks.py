@@ -15,9 +15,7 @@ from pool.protocol import PoolStore
 from server.reopening import reopen
 from strategies.context import LATER, Context
 from strategies.identity import current_user, plain_text
-from strategies.planning.planner import Planner
-from strategies.planning.sources import Source
-from strategies.snapshot import PoolSnapshot, is_unlabelled
+from strategies.snapshot import is_unlabelled
 
 
 class MarkRequest(BaseModel):
@@ -46,16 +44,13 @@ class AlphaRequest(BaseModel):
     client: str = Field("lead", description="who decides; used where authentication is off")
 
 
-def choose_alpha(context: Context, store: PoolStore, request: AlphaRequest) -> dict[str, Any]:
-    """Plan the present round with the new alpha, so that nobody waits, then store it for later rounds."""
-    alpha = context.configured_alpha if request.alpha is None else request.alpha
-    planner = Planner(context)
-    if (planned := context.newest_plan(LATER)) and (model := planned[0]):
-        series = planner.series(LATER.name, alpha, Source(model.fingerprint, model))
-        planner.make(PoolSnapshot.of(context, store), series)
+def choose_alpha(context: Context, request: AlphaRequest) -> dict[str, Any]:
+    """Choose the alpha of this round and later ones; the former holds until a refresh has planned it."""
     client = plain_text(current_user.get() or request.client or "lead")
-    context.state.marks.choose_alpha(request.alpha, client)
-    return {"alpha": alpha}
+    in_use, own = context.newest_plan(LATER), context.newest_plan(LATER, context.alpha_of(LATER))
+    is_planned = in_use is not None and own is not None and in_use[1].id == own[1].id
+    context.state.marks.choose_alpha(request.alpha, client, is_planned)
+    return {"alpha": context.active_alpha}
 
 
 def mark(state: State, store: PoolStore, request: MarkRequest, labels: Mapping[str, int]) -> dict[str, Any]:
@@ -89,7 +84,7 @@ def _apply(state: State, store: PoolStore, request: MarkRequest, labels: Mapping
         skipped = set(state.handouts.unskip_all(images, client))
         marked = {mark.image for mark in state.marks.all()}.intersection(images)
         state.marks.remove(sorted(marked), client.name)
-        return {"changed": len(skipped.union(marked, state.reopened.close(images)))}
+        return {"changed": len(skipped.union(marked, state.reopened.close(images, client.name)))}
     if request.kind == "reopen":
         reopen(state, store, images, labels, client, reason)
         return {"changed": len(images)}
@@ -110,6 +105,9 @@ def _marks_of(state: State, images: list[str]) -> list[dict[str, Any]]:
     for mark in state.marks.all():
         if mark.image in chosen and mark.image not in skipped:
             groups.setdefault((mark.kind, mark.reason), []).append(mark.image)
+    for mark in state.reopened.all():
+        if mark.image in chosen:
+            groups.setdefault(("reopen", mark.reason), []).append(mark.image)
     return [{"kind": kind, "reason": reason, "images": of} for (kind, reason), of in groups.items()]
 
 

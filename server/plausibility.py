@@ -9,13 +9,13 @@ import numpy as np
 
 from pool.imaging.labels import read_label
 from pool.label_states import EDITED, UNEDITED, UNEDITED_NOTE, Verdict, copied
-from server.desk.models import best_model
+from server.desk.models import Model, best_model, prelabels_of
 from strategies.refresh.prelabels import BY, TAG
 
 logger = logging.getLogger(__name__)
 GOOD_DICE = 0.8  # measured Dice above which a model is taken for an opinion
 LOW_DICE = 0.3  # agreement with it below which a label is doubted
-_MAX_VOXELS = 2**22  # of an image that is predicted while somebody waits
+_MAX_PIXELS, _MAX_VOXELS = 2**24, 2**22  # of a picture, a volume that is predicted while somebody waits
 
 
 class Plausibility:
@@ -60,13 +60,19 @@ class Plausibility:
             f"the model's own is {model.dice:.2f}): make sure that it belongs to image {image}"
         )
 
-    def _prediction(self, image: str, label: np.ndarray, model: Any) -> np.ndarray | None:
-        """Return the pre-label that the worker made, or predict an image of moderate size; else None."""
+    def _prediction(self, image: str, label: np.ndarray, model: Model) -> np.ndarray | None:
+        """Return the worker's pre-label, or predict an image of moderate size, or return the desk's, or None.
+
+        A volume of 256 x 256 x 256 voxels takes half a minute of a processor: neither a client nor the next
+        plan waits so long for a doubt.
+        """
         store, labels = self._app.datastore(), self._app.bundle.get("labels")
         path, info = store.get_image_uri(image), store.get_label_info(image, TAG)
         if info.get("by") == BY and (info.get("dice") or 0) > GOOD_DICE:
             return read_label(store.get_label_uri(image, TAG), labels, path)
-        return model.predict(path) if label.size <= _MAX_VOXELS else None
+        if label.size <= (_MAX_PIXELS if label.ndim == 2 else _MAX_VOXELS):
+            return model.predict(path)
+        return prelabels_of(self._app).kept(image, model)
 
 
 def _mean_dice(predicted: np.ndarray, label: np.ndarray) -> float:

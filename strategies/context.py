@@ -112,10 +112,12 @@ class Context:
 
     def alpha_of(self, method: Method) -> float | str:
         """Return the alpha that a method is planned with: a number, or "adaptive" if the method allows it."""
+        return self._allowed_alpha(method, self.active_alpha)
+
+    def _allowed_alpha(self, method: Method, chosen: float | str) -> float | str:
         declared = method.parameters.get("alpha", 0.0)
         if not callable(declared):
             return declared
-        chosen = self.active_alpha
         return chosen if method.free_alpha or not isinstance(chosen, str) else self.settings.alpha
 
     def newest_plan(
@@ -123,11 +125,11 @@ class Context:
     ) -> tuple[Model | None, Plan] | None:
         """Return a method's plan of the newest model, head or other source that has one; with its model.
 
-        An older round continues until the new one is planned.
+        An older round continues until the new one is planned, and the former alpha until the one that a lead
+        chose is.
 
         :param alpha: a number or "adaptive"; None for that of the pool
         """
-        alpha = self.alpha_of(method) if alpha is None else alpha
         by_model = method.needs & {"model", "foreground"} and not method.from_head
         models = self.state.models.all() if by_model else []
         sources: list[tuple[Model | None, str]] = [(model, model.fingerprint) for model in models]
@@ -136,9 +138,18 @@ class Context:
         elif method.cold:
             sources.append((None, self.source_without_model(method) or ""))
         for model, source in sources:
-            if plan := self.state.plans.newest(self.plan_key(method, source, alpha)):
+            if plan := self._plan_of(method, source, alpha):
                 return model, plan
         return None
+
+    def _plan_of(self, method: Method, source: str, alpha: float | str | None) -> Plan | None:
+        plans, wanted = self.state.plans, self.alpha_of(method) if alpha is None else alpha
+        plan = plans.newest(self.plan_key(method, source, wanted))
+        if plan or alpha is not None:
+            return plan
+        former = self.state.marks.former_alpha()
+        former_of = self._allowed_alpha(method, self.configured_alpha if former is None else former)
+        return None if former_of == wanted else plans.newest(self.plan_key(method, source, former_of))
 
     def source_without_model(self, method: Method) -> str | None:
         """Return what a method's scores come from before there is a model: a pretraining or a threshold.

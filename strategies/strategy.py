@@ -115,7 +115,7 @@ class Select(Strategy):
         if datastore.unchecked_labels:  # another server of the pool may have checked them
             datastore.take_in_checks(self.context.state.label_checks.news(datastore))
         pool, handouts = PoolSnapshot.of(self.context, datastore), self.context.state.handouts
-        if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased]:
+        if ends := [lease.expires for lease in handouts.open() if lease.image in pool.leased - pool.skipped]:
             raise PoolError(
                 409,
                 f"all remaining images are leased to annotators ({len(ends)} images); the next lease "

@@ -152,12 +152,13 @@ class Handouts:
     def take(self, image: str, client: Client, source: str, policy: LeasePolicy) -> float:
         """Lease an image that the client chose itself, or extend its lease; return its seconds.
 
-        Raises HandoutError when another client holds it, or it is skipped or unreadable.
+        Raises HandoutError when another client holds it, or it is skipped or unreadable. The lease of one
+        without a name is nobody's own, so it is not given to another such client.
         """
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _expire_leases(connection, now)
-            own = bool(_lease_of(connection, image, client))
+            own = bool(_own_lease_of(connection, image, client))
             if not own and _unavailable(connection, [image], None):
                 raise HandoutError(f"{image} is skipped or cannot be read; undo that first")
             if not own:
@@ -184,11 +185,11 @@ class Handouts:
             connection.execute(entry("label", image, {**details, "client": who}))
 
     def release(self, image: str, client: Client) -> None:
-        """Release an image. Raises HandoutError when this client does not hold it."""
+        """Release an image. Raises HandoutError when this client does not hold it, or has no name."""
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _expire_leases(connection, now)
-            rows = _lease_of(connection, image, client)
+            rows = _own_lease_of(connection, image, client)
             if not rows:
                 raise HandoutError(f"{image} is not in the hands of {client.name}, so it cannot be released")
             _end_leases(connection, rows, "released", now, client.name)
@@ -196,7 +197,7 @@ class Handouts:
     def release_all(self, client: Client) -> list[str]:
         """Release all images of a named client, and return them. Raises HandoutError for an unnamed one."""
         if not client.named:
-            raise HandoutError("nobody knows which images are yours: send a client_id, or release them by id")
+            raise HandoutError("nobody knows which images are yours: send a client_id with each request")
         with self._db.begin() as connection:
             now = self._clock.tick(connection)
             _expire_leases(connection, now)
@@ -211,6 +212,8 @@ class Handouts:
     def skip_all(self, images: Sequence[str], client: Client, reason: str, own: bool = False) -> None:
         """Skip all images, or none. Raises HandoutError when another client holds one.
 
+        It ends the client's leases; those of clients without a name go on, as nobody knows whose they are.
+
         :param own: leave the skips of other clients as they are; otherwise this skip replaces them
         """
         table = schema.skips
@@ -219,7 +222,7 @@ class Handouts:
             _expire_leases(connection, now)
             leases = [row for row in connection.execute(_open_leases()) if row.image in requested]
             _refuse_leases_of_others(leases, client)
-            _end_leases(connection, leases, "skipped", now, client.name)
+            _end_leases(connection, leases if client.named else [], "skipped", now, client.name)
             others_skips = _skipped_by_others(connection, client) if own else {}
             if not (to_skip := [image for image in images if image not in others_skips]):
                 return
@@ -357,6 +360,20 @@ def _lease_of(connection: sa.Connection, image: str, client: Client) -> list[sa.
     """Return the open lease of an image. Raises HandoutError when another client holds it."""
     rows = list(connection.execute(_open_leases().where(schema.handouts.c.image == image)))
     _refuse_leases_of_others(rows, client)
+    return rows
+
+
+def _own_lease_of(connection: sa.Connection, image: str, client: Client) -> list[sa.Row[Any]]:
+    """Return the open lease of an image if it is this client's. Raises HandoutError for another's.
+
+    An unnamed client has none of its own: the lease may be that of another who gave no name.
+    """
+    rows = _lease_of(connection, image, client)
+    if rows and not client.named:
+        raise HandoutError(
+            f"{image} is in the hands of somebody without a name, who cannot be told from you: send a "
+            "client_id with each request, or wait until its lease ends"
+        )
     return rows
 
 

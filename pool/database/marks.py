@@ -14,6 +14,7 @@ from pool.database.database import Database, entries, entry
 NEXT, HELD_OUT = "next", "held_out"
 MAX_ASKED = 4  # alphas of clients that are kept planned
 _MEASURES = "hold_out"  # name of a choice
+_ALPHA, _FORMER_ALPHA = "alpha", "former alpha"  # names among the choices
 _ASKED = "asked "  # begins the names of these among the choices; a method and its alpha follow
 
 
@@ -87,17 +88,30 @@ class Marks:
 
     def chosen_alpha(self) -> float | None:
         """Return the alpha that a lead chose, or None when the setting applies."""
-        rows = self._db.read(sa.select(schema.choices.c.value).where(schema.choices.c.name == "alpha"))
+        return self._alpha(_ALPHA)
+
+    def former_alpha(self) -> float | None:
+        """Return the planned alpha before the chosen one, or None for the setting."""
+        return self._alpha(_FORMER_ALPHA)
+
+    def _alpha(self, name: str) -> float | None:
+        rows = self._db.read(sa.select(schema.choices.c.value).where(schema.choices.c.name == name))
         return float(rows[0].value) if rows else None
 
-    def choose_alpha(self, alpha: float | None, client: str) -> None:
-        """Set the weight of diversity from now on; None restores the setting."""
-        table = schema.choices
+    def choose_alpha(self, alpha: float | None, client: str, is_planned: bool = True) -> None:
+        """Set the weight of diversity from now on; None restores the setting.
+
+        :param is_planned: there is a plan with the alpha so far, which holds until there is one with the new
+            alpha; otherwise the one before it goes on holding
+        """
+        now, table = self.chosen_alpha(), schema.choices
+        values = {_ALPHA: alpha} | ({_FORMER_ALPHA: now} if is_planned else {})
+        about = {"client": client, "created": time.time()}
         with self._db.begin(durable=True) as connection:
-            connection.execute(sa.delete(table).where(table.c.name == "alpha"))
-            if alpha is not None:
-                row = {"name": "alpha", "value": alpha, "client": client, "created": time.time()}
-                connection.execute(sa.insert(table).values(row))
+            connection.execute(sa.delete(table).where(table.c.name.in_(values)))
+            for name, value in values.items():
+                if value is not None:
+                    connection.execute(sa.insert(table).values(name=name, value=value, **about))
             connection.execute(entry("alpha", None, {"alpha": alpha, "client": client}))
 
     def asked_alphas(self) -> list[tuple[str, float]]:

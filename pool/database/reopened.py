@@ -35,12 +35,17 @@ class Reopened:
             connection.execute(sa.insert(schema.reopened), rows)
             connection.execute(*entries("reopen", images, facts))
 
-    def close(self, images: Sequence[str]) -> list[str]:
-        """Let images be finished again, and return those that were reopened."""
+    def close(self, images: Sequence[str], client: str = "") -> list[str]:
+        """Let images be finished again, and return those that were reopened.
+
+        :param client: who takes the reopening back; "" when a label ends it, which the ledger has anyway
+        """
         present = {mark.image for mark in self.all()}
         if closed := [image for image in images if image in present]:
             with self._db.begin(durable=True) as connection:
                 _delete(connection, closed)
+                if client:
+                    connection.execute(*entries("unmark", closed, {"client": client, "kind": REOPENED}))
         return closed
 
 

@@ -141,7 +141,8 @@ class DicomServer:
         if code in (401, 403):
             what = (
                 "set MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD, or --conf "
-                "dicomweb_token_env or dicomweb_token_command, to somebody who may search, read and store"
+                "dicomweb_token_env or dicomweb_token_command (for dicom-in --token-env or --token-command), "
+                "to somebody who may search, read and store"
             )
         elif code in (400, 404, 405):
             what = "check the URL, which often ends in /dicom-web; the server's log says more"

@@ -97,9 +97,14 @@ def _other_size(own: Shape, shape: Shape) -> LabelError:
 
 
 def _uncropped(label: np.ndarray, path: StrPath, shape: Shape) -> np.ndarray | None:
-    """Pad a label that 3D Slicer cropped to its segments; None when its header gives no offset."""
+    """Pad a label that 3D Slicer cropped to its segments; None when its header gives no offset.
+
+    Segments without a voxel are cropped to a single one, which is 0.
+    """
     if not str(path).lower().endswith(".nrrd"):
         return None
+    if label.size == 1 and not label.any():
+        return np.zeros(shape, label.dtype)
     offset = str(nrrd.read_header(os.fspath(path)).get("Segmentation_ReferenceImageExtentOffset", ""))
     if not re.fullmatch(r"\d{1,9} \d{1,9} \d{1,9}", offset):
         return None

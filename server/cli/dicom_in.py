@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from tqdm import tqdm
 
 from pool.dicom_export.series import PICTURES, VOLUMES, Given, Series, describe
+from pool.dicomweb.bearer import bearer_of
 from pool.dicomweb.client import DicomServer, ServerError
 from pool.imaging.images import ImageError, image_id
 
@@ -122,17 +123,26 @@ def main(
     record: Annotated[
         Path, typer.Option(help="CSV file that receives the patient and series of each file")
     ] = Path("dicom-in.csv"),
+    token_env: Annotated[
+        str, typer.Option(help="Name of the environment variable that holds a bearer token for the server")
+    ] = "",
+    token_command: Annotated[
+        str, typer.Option(help="Command that prints one; it runs again when the server refuses a token")
+    ] = "",
 ) -> None:
     """Make DICOM images from files and store them on a DICOMweb server, without patients' names.
 
     A second run sends only what is missing, as a file always gets the same identifiers. User and password
-    come from MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD.
+    come from MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD, a token from --token-env or
+    --token-command.
     """
+    if token_env and token_command:
+        raise typer.BadParameter("give one of the two", param_hint="--token-env and --token-command")
     facts = Given(modality.value, spacing, body_part.upper(), seed)
     files, series_record = find_files(source), Record(record)
     try:
         re.compile(patient)
-        server = DicomServer(to.rstrip("/"))
+        server = DicomServer(to.rstrip("/"), bearer=bearer_of(token_env, token_command))
         server.check()
         failed, sent = _send_all(files, facts, patient, server, series_record)
     except re.error as error:

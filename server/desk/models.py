@@ -111,3 +111,9 @@ class Prelabels:
     def _key(self, image: str, model: Model) -> tuple[str, str, str]:
         path_of(self._app.datastore(), image)  # 404
         return image, version_of(self._app.datastore(), image), model.fingerprint
+
+
+@lru_cache(maxsize=1)
+def prelabels_of(app: Any) -> Prelabels:
+    """Return the predictions of a server's app, whose memory all requests share."""
+    return Prelabels(app)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pool.label_states import CONFIRMED
 from server.desk import labels
 from server.desk.confirm import confirm
-from server.desk.models import Prelabels
+from server.desk.models import prelabels_of
 from server.desk.openings import opened
 from server.desk.readers import client_here
 from server.desk.views import view_of
@@ -32,11 +32,6 @@ _MAX_READING = 2  # images read at once: a CT takes a GB
 _READING = CapacityLimiter(_MAX_READING)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _Slice = Annotated[int | None, Query(ge=0, description="one slice of a volume, from 0")]
-
-
-@lru_cache(maxsize=1)
-def _prelabels(app: Any) -> Prelabels:
-    return Prelabels(app)
 
 
 @lru_cache(maxsize=1)
@@ -59,10 +54,10 @@ def routes() -> APIRouter:
     @router.get("/{image:path}/prelabel", summary="The best model's prediction as a raw mask")
     async def prelabel(request: Request, image: str, slice: _Slice = None) -> Response:
         app = app_instance()
-        model = await to_thread.run_sync(_prelabels(app).model)
-        label = await to_thread.run_sync(_prelabels(app).kept, image, model)
+        model = await to_thread.run_sync(prelabels_of(app).model)
+        label = await to_thread.run_sync(prelabels_of(app).kept, image, model)
         if label is None:
-            label = await to_thread.run_sync(_prelabels(app).make, image, model, limiter=PREDICTING)
+            label = await to_thread.run_sync(prelabels_of(app).make, image, model, limiter=PREDICTING)
         shown = await to_thread.run_sync(_shown, image, label)
         about = {"X-Model": model.name, "X-Dice": "" if model.dice is None else f"{model.dice:.4f}"}
         return await to_thread.run_sync(_mask, request, shown, slice, about)

@@ -15,7 +15,7 @@ from server.desk import guideline, readers
 from server.http import access
 from server.http.selection import PREFIX
 from server.http.table import ANNOTATOR
-from strategies.snapshot import is_unlabelled
+from strategies.snapshot import PoolSnapshot
 
 _CHOSEN = "chosen"  # source of a hand-out that its client chose itself
 
@@ -86,7 +86,7 @@ def _renew(image: str, lease: LeaseRequest) -> dict[str, Any]:
     _check_image(app, image)
     with app.database_errors():
         try:
-            if lease.take and is_unlabelled(app.datastore(), image):
+            if lease.take and PoolSnapshot.of(app.context, app.datastore()).may_be_held(image):
                 return {"expires_in": round(handouts.take(image, client, _CHOSEN, app.context.terms), 1)}
             return {"expires_in": round(handouts.renew(image, client, app.context.terms), 1)}
         except HandoutError as error:

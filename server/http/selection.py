@@ -62,7 +62,7 @@ def routes() -> APIRouter:
     def selection_alpha(request: AlphaRequest) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            answer = choose_alpha(app.context, app.datastore(), request)
+            answer = choose_alpha(app.context, request)
         app.wake()
         return answer
 

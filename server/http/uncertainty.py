@@ -17,7 +17,7 @@ from pool.imaging.images import ImageError
 from server.desk.models import Model, best_model
 from server.desk.uncertainty import as_png, heat_map, with_legend
 from server.desk.views import view_of
-from server.desk.voxels import VoxelReader, path_of, slice_of, version_of
+from server.desk.voxels import path_of, reader_of, slice_of, version_of
 from server.http.infer import PREDICTING
 from server.http.selection import PREFIX
 
@@ -57,7 +57,7 @@ def _picture(image: str, number: int | None, legend: bool) -> bytes:
     heat = heat_map(slice_of(nats, number), classes)
     if not legend:
         return as_png(heat)
-    voxels = VoxelReader(app.datastore()).read(image)
+    voxels = reader_of(app.datastore()).read(image)
     low, high = voxels.window
     grey = np.clip((slice_of(voxels.array, number) - low) / max(high - low, 1e-6), 0, 1)
     measured = "not measured" if model.dice is None else f"Dice {model.dice:.2f}"

@@ -134,5 +134,6 @@ def _batch_request(model: str, images: BatchInferImageType, params: Any) -> dict
             422, "save_label false: a batch inference always saves its predictions; leave it out"
         )
     several = request.get("multi_gpu", True) and torch.cuda.device_count() > 0
-    defaults = {"device": "cuda", "label_tag": _ORIGINAL, "max_workers": 1}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    defaults = {"device": device, "label_tag": _ORIGINAL, "max_workers": 1}
     return {**defaults, **request, "multi_gpu": several, "model": model, "images": images.value}

@@ -38,6 +38,7 @@ def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, An
     return {
         "image": image,
         "labelled": pool.store.is_labelled(image),
+        "reopened": any(mark.image == image for mark in pool.reopened),
         "unedited": image in pool.store.unedited_labels,
         "warnings": pool.store.get_label_info(image, FINAL).get("warnings", []),
         "failed": pool.failed.get(image),

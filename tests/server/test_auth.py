@@ -228,6 +228,36 @@ def test_unknown_keys_do_not_make_the_server_ask_without_end(site: Site) -> None
     assert site.issuer.fetches - before <= 1 + (time.monotonic() - begin) / PAUSE
 
 
+def test_two_browsers_and_two_slicers_behind_one_address_never_share_an_image(
+    site: Site, tmp_path: Path
+) -> None:
+    """Who signed in counts, not the cookie of another's browser or the name that Slicer sends by itself."""
+    users = ("ann", "bob", "cleo", "dora")
+    tokens = {user: site.issuer.token(user, ["reader", "painter"]) for user in users}
+    web = requests.Session()  # of one computer, at which ann and bob sign in one after the other
+    assert web.get(f"{site.url}/selection/map", timeout=60).cookies
+
+    def browser(user: str, path: str, method: str = "POST", **verbs: Any) -> requests.Response:
+        sign = {"Authorization": f"Bearer {tokens[user]}"}
+        return web.request(method, site.url + path, headers=sign, json=verbs, timeout=60)
+
+    def ask(user: str, **verbs: Any) -> str:
+        if user in users[:2]:
+            return str(browser(user, "/activelearning/auto", **verbs).json()["id"])
+        slicer = MONAILabelClient(site.url, tmpdir=str(tmp_path), client_id="user-xyz")
+        slicer.update_auth({"token_type": "Bearer", "access_token": tokens[user]})
+        return str(slicer.next_sample("auto", verbs)["id"])
+
+    with ThreadPoolExecutor(4) as pool:
+        held = dict(zip(users, pool.map(ask, users), strict=True))
+    assert len(set(held.values())) == 4
+    assert {user: ask(user, resume=True) for user in users} == held, "each gets the own one again"
+    refused = browser("bob", f"/selection/lease/{held['ann']}", "DELETE")
+    assert refused.status_code == 409 and "in the hands of ann" in refused.json()["detail"]
+    for user in users:
+        assert browser(user, "/selection/leases", "DELETE").json() == {"released": [held[user]]}
+
+
 def test_signing_in_with_monai_labels_own_client(site: Site, tmp_path: Path) -> None:
     client = MONAILabelClient(site.url, tmpdir=str(tmp_path), client_id="mallory")
     assert client.auth_enabled() and not client.auth_valid_token()

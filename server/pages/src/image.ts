@@ -13,10 +13,15 @@ const EVENTS: Record<string, string> = {
   label: "Label saved",
   skip: "Skipped",
   unskip: "Skip undone",
+  reopen: "Opened again",
   mark: "Marked",
   unmark: "Mark removed",
   failed: "Could not be read",
+  duplicate: "Found to be a copy",
+  label_refused: "Label does not count",
+  label_confirmed: "Label confirmed",
 };
+
 export interface Shown {
   image: string;
   facts: [string, string][];
@@ -36,7 +41,8 @@ export class ImagePanel {
   private laying = new AbortController();
   private slice: number | null = null; // null for the middle, and for pictures
 
-  constructor(private readonly opened: (image: string) => void) {
+  /** `reopen`: hands a finished image out once more, and returns what happened. */
+  constructor(private readonly opened: (image: string) => void, private readonly reopen: (image: string) => Promise<string>) {
     this.panel.append(el("p", { class: "quiet" }, "Click an image on the map, or choose one in a list."));
   }
 
@@ -159,6 +165,7 @@ export class ImagePanel {
     const parts: Node[] = [];
     if (history.failed) parts.push(el("p", { class: "wrong" }, history.failed));
     for (const warning of history.warnings) parts.push(el("p", { class: "wrong" }, `Label: ${warning}`));
+    if (history.labelled) parts.push(this.finished(history));
     if (history.unedited) parts.push(this.unconfirmed(history.image));
     if (history.neighbours.length)
       parts.push(el("h3", {}, "Labelled or handed-out images that look most like it"), this.near(history.neighbours));
@@ -166,6 +173,15 @@ export class ImagePanel {
     if (!history.events.length) parts.push(el("p", { class: "quiet" }, "Nothing has happened to this image yet."));
     else parts.push(el("ol", { class: "events" }, ...history.events.map((event) => this.happening(event))));
     return parts;
+  }
+
+  /** A finished image, and a button that hands it out once more. */
+  private finished({ image, reopened }: History): HTMLElement {
+    if (reopened) return el("p", { class: "quiet", id: "finished" }, "It is open again: it is handed out once more, with its label.");
+    const button = el("button", { type: "button", title: "Hand this finished image out once more, with its label" }, "Open again");
+    const text = el("p", { class: "quiet", id: "finished", role: "status" }, "It has a label. ", button);
+    button.addEventListener("click", async () => text.replaceChildren(await this.reopen(image)));
+    return text;
   }
 
   /** A label that equals a prediction, and a button that lets it count. */
@@ -220,6 +236,8 @@ function title(one: Happening): string {
     const tag = details.tag ? ` (${details.tag})` : "";
     return details.version ? `Label saved, version ${details.version}${tag}` : `Label saved${tag}`;
   }
+  if (one.event === "opened") return `Opened: ${details.what}`;
+  if (one.event === "label_warnings") return `Label: ${(details.warnings as string[]).join(" ")}`;
   if (one.event === "mark") return details.kind === "held_out" ? "Held out of training" : "Marked to come next";
   return EVENTS[one.event] ?? one.event.replaceAll("_", " ");
 }

@@ -54,7 +54,7 @@ class Desk {
   );
   private readonly toolbox = new Toolbox(this.drawing, this.view, this.structures);
   private readonly keys = new Keys(this.view, this.drawing, {
-    button: (key) => this.toolbox.press(key),
+    button: (key) => this.toolbox.press(key) || this.flow.handing.press(key),
     structure: (number) => this.structures.choose(number),
     find: () => this.structures.focusFind(),
     submit: () => this.flow.submit(),
@@ -111,6 +111,7 @@ class Desk {
   private show(reader: server.Reader): void {
     const who = byId<HTMLButtonElement>("who");
     who.hidden = false;
+    this.flow.handing.who = reader.name;
     who.textContent = reader.name;
     who.disabled = reader.authenticated;
     who.title = reader.authenticated ? "Signed in" : "Change the name";
@@ -180,6 +181,7 @@ class Desk {
     try {
       const status = await get<Status & { labelled: number; images: number }>("status");
       this.guide.show(status);
+      this.flow.handing.allow(status.allowed.mark);
       every = ["queued", "running"].includes(status.training.state) ? TRAINING_EVERY : STATUS_EVERY;
       byId("status").textContent = `${status.labelled.toLocaleString("en")} of ${status.images.toLocaleString("en")} labelled`;
     } catch (error) {

@@ -19,6 +19,7 @@ import { explainTerms } from "./terms";
 import { done, Undo } from "./undo";
 import type { Marking } from "./undo";
 
+const FINISHED = /^(labelled|held out)/; // states of images that have a label, or may have one
 const POLL_INTERVAL = 5_000; // milliseconds; an unchanged map costs only an empty answer
 
 class MapPage {
@@ -58,7 +59,7 @@ class MapPage {
   });
   private readonly guide = new Guide("", () => this.poll());
   private readonly undo = new Undo(byId<HTMLButtonElement>("undo"), (text, wrong) => this.say(text, wrong), () => this.refresh());
-  private readonly image = new ImagePanel((image) => this.openImage(image));
+  private readonly image = new ImagePanel((image) => this.openImage(image), (image) => this.send("reopen", [image]));
 
   start(): void {
     byId<HTMLSelectElement>("colour-by").addEventListener("change", (event) => {
@@ -75,7 +76,8 @@ class MapPage {
       void this.scatter.setLasso(on);
     });
     for (const [id, kind] of [["next", "next"], ["skip", "skip"], ["held", "held_out"], ["none", "none"]])
-      byId(`mark-${id}`).addEventListener("click", () => void this.send(kind));
+      byId(`mark-${id}`).addEventListener("click", () => void this.send(kind, this.names(this.marked)));
+    byId("mark-reopen").addEventListener("click", () => void this.send("reopen", this.names(this.finished())));
     byId("unmark").addEventListener("click", () => this.choose([]));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.canvas.addEventListener("pointerleave", () => this.hover.show(null));
@@ -263,27 +265,35 @@ class MapPage {
       : "None. Draw a lasso, shift-click, or press Space on an image.";
     for (const id of ["mark-next", "mark-skip", "mark-held", "mark-none", "unmark"])
       byId<HTMLButtonElement>(id).disabled = !count;
+    byId<HTMLButtonElement>("mark-reopen").disabled = !this.finished().length;
     void this.scatter.choose([...this.marked]);
     this.list.setMarked(this.marked);
   }
 
-  /** Send the marks to the server, and say how many images changed. */
-  private async send(kind: string): Promise<void> {
-    const body = { kind, images: this.names(this.marked), reason: byId<HTMLInputElement>("reason").value.trim(), tell_before: true };
+  /** Return the chosen images that may have a label: only those can be opened again. */
+  private finished(): number[] {
+    const pool = this.pool;
+    return pool ? [...this.marked].filter((row) => FINISHED.test(pool.states[pool.state[row]])) : [];
+  }
+
+  /** Mark images on the server; say how many changed, and return that. */
+  private async send(kind: string, images: string[]): Promise<string> {
+    const body = { kind, images, reason: byId<HTMLInputElement>("reason").value.trim(), tell_before: true };
     try {
       const { changed, before } = await post<{ changed: number; before: Marking[] }>("marks", body);
       this.choose([]);
       this.undo.add({ kind, images: body.images, changed, before });
       await this.refresh();
-      this.say(done(kind, changed));
+      return this.say(done(kind, changed));
     } catch (error) {
-      this.say((error as Error).message, true);
+      return this.say((error as Error).message, true);
     }
   }
 
-  private say(text: string, wrong = false): void {
+  private say(text: string, wrong = false): string {
     byId("marked").textContent = text;
     byId("marked").classList.toggle("wrong", wrong);
+    return text;
   }
 }
 

@@ -80,6 +80,8 @@ export interface Happening {
 export interface History {
   image: string;
   labelled: boolean;
+  /** handed out once more although it has a label */
+  reopened: boolean;
   /** the label equals a prediction or another label and counts only when somebody confirms it */
   unedited: boolean;
   /** of the final label: what is not kept of it, and doubts */

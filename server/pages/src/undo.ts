@@ -18,8 +18,8 @@ interface Decision {
   before: Marking[];
 }
 
-const DONE: Record<string, string> = { skip: "skipped", next: "marked to come next", held_out: "held out", none: "unmarked" };
-const UNDONE: Record<string, string> = { skip: "Skip", next: "Next plan", held_out: "Hold out", none: "Unmark" };
+const DONE: Record<string, string> = { skip: "skipped", next: "marked to come next", held_out: "held out", reopen: "opened again", none: "unmarked" };
+const UNDONE: Record<string, string> = { skip: "Skip", next: "Next plan", held_out: "Hold out", reopen: "Open again", none: "Unmark" };
 
 /** Say what a decision has done. */
 export function done(kind: string, changed: number): string {

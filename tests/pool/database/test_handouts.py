@@ -136,6 +136,26 @@ def test_release_and_skip(desk: Desk) -> None:
     assert (events.count("skip"), events.count("unskip"), events.count("handout")) == (2, 1, 10)
 
 
+def test_one_without_a_name_ends_and_takes_nobodys_lease(desk: Desk) -> None:
+    """Another who gave no name may hold it: only time or a label ends such a lease."""
+    handouts = desk.state.handouts
+    assert [desk.image(NOBODY), desk.image(ANN)] == ["i00", "i01"]
+    for refused in (
+        lambda: handouts.release("i00", NOBODY),
+        lambda: handouts.release("i00", BOB),
+        lambda: handouts.release("i01", NOBODY),
+        lambda: handouts.take("i00", NOBODY, "chosen", POLICY),
+        lambda: handouts.release_all(NOBODY),
+    ):
+        with pytest.raises(HandoutError, match="without a name|in the hands of|nobody knows"):
+            refused()
+    handouts.skip("i00", NOBODY, "blurred")
+    assert [lease.image for lease in handouts.open()] == ["i00", "i01"], "whoever draws it may go on"
+    assert desk.image(NOBODY) == "i02" and handouts.skipped() == {"i00": "blurred"}
+    assert handouts.take("i03", NOBODY, "chosen", POLICY) > 590, "a free one"
+    assert handouts.renew("i00", NOBODY, POLICY) > 590, "work goes on, whosever it is"
+
+
 def test_what_another_holds_can_be_neither_released_nor_skipped(desk: Desk) -> None:
     desk.image(ANN)
     before = desk.state.ledger.entries()

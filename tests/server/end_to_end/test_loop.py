@@ -29,7 +29,7 @@ STRATEGIES = ("auto", "cold_start", "active", "entropy", "diversity", "random", 
 def peek(run: Run, strategy: str) -> dict[str, Any]:
     """Ask for the next sample, and release it at once."""
     answer = requests.post(f"{run['server'].url}/activelearning/{strategy}", json={}, timeout=30).json()
-    run["state"].handouts.release(answer["id"], Client("anonymous", named=False))
+    run["state"].handouts.release(answer["id"], Client("anonymous"))
     return answer
 
 

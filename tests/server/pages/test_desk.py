@@ -58,6 +58,10 @@ class Site:
         """Return what the ledger keeps of an image's labels; background work makes entries of its own."""
         return [entry["details"] for entry in self.history(image) if entry["event"] == "label"]
 
+    def held_by(self, name: str) -> list[str]:
+        answer = requests.get(f"{self.url}/selection/handouts", timeout=60).json()
+        return [lease["image"] for lease in answer["open"] if lease["client"] == name]
+
     def save(self, image: str, path: Path, name: str) -> None:
         """Save a label as Slicer does."""
         with open(path, "rb") as file:
@@ -361,6 +365,56 @@ def test_a_label_is_opened_again_and_gets_a_new_version(site: Site, ann: DeskPag
     ann.press("Enter")
     expect(ann.message).to_contain_text(f"{image} saved, version 2")
     np.testing.assert_array_equal(site.label(image), before)
+
+
+def test_everything_is_given_back_by_a_key_and_taken_again(site: Site, ann: DeskPage) -> None:
+    image = ann.open()
+    ann.drag((20, 20), (60, 45))
+    ann.press("g")
+    notice = ann.page.locator("#notice")
+    expect(notice).to_contain_text(f"Given back: {image}. Whatever you drew is kept as a draft.")
+    expect(notice.get_by_role("button", name="Next image")).to_be_focused()
+    assert site.held_by("ann") == []
+    notice.get_by_role("button", name="Undo").click()
+    ann.wait(image)
+    expect(ann.message).to_have_text(f"Taken back: {image}.")
+    expect(ann.page.locator("#start")).to_have_text("Your draft goes on.")
+    assert site.held_by("ann") == [image]
+    ann.button("Give back all").click()
+    expect(notice).to_contain_text("Given back")
+    ann.button("Give back all").click()
+    expect(notice).to_contain_text("You hold no image.")
+    ann.page.keyboard.press("Enter")
+    ann.wait()
+
+
+def test_a_finished_image_is_opened_again_for_whoever_asks_next(
+    site: Site, ann: DeskPage, browser: Browser, tmp_path: Path
+) -> None:
+    image = ann.open()
+    expect(ann.button("Open again")).to_be_hidden()
+    half = np.ones(ROWS.shape, np.uint8)
+    half[:30] = 0
+    Image.fromarray(half).save(tmp_path / "half.png")
+    site.save(image, tmp_path / "half.png", "ann")
+    ann.open(image)
+    expect(ann.button("Open again")).to_be_visible()
+    ann.press("r")
+    expect(ann.message).to_contain_text(f"{image} is open again: whoever asks next gets it")
+    ann.message.get_by_role("button", name="Undo").click()
+    expect(ann.message).to_have_text(f"{image} is finished again.")
+    assert [event["event"] for event in site.history(image)][-2:] == ["reopen", "unmark"]
+    ann.button("Open again").click()
+    expect(ann.message).to_contain_text("is open again")
+    with reader(browser, site.url, "eve", ROWS.shape) as eve:
+        assert eve.open() == image
+        expect(eve.page.locator("#why")).to_contain_text("ann reopened it")
+        eve.press("Enter")
+        expect(eve.message).to_contain_text("The label is unchanged. If it is right, press Accept.")
+        eve.button("Accept").first.click()
+        expect(eve.message).to_contain_text(f"{image} saved, version 2")
+        assert eve.wait() != image, "it is finished"
+    np.testing.assert_array_equal(site.label(image), half)
 
 
 # errors -----------------------------------------------------------------------------------------------

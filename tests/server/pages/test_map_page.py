@@ -22,6 +22,7 @@ from server.pages.pool_map import COPY, HELD_OUT, LABELLED_ACTIVE, LABELLED_COLD
 from tests.forked import prepare
 from tests.server.conftest import TINY
 from tests.server.issuer import PASSWORD, Issuer
+from tests.server.polling import until
 from tests.server.test_auth import settings
 
 ODD = "odd [name] 1.2 µ"
@@ -333,6 +334,40 @@ def test_lasso_and_skip_keep_images_from_annotators(site: Site, page: Page) -> N
     site.state.marks.remove([free[0]], "lead")
 
 
+def test_finished_images_are_opened_again_and_closed(site: Site, page: Page) -> None:
+    site.open(page)
+    data = site.data()
+    states = [data["states"][state] for state in data["state"]]
+    done, free = (
+        next(image for image, state in zip(data["ids"], states, strict=True) if state.startswith(word))
+        for word in ("labelled", "unlabelled")
+    )
+    page.click("#tab-list")
+    page.fill("#panel-list input[type=search]", done)
+    page.focus(".images")
+    page.keyboard.press("Enter")
+    page.click("#finished button")
+    expect(page.locator("#finished")).to_contain_text("It is open again")
+    expect(page.locator(".events li").last).to_contain_text("Opened again")
+    expect(page.locator("#marked")).to_have_text("1 image opened again.")
+    assert [mark.image for mark in site.state.reopened.all()] == [done]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#marked")).to_have_text("Undone: Open again of 1 image.")
+    assert not site.state.reopened.all()
+    expect(page.locator("#finished button")).to_be_visible()
+    page.click("#tab-list")
+    for image in (free, done):  # of both, the finished one
+        page.fill("#panel-list input[type=search]", image)
+        page.focus(".images")
+        page.keyboard.press("Space")
+        expect(page.locator("#mark-reopen")).to_be_enabled(enabled=image == done)
+    page.click("#mark-reopen")
+    expect(page.locator("#marked")).to_have_text("1 image opened again.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#marked")).to_have_text("Undone: Open again of 1 image.")
+    assert not site.state.reopened.all()
+
+
 def test_the_plan_and_its_preview_are_on_the_page(site: Site, page: Page) -> None:
     site.open(page)
     listed = page.locator("#panel-plan .picks button").evaluate_all(
@@ -359,7 +394,7 @@ def test_an_alpha_that_was_looked_at_can_be_used_and_taken_back(site: Site, page
     wanted = site.get("preview", alpha=1, count=20).json()["picks"]
     page.click("#apply-alpha")
     expect(page.locator("#revert-alpha")).to_contain_text("alpha is now 1: back to the setting, 0.3")
-    assert [pick["image"] for pick in site.get("plan").json()["picks"]] == [pick["image"] for pick in wanted]
+    until(lambda: site.plan() == [pick["image"] for pick in wanted])  # the worker plans it
     page.click("#revert-alpha")
     expect(page.locator("#revert-alpha")).to_be_hidden()
     assert site.get("plan").json()["alpha"] == 0.3

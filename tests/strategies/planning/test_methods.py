@@ -109,7 +109,7 @@ def test_auto_begins_with_the_method_that_is_set(world: Any) -> None:
 def _held(world: Any) -> tuple[str, Any]:
     from pool.database.handouts import Client
 
-    return world.context.state.handouts.open()[0].image, Client("anonymous", named=False)
+    return world.context.state.handouts.open()[0].image, Client("anonymous")
 
 
 def test_a_cold_plan_knows_the_labels_there_are(offered: Any) -> None:

@@ -10,6 +10,7 @@ import type { Clock } from "./clock";
 import { askText } from "./dialogs";
 import type { Drawing } from "./drawing";
 import { Elsewhere } from "./elsewhere";
+import { Handing } from "./handing";
 import { Keeping } from "./keeping";
 import type { Mask } from "./mask";
 import { hideNotice, notice, say } from "./messages";
@@ -47,6 +48,11 @@ export class Flow {
   private readonly cases = new Cases();
   private readonly elsewhere = new Elsewhere();
   private readonly keeping: Keeping;
+  readonly handing = new Handing({
+    leave: () => this.leave(),
+    next: () => this.next(),
+    choose: (image) => this.choose(image),
+  });
   private now: Opened | null = null;
   private busy = false; // the label is being sent
   private timer = 0;
@@ -76,6 +82,8 @@ export class Flow {
     const { now, busy, drawing } = this;
     for (const id of ["submit", "nothing", "skip"]) byId<HTMLButtonElement>(id).disabled = !now || busy;
     byId<HTMLButtonElement>("accept").disabled = !now || busy || !now.isAcceptable(drawing);
+    byId<HTMLButtonElement>("give-back").disabled = busy;
+    this.handing.show(now?.from.stored ? now.image : "");
   }
 
   // opening ------------------------------------------------------------------------------------------
@@ -119,7 +127,7 @@ export class Flow {
     hideNotice();
     history.replaceState(null, "", `label?image=${encodeURIComponent(image)}`);
     this.elsewhere.opened(image);
-    const now = this.begin(from, about.mask ?? null);
+    const now = this.begin(from, about.mask ?? null, about.leased);
     const leased = about.leased || (!from.stored && (await this.lease(image)));
     if (now !== this.now) return; // it was submitted meanwhile
     this.keeping.start(image, leased);
@@ -139,8 +147,8 @@ export class Flow {
     }
   }
 
-  private begin(from: Case, mask: Mask | null): Opened {
-    const now = (this.now = new Opened(from, mask));
+  private begin(from: Case, mask: Mask | null, leased: boolean): Opened {
+    const now = (this.now = new Opened(from, mask, leased));
     this.clock.start(from.draft?.notes.seconds);
     this.stage.open(from, now.mask);
     if (from.draft && !mask) this.drawing.uses = { ...from.draft.notes.tools };
@@ -214,6 +222,17 @@ export class Flow {
     this.buttons();
   }
 
+  /** Keep what is drawn, and close the image; return it. */
+  private async leave(): Promise<string> {
+    const image = this.now?.image ?? "";
+    this.drawing.end();
+    await this.keeping.keep();
+    this.keeping.stop();
+    this.close();
+    history.replaceState(null, "", "label");
+    return image;
+  }
+
   // finishing ----------------------------------------------------------------------------------------
 
   submit(): void {
@@ -221,8 +240,9 @@ export class Flow {
     if (!now || this.busy) return;
     if (drawing.mask.empty) return say("Nothing is drawn. If there is nothing to label, press Nothing to label.", [], true);
     if (!now.isUntouched(drawing)) return void this.finish("edited");
-    if (now.start === "label") return void this.next();
-    say("The pre-label is unchanged. If it is right, press Accept.", [["Accept", () => this.finish("confirmed")]], true);
+    if (now.start === "label" && !now.leased) return void this.next();
+    const what = now.start === "label" ? "label" : "pre-label";
+    say(`The ${what} is unchanged. If it is right, press Accept.`, [["Accept", () => this.finish("confirmed")]], true);
   }
 
   /** Save the label, then open the next image; whatever goes wrong, the drawing stays. */

@@ -72,7 +72,9 @@ export class Keeping {
     await this.sending;
   }
 
-  private async keep(): Promise<void> {
+  /** Keep a draft now, if something is not kept yet. */
+  async keep(): Promise<void> {
+    await this.sending;
     const work = this.work();
     if (!work || this.sending || !this.unsaved) return;
     this.sending = this.send(work);

@@ -19,8 +19,8 @@ export class Opened {
   unconfirmed = false; // the stored label equals a prediction
   private original: Mask | null; // what may be confirmed, or left as it is
 
-  /** `mask`: a drawing of this reader to go on with. */
-  constructor(readonly from: Case, mask: Mask | null) {
+  /** `mask`: a drawing of this reader to go on with; `leased`: it was handed out, also if it is labelled. */
+  constructor(readonly from: Case, mask: Mask | null, readonly leased: boolean) {
     const { draft, stored } = from;
     this.image = from.image;
     this.start = mask || draft ? "draft" : stored ? "label" : "empty";
@@ -42,7 +42,8 @@ export class Opened {
 
   /** Return whether the label, as it is, only waits for somebody to confirm it. */
   isAcceptable(drawing: Drawing): boolean {
-    return (this.start === "prelabel" || this.unconfirmed) && this.isUntouched(drawing) && !this.original!.empty;
+    const waits = this.start === "prelabel" || this.unconfirmed || (this.start === "label" && this.leased);
+    return waits && this.isUntouched(drawing) && !this.original!.empty;
   }
 
   notes(seconds: number, tools: Record<string, number>): Notes {

@@ -198,6 +198,17 @@ export function giveBack(image: string): void {
   else void fetch(url, { method: "POST", keepalive: true, headers: { Authorization: `Bearer ${token}` } });
 }
 
+/** Give back all images that this reader holds, and return them. */
+export async function giveAllBack(): Promise<string[]> {
+  const answer = await ask("leases", { method: "DELETE" });
+  return ((await answer.json()) as { released: string[] }).released;
+}
+
+/** Mark an image: "reopen" hands a finished one out once more, "none" undoes that. `client`: who decides. */
+export async function mark(kind: "reopen" | "none", image: string, client: string): Promise<void> {
+  await post("marks", { kind, images: [image], client });
+}
+
 /** Return the heat map of a model's uncertainty, null where there is none. */
 export async function uncertainty(image: string, slice: number): Promise<ImageBitmap | null> {
   const answer = await unlessMissing(query("uncertainty", { image, slice, legend: "false" }));
