@@ -59,9 +59,11 @@ class Site:
         self.wait(page)
 
     def wait(self, page: Page) -> None:
-        """Wait until the page shows the server's current data."""
-        version = self.data()["version"]
-        page.wait_for_selector(f"body[data-version='{version}']")
+        """Wait until the page shows the server's current data, which background work may change meanwhile."""
+        end = time.monotonic() + 30
+        while page.locator("body").get_attribute("data-version") != self.data()["version"]:
+            assert time.monotonic() < end, "the page does not follow"
+            page.wait_for_timeout(200)
         page.wait_for_timeout(300)  # the last frame
 
 
