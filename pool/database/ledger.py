@@ -30,9 +30,9 @@ class Ledger:
         """Return the id of the newest entry, 0 if there is none; it changes whenever something happens."""
         return int(self._db.read(sa.select(sa.func.max(schema.ledger.c.id)))[0][0] or 0)
 
-    def newest_time(self) -> float:
-        """Return when the newest entry was made, seconds since the epoch; 0 if there is none."""
-        return float(self._db.read(sa.select(sa.func.max(schema.ledger.c.created)))[0][0] or 0.0)
+    def count(self) -> int:
+        """Return the number of entries."""
+        return int(self._db.read(sa.select(sa.func.count()).select_from(schema.ledger))[0][0])
 
     def image_history(self, image: str) -> list[dict[str, Any]]:
         """Return the entries of one image, oldest first: id, created, event, details."""
