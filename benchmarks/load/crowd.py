@@ -70,11 +70,13 @@ class Worker(threading.Thread):
             self._post({"release": image})
 
     def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
         answer = self._session.post(
             f"{self._url}/activelearning/auto", json={"client_id": self.name, **verbs}, timeout=60
         )
         with self._record.lock:
             self._record.asked += 1
+            self._record.clicks += [] if verbs else [time.perf_counter() - started]
             body: dict[str, Any] = answer.json()
             if answer.status_code == 200 and body and body["selection"]["again"] is None:
                 self._record.handouts.append((body["id"], self.name))

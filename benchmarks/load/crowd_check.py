@@ -24,6 +24,7 @@ class Record:
     skips: dict[str, bool] = field(default_factory=dict)  # whether the last answer says that it is skipped
     unclear: set[str] = field(default_factory=set)  # images whose last request got no answer
     asked: int = 0
+    clicks: list[float] = field(default_factory=list)  # seconds from a request for an image to the answer
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
