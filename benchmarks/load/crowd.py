@@ -1,7 +1,7 @@
 """Many annotators at once on one server that is killed repeatedly; then everything is checked.
 
-python -m benchmarks.crowd --handouts 10000 --clients 32 --out runs/crowd
-python -m benchmarks.crowd --kills 200 --clients 8 --out runs/kills
+python -m benchmarks.load.crowd --handouts 10000 --clients 32 --out runs/crowd
+python -m benchmarks.load.crowd --kills 200 --clients 8 --out runs/kills
 
 Every answer to a client is recorded: an acknowledged hand-out, label or skip must exist afterwards, whatever
 was killed, and no two clients may hold the same image.

@@ -1,4 +1,4 @@
-"""Many annotators at once, with kills: the short form of `python -m benchmarks.crowd`."""
+"""Many annotators at once, with kills: the short form of `python -m benchmarks.load.crowd`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from benchmarks.server_process import Server
 from pool.backup.archive import Reader
-from pool.backup.regular import backups_of, seconds_of
+from pool.backup.regular import backups_of, made_of, make_backup, seconds_of
 from pool.backup.restore import restore
 from pool.database.database import Busy
 from pool.database.state import State
@@ -189,6 +189,18 @@ def test_a_postgresql_that_is_restarted_or_replaced(
     until(lambda: pool.give(server, "cyd").status_code == 200)
     until(lambda: set(labels_in_ledger(server)) == {first, drawn})
     assert status(server)["pool"] == identity and status(server)["labelled"] == 2
+
+
+def test_backups_stay_in_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    state = State(tmp_path, migrate=True)
+    future = tmp_path / "backups" / "pool-20990101T000000Z.tar"
+    make_backup(None, tmp_path, "", 1).rename(future)
+    own = future.with_name("pool-of-mine.tar")
+    own.write_bytes(b"")
+    state.ledger.add("event")
+    newest = make_backup(None, tmp_path, "", 1)
+    assert backups_of(tmp_path) == [newest] and own.exists()
+    assert newest.name == "pool-20990101T000001Z.tar" and made_of(newest).entries == 1
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("24h", 86400), ("1.5d", 129600), ("30m", 1800), ("0", 0)])
