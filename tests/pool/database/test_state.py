@@ -264,7 +264,17 @@ def test_a_copy_that_a_killed_migration_left_is_kept(
     (state.folder / f"pool.db.before-{migration.newest_revision()}").write_bytes(b"the first")
     with state.ledger._db.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
-        for table in ("choices", "label_checks", "heads", "readers", "drafts", "predictions"):
+        later = (
+            "choices",
+            "label_checks",
+            "heads",
+            "readers",
+            "drafts",
+            "predictions",
+            "reopened",
+            "identity",
+        )
+        for table in later:
             connection.exec_driver_sql(f"DROP TABLE {table}")
     State(state.folder, migrate=True, url=database)
     assert [file.read_bytes() for file in state.folder.glob("pool.db.before-*")] == [b"the first"]

@@ -6,16 +6,14 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from benchmarks.server_process import Server
-from pool.backup.regular import backups_of, made_of
 from tests.forked import commands
 from tests.options import missing_service
-from tests.server.end_to_end.test_state_notices import Pool
+from tests.server.end_to_end.test_state_notices import Pool, is_backed_up, ledger
 from tests.server.polling import status, until
 
 LEASE = 6.0  # seconds
@@ -32,10 +30,6 @@ def with_clock(file: Path, config: pytest.Config) -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(file),
         **dict.fromkeys(names, "1"),
     }
-
-
-def ledger(server: Server) -> list[dict[str, Any]]:
-    return list(requests.get(f"{server.url}/selection/ledger", timeout=60).json())
 
 
 def lease_of(server: Server, image: str) -> tuple[str, float] | None:
@@ -59,13 +53,8 @@ def test_leases_and_backups_while_the_clock_jumps(
     with commands():
         server = pool.start(prepared=True, **conf)
     until(lambda: status(server)["stage"] == "cold_start")
-
-    def is_backed_up() -> bool:
-        made = backups_of(pool.state)
-        return bool(made) and made_of(made[-1]).entries == len(ledger(server))
-
     pool.label_next(server)
-    until(is_backed_up)
+    until(lambda: is_backed_up(pool, server))
     for jump in jumps:
         image, given = str(pool.give(server, f"before {jump}").json()["id"]), time.monotonic()
         clock.write_text(jump)
@@ -75,7 +64,7 @@ def test_leases_and_backups_while_the_clock_jumps(
         until(lambda: lease_of(server, image) is None)  # noqa: B023
         assert LEASE - 1 < time.monotonic() - given < LEASE + 4
         pool.label_next(server)
-        until(is_backed_up)
+        until(lambda: is_backed_up(pool, server))
     events = ledger(server)
     off = [round((entry["created"] - time.time()) / 86400) for entry in events if entry["event"] == "label"]
     assert off == [0, 400, -400], "in the order of what happened, by the clock of the machine"
