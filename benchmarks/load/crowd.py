@@ -139,20 +139,22 @@ def _kill_server(server: Server) -> bool:
     return True
 
 
-def _kill_child(kind: str) -> Fault:
-    def kill(server: Server) -> bool:
-        if process := process_of(server, kind):
-            process.kill()
-        return process is not None
-
-    return kill
+def _kill_worker(server: Server) -> bool:
+    if process := process_of(server, "worker"):
+        process.kill()
+    return process is not None
 
 
-KILLS: Mapping[str, Fault] = {
-    "server": _kill_server,
-    "worker": _kill_child("worker"),
-    "train": _kill_child("train"),
-}
+def _kill_training(server: Server) -> bool:
+    """Kill the training; ask for one if none is running, as none may be due any more."""
+    if process := process_of(server, "train"):
+        process.kill()
+    else:
+        requests.post(f"{server.url}/train/segmentation", json={}, timeout=60)
+    return process is not None
+
+
+KILLS: Mapping[str, Fault] = {"server": _kill_server, "worker": _kill_worker, "train": _kill_training}
 
 
 def main(
