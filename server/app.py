@@ -291,12 +291,15 @@ class Shell:
             return
         client = plain_text(current_user.get() or info.get("client_id") or "anonymous")
         note = (image, tag, client, dict(info))
-        try:
-            self._record_label(*note)
-        except SQLAlchemyError:  # the label itself is saved, which is what counts
-            logger.exception(
-                "The label of %s is saved; the ledger gets it when it can be written again", image
-            )
+        try:  # the label itself is saved, which is what counts
+            recorded = not self.state.loss()
+            if recorded:
+                self._record_label(*note)
+        except SQLAlchemyError:
+            logger.exception("The database cannot be written")
+            recorded = False
+        if not recorded:
+            logger.warning("The label of %s is saved; the ledger gets it when it can be written again", image)
             self._unwritten.append(note)
         self.wake()
 

@@ -78,15 +78,16 @@ class Background(threading.Thread):
                 self._next_look = 0.0
             self._wake.clear()
             for work in (
+                self._watch_state,
                 self._watch_training,
                 self._train_if_due,
                 self._watch_models,
                 self._look_for_labels,
                 self._look_at_pool,
-                self._watch_state,
                 self._back_up,
             ):
-                if time.monotonic() < self._paused.get(work.__name__, 0.0):
+                is_lost = bool(self._loss) and work != self._watch_state  # it may be another pool's
+                if is_lost or time.monotonic() < self._paused.get(work.__name__, 0.0):
                     continue
                 try:
                     work()
@@ -129,9 +130,14 @@ class Background(threading.Thread):
     def _watch_state(self) -> None:
         """Say once that the state has gone, or is back."""
         self._state.watch()
-        if (loss := self._state.loss()) != self._loss:
-            self._loss = loss
-            logger.error("Requests are refused: %s", loss) if loss else logger.info("The state is back")
+        if (loss := self._state.loss()) == self._loss:
+            return
+        self._loss = loss
+        if loss:
+            logger.error("Requests are refused: %s", loss)
+        else:
+            logger.info("The state is back")
+            self._next_look = 0.0  # it gets the labels that were saved meanwhile
 
     def _look_at_pool(self) -> None:
         """Take in changes of the pool; a slow look, as in a large pool, postpones the next one."""

@@ -10,13 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pool.backup.regular import backups_of, make_backup, seconds_of
+from pool.backup.archive import BackupError
+from pool.backup.regular import Made, backups_of, made_of, make_backup, seconds_of
 from pool.database.state import State
 from server.tasks import log_lines, start_child
 
 logger = logging.getLogger(__name__)
 _FIRST = 3600.0  # seconds after the start, until the first backup of a pool that has none
 _RETRY = 3600.0  # after one that failed
+_REST = 60.0  # at most, between two looks at a pool where nothing has happened
 
 
 class Backups:
@@ -35,7 +37,8 @@ class Backups:
             "url": url,
             "keep": keep,
         }
-        self._started, self._retry_at = time.time(), 0.0
+        self._started, self._retry_at = time.monotonic(), 0.0
+        self._newest: tuple[Path, Made | None] | None = None
         self._process: subprocess.Popen[str] | None = None
 
     def look(self) -> None:
@@ -50,13 +53,26 @@ class Backups:
             threading.Thread(target=_log, args=(process,), name="backup-log", daemon=True).start()
 
     def _is_due(self) -> bool:
-        if not self._every or time.time() < self._retry_at or self._state.loss():
+        if not self._every or time.monotonic() < self._retry_at or self._state.loss():
             return False
-        made = backups_of(self._state.folder)
-        if not made:
-            return time.time() > self._started + min(self._every, _FIRST)
-        last = made[-1].stat().st_mtime
-        return time.time() > last + self._every and self._state.ledger.newest_time() > last
+        if not (files := backups_of(self._state.folder)):
+            return time.monotonic() > self._started + min(self._every, _FIRST)
+        if (made := self._made(files[-1])) is None:
+            return True
+        if abs(time.time() - made.created) < self._every:  # one from the future: the clock was set back
+            return False
+        self._retry_at = time.monotonic() + min(self._every, _REST)
+        return self._state.ledger.count() != made.entries
+
+    def _made(self, backup: Path) -> Made | None:
+        """Return what is known of a backup; None for a damaged one. Each is read once."""
+        if self._newest is None or self._newest[0] != backup:
+            try:
+                self._newest = (backup, made_of(backup))
+            except BackupError as error:
+                logger.warning("The newest backup is damaged, so another is made: %s", error)
+                self._newest = (backup, None)
+        return self._newest[1]
 
     def _look_at_process(self) -> None:
         assert self._process is not None
@@ -65,7 +81,7 @@ class Backups:
             return
         self._process = None
         if code:
-            self._retry_at = time.time() + _RETRY
+            self._retry_at = time.monotonic() + _RETRY
             logger.error("The backup failed (exit code %d); it is tried again in an hour", code)
 
 

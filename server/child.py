@@ -58,6 +58,7 @@ def run_once(kind: str) -> None:
     from server.open_pool import take_in_checks
 
     app = app_instance()
+    app.state.remember_pool()
     take_in_checks(app.state, app.datastore())
     try:
         result = getattr(app, kind)({**request, "gpus": "all"})
@@ -79,6 +80,7 @@ def serve() -> None:
     from monailabel.interfaces.utils.app import app_instance
 
     app = app_instance()
+    app.state.remember_pool()
     for line in sys.stdin:
         request = json.loads(line)
         for reply in answer(app, request):

@@ -126,6 +126,7 @@ class Tasks:
     def _run(self, kind: str, task: Task) -> None:
         logger.info("Starting %s %s: %s", kind, task["id"], task["request"])
         child = start_child(kind, stderr=subprocess.STDOUT)
+        logger.info("The %s is process %d", kind, child.pid)
         self.begin(task, child.pid)
         assert child.stdin is not None and child.stdout is not None
         try:

@@ -138,6 +138,7 @@ def status(context: Context, pool: PoolSnapshot) -> dict[str, Any]:
     models, stage, layout = context.state.models.all(), stage_of(context, pool), context.layout()
     mapped = len(layout.images) if layout else 0
     return {
+        "pool": context.state.pool_id(),
         "stage": stage,
         "round": models[0].round if models else 0,
         "images": len(pool.images),

@@ -48,7 +48,7 @@ def test_a_server_goes_on_with_the_pool(pool: Path) -> None:
         status = requests.get(f"{server.url}/selection/status", timeout=60).json()
         handouts = requests.get(f"{server.url}/selection/handouts", timeout=60).json()
         file, params = client.infer("segmentation", "phantom_003", {"device": "cpu"})
-    assert ledger[: len(LEDGER)] == LEDGER
+    assert ledger[: len(LEDGER)] == LEDGER and list((pool / "state").glob("pool.db.before-*"))
     assert info["datastore"]["completed"] == len(LABELLED) and status["round"] == 1
     assert handouts["skipped"] == {"phantom_007": "rotated"}
     assert answer["id"] in {"phantom_003", "phantom_004"} and answer["selection"]["reason"]

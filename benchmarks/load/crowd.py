@@ -1,7 +1,7 @@
 """Many annotators at once on one server that is killed repeatedly; then everything is checked.
 
-python -m benchmarks.crowd --handouts 10000 --clients 32 --out runs/crowd
-python -m benchmarks.crowd --kills 200 --clients 8 --out runs/kills
+python -m benchmarks.load.crowd --handouts 10000 --clients 32 --out runs/crowd
+python -m benchmarks.load.crowd --kills 200 --clients 8 --out runs/kills
 
 Every answer to a client is recorded: an acknowledged hand-out, label or skip must exist afterwards, whatever
 was killed, and no two clients may hold the same image.
@@ -10,10 +10,12 @@ was killed, and no two clients may hold the same image.
 from __future__ import annotations
 
 import random
+import re
 import shutil
-import signal
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +26,13 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.annotator import write_json
-from benchmarks.load.crowd_check import Record, check
+from benchmarks.load.crowd_check import Record, check, unrecorded
 from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import Server, running
 
 _SMALL_CONF = {"epochs": 3, "image_size": 64, "channels": "[4,8,16]", "cold_start_budget": 8, "batch_size": 4}
+_CATCH_UP_SECONDS = 90.0  # for the ledger, after the database was away
+Fault = Callable[[Server], bool]  # does harm to a server's pool; False if it is not possible now
 
 
 class Worker(threading.Thread):
@@ -66,11 +70,13 @@ class Worker(threading.Thread):
             self._post({"release": image})
 
     def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
         answer = self._session.post(
             f"{self._url}/activelearning/auto", json={"client_id": self.name, **verbs}, timeout=60
         )
         with self._record.lock:
             self._record.asked += 1
+            self._record.clicks += [] if verbs else [time.perf_counter() - started]
             body: dict[str, Any] = answer.json()
             if answer.status_code == 200 and body and body["selection"]["again"] is None:
                 self._record.handouts.append((body["id"], self.name))
@@ -115,20 +121,40 @@ class Worker(threading.Thread):
             self._record.labels[image] = self._record.labels.get(image, 0) + 1
 
 
-def kill(server: Server, whom: str) -> bool:
-    """kill -9 the server ("server"), its worker or its training; return False if there is none."""
-    if whom == "server":
-        server.stop(kill=True)
-        return True
-    for child in psutil.Process(server.process.pid).children(recursive=True):
-        try:
-            command = child.cmdline()
-        except psutil.Error:
-            continue
-        if "-m" in command and whom in command:
-            child.send_signal(signal.SIGKILL)
-            return True
-    return False
+def process_of(server: Server, kind: str) -> psutil.Process | None:
+    """Return the newest process of a kind ("worker", "train"), which the server's log names, if it runs."""
+    pids = re.findall(rf"The {kind} is process (\d+)", server.log.read_text(errors="replace"))
+    try:
+        process = psutil.Process(int(pids[-1])) if pids else None
+        started_since = psutil.Process(server.process.pid).create_time()
+        if process and process.status() != psutil.STATUS_ZOMBIE and process.create_time() >= started_since:
+            return process
+    except psutil.NoSuchProcess:
+        pass
+    return None
+
+
+def _kill_server(server: Server) -> bool:
+    server.stop(kill=True)
+    return True
+
+
+def _kill_worker(server: Server) -> bool:
+    if process := process_of(server, "worker"):
+        process.kill()
+    return process is not None
+
+
+def _kill_training(server: Server) -> bool:
+    """Kill the training; ask for one if none is running, as none may be due any more."""
+    if process := process_of(server, "train"):
+        process.kill()
+    else:
+        requests.post(f"{server.url}/train/segmentation", json={}, timeout=60)
+    return process is not None
+
+
+KILLS: Mapping[str, Fault] = {"server": _kill_server, "worker": _kill_worker, "train": _kill_training}
 
 
 def main(
@@ -154,8 +180,10 @@ class Goal:
 
     handouts: int
     kills: int
+    faults: Mapping[str, Fault]
     record: Record = field(default_factory=Record)
-    killed: dict[str, int] = field(default_factory=lambda: {"server": 0, "worker": 0, "train": 0})
+    killed: Counter[str] = field(default_factory=Counter)
+    during_training: int = 0  # kills while a training ran, of whatever process
 
     def reached(self) -> bool:
         return len(self.record.handouts) >= self.handouts and self.kills <= sum(self.killed.values())
@@ -163,15 +191,36 @@ class Goal:
     def progress(self) -> int:
         return min(self.handouts, len(self.record.handouts)) + sum(self.killed.values())
 
+    def harm(self, server: Server, chance: random.Random) -> None:
+        """Let one thing go wrong, if there is one to go wrong now: each gets its turn."""
+        fewest = min(self.killed[name] for name in self.faults)
+        name = chance.choice([name for name in self.faults if self.killed[name] == fewest])
+        trains = process_of(server, "train") is not None
+        if self.faults[name](server):
+            self.killed[name] += 1
+            self.during_training += trains
 
-def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random.Random) -> dict[str, Any]:
-    """Run the crowd on the pool in `out`; return a report whose list `wrong` is empty if all is well."""
-    goal, started, embedded = Goal(handouts, kills), time.time(), 0
+
+def run_crowd(
+    out: Path,
+    clients: int,
+    handouts: int,
+    kills: int,
+    chance: random.Random,
+    faults: Mapping[str, Fault] = KILLS,
+    database: str = "",
+) -> dict[str, Any]:
+    """Run the crowd on the pool in `out`; return a report whose list `wrong` is empty if all is well.
+
+    :param kills: number of faults
+    :param database: URL of a PostgreSQL database; requests may then be refused with 503 while it is away
+    """
+    goal, started, embedded = Goal(handouts, kills, faults), time.time(), 0
     all_errors: list[str] = []
     with tqdm(total=handouts + kills, desc="crowd") as bar:
         while not all_errors and not goal.reached():
-            all_errors += _until_killed(out, clients, goal, chance, bar)
-            errors, embedded = check(out, goal.record, embedded)
+            all_errors += _until_killed(out, clients, goal, chance, bar, database)
+            errors, embedded = check(out, goal.record, embedded, database)
             all_errors += errors
     return {
         "wrong": all_errors[:20],
@@ -179,16 +228,20 @@ def run_crowd(out: Path, clients: int, handouts: int, kills: int, chance: random
         "labels": sum(goal.record.labels.values()),
         "skips": sum(goal.record.skips.values()),
         "requests": goal.record.asked,
-        "killed": goal.killed,
+        "killed": dict(goal.killed),
+        "during_training": goal.during_training,
         "clients": clients,
         "seconds": round(time.time() - started),
     }
 
 
-def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any]) -> list[str]:
+def _until_killed(
+    out: Path, clients: int, goal: Goal, chance: random.Random, bar: tqdm[Any], database: str
+) -> list[str]:
     """Run one server until it is killed; return the unexpected answers to clients."""
     conf = {
         **_SMALL_CONF,
+        **({"database": database} if database else {}),
         "state": out / "state",
         "auto_train": goal.kills > 0,
         "duplicates": "off",  # some phantoms are near-duplicates, and all of them must be labelled
@@ -202,16 +255,26 @@ def _until_killed(out: Path, clients: int, goal: Goal, chance: random.Random, ba
             worker.start()
         while not goal.reached() and server.process.poll() is None:
             time.sleep(chance.uniform(0.2, 3.0))
-            fewest = min(goal.killed.values())  # each gets its turn
-            whom = chance.choice([name for name, count in goal.killed.items() if count == fewest])
-            if sum(goal.killed.values()) < goal.kills and kill(server, whom):
-                goal.killed[whom] += 1
+            if sum(goal.killed.values()) < goal.kills:
+                goal.harm(server, chance)
             bar.n = goal.progress()
             bar.refresh()
         ended.set()
         for worker in workers:
             worker.join()
-    return [line for worker in workers for line in worker.unexpected]
+        late = _catch_up(server, goal.record) if database and server.process.poll() is None else []
+    answers = [line for worker in workers for line in worker.unexpected]
+    return late + [line for line in answers if not (database and " 503 " in f" {line}")]
+
+
+def _catch_up(server: Server, record: Record) -> list[str]:
+    """Wait until the ledger has all labels, also those that were saved while the database was away."""
+    end, late = time.monotonic() + _CATCH_UP_SECONDS, ["the ledger was not asked for"]
+    while late and time.monotonic() < end:
+        answer = requests.get(f"{server.url}/selection/ledger", timeout=60)
+        late = unrecorded(answer.json(), record) if answer.status_code == 200 else [answer.text]
+        time.sleep(1.0)
+    return late
 
 
 if __name__ == "__main__":

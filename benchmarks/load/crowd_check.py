@@ -24,18 +24,22 @@ class Record:
     skips: dict[str, bool] = field(default_factory=dict)  # whether the last answer says that it is skipped
     unclear: set[str] = field(default_factory=set)  # images whose last request got no answer
     asked: int = 0
+    clicks: list[float] = field(default_factory=list)  # seconds from a request for an image to the answer
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def check(out: Path, record: Record, embedded: int) -> tuple[list[str], int]:
+def check(out: Path, record: Record, embedded: int, database: str = "") -> tuple[list[str], int]:
     """Check the pool in `out`; return its errors and its number of embeddings.
 
     There must be at least `embedded` embeddings.
+
+    :param database: URL of its database; "" for SQLite
     """
-    wrong = _damaged(out / "state" / "pool.db")
-    state = State(out / "state", migrate=True)
+    wrong = [] if database else _damaged(out / "state" / "pool.db")
+    state = State(out / "state", migrate=True, url=database)
     ledger = state.ledger.entries()
-    wrong += _double_handouts(ledger)
+    wrong += _double_handouts(ledger, {held.image: held.client for held in state.handouts.open()})
+    wrong += unrecorded(ledger, record)
     handed_out = Counter(
         (line["image"], line["details"]["client"]) for line in ledger if line["event"] == "handout"
     )
@@ -58,8 +62,18 @@ def _damaged(file: Path) -> list[str]:
     return [] if report == ["ok"] else [f"{file.name}: {line}" for line in report]
 
 
-def _double_handouts(ledger: list[dict[str, Any]]) -> list[str]:
-    """Find hand-outs of an image that somebody else still held."""
+def unrecorded(ledger: list[dict[str, Any]], record: Record) -> list[str]:
+    """Find accepted labels that the ledger does not know."""
+    known = Counter(line["image"] for line in ledger if line["event"] == "label")
+    return [
+        f"the ledger has {known[image]} of {count} labels of {image}"
+        for image, count in record.labels.items()
+        if known[image] < count
+    ]
+
+
+def _double_handouts(ledger: list[dict[str, Any]], held: dict[str, str]) -> list[str]:
+    """Find hand-outs of an image that somebody else still held, and leases that the ledger does not know."""
     holders: dict[str, str] = {}
     wrong = []
     for line in ledger:
@@ -70,6 +84,8 @@ def _double_handouts(ledger: list[dict[str, Any]]) -> list[str]:
             holders[image] = line["details"]["client"]
         elif event == "handout_ended":
             holders.pop(image, None)
+    if holders != held:
+        wrong.append(f"by the ledger {holders} are held, by the leases {held}")
     return wrong
 
 

@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 
 from pool.database import migration, schema
 from pool.database.connect import connect
+from pool.database.identity import PoolIdentity, ReplacedError, loss_text
 from pool.database.server_lock import Busy, ServerLock
-from pool.database.sqlite_file import check_pages, fold_journal, identity
+from pool.database.sqlite_file import check_pages, fold_journal
 
 _LOCK_RETRY = 0.1  # seconds between two attempts to get a PostgreSQL lock
 
@@ -35,6 +36,8 @@ class Database:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._shared, self._file = folder, bool(url), folder / "pool.db"
         self.engine = connect(self._file, url)
+        self.identity = PoolIdentity(self.engine, None if url else self._file)
+        self._replaced = False
         if migrate:
             with self.exclusive("migration", timeout=600):  # for servers that start at the same time
                 if not self._shared:
@@ -43,7 +46,7 @@ class Database:
                     check_pages(self._file)
                 migration.back_up_before_migration(self.engine, folder)
                 migration.migrate(self.engine)
-        self._opened = identity(self._file)
+            self.identity.remember()
         self._serving: ServerLock | None = None  # of a server with PostgreSQL
 
     def __str__(self) -> str:
@@ -52,23 +55,19 @@ class Database:
 
     def trouble(self, error: Exception) -> str:
         """Return a message that the database failed, and what to do about it."""
+        if isinstance(error, ReplacedError):
+            return loss_text(self)
         remedy = "is it running and reachable? Start it" if self._shared else "is its disk full? Make room"
         return f"the pool's database {self} cannot be used ({reason_of(error)}); {remedy}, then ask again"
 
     def loss(self) -> str:
         """Say why this server must not use the database any more; "" while it may.
 
-        Its file has gone or another has taken its place, or another server has taken its place on PostgreSQL.
+        It has gone, that of another pool has taken its place, or another server that of this one.
         """
-        if self._shared:
-            return self._serving.loss if self._serving else ""
-        if identity(self._file) == self._opened:
-            return ""
-        return (
-            f"the pool's database {self._file} was removed or replaced while the server runs. Stop the "
-            "server, put the state folder back or restore a backup (docs/how-to/backup.md), and start again; "
-            "labels that are saved are safe"
-        )
+        if self._replaced or not self.identity.is_in_place():
+            return loss_text(self)
+        return self._serving.loss if self._serving else ""
 
     def serve(self, timeout: float, shared: bool) -> ServerLock:
         """Hold the lock of a server for life, with PostgreSQL. Raises Busy.
@@ -80,8 +79,13 @@ class Database:
         return self._serving
 
     def watch(self) -> None:
-        """Hold the lock of a server again after the database was restarted; call it every second."""
-        if self._serving:
+        """Look if the database is still this pool's; call it every second in a server.
+
+        Holds the lock of a server again after PostgreSQL was restarted.
+        """
+        if (replaced := self.identity.is_replaced()) is not None:
+            self._replaced = replaced
+        if self._serving and not self._replaced:
             self._serving.watch()
 
     def fold(self) -> None:

@@ -75,9 +75,9 @@ class Ledger:
             added += len(rows)
         return added
 
-    def newest_time(self) -> float:
-        """Return when the newest entry was made, seconds since the epoch; 0 if there is none."""
-        return float(self._db.read(sa.select(sa.func.max(schema.ledger.c.created)))[0][0] or 0.0)
+    def count(self) -> int:
+        """Return the number of entries."""
+        return int(self._db.read(sa.select(sa.func.count()).select_from(schema.ledger))[0][0])
 
     def image_history(self, image: str) -> list[dict[str, Any]]:
         """Return the entries of one image, oldest first: id, created, event, details."""

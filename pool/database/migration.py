@@ -109,6 +109,8 @@ def migrate(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         if connection.scalar(sa.select(sa.func.count()).select_from(schema.clock)) == 0:
             connection.execute(sa.insert(schema.clock).values(id=1, now=0.0))
+        if connection.scalar(sa.select(sa.func.count()).select_from(schema.identity)) == 0:
+            connection.execute(sa.insert(schema.identity).values(id=1, pool=uuid.uuid4().hex))
 
 
 def _upgrade(engine: sa.Engine) -> None:

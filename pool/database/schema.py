@@ -221,6 +221,12 @@ clock = Table(  # one row: the pool's time, which never runs backwards; its lock
     Column("id", Integer, primary_key=True),
     Column("now", Float, nullable=False),
 )
+identity = Table(  # one row: which pool this is, also in its copies and restored backups
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("pool", String, nullable=False),  # random
+)
 ledger = Table(  # append-only
     "ledger",
     metadata,

@@ -33,7 +33,7 @@ def check_pages(file: Path) -> None:
         raise DamagedError(f"the pool's database {file} is damaged ({'; '.join(found)})")
 
 
-def identity(file: Path) -> tuple[int, int] | None:
+def file_identity(file: Path) -> tuple[int, int] | None:
     """Return what tells a file from one that takes its place under the same name; None when it is gone."""
     try:
         facts = file.stat()

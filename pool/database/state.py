@@ -35,7 +35,8 @@ class State:
         database = Database(folder, migrate, url)
         self.database, self.exclusive, self.trouble = str(database), database.exclusive, database.trouble
         self.folder, self.loss, self.fold = folder, database.loss, database.fold
-        self.serve, self.watch = database.serve, database.watch
+        self.serve, self.watch, self.pool_id = database.serve, database.watch, database.identity.read
+        self.remember_pool = database.identity.remember
         self.failures, self.embeddings = Failures(database), Embeddings(database)
         self.maps, self.plans = Maps(database), Plans(database)
         self.models, self.validations, self.scores = Models(database), Validations(database), Scores(database)

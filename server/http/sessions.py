@@ -50,6 +50,7 @@ class Session:
     expiry: int
     created: float = field(default_factory=time.time)
     used: float = field(default_factory=time.time)
+    used_at: float = field(default_factory=time.monotonic)  # `used`, whatever the clock is set to
 
     def as_json(self) -> dict[str, Any]:
         """Describe the session to clients, with MONAI Label's keys but no paths."""
@@ -128,7 +129,7 @@ class Sessions:
             session = self._sessions.get(session_id)
             if session is None or session.owner != owner:
                 raise HTTPException(404, "there is no such session; it may have ended: send the image again")
-            session.used = time.time()
+            session.used, session.used_at = time.time(), time.monotonic()
             return session
 
     def remove(self, session_id: str, owner: str) -> Session:
@@ -143,7 +144,7 @@ class Sessions:
         """End the sessions that have expired."""
         with self._lock:
             for session in list(self._sessions.values()):
-                if session.used + session.expiry < time.time():
+                if session.used_at + session.expiry < time.monotonic():
                     del self._sessions[session.id]
                     shutil.rmtree(session.folder, ignore_errors=True)
 

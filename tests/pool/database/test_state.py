@@ -264,7 +264,17 @@ def test_a_copy_that_a_killed_migration_left_is_kept(
     (state.folder / f"pool.db.before-{migration.newest_revision()}").write_bytes(b"the first")
     with state.ledger._db.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
-        for table in ("choices", "label_checks", "heads", "readers", "drafts", "predictions", "reopened"):
+        later = (
+            "choices",
+            "label_checks",
+            "heads",
+            "readers",
+            "drafts",
+            "predictions",
+            "reopened",
+            "identity",
+        )
+        for table in later:
             connection.exec_driver_sql(f"DROP TABLE {table}")
     State(state.folder, migrate=True, url=database)
     assert [file.read_bytes() for file in state.folder.glob("pool.db.before-*")] == [b"the first"]
@@ -470,3 +480,20 @@ def test_only_the_servers_user_reads_a_state(tmp_path: Path) -> None:
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "state").glob("pool.db*")}
     assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o700"
     assert "pool.db-wal" in modes and set(modes.values()) == {"0o600"}
+
+
+def test_the_database_of_another_pool_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+    one, other = (State(tmp_path / name, migrate=True) for name in ("one", "other"))
+    own, file = one.pool_id(), tmp_path / "one" / "pool.db"
+    assert len(own) == 32 and own != other.pool_id() and State(tmp_path / "one").pool_id() == own
+    for state in (one, other):
+        state.fold()
+        state.watch()
+        assert state.loss() == ""
+    kept = file.read_bytes()
+    file.write_bytes((tmp_path / "other" / "pool.db").read_bytes())  # the same file, by its inode
+    one.watch()
+    assert "removed or replaced" in one.loss() and "labels that are saved are safe" in one.loss()
+    file.write_bytes(kept)
+    one.watch()
+    assert one.loss() == ""

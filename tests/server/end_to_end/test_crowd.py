@@ -1,15 +1,17 @@
-"""Many annotators at once, with kills: the short form of `python -m benchmarks.crowd`."""
+"""Many annotators at once, with kills: the short form of `python -m benchmarks.load.crowd`."""
 
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from benchmarks.load.crowd import run_crowd
 from benchmarks.phantoms.generate import generate
-from tests.forked import commands
+from benchmarks.server_process import Server
+from tests import forked, postgres
 
 
 @pytest.mark.timeout(1200)
@@ -21,12 +23,32 @@ def test_handouts_to_32_annotators(tmp_path: Path, long: bool) -> None:
     assert report["wrong"] == [] and report["handouts"] >= handouts and report["labels"] > handouts / 20
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 def test_kills_lose_nothing(tmp_path: Path, long: bool) -> None:
-    """Kill ten times; three times in the short form."""
-    kills = 10 if long else 3
-    generate(tmp_path, count=60, seed=2, size=64)
-    with commands():
+    """Kill 200 times, 60 of them during trainings; ten times in the short form. Servers are always forked."""
+    kills = 200 if long else 10
+    generate(tmp_path, count=200 if long else 60, seed=2, size=64)
+    with forked.servers() if long else nullcontext():  # which it is already in the short form
         report = run_crowd(tmp_path, clients=4, handouts=0, kills=kills, chance=random.Random(2))
+    print(report)
     assert report["wrong"] == [] and sum(report["killed"].values()) == kills
-    assert report["killed"]["server"] >= (2 if long else 1) and report["labels"] > 0
+    assert min(report["killed"].values()) >= kills // 3 and report["labels"] > 0
+    assert report["during_training"] >= 0.3 * kills
+
+
+@pytest.mark.timeout(600)
+def test_a_database_that_is_restarted_under_load_loses_nothing(
+    tmp_path: Path, postgresql: postgres.Cluster, long: bool
+) -> None:
+    """Restart PostgreSQL ten times; twice in the short form."""
+
+    def restart(server: Server) -> bool:
+        postgresql.stop()
+        postgresql.start()
+        return True
+
+    restarts = 10 if long else 2
+    generate(tmp_path, count=60, seed=3, size=64)
+    options = {"faults": {"database": restart}, "database": postgresql.new_database()}
+    report = run_crowd(tmp_path, 8, 100 if long else 50, restarts, random.Random(3), **options)
+    assert report["wrong"] == [] and report["killed"] == {"database": restarts} and report["labels"] > 0

@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from benchmarks.server_process import Server
 from pool.backup.archive import Reader
-from pool.backup.regular import seconds_of
+from pool.backup.regular import backups_of, made_of, make_backup, seconds_of
+from pool.backup.restore import restore
+from pool.database.database import Busy
+from pool.database.state import State
+from tests import postgres
 from tests.server.polling import status, until
 
 Start = Callable[..., Server]
@@ -25,21 +30,17 @@ class Pool:
     """A pool whose server is started again and again."""
 
     def __init__(self, folder: Path, labels: Path, start: Start) -> None:
-        self.studies, self.state, self._labels, self._start = (
-            folder / "studies",
-            folder / "state",
-            labels,
-            start,
-        )
+        self.studies, self.state = folder / "studies", folder / "state"
+        self.labels, self.begin = labels, start
 
     def start(self, **conf: object) -> Server:
-        return self._start(self.studies, self.state, **conf)
+        return self.begin(self.studies, self.state, **conf)
 
     def give(self, server: Server, who: str = "ann") -> requests.Response:
         return requests.post(f"{server.url}/activelearning/auto", json={"client_id": who}, timeout=60)
 
     def save(self, server: Server, image: str) -> requests.Response:
-        with open(self._labels / f"{image}.png", "rb") as file:
+        with open(self.labels / f"{image}.png", "rb") as file:
             at = {"image": image}
             form = {"params": '{"client_id": "ann"}'}
             url = f"{server.url}/datastore/label"
@@ -51,9 +52,18 @@ class Pool:
         return image
 
 
+def ledger(server: Server) -> list[dict[str, Any]]:
+    return list(requests.get(f"{server.url}/selection/ledger", timeout=60).json())
+
+
 def labels_in_ledger(server: Server) -> dict[str, dict[str, Any]]:
-    entries = requests.get(f"{server.url}/selection/ledger", timeout=60).json()
-    return {entry["image"]: entry["details"] for entry in entries if entry["event"] == "label"}
+    return {entry["image"]: entry["details"] for entry in ledger(server) if entry["event"] == "label"}
+
+
+def is_backed_up(pool: Pool, server: Server) -> bool:
+    """Return whether the newest backup has the whole ledger."""
+    made = backups_of(pool.state)
+    return bool(made) and made_of(made[-1]).entries == len(ledger(server))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +77,9 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     # backups are made by themselves, and all is in the database's own file when the server has stopped
     server = pool.start(backup_every="0.02m", backups_kept=2)
     until(lambda: status(server)["stage"] == "cold_start")
+    identity = status(server)["pool"]
     saved = [pool.label_next(server)]
-    until(lambda: list((pool.state / "backups").glob("pool-*.tar")))
+    until(lambda: is_backed_up(pool, server))
     saved.append(pool.label_next(server))
     server.stop()
     assert not (pool.state / "pool.db-wal").exists() or not (pool.state / "pool.db-wal").stat().st_size
@@ -76,7 +87,7 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     with closing(sqlite3.connect(tmp_path / "alone.db")) as database:
         rows = database.execute("SELECT image FROM ledger WHERE event = 'label' ORDER BY id").fetchall()
     assert [row[0] for row in rows] == saved
-    assert 1 <= len(backups := sorted((pool.state / "backups").glob("pool-*.tar"))) <= 2
+    assert 1 <= len(backups := backups_of(pool.state)) <= 2
 
     # a damaged database is not served: the start names a backup that is whole
     database, places = (pool.state / "pool.db").read_bytes(), random.Random(1)
@@ -89,7 +100,19 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     assert server.process.wait(60) != 0
     last = server.log.read_text().strip().splitlines()[-1]
     assert f"{pool.state / 'pool.db'} is damaged" in last and str(backups[-1]) in last
-    Reader(backups[-1]).check(lambda done: None)
+    (backup := Reader(backups[-1])).check(lambda done: None)
+
+    # that backup is restored: it is the same pool, with the labels of its day
+    restored = Pool(tmp_path, pool.labels, pool.begin)
+    restored.studies.mkdir()
+    for image in pool.studies.glob("*.png"):
+        shutil.copy2(image, restored.studies)
+    restore(backup, restored.studies, restored.state, "", lambda done: None, lambda model: None)
+    server = restored.start(backup_every="0")
+    known = labels_in_ledger(server)
+    assert list(known) == saved[: len(known)] and len(known) >= 1 and status(server)["pool"] == identity
+    assert status(server)["labelled"] == len(known) and not any("recovered" in known[i] for i in known)
+    server.stop()
 
     # without its database, a ledger gets the labels back that people have saved
     (pool.state / "pool.db").unlink()
@@ -100,9 +123,24 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     assert all(info["recovered"] for info in labels_in_ledger(server).values())
     assert status(server)["labelled"] == 2 and "recovered" in server.log.read_text()
 
-    # a state that goes while the server runs: nothing is handed out, but what is drawn is taken
+    # a lost journal takes the newest entries with it, and the ledger gets their labels back
     until(lambda: status(server)["stage"] == "cold_start")
-    drawn = str(pool.give(server).json()["id"])
+    saved.append(pool.label_next(server))
+    server.stop(kill=True)
+    for name in ("pool.db-wal", "pool.db-shm"):
+        (pool.state / name).unlink(missing_ok=True)
+    server = pool.start(backup_every="0")
+    assert set(labels_in_ledger(server)) == set(saved) and status(server)["labelled"] == 3
+    assert labels_in_ledger(server)[saved[-1]]["recovered"]
+
+    # a state that is moved away while the server runs, and back
+    until(lambda: status(server)["stage"] == "cold_start")
+    pool.state.rename(tmp_path / "away")
+    assert pool.give(server).status_code == 503
+    (tmp_path / "away").rename(pool.state)
+    drawn = str(until(lambda: pool.give(server).json().get("id")))
+
+    # a state that goes while the server runs: nothing is handed out, but what is drawn is taken
     shutil.rmtree(pool.state)
     refused = pool.give(server, "ben")
     assert refused.status_code == 503 and "removed or replaced" in refused.json()["detail"]
@@ -111,7 +149,67 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     assert pool.save(server, drawn).status_code == 200
     server.stop()
     server = pool.start()
-    assert set(labels_in_ledger(server)) == {*saved, drawn} and status(server)["labelled"] == 3
+    assert set(labels_in_ledger(server)) == {*saved, drawn} and status(server)["labelled"] == 4
+
+
+def admin(url: str, *statements: str) -> None:
+    """Execute statements on the server of a PostgreSQL database, whose connections are ended for good."""
+    there = sa.make_url(url)
+    engine = sa.create_engine(there.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    with engine.connect() as connection:
+        for statement in ("ALTER DATABASE {name} ALLOW_CONNECTIONS false", end, *statements):
+            connection.execute(sa.text(statement.format(name=there.database)))
+    engine.dispose()
+
+
+def test_a_postgresql_that_is_restarted_or_replaced(
+    phantoms: Path, start: Start, postgresql: postgres.Cluster, tmp_path: Path
+) -> None:
+    shutil.copytree(phantoms / "studies", tmp_path / "studies")
+    pool, url = Pool(tmp_path, phantoms / "labels", start), postgresql.new_database()
+    server = pool.start(prepared=True, database=url)
+    until(lambda: status(server)["stage"] == "cold_start")
+    identity, first = status(server)["pool"], pool.label_next(server)
+    drawn = str(pool.give(server).json()["id"])
+
+    # after a restart, the server holds the pool again
+    postgresql.stop()
+    refused = pool.give(server, "ben")
+    assert refused.status_code == 503 and "Start it, then ask again" in refused.json()["detail"]
+    postgresql.start()
+    until(lambda: pool.give(server, "ben").status_code == 200)
+    until(lambda: "this server holds the pool again" in server.log.read_text())
+    with pytest.raises(Busy), State(tmp_path / "other", url=url).exclusive("server"):
+        pass
+
+    # made anew, then that of another pool: nothing is given out or written, but what is drawn is taken
+    admin(url, "ALTER DATABASE {name} RENAME TO {name}_away", "CREATE DATABASE {name}")
+    until(lambda: "removed or replaced" in pool.give(server, "cyd").text)
+    another = State(tmp_path / "another", migrate=True, url=url)
+    refused = pool.give(server, "cyd")
+    assert refused.status_code == 503 and "put the pool's own database back" in refused.json()["detail"]
+    assert pool.save(server, drawn).status_code == 200
+    assert another.ledger.entries() == [] and another.pool_id() != identity
+
+    # its own again: the server goes on, and the ledger gets what was drawn
+    back = ("ALTER DATABASE {name}_away RENAME TO {name}", "ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    admin(url, "DROP DATABASE {name}", *back)
+    until(lambda: pool.give(server, "cyd").status_code == 200)
+    until(lambda: set(labels_in_ledger(server)) == {first, drawn})
+    assert status(server)["pool"] == identity and status(server)["labelled"] == 2
+
+
+def test_backups_stay_in_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    state = State(tmp_path, migrate=True)
+    future = tmp_path / "backups" / "pool-20990101T000000Z.tar"
+    make_backup(None, tmp_path, "", 1).rename(future)
+    own = future.with_name("pool-of-mine.tar")
+    own.write_bytes(b"")
+    state.ledger.add("event")
+    newest = make_backup(None, tmp_path, "", 1)
+    assert backups_of(tmp_path) == [newest] and own.exists()
+    assert newest.name == "pool-20990101T000001Z.tar" and made_of(newest).entries == 1
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("24h", 86400), ("1.5d", 129600), ("30m", 1800), ("0", 0)])

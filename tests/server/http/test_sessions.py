@@ -46,7 +46,7 @@ def test_a_session_is_kept_for_its_owner_under_names_of_the_servers_own(tmp_path
 def test_sessions_end_by_age_and_with_their_server(tmp_path: Path) -> None:
     kept = Sessions(tmp_path, 3600)
     old, new = kept.add([upload()], 0, "ada"), kept.add([upload()], 0, "ada")
-    old.used = time.time() - 3601
+    old.used_at = time.monotonic() - 3601
     kept.remove_expired()
     assert not old.folder.exists() and new.folder.exists()
     beside = Sessions(tmp_path, 3600)  # another server of the pool
