@@ -292,12 +292,17 @@ export class Flow {
     const status = error instanceof Refused ? error.status : null;
     if (unanswered(error)) {
       say(`${text} Your drawing is kept here, and sent as soon as it answers.`, [["Send now", again(false)]], true);
-      this.later(RETRY, again(false));
+      this.later(RETRY, () => this.resend(state));
     } else if (status === 409) say(text, [["Save mine", again(true)], ["Open theirs", () => this.theirs(image)]], true);
     else if (status === 404) {
       const another: Choice = ["Next image", () => this.next({ release: image })];
       say(`${text} Your drawing cannot be saved; the image has been removed.`, [another], true);
     } else say(`Not saved, your drawing is kept: ${text}`, [["Try again", again(false)]], true);
+  }
+
+  /** Send again what could not be sent, but never cut a stroke short. */
+  private resend(state: server.Saving["state"]): unknown {
+    return this.drawing.drawing ? this.later(RETRY, () => this.resend(state)) : this.finish(state);
   }
 
   private async theirs(image: string): Promise<void> {
