@@ -29,7 +29,14 @@ from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import ROOT, Server
 
 _MAX_PREPARING = 1800.0  # seconds
-_CONF = {"hold_out": 0, "cold_start_budget": 1_000, "duplicates": "off", "instant": "false"}
+_CONF = {
+    "hold_out": 0,
+    "cold_start_budget": 1_000,
+    "cold_start_method": "cold_start",  # whatever a version's default is
+    "active_method": "active",
+    "duplicates": "off",
+    "instant": "false",
+}
 
 
 def turn(checkout: Path, pool: Path, clients: int, seconds: float) -> dict[str, Any]:
