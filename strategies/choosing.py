@@ -10,7 +10,7 @@ from strategies.settings import PRODUCT, Settings
 def choosing_text(settings: Settings, bundle: Bundle) -> str:
     """Say by which methods `auto` chooses images, and what speaks for the default ones."""
     names = settings.of_auto
-    first, later = (METHODS[name].text for name in names)
+    first, later = (METHODS[name].text[:1].lower() + METHODS[name].text[1:] for name in names)
     text = f"How images are chosen, up to {settings.cold_start_budget} labels: {first}. Later: {later}."
     if first == later:
         text = f"How images are chosen: {first}."

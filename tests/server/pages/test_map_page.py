@@ -407,7 +407,7 @@ def test_progress_and_results_have_a_page_of_their_own(site: Site, page: Page) -
     status = site.get("status").json()
     expect(page.locator("#counts")).to_contain_text(f"{status['labelled']} of {status['images']}")
     expect(page.locator("#counts")).to_contain_text("active")
-    expect(page.locator("#choosing")).to_contain_text("--conf says so; the default is random.")
+    expect(page.locator("#choosing")).to_contain_text("--conf says so; the default is maxherding and random.")
     end = time.monotonic() + 120
     while (
         dice := site.get("results.json").json()["rounds"][0]["dice"]
