@@ -30,7 +30,6 @@ from benchmarks.server_process import ROOT, Server
 
 _MAX_PREPARING = 1800.0  # seconds
 _CONF = {
-    "hold_out": 0,
     "cold_start_budget": 1_000,
     "cold_start_method": "cold_start",  # whatever a version's default is
     "active_method": "active",
