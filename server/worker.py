@@ -127,7 +127,7 @@ class Worker(threading.Thread):
             if "steps" in reply:
                 if task is None:
                     logger.info("Background work: %s", ", ".join(reply["steps"]))
-                task = self._current = task or self._tasks.add(KIND, {"method": "refresh"})
+                task = self._current = task or self._tasks.add(KIND, request)
                 self._tasks.begin(task, process.pid)
             else:
                 self._finish(task, reply)
