@@ -60,7 +60,7 @@ class Kept:
 class PatientFiles:
     """A pool, seen for what it keeps of patients.
 
-    :param app: folder of the app, which has the log
+    :param app: folder of the app, which has the first lines of a log
     """
 
     state: State
@@ -157,7 +157,8 @@ class PatientFiles:
     def _log_lines(self, images: Sequence[str]) -> dict[str, int]:
         named = re.compile("|".join(rf"(?<![\w.]){re.escape(image)}(?![\w-]|\.\d)" for image in images))
         counts: dict[str, int] = {}
-        for log in sorted((self.app / "logs").glob("*.log*")):
+        folders = (self.app / "logs", self.state.folder / "logs")  # a start logs to the app's until it opens
+        for log in sorted(file for folder in folders for file in folder.glob("*.log*")):
             with open(log, encoding="utf-8", errors="replace") as lines:
                 counts[str(log)] = sum(bool(named.search(line)) for line in lines)
         return {log: count for log, count in counts.items() if count}

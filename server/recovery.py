@@ -15,22 +15,22 @@ from pool.protocol import PoolStore
 
 logger = logging.getLogger(__name__)
 _FOLD_SECONDS = 0.1
-_NOTED = (
-    "client_id",
-    "client",
-    "state",
-)  # notes of labels that a server saved; labels that were put there have none
+# notes of labels that a server saved; labels that were put there have none
+_NOTED = ("client_id", "client", "state")
 
 
 def complete_ledger(state: State, store: PoolStore) -> int:
-    """Record, as recovered, final labels that a server saved and the ledger lacks; return their number."""
-    known = {image for image, _, _ in state.ledger.labels()}
+    """Record, as recovered, final labels that a server saved and the ledger lacks; return their number.
+
+    It lacks a label, too, where its newest entry of the image is of one with other voxels.
+    """
+    known = state.ledger.label_digests()
     recovered = 0
     for image in store.get_labeled_images():
-        if image in known:
-            continue
         info = store.get_label_info(image, FINAL)
         if not any(info.get(key) for key in _NOTED):
+            continue
+        if image in known and known[image] in ("", info.get("digest", "")):
             continue
         who = str(info.get("client_id") or info.get("client") or "anonymous")
         state.handouts.labelled(image, who, {**info, "recovered": True})

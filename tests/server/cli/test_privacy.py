@@ -49,8 +49,9 @@ class Pool:
         return dict(json.loads(done.stdout))
 
     def everything(self) -> bytes:
-        """Every file of the state but backups, with its name."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and "backups" not in path.parts]
+        """Every file of the state but backups and logs, with its name."""
+        kept = {"backups", "logs"}
+        files = [path for path in self.folder.rglob("*") if path.is_file() and kept.isdisjoint(path.parts)]
         return b"".join(str(path).encode() + path.read_bytes() for path in files)
 
 
@@ -70,6 +71,8 @@ def prepared(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(phantoms / "labels" / files[0].name, labels / files[0].name)
     pool.state.models.add("sha", [f"{PATIENT}/{files[0].stem}"], {})
     (pool.folder / "model.pt").write_bytes(b"weights")
+    (pool.folder / "logs").mkdir()
+    (pool.folder / "logs" / "app.log").write_text(f"Label of {PATIENT}/{files[0].stem} kept\nanother line\n")
     pool.state.drafts.save("ada", f"{PATIENT}/{files[1].stem}", b"drawing", {})
     pool.state.handouts.skip(f"{PATIENT}/{files[2].stem}", Client("ada"), "blurred")
     pool.state.fold()
@@ -89,6 +92,7 @@ def test_a_patient_of_a_folder_is_listed_and_removed(folder: Pool) -> None:
     assert len(str(kept["studies"]).split(",")) == 4, "three images and a label"
     assert isinstance(kept["rows"], dict) and kept["rows"]["embeddings"] == 3
     assert {"layouts", "plans", "drafts", "skips", "ledger", "models", "prints"} <= set(kept["rows"])
+    assert kept["log_lines"] == {str(folder.folder / "logs" / "app.log"): 1}
     files = str(kept["files"])
     assert "validation" in files and "coarse" in files
     assert folder.list(f"{PATIENT}/*")["images"] == kept["images"]

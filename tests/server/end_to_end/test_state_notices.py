@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy as sa
+from PIL import Image
 
 from benchmarks.server_process import Server
 from pool.backup.archive import Reader
@@ -39,8 +40,8 @@ class Pool:
     def give(self, server: Server, who: str = "ann") -> requests.Response:
         return requests.post(f"{server.url}/activelearning/auto", json={"client_id": who}, timeout=60)
 
-    def save(self, server: Server, image: str) -> requests.Response:
-        with open(self.labels / f"{image}.png", "rb") as file:
+    def save(self, server: Server, image: str, drawn: Path | None = None) -> requests.Response:
+        with open(drawn or self.labels / f"{image}.png", "rb") as file:
             at = {"image": image}
             form = {"params": '{"client_id": "ann"}'}
             url = f"{server.url}/datastore/label"
@@ -138,6 +139,20 @@ def test_a_state_that_is_damaged_or_gone_costs_no_label(pool: Pool, tmp_path: Pa
     pool.state.rename(tmp_path / "away")
     assert pool.give(server).status_code == 503
     (tmp_path / "away").rename(pool.state)
+    until(lambda: pool.give(server, "ben").status_code == 200)
+
+    # back only when the server has stopped: the ledger gets the second version that was saved meanwhile
+    pool.state.rename(tmp_path / "away")
+    with Image.open(pool.labels / f"{saved[0]}.png") as mask:
+        mask.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "again.png")
+    assert pool.save(server, saved[0], tmp_path / "again.png").status_code == 200
+    server.stop()
+    shutil.rmtree(pool.state, ignore_errors=True)
+    (tmp_path / "away").rename(pool.state)
+    server = pool.start(backup_every="0")
+    versions = [entry for entry in ledger(server) if (entry["event"], entry["image"]) == ("label", saved[0])]
+    assert len(versions) == 2 and versions[-1]["details"]["recovered"]
+    until(lambda: status(server)["stage"] == "cold_start")
     drawn = str(until(lambda: pool.give(server).json().get("id")))
 
     # a state that goes while the server runs: nothing is handed out, but what is drawn is taken
