@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import shlex
 import shutil
@@ -158,8 +157,12 @@ def test_quick_commands_run(tmp_path: Path, long: bool) -> None:
     studies = tmp_path / "xrays"
     generate(tmp_path / "made", count=8, seed=1, size=64)
     shutil.copytree(tmp_path / "made" / "studies", studies)
+    final = studies / "labels" / "final"
+    final.mkdir(parents=True)
     for name in ("a", "b"):
-        os.rename(sorted(studies.glob("phantom*"))[0], studies / f"{name}.png")
+        image = sorted(studies.glob("phantom*"))[0]
+        shutil.copy(tmp_path / "made" / "labels" / image.name, final / f"{name}.png")
+        image.rename(studies / f"{name}.png")
     page = commands(ROOT / "docs" / "how-to" / "command-line.md")
     run = [words for words in page if words[1:2] not in (["confirm"], ["serve"]) and len(words) > 2]
     others = commands(ROOT / "docs" / "how-to" / "serve.md")
