@@ -1,6 +1,6 @@
 """Time per click and clicks per second against the size of the pool, for our server and MONAI Label's.
 
-python -m benchmarks.server_load --out runs/load --keep benchmarks/results/server_load
+python -m benchmarks.load.server_load --out runs/load --keep benchmarks/results/server_load
 """
 
 from __future__ import annotations
