@@ -110,11 +110,13 @@ BOMBS: dict[str, Callable[[Path], object]] = {
 def test_a_header_that_declares_too_much_is_refused_at_once(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     BOMBS[name](path)
-    read_image(write_image(tmp_path))  # libraries are loaded
+    refusal = f"{name}: .*(declares|begin|too long).*(remove|convert|again)"
+    with pytest.raises(ImageError, match=refusal):  # loads libraries
+        read_image(path)
     tracemalloc.start()
     started = time.perf_counter()
     for read in (read_image, read_volume, unit_range):
-        with pytest.raises(ImageError, match=f"{name}: .*(declares|begin|too long).*(remove|convert|again)"):
+        with pytest.raises(ImageError, match=refusal):
             read(path)
     assert time.perf_counter() - started < 1 and tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
