@@ -308,11 +308,13 @@ def test_child_never_reads_half_a_rewrite(place: Any, monkeypatch: Any) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for n in range(150):
-        server.update_image_info("a", {"n": n})
+    written = 0
+    while written < 150 or (len(seen) <= 5 and reader.is_alive()):
+        server.update_image_info("a", {"n": written})
+        written += 1
     stop.set()
     reader.join(60)
-    assert seen == sorted(seen) and len(seen) > 5, "it never went back"
+    assert len(seen) > 5 and seen == sorted(seen), "it never went back"
 
 
 def test_folder_that_cannot_be_written_still_hands_out_images(
