@@ -85,8 +85,9 @@ sbom: $(READY)
 pages:
 	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
 
+# what the tests start hundreds of times is compiled once, even where the environment says otherwise
 test: $(TEST_READY)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-long:
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"

@@ -11,6 +11,7 @@ import importlib.util
 import pydoc
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,16 @@ def imported(file: Path) -> Iterator[str]:
         yield from (name for name in names if name in MODULES)
 
 
-IMPORTS = {name: set(imported(file)) - {name} for name, file in MODULES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    """{our module: those that it imports}."""
+    return {name: set(imported(file)) - {name} for name, file in MODULES.items()}
 
 
 @pytest.mark.parametrize("package", ORDER)
 def test_arrows_between_packages_point_down(package: str) -> None:
     allowed = ORDER[: ORDER.index(package) + 1]
-    own = {name: found for name, found in IMPORTS.items() if name.split(".")[0] == package}
+    own = {name: found for name, found in imports().items() if name.split(".")[0] == package}
     assert own
     wrong = {
         name: up
@@ -72,7 +76,7 @@ def test_arrows_between_packages_point_down(package: str) -> None:
 
 @pytest.mark.parametrize("room", POOL)
 def test_arrows_between_the_rooms_of_the_pool(room: str) -> None:
-    own = {name: found for name, found in IMPORTS.items() if name.startswith(f"pool.{room}.")}
+    own = {name: found for name, found in imports().items() if name.startswith(f"pool.{room}.")}
     assert own
     allowed = {room, *SHARED, *POOL[room]}
     wrong = {
@@ -84,20 +88,20 @@ def test_arrows_between_the_rooms_of_the_pool(room: str) -> None:
 
 
 def test_selectors_know_nothing_of_the_rest() -> None:
-    own = {name: found for name, found in IMPORTS.items() if name.startswith("strategies.selectors")}
+    own = {name: found for name, found in imports().items() if name.startswith("strategies.selectors")}
     assert own and all(n.startswith("strategies.selectors") for found in own.values() for n in found)
 
 
 def test_what_the_rooms_share_imports_no_store() -> None:
     for name in SHARED:
-        assert not {n for n in IMPORTS[f"pool.{name}"] if n.split(".")[1] not in (*SHARED, "imaging")}
+        assert not {n for n in imports()[f"pool.{name}"] if n.split(".")[1] not in (*SHARED, "imaging")}
 
 
 def reached(start: str) -> set[str]:
     """Modules that importing one imports, and what these import."""
     found, left = set[str](), [start]
     while left:
-        new = IMPORTS[left.pop()] - found
+        new = imports()[left.pop()] - found
         found |= new
         left += new
     return found
