@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,6 +14,8 @@ import pytest
 
 from tests import forked, postgres
 from tests.options import missing_service
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers would wait for all other tests
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,8 @@ SLOWEST = (
     "tests/server/end_to_end/test_strangers.py",
     "tests/benchmarks/experiments/test_simulated_annotator.py",
     "tests/server/end_to_end/test_crowd.py",
+    "tests/server/end_to_end/test_state_notices.py",
+    "tests/server/end_to_end/test_clock.py",
     "tests/server/http/test_attacks.py",
     "tests/test_former_version.py",
     "tests/server/cli/test_new_app.py",
