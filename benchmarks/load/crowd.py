@@ -56,7 +56,7 @@ class Worker(threading.Thread):
                 return
 
     def _step(self) -> None:
-        answer = self._post({})
+        _, answer = self._post({})
         if answer.get("id") is None:
             time.sleep(0.05)  # everything is held or done
             return self._label_again()
@@ -69,7 +69,8 @@ class Worker(threading.Thread):
         elif action < 0.9 or answer["selection"]["again"]:  # keep some, but not so many that it gets no more
             self._post({"release": image})
 
-    def _post(self, verbs: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, verbs: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return the status of an answer, and a good answer itself."""
         started = time.perf_counter()
         answer = self._session.post(
             f"{self._url}/activelearning/auto", json={"client_id": self.name, **verbs}, timeout=60
@@ -82,7 +83,7 @@ class Worker(threading.Thread):
                 self._record.handouts.append((body["id"], self.name))
         if answer.status_code not in (200, 409):
             self.unexpected.append(f"{answer.status_code} {answer.text[:200]}")
-        return body if answer.status_code == 200 else {}
+        return answer.status_code, body if answer.status_code == 200 else {}
 
     def _skip(self, image: str) -> None:
         """Skip an image, and undo it half of the time, so that skips do not use up the pool."""
@@ -94,10 +95,13 @@ class Worker(threading.Thread):
                 if image in self._record.unclear:  # another client awaits an answer: its order is unknown
                     return
                 self._record.unclear.add(image)
-            self._post({verb: image})
+            status, _ = self._post({verb: image})
+            if status == 503:  # the database went away, perhaps after it was done
+                return
             with self._record.lock:
                 self._record.unclear.discard(image)
-                self._record.skips[image] = skipped
+                if status == 200:
+                    self._record.skips[image] = skipped
 
     def _label_again(self) -> None:
         with self._record.lock:
