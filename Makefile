@@ -26,6 +26,7 @@ FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 SBOM ?= sbom.json
+IN_MEMORY = $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 8000000 ] && echo TMPDIR=/dev/shm)
 
 .PHONY: setup packages serve weights app pages lock licences sbom test test-long test-container lint clean
 .DELETE_ON_ERROR:
@@ -85,9 +86,10 @@ sbom: $(READY)
 pages:
 	cd server/pages && npm ci --ignore-scripts --no-audit --no-fund && npm run all
 
-# what the tests start hundreds of times is compiled once, even where the environment says otherwise
+# Where 8 GB of memory are free for files, those of the tests, 2 GB, lie there: databases wait for disks. What the tests
+# start hundreds of times is compiled once, even where the environment says otherwise.
 test: $(TEST_READY)
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(IN_MEMORY) PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -c setup.cfg -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-long:
 	$(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ def own_nursery() -> Iterator[None]:
     finally:
         if own := os.environ.pop(SOCKET, None):
             _nurseries.pop(own).communicate()
+            shutil.rmtree(Path(own).parent)
         if outer:
             os.environ[SOCKET] = outer
 

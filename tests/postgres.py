@@ -19,8 +19,6 @@ import sqlalchemy as sa
 from benchmarks.server_process import free_port
 
 PASSWORD = "p@ss:w/rd"  # which a URL must quote
-_MEMORY = Path("/dev/shm")
-_MAX_BYTES = 4 << 30  # free; the databases of a whole suite take 0.9 GB in each of its processes
 
 
 def programs() -> Path | None:
@@ -85,12 +83,8 @@ class Cluster:
 
 @contextmanager
 def cluster(bin: Path) -> Iterator[Cluster]:
-    """A running cluster, gone after the block; in memory where there is room.
-
-    A test has a database of 300 files, whose removal takes half a minute of a whole suite on some disks.
-    """
-    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MAX_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=_MEMORY if has_room else None))
+    """A running cluster, gone after the block."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
         made = Cluster(folder, bin)
         made.start()
