@@ -1,6 +1,6 @@
 """Frame rate of the selection map while a mouse pans and zooms it, without a GPU.
 
-    python -m benchmarks.load.map_frames --out runs/map [--images 100000] [--keep benchmarks/results/map_frames]
+    python -m benchmarks.load.map_frames --out runs/map --keep benchmarks/results/map_frames --images 100000
 
 A real server shows a pool of that many images to headless Chromium, which renders WebGL in software. Mouse
 events move the map; the page records when each frame is shown (requestAnimationFrame).

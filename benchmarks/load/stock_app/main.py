@@ -1,4 +1,4 @@
-"""MONAI Label as shipped, with its own datastore and strategies: the baseline of `benchmarks.load.server_load`."""
+"""MONAI Label as shipped, with its own datastore and strategies: the baseline of `server_load`."""
 
 from __future__ import annotations
 
