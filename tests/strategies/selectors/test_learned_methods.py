@@ -153,6 +153,27 @@ def test_vaal_losses_are_those_of_the_paper() -> None:
     )
 
 
+def test_vaal_fools_the_discriminator_with_both_batches() -> None:
+    """The gradient of the encoder is that of the whole loss, by differences: nothing of it is held fixed."""
+    torch.manual_seed(3)
+    game, rows = adversary.Game(4), torch.randn(9, 4, dtype=torch.float64)
+    bias = game.autoencoder.encoder[2].bias
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(8)
+        return game.autoencoder_loss(rows[:3], rows[3:])
+
+    slope = torch.autograd.grad(loss(), bias)[0]
+    for at in (0, adversary.LATENT):  # of a mean, and of a variance
+        values = []
+        for shift in (1e-5, -1e-5):
+            with torch.no_grad():
+                bias[at] += shift
+                values.append(loss().item())
+                bias[at] -= shift
+        assert (values[0] - values[1]) / 2e-5 == pytest.approx(slope[at].item(), rel=1e-5)
+
+
 def test_vaal_trains_each_network_by_its_own_loss_alone() -> None:
     torch.manual_seed(1)
     game, rows = adversary.Game(3), torch.randn(6, 3, dtype=torch.float64)
