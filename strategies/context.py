@@ -130,7 +130,7 @@ class Context:
 
         :param alpha: a number or "adaptive"; None for that of the pool
         """
-        by_model = method.needs & {"model", "foreground"} and not method.from_head
+        by_model = method.each_model or (method.needs & {"model", "foreground"} and not method.from_head)
         models = self.state.models.all() if by_model else []
         sources: list[tuple[Model | None, str]] = [(model, model.fingerprint) for model in models]
         if method.from_head:

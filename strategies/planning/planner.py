@@ -222,7 +222,7 @@ class Planner:
         """Return the number of picks of a plan."""
         if method.each_label:
             return each_label.PICKS
-        is_short = method.cold and method.needs & POINTS
+        is_short = method.cold and method.needs & POINTS and not method.each_model
         return self.context.settings.cold_start_budget if is_short else MAX_PICKS
 
 

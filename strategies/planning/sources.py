@@ -34,7 +34,7 @@ def source_of(context: Context, method: Method) -> Source:
         head = context.state.heads.newest()
         return Source(head.source if head else "", head=head)
     models = context.state.models.all()
-    if "model" in method.needs or (FOREGROUND in method.needs and models):
+    if "model" in method.needs or ((method.each_model or FOREGROUND in method.needs) and models):
         if not models:
             raise NotReadyError(
                 f"{method.name} needs a trained model: label images (strategy auto or cold_start), then "
@@ -55,13 +55,15 @@ def values_of(context: Context, method: Method, source: Source) -> Values:
 
     An image that lacks one of a model's scores has none.
     """
+    if not method.values:
+        return {}
     scores = context.state.scores
     if method.from_head:
         return _values_of_head(context, method, source) if source.head else {}
     if source.model is None:
         if source.name == OTSU:
             return {FOREGROUND: scores.measures(OTSU).get(FOREGROUND, {})}
-        return {"uncertainty": scores.entropies(source.name)} if method.values else {}
+        return {"uncertainty": scores.entropies(source.name)}
     entropies = scores.entropies(source.name)
     if not method.needs & {"class_entropy", FOREGROUND}:
         return {"uncertainty": entropies}
@@ -88,12 +90,14 @@ def _values_of_head(context: Context, method: Method, source: Source) -> Values:
 
 def check_complete(context: Context, pool: PoolSnapshot, source: Source, values: Values) -> None:
     """Raise NotReadyError if scores of unlabelled images on the map are still being computed."""
+    if not values:
+        return
     if source.model:
         if not any(values.values()) or unscored(context, pool):
             raise NotReadyError("the newest model is still being applied to the pool")
         return
     layout = context.layout()
-    mapped = set(layout.images) if layout and values else set()
+    mapped = set(layout.images) if layout else set()
     for kind, by_image in values.items():
         if lacking := sum(image in mapped and image not in by_image for image in pool.unlabelled):
             raise NotReadyError(f"the {kind} of {lacking} images is still being computed")

@@ -49,6 +49,8 @@ from strategies.selectors.typiclust import typiclust
 from strategies.selectors.uherding import uherding
 from strategies.selectors.urds import urds, urds_diversity_only, urds_uncertainty_only
 from strategies.selectors.usl import usl
+from strategies.selectors.usl_t import usl_t
+from strategies.selectors.vaal import vaal
 
 __all__ = [
     "Clustering",
@@ -86,6 +88,8 @@ __all__ = [
     "urds_diversity_only",
     "urds_uncertainty_only",
     "usl",
+    "usl_t",
+    "vaal",
 ]
 
 find_methods(__name__, __path__)

@@ -65,6 +65,7 @@ class Method:
     :param each_label: planned anew after each label; `select` is called with picked=..., the rows that are
         labelled or leased, which count for their groups, and if it needs foreground and there are slices of
         volumes, with position=..., that of each row from 0 to 1, or NaN
+    :param each_model: planned anew for each model, though it needs none of its scores
     :param grows: the plan is begun before all images are scored, and extended in the same round
     :param whole_pool: the plan is made once, of all images, labelled and skipped ones included
     :param free_alpha: alpha may come from a request or from the adaptive schedule
@@ -86,6 +87,7 @@ class Method:
     used_up: str = ""
     components: int = 0
     each_label: bool = False
+    each_model: bool = False
     grows: bool = False
     whole_pool: bool = False
     free_alpha: bool = False
@@ -139,7 +141,8 @@ class Method:
     @property
     def continues_auto(self) -> bool:
         """True if `auto` may pick by it once there is a model: its plans follow a model, or it has none."""
-        return self.for_auto and (not self.needs or bool(self.needs & {"model", "foreground", "instant"}))
+        follows = self.each_model or bool(self.needs & {"model", "foreground", "instant"})
+        return self.for_auto and (not self.needs or follows)
 
 
 METHODS: dict[str, Method] = {}

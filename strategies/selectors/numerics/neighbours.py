@@ -22,16 +22,22 @@ _CHUNK_VALUES = 1 << 22
 
 def mean_nearest(points: FloatArray, count: int) -> FloatArray:
     """Return each row's mean distance (n,) to its min(count, n - 1) nearest others; 0 for a lone row."""
-    count = min(count, len(points) - 1)
+    neighbours = nearest_rows(points, count)
     total = np.zeros(len(points))
+    for column in range(neighbours.shape[1]):
+        total += paired(points, points, neighbours[:, column])
+    return total / max(1, neighbours.shape[1])
+
+
+def nearest_rows(points: FloatArray, count: int) -> IntArray:
+    """Return the numbers (n, min(count, n - 1)) of the rows nearest to each row of `points` (n, D)."""
+    count = min(count, len(points) - 1)
     if count < 1:
-        return total
-    near = _neighbour_search(points, count)
+        return np.zeros((len(points), 0), dtype=np.int64)
+    near = _neighbour_search(points, count)  # first: the limit holds for libraries that are imported
     with threadpool_limits(limits=1):
         neighbours = near.kneighbors(return_distance=False)  # excludes the row itself
-    for column in range(count):
-        total += paired(points, points, neighbours[:, column])
-    return total / count
+    return np.asarray(neighbours, dtype=np.int64)
 
 
 def nearest_other(points: FloatArray, labels: IntArray) -> FloatArray:

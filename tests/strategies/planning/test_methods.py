@@ -21,7 +21,8 @@ from strategies.settings import Settings
 from strategies.strategy import all_strategies
 
 FEATURES = np.random.default_rng(8).normal(size=(12, 5))
-COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfps", "probcover", "usl"]
+COLD = ["kmeans_to_budget", "alps", "calr", "typiclust", "farthest_first", "clfps", "probcover"]
+COLD += ["usl", "usl_t"]
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_cold_method_hands_out_its_plan_in_its_own_words(offered: Any, name: s
     offered.context.state.handouts.release(*_held(offered))
     assert name in plan_all(offered) and name not in due_methods(offered.context, offered.pool)
     points = FEATURES.astype(np.float32).astype(np.float64)
-    if name == "usl":
+    if "unit_features" in METHODS[name].needs:
         points /= np.linalg.norm(points, axis=1, keepdims=True)
     wanted = METHODS[name].select(points, offered.budget, seed=42)
     answers = [offered.ask(name) for _ in range(offered.budget)]
@@ -192,6 +193,25 @@ def test_clasp_pe_has_a_plan_per_model(offered: Any) -> None:
     plan = offered.plan("clasp_pe")
     assert plan.details["beta"] == pytest.approx(100**0.25) and plan.details["round"] == 2
     assert {pick["role"] for pick in plan.picks} == {"the image", "class 1", "class 2"}
+
+
+def test_vaal_is_planned_before_the_first_model_and_anew_for_each(offered: Any) -> None:
+    use(offered, strategies="auto,vaal", active_method="vaal")
+    assert "vaal" in plan_all(offered)
+    cold = offered.ask("vaal")["selection"]
+    assert (cold["role"], cold["of"], cold["model"]) == ("hard to encode", 12, None)
+    offered.label(*offered.images[:2])
+    assert "vaal" not in due_methods(offered.context, offered.pool), "labels alone are no new plan"
+    for number, name in enumerate(["one", "two"], start=1):
+        offered.context.state.models.add(name, offered.pool.labelled, {})
+        assert "vaal" in plan_all(offered), "without waiting for scores"
+        block = offered.ask("vaal")["selection"]
+        assert (block["model"], block["round"], block["role"]) == (name, number, "unlike labelled")
+    points = FEATURES.astype(np.float32).astype(np.float64)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    wanted = selectors.vaal(points, 12, labelled=[0, 1], seed=42 + 2).picks
+    plan = offered.context.newest_plan(METHODS["vaal"])[1]
+    assert [pick["image"] for pick in plan.picks] == [offered.images[row] for row in wanted]
 
 
 def test_foreground_active_is_planned_with_the_configured_alpha(offered: Any) -> None:

@@ -99,13 +99,15 @@ def test_the_choices_of_auto_follow_from_the_needs() -> None:
         "farthest_first",
         "probcover",
         "usl",
+        "usl_t",
+        "vaal",
         "tail_cover",
         "maxherding",
         "random",
     }
     each = {"uherding", "foreground_cover", "foreground_uherding"}
     assert begin == cold | each
-    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random", "random"} | each
+    assert later == {"active", "foreground_active", "clasp_pe", "foreground_random", "random", "vaal"} | each
     assert {name for name, one in METHODS.items() if one.each_label} == each
 
 
