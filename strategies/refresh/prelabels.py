@@ -64,19 +64,28 @@ def prelabel(passes: ImagePass, bundle: Bundle) -> None:
             continue
         passes.say("predicting the next images", done, len(todo), started)
         try:
-            _predict(passes, bundle, models[0], image)
+            if not _predict(passes, bundle, models[0], image):
+                del _made[context.state.folder, image]
+                return
         except PoolError as error:
             logger.warning("No prediction of %s: %s", image, error.text)
 
 
-def _predict(passes: ImagePass, bundle: Bundle, model: Candidate, image: str) -> None:
+def _predict(passes: ImagePass, bundle: Bundle, model: Candidate, image: str) -> bool:
+    """Keep a prediction, unless labels were saved meanwhile: perhaps of this image, which was then reopened.
+
+    Returns whether it was kept.
+    """
     context, store = passes.context, passes.datastore
     file, said = _infer(context, bundle, model)({"image": store.get_image_uri(image), "device": "cpu"})
     try:
+        if passes.is_behind():
+            return False
         if digest := said.pop(DIGEST, ""):
             context.state.predictions.add(image, digest, model.name)
         info = {"model": model.name, "dice": model.dice, "by": BY, "params": said}
         store.save_label(image, file, TAG, info)
+        return True
     finally:
         Path(file).unlink(missing_ok=True)
 

@@ -190,3 +190,27 @@ def test_a_label_saved_during_a_long_step_is_learnt_from_between_two_batches(
     Refresh(made.context, made.bundle)({}, made.store)
     assert heads[0] is False and heads[-1] is True
     made.store.close()
+
+
+def test_a_prediction_is_dropped_when_its_image_is_labelled_and_reopened_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, infer, offered = Pool(tmp_path, [(64, 64)] * 6), InstantInfer.__call__, list[str]()
+
+    def infer_and_reopen(self: InstantInfer, request: dict[str, Any]) -> Any:
+        if not offered:  # as the server does: the label, and what 3D Slicer gets of it
+            offered.append(Path(request["image"]).stem)
+            Image.fromarray(made.truth[offered[0]]).save(tmp_path / "drawn.png")
+            for tag in ("final", "original"):
+                made.store.save_label(offered[0], str(tmp_path / "drawn.png"), tag, {"by": "reopened"})
+            checked = made.store.label_fingerprints(offered)[offered[0]]
+            made.context.state.label_checks.add([NewCheck(offered[0], checked, "")])
+        return infer(self, request)
+
+    monkeypatch.setattr(InstantInfer, "__call__", infer_and_reopen)
+    made.label("i1")
+    assert len(offered) == 1
+    assert made.store.get_label_info(offered[0], "original")["by"] == "reopened"
+    notes = [made.store.get_label_info(image, "original") for image in made.now.unlabelled]
+    assert any(note.get("by") == "prelabel" for note in notes), "others are predicted as before"
+    made.store.close()
