@@ -26,7 +26,7 @@ FROM ?= cxr_lungs
 SAMPLE := sample
 WEIGHTS ?= weights
 SBOM ?= sbom.json
-IN_MEMORY = $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 8000000 ] && echo TMPDIR=/dev/shm)
+IN_MEMORY = $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 
 .PHONY: setup packages serve weights app pages lock licences sbom test test-long test-container lint clean
 .DELETE_ON_ERROR:
