@@ -36,7 +36,8 @@ def needed_for_last(labels: Sequence[int], ours: np.ndarray, theirs: np.ndarray)
     """
 
     def needed(seeds: np.ndarray) -> float:
-        at = labels_needed(labels, ours[seeds].mean(axis=0).tolist(), float(theirs[seeds, -1].mean()))
+        last = theirs[seeds].mean(axis=0)[-1]  # rounded as ours: equal curves need equally many labels
+        at = labels_needed(labels, ours[seeds].mean(axis=0).tolist(), float(last))
         return math.inf if at is None else at
 
     count = len(ours)

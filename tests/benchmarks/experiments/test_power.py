@@ -35,6 +35,8 @@ def test_the_interval_of_labels_needed_resamples_seeds() -> None:
     ours, theirs = np.tile([0.5, 0.7, 0.9], (6, 1)), np.tile([0.4, 0.6, 0.8], (6, 1))
     assert str(needed_for_last([4, 8, 16], ours, theirs)) == "12.0 [12.0, 12.0]"
     assert str(needed_for_last([4, 8, 16], theirs, ours)) == "never [never, never]"
+    seeds = np.sort(np.random.default_rng(0).random((22, 3)))  # sums depend on their order in the last digit
+    assert str(needed_for_last([4, 8, 16], seeds, seeds)) == "16.0 [16.0, 16.0]"
     few = needed_for_last([4, 8, 16], ours[:3], theirs[:3])
     assert few.low is None and str(few) == "12.0"
     ours[:3] -= 0.3
