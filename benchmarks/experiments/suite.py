@@ -25,8 +25,8 @@ _APART = 100_000  # between the seeds of two draws
 
 
 def cell_name(method: str, budget: str, seed: int) -> str:
-    """Return the name that identifies a cell in its suite."""
-    return f"{method}_{budget}_{seed}".replace(" ", "-")
+    """Return the name that identifies a cell in its suite, and names its file."""
+    return f"{method}_{budget}_{seed}".replace(" ", "-").replace("/", "|")
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def test_every_plan_can_be_read_and_its_phases_share_no_seed(path: Path) -> None
     seeds = [seed for phase in plan.phases.values() for seed in phase.seeds]
     assert len(seeds) == len(set(seeds))
     assert "random" in {arm.name for arm in plan.phases["development"].arms}
+    files = [cell.name(plan) for phase in plan.phases for cell in cells_of(plan, phase)]
+    assert all(Path(name).name == name for name in files), "a cell is a file"
 
 
 def test_a_wrong_plan_is_refused_with_what_is_wrong() -> None:
