@@ -30,7 +30,7 @@ def complete_ledger(state: State, store: PoolStore) -> int:
         info = store.get_label_info(image, FINAL)
         if not any(info.get(key) for key in _NOTED):
             continue
-        if image in known and known[image] in ("", info.get("digest", "")):
+        if image in known and (known[image] is None or info.get("digest") in (None, known[image])):
             continue
         who = str(info.get("client_id") or info.get("client") or "anonymous")
         state.handouts.labelled(image, who, {**info, "recovered": True})

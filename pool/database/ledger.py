@@ -93,13 +93,13 @@ class Ledger:
         rows = self._db.read(query.order_by(table.id))  # a label with a tag is not final
         return [(row.image, row.client or "anonymous", row.created) for row in rows if row.tag is None]
 
-    def label_digests(self) -> dict[str, str]:
-        """Return {image: digest of its newest final label}; "" for one that was saved without."""
+    def label_digests(self) -> dict[str, str | None]:
+        """Return {image: digest of its newest final label}: "" if that is empty, None if none was noted."""
         table = schema.ledger.c
         details = [table.details[name].as_string().label(name) for name in ("digest", "tag")]
         query = sa.select(table.image, *details).where(table.event == "label")
         rows = self._db.read(query.order_by(table.id))
-        return {row.image: row.digest or "" for row in rows if row.tag is None}
+        return {row.image: row.digest for row in rows if row.tag is None}
 
     def count_labels(self, since: float) -> int:
         """Return the number of final labels saved after a time, seconds since the epoch."""

@@ -16,11 +16,14 @@ import sqlalchemy as sa
 from PIL import Image
 
 from benchmarks.server_process import Server
+from bundle_configs import Bundle
 from pool.backup.archive import Reader
 from pool.backup.regular import backups_of, made_of, make_backup, seconds_of
 from pool.backup.restore import restore
 from pool.database.database import Busy
 from pool.database.state import State
+from pool.datastore import PoolDatastore
+from server.recovery import complete_ledger
 from tests import postgres
 from tests.server.polling import status, until
 
@@ -213,6 +216,26 @@ def test_a_postgresql_that_is_restarted_or_replaced(
     until(lambda: pool.give(server, "cyd").status_code == 200)
     until(lambda: set(labels_in_ledger(server)) == {first, drawn})
     assert status(server)["pool"] == identity and status(server)["labelled"] == 2
+
+
+@pytest.mark.parametrize(
+    ("known", "recovered"), [({}, 0), ({"digest": "same"}, 0), ({"digest": ""}, 1), ({"digest": "other"}, 1)]
+)
+def test_a_ledger_that_knows_an_earlier_label_gets_the_newest(
+    phantoms: Path, tmp_path: Path, known: dict[str, str], recovered: int
+) -> None:
+    """An earlier one without a digest was saved by a former version; that of an empty label is ""."""
+    (tmp_path / "studies").mkdir()
+    shutil.copy(phantoms / "studies" / "phantom_000.png", tmp_path / "studies")
+    store = PoolDatastore(str(tmp_path / "studies"), Bundle("cxr_lungs").get("labels"))
+    label = str(phantoms / "labels" / "phantom_000.png")
+    store.save_label("phantom_000", label, "final", {"client_id": "ann"})
+    if known.get("digest") == "same":
+        known = {"digest": store.get_label_info("phantom_000", "final")["digest"]}
+    state = State(tmp_path / "state", migrate=True)
+    state.handouts.labelled("phantom_000", "ann", known)
+    assert [complete_ledger(state, store) for _ in range(2)] == [recovered, 0]
+    store.close()
 
 
 def test_backups_stay_in_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
