@@ -1,4 +1,7 @@
-"""A real browser for tests: headless Chromium with WebGL in software, driven by Playwright.
+"""A real browser for tests: headless Chromium, driven by Playwright.
+
+WebGL is drawn in software, which takes as much of the processor as everything else on a page, and so only in
+modules with `WEBGL = True`.
 
 A plugin (`-p` in setup.cfg), as `tests.orthanc` is. Chromium writes a network log; at the end of a module no
 request of a page in it may have left this machine.
@@ -18,7 +21,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from server.auth import is_loopback
 from tests.options import missing_service
 
-_FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 @pytest.fixture(
@@ -29,9 +32,10 @@ def launch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Browser]]:
     binary = shutil.which("chromium")
     if not binary:
         missing_service(request.config, "no browser: apt-get install chromium")
+    always = ["--no-sandbox", *(_WEBGL if getattr(request.module, "WEBGL", False) else ["--disable-gpu"])]
     with sync_playwright() as playwright:
         yield lambda log, *flags: playwright.chromium.launch(
-            executable_path=binary, args=[*_FLAGS, *flags, f"--log-net-log={log}"]
+            executable_path=binary, args=[*always, *flags, f"--log-net-log={log}"]
         )
 
 

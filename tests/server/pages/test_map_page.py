@@ -25,6 +25,7 @@ from tests.server.issuer import PASSWORD, Issuer
 from tests.server.polling import until
 from tests.server.test_auth import settings
 
+WEBGL = True
 ODD = "odd [name] 1.2 µ"
 BROKEN = "broken"
 
