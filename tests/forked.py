@@ -1,4 +1,4 @@
-"""Servers under test, and the pools they are started on, are forked by a nursery (`tests.nursery`).
+"""Servers under test, their pools, and commands under test, are forked by a nursery (`tests.nursery`).
 
 With `--long`, and within `commands()`, a server is the command `python -m monailabel.main start_server ...`.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,11 +28,10 @@ _nurseries: dict[str, subprocess.Popen[bytes]] = {}  # by socket
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """Fork the servers that this process starts."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Fork the servers that this process starts; a forked process, from the nursery that it comes from."""
+    with pytest.MonkeyPatch.context() as patch, nullcontext() if SOCKET in os.environ else own_nursery():
         patch.setattr(Server, "launch", staticmethod(_fork))
-        with own_nursery():
-            yield
+        yield
 
 
 @contextmanager
@@ -58,9 +57,7 @@ def own_nursery() -> Iterator[None]:
 
 
 def _fork(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> Any:
-    """Fork a server; one with a PYTHONPATH of its own, which has other code, is started as a command."""
-    if env.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
-        return _command(command, output, env)
+    """Fork a server."""
     _start_nursery()
     with open(os.devnull) as nothing:
         streams = (nothing.fileno(), output.fileno(), output.fileno())
@@ -78,6 +75,30 @@ def _start_nursery() -> None:
             raise RuntimeError("the nursery did not start")
         time.sleep(0.1)
     _nurseries[os.environ[SOCKET]] = nursery
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with `-m MODULE ...` or `-c CODE ...` to its end; forked where servers are.
+
+    :param env: variables to set beside those of this process
+    :raises AssertionError: unless it ends with 0; with the end of what it printed
+    """
+    command, place = [sys.executable, *arguments], {**os.environ, **(env or {})}
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        if Server.launch is _command:
+            status = subprocess.run(command, cwd=cwd, env=place, stdout=output, stderr=errors).returncode
+        else:
+            _start_nursery()
+            with open(os.devnull) as nothing:
+                streams = (nothing.fileno(), output.fileno(), errors.fileno())
+                place |= {SOCKET: os.environ[SOCKET]}
+                status = ForkedProcess(command, streams, place, cwd=cwd and str(cwd)).wait()
+        output.seek(0), errors.seek(0)
+        done = subprocess.CompletedProcess(command, status, output.read(), errors.read())
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
 
 
 def prepare(

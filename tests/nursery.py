@@ -36,7 +36,7 @@ _MAX_BYTES = 1 << 20  # of a request
 
 
 class ForkedProcess:
-    """`python -m MODULE ...`, forked by the nursery that $SCAN_SELECTION_TEST_NURSERY names.
+    """`python -m MODULE ...` or `python -c CODE ...`, forked by the nursery of $SCAN_SELECTION_TEST_NURSERY.
 
     Has the part of `subprocess.Popen` that `Server`, `server.tasks` and their tests use.
 
@@ -49,10 +49,16 @@ class ForkedProcess:
     stderr: IO[str] | None = None
 
     def __init__(
-        self, args: Sequence[str], streams: Sequence[int], env: Mapping[str, str], session: bool = False
+        self,
+        args: Sequence[str],
+        streams: Sequence[int],
+        env: Mapping[str, str],
+        session: bool = False,
+        cwd: str | None = None,
     ) -> None:
         self.args = list(args)
-        request = {"args": self.args[2:], "env": dict(env), "cwd": os.getcwd(), "session": session}
+        place = {"env": dict(env), "cwd": cwd or os.getcwd(), "session": session}
+        request = {"args": self.args[1:], **place}
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.connect(env[SOCKET])
         socket.send_fds(self._connection, [json.dumps(request).encode()], list(streams))
@@ -157,16 +163,20 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [request["cwd"], *filter(None, paths)]
-    module, *_ = sys.argv = request["args"]
-    if module == "monailabel.main":
+    option, code, *rest = request["args"]
+    sys.argv = [code if option == "-m" else option, *rest]
+    if code == "monailabel.main":
         importlib.import_module("server.tasks").start_child = start_child
-    _end(_run(module))
+    _end(_run(option, code))
 
 
-def _run(module: str) -> int:
-    """Run a module as `python -m` does; return the exit status."""
+def _run(option: str, code: str) -> int:
+    """Run a module as `python -m` does, or code as `python -c` does; return the exit status."""
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if option == "-m":
+            runpy.run_module(code, run_name="__main__", alter_sys=True)
+        else:
+            exec(code, {"__name__": "__main__"})
         return 0
     except SystemExit as end:
         if isinstance(end.code, str):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from benchmarks.server_process import ROOT, Server
 from bundle_configs import Bundle
 from pool.database.state import State
 from pool.datastore import PoolDatastore
+from tests.forked import run
 
 FORMER = Path(__file__).with_name("former")
 LEDGER = json.loads((FORMER / "ledger.json").read_text())
@@ -98,13 +96,6 @@ def test_an_app_that_make_app_wrote_starts(
         assert client.next_sample("auto", {})["id"]
 
 
-def run(*command: str, **env: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, env=os.environ | env
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-
-
 def test_an_exported_bundle_predicts_with_our_code_as_with_its_own(tmp_path: Path) -> None:
     zipfile.ZipFile(FORMER / "bundle.zip").extractall(tmp_path)
     bundle, studies = tmp_path / "cxr_lungs", tmp_path / "studies"
@@ -115,7 +106,7 @@ def test_an_exported_bundle_predicts_with_our_code_as_with_its_own(tmp_path: Pat
         config = ["monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
         files = ["--images", str(studies), "--output", str(tmp_path / name)]
         files += ["--checkpoint", str(bundle / "models" / "model.pt"), "--device", "cpu"]
-        run(*config, *files, PYTHONPATH=str(path))
+        run("-m", *config, *files, cwd=tmp_path, env={"PYTHONPATH": str(path)})
         predicted.append(sorted((tmp_path / name).iterdir()))
     (own,), (ours,) = predicted
     assert own.name == ours.name and filecmp.cmp(own, ours, shallow=False)
@@ -126,9 +117,8 @@ def test_a_backup_is_restored(tmp_path: Path) -> None:
     studies.mkdir()
     for image in (FORMER / "studies").glob("*.png"):
         shutil.copy(image, studies)
-    run(
-        "server.pool", "restore", str(FORMER / "backup.tar"), "--studies", str(studies), "--state", str(state)
-    )
+    places = ("--studies", str(studies), "--state", str(state))
+    run("-m", "server.pool", "restore", str(FORMER / "backup.tar"), *places)
     assert labels_of(studies) == labels_of(FORMER / "studies")
     assert State(state).ledger.entries()[: len(LEDGER)] == LEDGER
     assert filecmp.cmp(state / "model.pt", FORMER / "state" / "model.pt", shallow=False)

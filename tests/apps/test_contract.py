@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from pool.imaging.labels import same_name
 from server.cli.new_app import ROOT, existing
 from server.config import ConfigError, describe, parse
 from strategies.settings import PRODUCT, Settings
+from tests.forked import run
 
 APPS = existing()
 KEYS = (
@@ -80,14 +78,8 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     studies = tmp_path_factory.mktemp("studies")
     for name in apps:
         draw_images(studies / name, Bundle(name))
-    said = subprocess.run(
-        [sys.executable, "-c", _LOADER, str(ROOT), str(studies), *apps],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=studies,
-    )
-    assert said.returncode == 0, said.stderr[-3000:]
+    command = ["-c", _LOADER, str(ROOT), str(studies), *apps]
+    said = run(*command, cwd=studies, env={"PYTHONPATH": str(ROOT)})
     return {"studies": studies, **json.loads(said.stdout.splitlines()[-1])}
 
 

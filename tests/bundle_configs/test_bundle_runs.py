@@ -29,6 +29,7 @@ from infers.segmentation.task import Predictor, SegmentationInfer
 from pool.datastore import PoolDatastore
 from pool.imaging.pairs import find, pairs
 from server.cli.new_app import existing
+from tests.forked import run
 from trainers.segmentation.task import SegmentationTrain
 
 FLAT: dict[str, Any] = {"image_size": 32, "channels": [4, 8], "epochs": 2}
@@ -129,21 +130,15 @@ def ran(pools: dict[str, Path]) -> dict[str, Path]:
         trained = {"checkpoint": f"{folder}/state/model.pt"}
         runs += [options | infer | trained]
         runs += [options | trained | {"config_file": configs(name, "train.yaml", "evaluate.yaml")}]
-    said = process(["-c", _RUNS, json.dumps(runs)], [ROOT])
+    said = run("-c", _RUNS, json.dumps(runs), env=env_with(ROOT)).stdout
     for folder, dice in zip(pools.values(), re.findall(r"Metrics -- dice: ([\d.]+)", said), strict=True):
         (folder / "dice.txt").write_text(dice)
     return pools
 
 
-def process(command: list[str], path: list[Path], cwd: Path | None = None) -> str:
-    """Run Python with this process's setup; return the end of its output."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
-    environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-    said = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=environment, cwd=cwd
-    )
-    assert said.returncode == 0, said.stdout[-2000:] + said.stderr[-3000:]
-    return said.stdout
+def env_with(*path: Path) -> dict[str, str]:
+    """Return the variables of a process that finds packages in `path`, with as many threads as this one."""
+    return {"PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.mark.parametrize("name", ["cxr_lungs", "volumes"])
@@ -192,9 +187,12 @@ def test_exported_bundle_runs_without_this_project(ran: dict[str, Path], tmp_pat
     bundle = tmp_path / "cxr_lungs"
     # -S: without the site's .pth files, which are how an editable install is found
     path = [bundle, *{Path(module.__file__ or "").parents[1] for module in (monai, fire)}]
-    run = ["-S", "-m", "monai.bundle", "run", "--checkpoint", "models/model.pt", "--device", "cpu"]
-    inference = ["--config_file", "configs/inference.json", "--output", str(tmp_path / "out")]
-    process([*run, *inference, "--images", str(folder / "studies")], path, bundle)
+    command = [sys.executable, "-S", "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+    command += ["--checkpoint", "models/model.pt", "--device", "cpu", "--output", str(tmp_path / "out")]
+    command += ["--images", str(folder / "studies")]
+    env = os.environ | env_with(*path)
+    said = subprocess.run(command, capture_output=True, text=True, env=env, cwd=bundle)
+    assert said.returncode == 0, said.stdout[-2000:] + said.stderr[-3000:]
     for file in sorted((folder / "predictions").iterdir()):
         np.testing.assert_array_equal(
             nibabel.load(tmp_path / "out" / file.name).get_fdata(), nibabel.load(file).get_fdata()

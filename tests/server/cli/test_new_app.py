@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import typer
 import yaml
 
 from server.cli.new_app import ROOT, app_source, check_name, code_of, make, parse_labels
+from tests.forked import run
 
 
 @pytest.fixture
@@ -28,28 +26,10 @@ def test_new_app_passes_the_contract_of_all_apps(checkout: Path) -> None:
     for part in ("server", "strategies", "infers", "trainers", "pool", "benchmarks", "tests"):
         shutil.copytree(ROOT / part, checkout / part, ignore=unused)
     shutil.copy(ROOT / "setup.cfg", checkout)
-    for command in (
-        ["server.cli.new_app", "my_app", "--from", "cxr_lungs", "--labels", "liver,spleen,thing 3"],
-        [
-            "pytest",
-            "-c",
-            "setup.cfg",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "tests/apps",
-            "-k",
-            "my_app or each_app",
-        ],
-    ):
-        said = subprocess.run(
-            [sys.executable, "-m", *command],
-            capture_output=True,
-            text=True,
-            cwd=checkout,
-            env=os.environ | {"PYTHONPATH": str(checkout)},
-        )
-        assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-3000:]
+    env, words = {"PYTHONPATH": str(checkout)}, ["--labels", "liver,spleen,thing 3"]
+    run("-m", "server.cli.new_app", "my_app", "--from", "cxr_lungs", *words, cwd=checkout, env=env)
+    contract = ["-q", "-p", "no:cacheprovider", "tests/apps", "-k", "my_app or each_app"]
+    said = run("-m", "pytest", "-c", "setup.cfg", *contract, cwd=checkout, env=env)
     assert " passed" in said.stdout and "skipped" not in said.stdout
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from pool.imaging.labels import read_label
 from server.cli.new_app import ROOT
+from tests.forked import run
 
 COUNT, BUDGET = 7, 3
 TINY = {"epochs": 2, "channels": "[4,8]", "cold_start_budget": BUDGET, "batch_size": 2}
@@ -94,8 +92,7 @@ def test_xrays_with_three_structures_through_make_app(
     write_xrays(tmp_path / "set")
     env = {"PYTHONPATH": str(checkout)}
     words = ["bones", "--from", "cxr_lungs", "--labels", "left clavicle,right clavicle,Pacemaker lead"]
-    command = [sys.executable, "-m", "server.cli.new_app", *words]
-    subprocess.run(command, check=True, capture_output=True, cwd=checkout, env=os.environ | env)
+    run("-m", "server.cli.new_app", *words, cwd=checkout, env=env)
     monkeypatch.chdir(checkout)  # python -m looks there first
     conf = TINY | {"state": tmp_path / "state", "image_size": 64}
     app, studies = str(checkout / "apps" / "bones"), tmp_path / "set" / "studies"
