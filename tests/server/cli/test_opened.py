@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from server.cli.main import app
 from server.cli.named import NamedPool
 from server.cli.opened import UnbuiltApp, opened
 from server.config import ConfigError
+from tests.forked import run
 
 CONF = {"cold_start_budget": "4", "strategies": "auto,random,cold_start"}
 
@@ -63,9 +62,8 @@ def test_an_app_with_ways_of_its_own_is_built(place: Path) -> None:
         return {"stage": "its own", "failures": {}}
 """
     (own / "main.py").write_text(source + method)
-    command = [sys.executable, "-m", "server.cli", *line(place, own, "status")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and done.stdout.split() == ["stage", "its", "own"], done.stderr
+    done = run("-m", "server.cli", *line(place, own, "status"), cwd=ROOT)
+    assert done.stdout.split() == ["stage", "its", "own"]
 
 
 def test_a_damaged_main_is_named_in_one_line(place: Path) -> None:

@@ -20,7 +20,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from bundle_configs import Bundle
-from infers.segmentation.task import ModelChangedError, model_fingerprint
+from infers.segmentation.task import model_fingerprint
 from server.config import ConfigError, parse
 from strategies.engine.local import run_batches
 from strategies.engine.ray.engine import RayEngine
@@ -80,32 +80,55 @@ def looked(log: Path) -> list[list[str]]:
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
+class EmbedAndScore(Worker):
+    """Both in one process, since each process imports for seconds."""
+
+    def __init__(self, model: str, sha256: str) -> None:
+        self._embed = EmbedWorker("descriptor", None, "cxr_lungs", {}, True)
+        self._score = ScoreWorker(model, sha256)
+
+    def read(self, path: str) -> tuple[Any, Any]:
+        return self._embed.read(path), self._score.read(path)
+
+    def look(self, images: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        embedded, scored = (list(each) for each in zip(*images, strict=True))
+        return list(zip(self._embed.look(embedded), self._score.look(scored), strict=True))
+
+
 def test_the_same_as_the_local_engine(
     world: Any, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strategies.engine.ray.run.slots", lambda: slots()[:1])  # each imports for seconds
+    monkeypatch.setattr("strategies.engine.ray.run.slots", lambda: slots()[:1])
     Path(world.store.get_image_uri("i03")).write_bytes(b"no picture")
     publish(tmp_path, "cxr_lungs", {"image_size": 32, "channels": "[4,8]"})
-    model, sha256 = tmp_path / "model.pt", model_fingerprint(tmp_path / "model.pt")
+    worker: Any = partial(EmbedAndScore, str(tmp_path / "model.pt"), model_fingerprint(tmp_path / "model.pt"))
     batch = [(image, world.store.get_image_uri(image)) for image in world.images]
     engine, readable = RayEngine(cluster.address), [n for n, i in enumerate(world.images) if i != "i03"]
-
-    worker: Any = partial(EmbedWorker, "descriptor", None, "cxr_lungs", {}, True)
     ((*far,), (*near,)) = next(engine(worker, [batch])), next(run_batches(worker, [batch]))
     assert [(each.image, each.error) for each in far] == [(each.image, each.error) for each in near]
     assert [n for n, each in enumerate(far) if not each.error] == readable
     for n in readable:
-        np.testing.assert_allclose(far[n].found.vector, near[n].found.vector, rtol=1e-5)
-        assert far[n].found.print == near[n].found.print
+        (far_one, far_score), (near_one, near_score) = far[n].found, near[n].found
+        np.testing.assert_allclose(far_one.vector, near_one.vector, rtol=1e-5)
+        assert far_one.print == near_one.print
+        assert far_score.entropy == pytest.approx(near_score.entropy, rel=1e-5)
+        assert far_score.measures == pytest.approx(near_score.measures, rel=1e-5)
 
-    worker = partial(ScoreWorker, str(model), sha256)
-    ((*far,), (*near,)) = next(engine(worker, [batch])), next(run_batches(worker, [batch]))
-    for n in readable:
-        assert far[n].found.entropy == pytest.approx(near[n].found.entropy, rel=1e-5)
-        assert far[n].found.measures == pytest.approx(near[n].found.measures, rel=1e-5)
 
-    with pytest.raises(ModelChangedError, match="another was published"):
-        next(engine(partial(ScoreWorker, str(model), "0" * 64), [batch]))
+class OutdatedError(Exception):
+    pass
+
+
+class Outdated(Logging):
+    """Cannot be made, as a worker whose model was replaced."""
+
+    def __init__(self, log: str) -> None:
+        raise OutdatedError("another was published")
+
+
+def test_an_error_of_making_a_worker_keeps_its_type(cluster: Cluster) -> None:
+    with pytest.raises(OutdatedError, match="another was published"):
+        next(RayEngine(cluster.address)(partial(Outdated, ""), BATCHES))
 
 
 def test_lost_workers_lose_nothing(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
