@@ -77,6 +77,14 @@ def _start_nursery() -> None:
     _nurseries[os.environ[SOCKET]] = nursery
 
 
+def start(*arguments: str, log: Path) -> ForkedProcess:
+    """Fork Python with `-m MODULE ...` or `-c CODE ...` in a session of its own; all it prints goes to `log`."""
+    _start_nursery()
+    with open(os.devnull) as nothing, open(log, "w") as output:
+        streams = (nothing.fileno(), output.fileno(), output.fileno())
+        return ForkedProcess([sys.executable, *arguments], streams, os.environ, session=True)
+
+
 def run(
     *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

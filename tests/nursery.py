@@ -153,6 +153,7 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Run the module in this process, and end it."""
     if request["session"]:
         os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)

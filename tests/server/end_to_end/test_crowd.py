@@ -16,8 +16,8 @@ from tests import forked, postgres
 
 @pytest.mark.timeout(1200)
 def test_handouts_to_32_annotators(tmp_path: Path, long: bool) -> None:
-    """Hand out 1,000 times; 300 times in the short form."""
-    handouts = 1000 if long else 300
+    """Hand out 1,000 times; 200 times in the short form."""
+    handouts = 1000 if long else 200
     generate(tmp_path, count=400 if long else 120, seed=1, size=64)
     report = run_crowd(tmp_path, clients=32, handouts=handouts, kills=0, chance=random.Random(1))
     assert report["wrong"] == [] and report["handouts"] >= handouts and report["labels"] > handouts / 20
@@ -25,8 +25,8 @@ def test_handouts_to_32_annotators(tmp_path: Path, long: bool) -> None:
 
 @pytest.mark.timeout(7200)
 def test_kills_lose_nothing(tmp_path: Path, long: bool) -> None:
-    """Kill 200 times, 60 of them during trainings; ten times in the short form. Servers are always forked."""
-    kills = 200 if long else 10
+    """Kill 200 times, 60 of them during trainings; six times in the short form. Servers are always forked."""
+    kills = 200 if long else 6
     generate(tmp_path, count=200 if long else 60, seed=2, size=64)
     with forked.servers() if long else nullcontext():  # which it is already in the short form
         report = run_crowd(tmp_path, clients=4, handouts=0, kills=kills, chance=random.Random(2))
@@ -50,5 +50,5 @@ def test_a_database_that_is_restarted_under_load_loses_nothing(
     restarts = 10 if long else 2
     generate(tmp_path, count=60, seed=3, size=64)
     options = {"faults": {"database": restart}, "database": postgresql.new_database()}
-    report = run_crowd(tmp_path, 8, 100 if long else 50, restarts, random.Random(3), **options)
+    report = run_crowd(tmp_path, 8, 100 if long else 30, restarts, random.Random(3), **options)
     assert report["wrong"] == [] and report["killed"] == {"database": restarts} and report["labels"] > 0
