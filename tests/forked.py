@@ -78,7 +78,7 @@ def _start_nursery() -> None:
 
 
 def start(*arguments: str, log: Path) -> ForkedProcess:
-    """Fork Python with `-m MODULE ...` or `-c CODE ...` in a session of its own; all it prints goes to `log`."""
+    """Fork Python with `-m MODULE ...` or `-c CODE ...` in a session of its own, which prints to `log`."""
     _start_nursery()
     with open(os.devnull) as nothing, open(log, "w") as output:
         streams = (nothing.fileno(), output.fileno(), output.fileno())

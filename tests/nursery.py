@@ -1,8 +1,9 @@
 """A process that has imported the libraries once, and forks those that need them: `python -m tests.nursery`.
 
-Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. The code of this
-project and of MONAI Label is imported after the fork, by each process, so that it runs as `python -m MODULE`
-does, with an environment, a folder, standard streams and random hashes of strings that are the nursery's.
+Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. MONAI Label reads its
+settings while it is imported, so it is imported after the fork, and with it the code of this project that stands
+on it; all of that code, where a process has other code. So a process runs as `python -m MODULE` does, with an
+environment, a folder, standard streams and random hashes of strings that are the nursery's.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-# What a server imports of others. monailabel is none of them: it reads its settings from the environment.
+# What a server imports of others, without monailabel.
 LIBRARIES = (
     *("monai.bundle", "monai.handlers", "ignite.engine", "torch", "torch.utils.tensorboard", "numba"),
     *("openTSNE", "sklearn.cluster", "sklearn.mixture", "scipy.stats", "skimage.feature", "imagehash"),
     *("itk", "SimpleITK", "nibabel", "nrrd", "highdicom", "pydicom_seg", "dicomweb_client", "bcrypt"),
     *("fastapi", "uvicorn", "sqlalchemy", "alembic.command", "pydantic_settings", "girder_client", "jwt"),
     *("matplotlib.pyplot", "transformers", "jinja2", "timeloop", "watchdog.observers"),
+    *("markdown_it", "passlib.context", "requests_toolbelt", "setuptools"),
 )
+_OURS = ("server.config", "server.open_pool")  # what imports no monailabel, either
+_PACKAGES = ("bundle_configs", "infers", "pool", "server", "strategies", "trainers")
 SOCKET = "SCAN_SELECTION_TEST_NURSERY"  # environment variable: where the nursery listens
 _SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # see `server.background.end_with_parent`
 _MAX_BYTES = 1 << 20  # of a request
@@ -110,6 +114,10 @@ def main() -> None:
     """Fork on request until standard input is closed."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    for name in _OURS:
+        importlib.import_module(name)
+    assert "monailabel" not in sys.modules
+    ours = {name for name in sys.modules if name.partition(".")[0] in _PACKAGES}
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(os.environ[SOCKET])
     listener.listen()
@@ -117,7 +125,7 @@ def main() -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _watch(connection)
+            _watch(connection, ours)
             return
         connection.close()
         while _reap():
@@ -133,13 +141,20 @@ def _reap() -> bool:
         return False
 
 
-def _watch(connection: socket.socket) -> None:
-    """Fork the process asked for, and tell its id and its exit status; end when nobody listens any more."""
+def _watch(connection: socket.socket, ours: set[str]) -> None:
+    """Fork the process asked for, and tell its id and its exit status; end when nobody listens any more.
+
+    :param ours: the imported modules of this project
+    """
     message, streams, _, _ = socket.recv_fds(connection, _MAX_BYTES, 3)
     process = os.fork()
     if process == 0:
         connection.close()
-        return _become(json.loads(message), streams)
+        asked = json.loads(message)
+        if asked["cwd"] != os.getcwd() or asked["env"].get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+            for name in ours:
+                del sys.modules[name]
+        return _become(asked, streams)
     for descriptor in streams:
         os.close(descriptor)
     connection.send(str(process).encode())

@@ -16,7 +16,7 @@ from tests.options import missing_service
 from tests.server.end_to_end.test_state_notices import Pool, is_backed_up, ledger
 from tests.server.polling import status, until
 
-LEASE = 6.0  # seconds
+LEASE = 4.0  # seconds
 
 
 def with_clock(file: Path, config: pytest.Config) -> dict[str, str]:

@@ -30,6 +30,7 @@ def test_cold_start_and_first_round(
         cold_start_budget=8,
         epochs=1,
         image_size=128,
+        channels="[8,16,32]",
     )
     annotator = Annotator(server.url, real_data / "montgomery" / "labels")
     annotator.wait_ready(rounds=0)
