@@ -1,9 +1,9 @@
 """A process that has imported the libraries once, and forks those that need them: `python -m tests.nursery`.
 
-Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. MONAI Label reads its
-settings while it is imported, so it is imported after the fork, and with it the code of this project that stands
-on it; all of that code, where a process has other code. So a process runs as `python -m MODULE` does, with an
-environment, a folder, standard streams and random hashes of strings that are the nursery's.
+Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. MONAI Label reads
+its settings while it is imported, so it is imported after the fork, and with it the code of this project
+that stands on it; all of that code, where a process has other code. So a process runs as `python -m MODULE`
+does, with an environment, a folder, standard streams and random hashes of strings that are the nursery's.
 """
 
 from __future__ import annotations
