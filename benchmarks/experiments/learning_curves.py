@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -10,6 +10,12 @@ from benchmarks.experiments.savings import needed_for_last
 from benchmarks.experiments.statistics import Outcome, area, paired
 
 RANDOM = "random"
+_BASELINES = (RANDOM, "random, one per patient")  # what curves are compared with: the first that a suite has
+
+
+def baseline_of(methods: Collection[str]) -> str | None:
+    """Return the first baseline that is among the methods, or None."""
+    return next((name for name in _BASELINES if name in methods), None)
 
 
 def total(budget: str) -> int:
@@ -43,19 +49,21 @@ def areas(points: Curve) -> dict[int, float]:
 
 
 def curve_rows(outcome: Outcome) -> Iterator[str]:
-    """Yield the area under each method's curve and the labels it needs to reach random's final Dice."""
+    """Yield the area under each method's curve and the labels it needs to reach the baseline's final Dice."""
     points_of = curves(outcome)
-    if RANDOM not in points_of:
+    baseline = baseline_of(points_of)
+    if baseline is None:
         return
-    yield "| method | area under the curve | - random [95 %] | labels for random's final Dice [95 %] |"
+    final = "random's final Dice" if baseline == RANDOM else f"the final Dice of {baseline}"
+    yield f"| method | area under the curve | - {baseline} [95 %] | labels for {final} [95 %] |"
     yield "|---|---|---|---|"
-    theirs = areas(points_of[RANDOM])
+    theirs = areas(points_of[baseline])
     for method, points in points_of.items():
         ours = areas(points)
         shared = sorted(ours.keys() & theirs.keys())
-        against = paired(ours[seed] - theirs[seed] for seed in shared) if method != RANDOM else None
+        against = paired(ours[seed] - theirs[seed] for seed in shared) if method != baseline else None
         mean = f"{np.mean(list(ours.values())):.4f}" if ours else ""
-        yield f"| {method} | {mean} | {against or ''} | {_needed(points, points_of[RANDOM])} |"
+        yield f"| {method} | {mean} | {against or ''} | {_needed(points, points_of[baseline])} |"
 
 
 def _needed(ours: Curve, theirs: Curve) -> str:

@@ -17,7 +17,7 @@ import typer
 
 from benchmarks.experiments.headroom import headroom_rows
 from benchmarks.experiments.jobs import RESULTS
-from benchmarks.experiments.learning_curves import RANDOM, curve_rows, curves, total
+from benchmarks.experiments.learning_curves import RANDOM, baseline_of, curve_rows, curves, total
 from benchmarks.experiments.statistics import Key, Outcome
 from benchmarks.experiments.suite import SuiteError, read_suite
 
@@ -113,8 +113,9 @@ def claim_rows(outcome: Outcome) -> Iterator[str]:
 
 
 def draw(outcome: Outcome, path: Path) -> None:
-    """Plot mean Dice against labels, and the paired difference to random with its interval."""
+    """Plot mean Dice against labels, and the paired difference to the baseline with its interval."""
     names = list(dict.fromkeys(method for method, _ in outcome.rows))
+    baseline = baseline_of(names) or RANDOM
     colour = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(names)}
     mark = {name: MARKS[at % len(MARKS)] for at, name in enumerate(names)}
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
@@ -132,8 +133,8 @@ def draw(outcome: Outcome, path: Path) -> None:
         style = {"color": colour[method], "marker": mark[method], "linestyle": "", "markersize": 5}
         if "+" not in budget or method not in lines:
             left.plot(at if "+" in budget else total(budget), np.mean(dice), **style)
-        difference = outcome.difference((method, budget), (RANDOM, budget))
-        if method != RANDOM and difference is not None:
+        difference = outcome.difference((method, budget), (baseline, budget))
+        if method != baseline and difference is not None:
             mean, low, high = difference.mean, difference.low, difference.high
             bars = None if low is None or high is None else [[mean - low], [high - mean]]
             right.errorbar(at, difference.mean, bars, capsize=2, **style)
@@ -146,7 +147,7 @@ def draw(outcome: Outcome, path: Path) -> None:
         f"{outcome.suite.data}: {outcome.suite.protocol}; {len(finished_seeds)} of {len(planned_seeds)} seeds"
     )
     left.set(xlabel="labels", ylabel="mean Dice on held-out images", xticks=budgets)
-    right.set(xlabel="labels", ylabel="Dice - random, paired by seed, 95 %", xticks=budgets)
+    right.set(xlabel="labels", ylabel=f"Dice - {baseline}, paired by seed, 95 %", xticks=budgets)
     for axis in (left, right):
         axis.grid(alpha=0.3)
     figure.suptitle("\n".join(wrap(title, 120)), fontsize=10)

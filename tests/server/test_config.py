@@ -168,7 +168,8 @@ def test_unknown_key_gets_similar_ones(bundle: Bundle, name: str, hint: str) -> 
 def test_an_app_has_defaults_of_its_own_that_may_be_changed() -> None:
     assert parse({}, Bundle("cxr_lungs")).settings.of_auto == ("maxherding", "random")
     slices = Bundle("brain_mri")
-    assert parse({}, slices).settings.of_auto == ("random", "random")
+    assert parse({}, slices).settings.of_auto == ("foreground_cover", "random")
+    assert parse({}, Bundle("volumes")).settings.of_auto == ("random", "random")
     own = slices._config | {"selection": {"cold_start_method": "typiclust"}, "evidence": "It was ahead."}
     slices.__dict__["_config"] = own  # as in a file
     assert (settings := parse({}, slices).settings).of_auto == ("typiclust", "random")
