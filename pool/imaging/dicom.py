@@ -11,7 +11,7 @@ from pool.imaging.errors import ImageError, StrPath
 from pool.imaging.limits import check_size
 
 _UNDEFINED = 0xFFFFFFFF  # length of a sequence, or of compressed pixels, that ends with a mark
-_MAX_INFLATED = 2**28  # bytes of a deflated data set, which is unpacked as a whole: 256 MiB
+_MAX_INFLATED = 2**27  # bytes of a deflated data set, which is unpacked as a whole: 128 MiB
 _PIECE = 2**20
 
 

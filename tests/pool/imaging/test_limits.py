@@ -101,10 +101,10 @@ def extended(file: Path) -> None:
 
 
 def deflated(file: Path) -> None:
-    """Write a data set that unpacks to a third of a gibibyte."""
+    """Write a data set that unpacks to 129 MiB."""
     data = radiograph("one", GREY)
     data.add_new((0x0009, 0x0010), "LO", "tests")
-    data.add_new((0x0009, 0x1001), "OB", b"\0" * (2**28 + 2**20))
+    data.add_new((0x0009, 0x1001), "OB", b"\0" * (2**27 + 2**20))
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     data.save_as(file, write_like_original=False)
 
@@ -134,9 +134,9 @@ def test_a_header_that_declares_too_much_is_refused_at_once(tmp_path: Path, name
     BOMBS[name](path)
     refusal(read_image, path)  # libraries are loaded
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     refusals = [refusal(read, path) for read in (read_image, read_volume, unit_range)]
-    seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < (5 if name == "deflated.dcm" else 1) and peak < 2**23
     for text in refusals:
