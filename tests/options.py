@@ -78,9 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-files",
         metavar="COUNT",
         type=int,
-        default=100,
-        help="how many damaged files test_damaged_files.py reads; 1000 is thorough",
+        help="how many damaged files test_damaged_files.py reads: 100 by default, 1000 with --long",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.fuzz_files is None:
+        config.option.fuzz_files = 1000 if config.option.long else 100
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 
 import SimpleITK as sitk
 
@@ -10,6 +11,8 @@ from pool.imaging.errors import ImageError, StrPath
 from pool.imaging.limits import check_size
 
 _UNDEFINED = 0xFFFFFFFF  # length of a sequence, or of compressed pixels, that ends with a mark
+_MAX_INFLATED = 2**27  # bytes of a deflated data set, which is unpacked as a whole: 128 MiB
+_PIECE = 2**20
 
 
 def check_dicom(path: StrPath) -> None:
@@ -21,6 +24,7 @@ def check_dicom(path: StrPath) -> None:
     from pydicom.dataelem import RawDataElement
     from pydicom.pixel_data_handlers.util import get_expected_length
 
+    _check_deflated(path)
     header = dcmread(path, stop_before_pixels=True, force=True)
     for tag in sorted(header.keys()):
         item = header.get_item(tag)
@@ -37,6 +41,25 @@ def check_dicom(path: StrPath) -> None:
             f"{path}: its header declares {expected} bytes of pixels, but the file has only {present}; "
             "copy it again or remove it"
         )
+
+
+def _check_deflated(path: StrPath) -> None:
+    """Refuse a deflated data set that unpacks to more than this app reads. Raises ImageError, zlib.error."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with open(path, "rb") as file:
+        read_preamble(file, True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflate, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
+        while rest or (rest := file.read(_PIECE)):
+            size += len(inflate.decompress(rest, _PIECE))
+            rest = inflate.unconsumed_tail
+            if size > _MAX_INFLATED:
+                raise ImageError(
+                    f"{path}: unpacks to more than {_MAX_INFLATED >> 20} MiB; save it without deflating"
+                )
 
 
 def series_files(folder: StrPath) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from pathlib import Path
@@ -12,12 +13,13 @@ import nrrd
 from PIL import Image
 
 from pool.imaging.errors import ImageError, StrPath, reason_of
-from pool.imaging.limits import too_large
+from pool.imaging.limits import check_skip, too_large
 from pool.imaging.names import EXTENSIONS, is_dicom
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
 _MAX_LINES, _MAX_LINE = 20_000, 2**20  # of the header of a NRRD; bytes of a line
+_HEADER, _NIFTI_2 = 348, 540  # bytes of a NIfTI header, which begins with their number
 _SPATIAL = re.compile(r"domain|space")
 
 
@@ -42,8 +44,32 @@ def kind_of(path: StrPath) -> str:
 
 
 def load_nifti(path: StrPath) -> nibabel.nifti1.Nifti1Image:
-    """Open a NIfTI file, without reading its voxels. Raises nibabel's errors."""
+    """Open a NIfTI file, without reading its voxels. Raises ImageError, else nibabel's errors."""
+    _check_nifti(path)
     return cast(nibabel.nifti1.Nifti1Image, nibabel.load(os.fspath(path)))
+
+
+def _check_nifti(path: StrPath) -> None:
+    """Refuse NIfTI-2, and extensions that do not fit before the voxels: libraries would read them whole.
+
+    Raises ImageError, and nibabel's errors for a header that is none.
+    """
+    with gzip.open(path) if os.fspath(path).lower().endswith(".gz") else open(path, "rb") as file:
+        block = file.read(_HEADER)
+        if _NIFTI_2 in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")):
+            raise ImageError(f"{path}: is NIfTI-2, which ITK does not read; save it as NIfTI-1")
+        header = nibabel.Nifti1Header(block, check=False)
+        check_skip(path, left := float(header["vox_offset"]))
+        left, extended = left - _HEADER - 4, file.read(4)[:1] not in (b"", b"\0")
+        while extended and left >= 16:
+            size = int.from_bytes(file.read(4), "little" if header.endianness == "<" else "big", signed=True)
+            if not 8 <= size <= left:
+                raise ImageError(
+                    f"{path}: an extension of its header declares {size} bytes, {left:g} are left before its "
+                    "voxels; convert it again from its source"
+                )
+            file.seek(size - 4, os.SEEK_CUR)
+            left -= size
 
 
 def open_picture(path: StrPath) -> Image.Image:

@@ -54,8 +54,8 @@ def read_header(path: StrPath) -> Header:
         return _picture_header(path)
     if kind == "nrrd":
         refuse_detached(path)
-    if kind == "nifti" and isinstance(load_nifti(path), nibabel.nifti2.Nifti2Image):
-        raise ImageError(f"{path}: is NIfTI-2, which ITK does not read; save it as NIfTI-1")
+    if kind == "nifti":
+        load_nifti(path)  # refuses headers that would keep ITK busy
     return _itk_header(path, {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "dicom": "GDCMImageIO"}[kind])
 
 

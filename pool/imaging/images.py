@@ -26,7 +26,6 @@ from nibabel.volumeutils import apply_read_scaling
 from pool.imaging.errors import ImageError, names_its_file, reading_image
 from pool.imaging.formats import channel_axis, kind_of, load_nifti
 from pool.imaging.geometry import read_header, read_series
-from pool.imaging.limits import check_skip
 from pool.imaging.names import EXTENSIONS as EXTENSIONS
 from pool.imaging.names import image_fingerprint as image_fingerprint
 from pool.imaging.names import image_id as image_id
@@ -64,7 +63,6 @@ def read_array(path: str | os.PathLike[str], stored: bool = False) -> tuple[np.n
 
 def _read_nifti(path: str | os.PathLike[str]) -> np.ndarray:
     image = load_nifti(path)
-    check_skip(path, float(getattr(image.dataobj, "offset", 0)))
     if image.get_data_dtype().fields:
         raise ImageError(f"{path}: has colours, not one value per voxel; save it as grey")
     return _unpack(image) if os.fspath(path).lower().endswith(".gz") else np.asanyarray(image.dataobj)

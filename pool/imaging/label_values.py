@@ -47,16 +47,17 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
         out[voxels == file_value] = app_value
     with tempfile.TemporaryDirectory() as folder:
         copy = str(Path(folder) / f"label{'.nrrd' if header else '.nii.gz'}")
-        _write_copy(copy, out, affine, header, sent)
+        with reading_label(sent):
+            _write_copy(copy, out, affine, header, sent)
         yield copy
 
 
 def _write_copy(copy: str, out: np.ndarray, affine: np.ndarray, header: Mapping[str, Any], sent: str) -> None:
     """Write a label's new values with the geometry of its file. Raises LabelError."""
+    if out.size != np.prod(out.shape[:3]) if not header else out.ndim != len(header["sizes"]):
+        raise LabelError(f"{sent}: has {out.shape[-1]} values per voxel; save one")
     if not header:
         write_label(copy, out.reshape(out.shape[:3]), affine, {}, {}, sent)
-    elif out.ndim != len(header["sizes"]):
-        raise LabelError(f"{sent}: has {out.shape[-1]} values per voxel; save one")
     else:
         nrrd.write(copy, out, header={k: v for k, v in header.items() if k not in ("type", "encoding")})
 

@@ -12,7 +12,7 @@ MAX_PIXELS = 2**26  # of a picture: 8192 x 8192
 MAX_VOXELS = 2**29  # of a volume with all its channels: 512 x 512 x 2048
 MAX_BYTES = 2**32  # of the voxels as the file stores them, decompressed: 4 GiB
 MAX_RATIO = 2000  # declared bytes per byte of the file; deflate reaches 1032, LZW and JPEG less than this
-_MAX_SKIP = 2**26  # bytes between header and voxels: 64 MiB
+_MIN_SKIP, _MAX_SKIP = 352, 2**26  # bytes before the voxels of a NIfTI file: its header to 64 MiB
 
 
 def check_size(path: StrPath, shape: Sequence[int], itemsize: int, compact: bool = True) -> None:
@@ -51,6 +51,6 @@ def _is_flat(shape: Sequence[int]) -> bool:
 
 
 def check_skip(path: StrPath, skipped: float) -> None:
-    """Refuse a NIfTI file whose voxels begin far behind its header. Raises ImageError."""
-    if not 0 <= skipped <= _MAX_SKIP:
+    """Refuse a NIfTI file whose voxels begin in its header, or far behind it. Raises ImageError."""
+    if not _MIN_SKIP <= skipped <= _MAX_SKIP:
         raise ImageError(f"{path}: its voxels begin at byte {skipped:g}; convert it again from its source")

@@ -14,7 +14,7 @@ from pool.imaging.formats import PICTURES, open_picture
 _EIGHT_BITS = ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # Pillow's modes
 _MIXED = ("P", "PA", "CMYK", "RGBa", "HSV")  # whose stored samples are not brightness
 _ORIENTATION, _PHOTOMETRIC, _MIN_IS_WHITE = 274, 262, 0  # tags of TIFF
-_INK = {"I;16": 2**16 - 1, "I;16B": 2**16 - 1}  # modes in which Pillow leaves min-is-white as it is
+_LEFT_INVERSE = ("I;16", "I;16B", "F")  # modes in which Pillow leaves min-is-white as it is
 
 
 def read_picture(path: StrPath, shape: tuple[int, ...], stored: bool = False) -> np.ndarray:
@@ -29,10 +29,11 @@ def read_picture(path: StrPath, shape: tuple[int, ...], stored: bool = False) ->
     Raises ImageError.
     """
     if len(shape) > 2:
-        pages = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="TIFFImageIO"))
-        return pages.T if pages.ndim == 3 else np.moveaxis(pages, -1, 0).T
+        return _pages(path)
     with open_picture(path) as picture:
-        _check_orientation(picture, path)
+        if stored and picture.format == "JPEG":
+            raise ImageError(f"{path}: is a JPEG, whose compression changes values; save the label as PNG")
+        _check_orientation(picture, path, (1, 2, 3, 4))
         levels = _few_levels(picture) if stored else 1
         picture.load()
         array = _indices(picture, levels) if stored else _brightness(picture)
@@ -50,10 +51,32 @@ def has_eight_bits(path: StrPath) -> bool:
         return picture.mode in _EIGHT_BITS
 
 
-def _check_orientation(picture: Image.Image, path: StrPath) -> None:
-    """Refuse a TIFF whose rows are columns, which readers treat differently. Raises ImageError."""
+def _pages(path: StrPath) -> np.ndarray:
+    """Read a TIFF of several pages as (W, H, D), or (W, H, D, C) in colour. Raises ImageError."""
+    with open_picture(path) as picture:
+        _check_orientation(picture, path, (1,))  # ITK makes colours of turned pages
+        inverse = _is_min_white(picture)
+    pages = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="TIFFImageIO"))
+    pages = _inverted(pages) if inverse else pages
+    return pages.T if pages.ndim == 3 else np.moveaxis(pages, -1, 0).T
+
+
+def _is_min_white(picture: Image.Image) -> bool:
+    return getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE
+
+
+def _inverted(array: np.ndarray) -> np.ndarray:
+    """Return values with their order reversed, whole numbers within the range of their type."""
+    return ~array if np.issubdtype(array.dtype, np.integer) else -array
+
+
+def _check_orientation(picture: Image.Image, path: StrPath, read: tuple[int, ...]) -> None:
+    """Refuse a TIFF with an orientation that readers treat differently. Raises ImageError.
+
+    :param read: the tags that all readers follow
+    """
     tag = getattr(picture, "tag_v2", {}).get(_ORIENTATION, 1)
-    if picture.format == "TIFF" and tag not in (1, 2, 3, 4):
+    if picture.format == "TIFF" and tag not in read:
         raise ImageError(
             f"{path}: its orientation tag is {tag}, which programs read differently; save it upright (tag 1)"
         )
@@ -64,8 +87,8 @@ def _brightness(picture: Image.Image) -> np.ndarray:
     if picture.mode in _MIXED:
         return np.asarray(picture.convert("RGB"))
     array = np.asarray(picture)
-    if picture.mode in _INK and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _MIN_IS_WHITE:
-        array = _INK[picture.mode] - array
+    if picture.mode in _LEFT_INVERSE and _is_min_white(picture):
+        array = _inverted(array)
     if picture.mode in ("YCbCr", "LAB"):
         return array[..., 0]  # luma, lightness
     return array

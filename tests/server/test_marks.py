@@ -15,6 +15,7 @@ from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from infers.segmentation.task import model_details
 from pool.database.state import State
+from tests.server.polling import until
 
 
 def put(server: Server, kind: str, *images: str, **more: Any) -> requests.Response:
@@ -58,6 +59,19 @@ def test_images_are_held_out_labelled_and_measured_on_but_never_trained_on(
     while image not in state.validations.of(model.fingerprint):
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_a_bad_label_of_a_held_out_image_is_left_out_and_named(
+    server: Server, phantoms: Path, folder: Path
+) -> None:
+    annotator, image = Annotator(server.url, phantoms / "labels"), max(State(folder).marks.held_out())
+    (file,) = (folder / "studies" / "labels" / "final").glob(f"{image}.*")
+    file.write_bytes(file.read_bytes()[:60])
+    until(lambda: image in annotator.status()["label_failures"])
+    told = annotator.status()
+    assert told["label_failures"][image]["file"] == file.name and told["validation"]["labelled"] == 2
+    annotator.send(image)
+    until(lambda: annotator.status()["validation"]["labelled"] == 3)
 
 
 def test_a_lead_marks_and_takes_back(server: Server, phantoms: Path) -> None:

@@ -1,7 +1,7 @@
 """Damaged files of every format: each is read or refused by name, and none stops or crashes its reader.
 
-`--fuzz-files 1000` reads more of them, `--real-data DIR` damages real images too. A number in a failure makes
-the same file again (`damaged.damaged`).
+There are 1,000 with `--long`, or as many as `--fuzz-files` says; `--real-data DIR` damages real images too. A
+number in a failure makes the same file again (`damaged.damaged`).
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "signed.tif": lambda file: sitk.WriteImage(sitk.GetImageFromArray(GREY.astype(np.int16) - 90), str(file)),
     "white.tif": lambda file: min_is_white(file, 255 - GREY),
     "white-deep.tif": lambda file: min_is_white(file, 65535 - DEEP),
+    "white-float.tif": lambda file: min_is_white(file, 1 - GREY.astype(np.float32) / 255),
     "one.dcm": lambda file: dicom(file, "CR", False),
     "inverse.dcm": lambda file: dicom(file, "CR", True),
     "inverse-dx.dcm": lambda file: dicom(file, "DX", True),
@@ -141,6 +142,13 @@ def test_a_label_in_colours_is_refused(tmp_path: Path) -> None:
         read_label(tmp_path / "label.png", LABELS, image)
 
 
+def test_a_label_of_changed_values_is_refused(tmp_path: Path) -> None:
+    values, image = label(tmp_path)
+    Image.fromarray(values).save(tmp_path / "label.png", format="JPEG", quality=100)
+    with pytest.raises(LabelError, match="label.png: is a JPEG, .* as PNG"):
+        read_label(tmp_path / "label.png", LABELS, image)
+
+
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_a_tiff_is_turned_as_itk_turns_it_or_refused(tmp_path: Path, tag: int) -> None:
     picture().save(tmp_path / "a.tif", tiffinfo={274: tag})
@@ -161,6 +169,21 @@ def test_the_pages_of_a_tiff_are_slices_as_in_itk(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
     volume = read_volume(tmp_path / "a.tif")[0][0]
     np.testing.assert_array_equal(volume, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.tif"))).T)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_pages_that_are_white_at_their_minimum_are_inverted(tmp_path: Path, deep: bool) -> None:
+    grey = np.stack([(DEEP if deep else GREY) // 2 + i for i in range(5)])
+    pages = [Image.fromarray(np.iinfo(grey.dtype).max - page) for page in grey]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with_tag(tmp_path / "a.tif", 262, 0)
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.tif")[0][0], grey.T)
+
+
+def test_turned_pages_are_refused(tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.tif", save_all=True, append_images=[picture()] * 4, tiffinfo={274: 3})
+    with pytest.raises(ImageError, match="a.tif: its orientation tag is 3.*upright"):
+        read_volume(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("extension", [".nii.gz", ".nrrd", ".tif"])

@@ -13,8 +13,10 @@ import pytest
 import requests
 from monailabel.client import MONAILabelClient
 from PIL import Image
+from typer.testing import CliRunner
 
-from benchmarks.server_process import Server
+from benchmarks.server_process import ROOT, Server
+from server.cli.main import app
 from tests.server.polling import status, until
 
 NAMES = [f"{kind}" for kind in ("right", "scaled", "jpeg", "rgb", "size", "zero", "nothing", "seg", "later")]
@@ -67,6 +69,18 @@ def test_images_of_refused_labels_stay_on_offer(server: Server) -> None:
     client = MONAILabelClient(server.url)
     given = {client.next_sample("random", {"client_id": f"c{n}"})["id"] for n in range(8)}
     assert given == set(NAMES) - {"right"}
+
+
+def test_the_command_of_the_reason_repairs_a_mask(server: Server, studies: Path) -> None:
+    final = studies / "labels" / "final"
+    mask = np.array(Image.open(final / "scaled.png"))
+    folder = next(line.split("state: ")[1].split(";")[0] for line in _lines(server, "; state: "))
+    options = ["--app", str(ROOT / "apps" / "cxr_lungs"), "--studies", str(studies), "--state", folder]
+    done = CliRunner().invoke(app, ["labels", "fix", "--map", "255=1", *options])
+    assert done.exit_code == 0 and "Labels written anew: 1" in done.output, done.output
+    now = until(lambda: (now := status(server))["labelled"] == 2 and now)
+    assert now["refused_labels"] == 6 and "scaled" not in now["label_failures"]
+    np.testing.assert_array_equal(np.array(Image.open(final / "scaled.png")), (mask > 0) * 1)
 
 
 def test_a_label_that_is_repaired_or_comes_later_counts_once_it_is_checked(
