@@ -9,6 +9,7 @@ from typing import cast
 
 import nibabel
 import nrrd
+from nibabel.openers import ImageOpener
 from PIL import Image
 
 from pool.imaging.errors import ImageError, StrPath, reason_of
@@ -44,6 +45,12 @@ def kind_of(path: StrPath) -> str:
 def load_nifti(path: StrPath) -> nibabel.nifti1.Nifti1Image:
     """Open a NIfTI file, without reading its voxels. Raises nibabel's errors."""
     return cast(nibabel.nifti1.Nifti1Image, nibabel.load(os.fspath(path)))
+
+
+def stored_header(path: StrPath) -> nibabel.nifti1.Nifti1Header:
+    """Read the header of a NIfTI file as it is; `load_nifti` corrects odd codes and sizes, ITK does not."""
+    with ImageOpener(os.fspath(path)) as file:
+        return cast(nibabel.nifti1.Nifti1Header, nibabel.nifti1.Nifti1Header.from_fileobj(file, check=False))
 
 
 def open_picture(path: StrPath) -> Image.Image:
