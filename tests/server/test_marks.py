@@ -15,6 +15,7 @@ from benchmarks.annotator import Annotator
 from benchmarks.server_process import Server
 from infers.segmentation.task import model_details
 from pool.database.state import State
+from tests.server.polling import until
 
 
 def put(server: Server, kind: str, *images: str, **more: Any) -> requests.Response:
@@ -58,6 +59,26 @@ def test_images_are_held_out_labelled_and_measured_on_but_never_trained_on(
     while image not in state.validations.of(model.fingerprint):
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_a_bad_label_of_a_held_out_image_is_named_and_not_measured_on(
+    server: Server, phantoms: Path, folder: Path
+) -> None:
+    """It is found in the folder, and the models of later trainings are measured on the others."""
+    annotator, state = Annotator(server.url, phantoms / "labels"), State(folder)
+    bad, *others = sorted(state.marks.held_out())
+    final = folder / "studies" / "labels" / "final"
+    good = (final / f"{bad}.png").read_bytes()
+    (final / f"{bad}.png").write_bytes(good[: len(good) // 2])
+    refused = until(lambda: annotator.status()["label_failures"].get(bad))
+    assert refused["file"] == f"{bad}.png" and bad in refused["reason"]
+    assert annotator.status()["validation"]["labelled"] == 2
+    annotator.train(epochs=None)
+    annotator.wait_ready(rounds=2)
+    measured = state.validations.of(state.models.all()[0].fingerprint)
+    assert {image for image, scores in measured.items() if scores} == set(others)
+    (final / f"{bad}.png").write_bytes(good)
+    until(lambda: bad in state.validations.of(state.models.all()[0].fingerprint))
 
 
 def test_a_lead_marks_and_takes_back(server: Server, phantoms: Path) -> None:

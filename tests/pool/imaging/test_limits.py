@@ -113,9 +113,9 @@ def test_a_header_that_declares_too_much_is_refused_at_once(tmp_path: Path, name
     BOMBS[name](path)
     refusal(read_image, path)  # libraries are loaded
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     refusals = [refusal(read, path) for read in (read_image, read_volume, unit_range)]
-    seconds, (_, peak) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 1 and peak < 2**23
     for text in refusals:
@@ -220,7 +220,7 @@ def test_a_header_without_its_voxels_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_dicom_without_a_picture_says_what_it_is(tmp_path: Path) -> None:
     file = radiograph("one", GREY)
-    file.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"  # the index of a disc
+    file.SOPClassUID = "1.2.840.10008.1.3.10"  # the index of a disc
     for name in ("PixelData", "Rows", "Columns"):
         delattr(file, name)
     file.save_as(tmp_path / "DICOMDIR", write_like_original=False)
