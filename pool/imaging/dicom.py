@@ -30,6 +30,9 @@ def check_dicom(path: StrPath) -> None:
         item = header.get_item(tag)
         if isinstance(item, RawDataElement) and item.length not in (_UNDEFINED, len(item.value or b"")):
             raise ValueError(f"its header is damaged at {tag}")
+    if not header.get("Rows") or not header.get("Columns"):
+        kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
+        raise ImageError(f"{path}: is DICOM without a picture{f' ({kind.name})' if kind else ''}; remove it")
     shape = [int(header.get(name) or 1) for name in ("Columns", "Rows", "NumberOfFrames", "SamplesPerPixel")]
     check_size(path, shape, int(header.get("BitsAllocated") or 8) // 8, compact=False)
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None

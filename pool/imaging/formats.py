@@ -10,6 +10,7 @@ from typing import cast
 
 import nibabel
 import nrrd
+from nibabel.openers import ImageOpener
 from PIL import Image
 
 from pool.imaging.errors import ImageError, StrPath, reason_of
@@ -70,6 +71,12 @@ def _check_nifti(path: StrPath) -> None:
                 )
             file.seek(size - 4, os.SEEK_CUR)
             left -= size
+
+
+def stored_header(path: StrPath) -> nibabel.nifti1.Nifti1Header:
+    """Read the header of a NIfTI file as it is; `load_nifti` corrects odd codes and sizes, ITK does not."""
+    with ImageOpener(os.fspath(path)) as file:
+        return cast(nibabel.nifti1.Nifti1Header, nibabel.nifti1.Nifti1Header.from_fileobj(file, check=False))
 
 
 def open_picture(path: StrPath) -> Image.Image:

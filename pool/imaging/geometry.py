@@ -19,7 +19,14 @@ import SimpleITK as sitk
 
 from pool.imaging.dicom import check_dicom, series_files
 from pool.imaging.errors import ImageError, StrPath, names_its_file
-from pool.imaging.formats import channel_axis, kind_of, load_nifti, open_picture, refuse_detached
+from pool.imaging.formats import (
+    channel_axis,
+    kind_of,
+    load_nifti,
+    open_picture,
+    refuse_detached,
+    stored_header,
+)
 from pool.imaging.limits import check_size
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's space is left-posterior-superior; its own inverse
@@ -169,8 +176,8 @@ def gives_position(path: StrPath) -> bool:
     """Return whether a file gives its position: no picture does, and NIfTI and NRRD may omit it."""
     kind = kind_of(path)
     if kind == "nifti":
-        header = load_nifti(path).header
-        return bool(header["sform_code"] or header["qform_code"])
+        header = stored_header(path)
+        return bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     if kind == "nrrd":
         return "space directions" in nrrd.read_header(os.fspath(path))  # spacings alone say no place
     return kind != "picture"
@@ -196,7 +203,7 @@ def copy_forms(target: nibabel.Nifti1Header, path: StrPath) -> bool:
     """
     if os.path.isdir(path) or not Path(path).name.lower().endswith((".nii", ".nii.gz")):
         return False
-    source = load_nifti(path).header
+    source = stored_header(path)
     if source["dim"][0] < 3:
         return False
     size = np.ones(8)

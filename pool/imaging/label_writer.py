@@ -58,10 +58,9 @@ def _nrrd_header(
 
 
 def _nifti(volume: np.ndarray, affine: np.ndarray, image: str | os.PathLike[str]) -> nibabel.Nifti1Image:
-    header = nibabel.Nifti1Header()
-    if image and copy_forms(header, image):
-        header.set_data_dtype(volume.dtype)
-        return nibabel.Nifti1Image(volume, None, header)
+    made = nibabel.Nifti1Image(volume, None)
+    if image and copy_forms(made.header, image):  # afterwards: the image would correct odd codes
+        return made
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):
         raise LabelError("its axes are not at right angles, as NIfTI needs them; ask for .nrrd")

@@ -145,6 +145,25 @@ def test_nifti_with_any_two_forms(
     save(store, image, tmp_path / "former.nii.gz", drawn(SIZE))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sform_code", 9), ("sform_code", -5), ("qform_code", 9), ("pixdim", -2.0), ("pixdim", 0.0)],
+)
+def test_nifti_with_odd_codes_and_sizes(
+    tmp_path: Path, store: PoolDatastore, field: str, value: float
+) -> None:
+    """nibabel corrects them when it opens a file, ITK does not."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(SIZE)
+    header.set_sform(shifted(7), 0)
+    header.set_qform(np.diag([-1.0, -1, 1, 1]) + shifted(3) - np.eye(4), 1)
+    header[field] = [1, value, 1, 1, 1, 1, 1, 1] if field == "pixdim" else value
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + b"\0" * 4 + grey().tobytes(order="F"))
+    round_trip(store, place(store, tmp_path / "a.nii"), tmp_path, (".nii.gz", ".nii", ".nrrd"))
+
+
 @EXAMPLES
 @given(affine=affines(), space=st.sampled_from(["lps", "ras", "las"]))
 def test_nrrd_in_any_space(tmp_path: Path, store: PoolDatastore, affine: np.ndarray, space: str) -> None:

@@ -239,6 +239,19 @@ def test_a_header_without_its_voxels_is_refused_by_name(tmp_path: Path) -> None:
         label_extension(str(tmp_path / "a.nhdr"))
 
 
+def test_dicom_without_a_picture_says_what_it_is(tmp_path: Path) -> None:
+    file = radiograph("one", GREY)
+    file.SOPClassUID = "1.2.840.10008.1.3.10"  # the index of a disc
+    for name in ("PixelData", "Rows", "Columns"):
+        delattr(file, name)
+    file.save_as(tmp_path / "DICOMDIR", write_like_original=False)
+    with pytest.raises(ImageError, match=r"DICOMDIR: is DICOM without a picture \(Media Storage Directory"):
+        read_image(tmp_path / "DICOMDIR")
+    (tmp_path / "mark").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(ImageError, match="mark: is DICOM without a picture; remove it"):
+        read_image(tmp_path / "mark")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -214,6 +214,8 @@ def test_a_read_only_studies_folder_hands_out_nothing_and_says_so(
     assert refused.status_code == 507 and "labels could not be saved" in refused.json()["detail"]
     assert pool.status()["handed_out"] == 0
     assert "Nothing is handed out" in pool.status()["warnings"][0]
+    step = pool.status()["next_step"]  # what the pages show
+    assert "Labels cannot be saved" in step["text"] and step["action"] == ""
     image = next(path.stem for path in studies.glob("*.png"))
     refused = pool.save(image, "ann")
     assert refused.status_code == 507 and str(studies) in refused.json()["detail"]

@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from benchmarks.server_process import Server
+from tests.server.polling import status, until
 
 
 def test_only_images_that_can_be_opened_are_handed_out_right_after_the_start(
@@ -39,5 +40,10 @@ def test_only_images_that_can_be_opened_are_handed_out_right_after_the_start(
     for image in given:
         Image.open(studies / f"{image}.png").load()
     assert {ask(client) for client in range(6, 10)}.isdisjoint(given)
-    failures = requests.get(f"{server.url}/selection/status", timeout=60).json()["failures"]
-    assert failures and all(image.startswith("broken") for image in failures)
+    until(lambda: status(server)["map"]["images"] == 10)
+    failures = status(server)["failures"]
+    assert failures.keys() == {f"broken{number:02d}" for number in range(60)}
+    assert all(f"{image}.png" in reason for image, reason in failures.items())
+    label = {"label": ("label.png", (phantoms / "labels" / good[0].name).read_bytes())}
+    saved = requests.put(f"{server.url}/datastore/label?image={good[0].stem}", files=label, timeout=60)
+    assert saved.status_code == 200 and status(server)["labelled"] == 1
