@@ -26,7 +26,9 @@ def main(
     name: Annotated[str, typer.Argument(help="Name of a file in benchmarks/search/plans, or a path")],
     studies: Annotated[Path, typer.Option(help="Folder of images", exists=True, file_okay=False)],
     labels: Annotated[Path, typer.Option(help="Folder of true masks, named like the images", exists=True)],
-    phases: Annotated[list[str], typer.Option("--phase", help="coverage, headroom, development or decision")],
+    phases: Annotated[
+        list[str], typer.Option("--phase", help="One of the plan: coverage, headroom, development ...")
+    ],
     weights: Annotated[Path | None, typer.Option(help="Folder with the encoder's weights")] = None,
     out: Annotated[Path | None, typer.Option(help="Default benchmarks/results/search_NAME")] = None,
     work: Annotated[Path, typer.Option(help="Cache of features; may be deleted")] = Path("runs/search"),

@@ -12,6 +12,7 @@ from benchmarks.search.choosing import choose
 from benchmarks.search.data import SearchData
 from benchmarks.search.measures import measure_coverage, measure_labels
 from benchmarks.search.plans import Arm, SearchPlan
+from benchmarks.search.rounds import choose_in_rounds
 
 _APART = 100_000  # between the seeds of two draws
 
@@ -49,7 +50,11 @@ def run_cell(cell: SearchCell, plan: SearchPlan, data: SearchData, heads: bool =
     started, most = time.process_time(), plan.budgets[-1]
     pool, held_out = data.divide(plan.test_split, cell.seed)
     own = cell.seed + _APART * cell.draw
-    chosen = choose(data, pool, cell.arm, plan.classes, most, own)
+    seen = data.mislabelled(cell.arm.noise, own) if cell.arm.noise else data
+    if cell.arm.rounds:
+        chosen = choose_in_rounds(seen, pool, cell.arm, plan.classes, most, (cell.seed, own))
+    else:
+        chosen = choose(seen, pool, cell.arm, plan.classes, most, own)
     chose = time.process_time()
     points = measure_coverage(data, pool, chosen, plan.budgets)
     for budget, point in zip(plan.budgets, points, strict=True):

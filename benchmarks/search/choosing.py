@@ -6,16 +6,15 @@ import numpy as np
 
 from benchmarks.experiments.truth import truth_order
 from benchmarks.search.data import SearchData
-from benchmarks.search.plans import Arm
+from benchmarks.search.plans import NONE, POSITION, Arm
 from infers.instant.cache import CoarseBlock
 from infers.instant.head import Head
 from infers.instant.judging import judge_pool
 from strategies.refresh.projection import project
-from strategies.selectors.numerics.components import principal_components
+from strategies.selectors.numerics.components import COUNT, principal_components
 from strategies.selectors.numerics.distances import unit_rows
 from strategies.selectors.registry import METHODS, Method, Round
 from strategies.selectors.uherding import CALIBRATED
-from trainers.instant.fit import fit
 
 EACH = 8  # labels up to which a head is fitted after each one; from there on after every second
 PERPLEXITY = 30.0  # the app's default
@@ -32,14 +31,25 @@ def choose(
     if arm.truth is not None:
         return rows[truth_order(data.shows[rows], arm.truth, budget, seed)]
     method = METHODS[arm.select]
-    points = _points(data.vectors[rows], method, seed)
+    points = points_of(vectors_of(data, rows, arm.features, seed), method, seed)
     if method.each_label:
         return _one_by_one(data, rows, points, (arm, classes, budget, seed))
     more = method.arguments(Round()) | arm.parameters
     return rows[method.select(points, budget, groups=groups, seed=seed, **more).picks]
 
 
-def _points(vectors: np.ndarray, method: Method, seed: int) -> np.ndarray:
+def vectors_of(data: SearchData, rows: np.ndarray, features: str, seed: int) -> np.ndarray:
+    """Return the vectors (rows, D) that an arm names. Raises ValueError for positions that are not known."""
+    if features == NONE:
+        return np.random.default_rng(seed).normal(size=(len(rows), COUNT))
+    if features == POSITION:
+        if data.position is None:
+            raise ValueError("features: position, but the images are not slices of volumes")
+        return data.position[rows, None]
+    return data.others[features][rows] if features else data.vectors[rows]
+
+
+def points_of(vectors: np.ndarray, method: Method, seed: int) -> np.ndarray:
     """Return what the method compares images by, as its plans do."""
     if "map" in method.needs:
         return project(vectors, "tsne", PERPLEXITY, seed)
@@ -58,13 +68,15 @@ def _one_by_one(
     head: Head | None = None
     for _ in range(budget):
         columns = _columns(method, head, block, data, rows, chosen)
+        if not arm.positions:
+            columns.pop("position", None)
         roles = {"labelled": chosen, "picked": chosen, "groups": groups, "seed": seed}
         picks = method.select(points, 1, **roles, **columns, **arm.parameters).picks
         chosen.append(int(picks[0]))
         count = len(chosen)
         needs_head = arm.heads and ("foreground" in method.needs or count >= CALIBRATED)
         if needs_head and count < budget and (count <= EACH or count % 2 == 0):
-            head = fit([data.items[rows[row]] for row in chosen], "search", classes, seed)
+            head = data.head(rows[chosen], classes, seed)
     return rows[chosen]
 
 

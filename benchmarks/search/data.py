@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,13 +17,17 @@ from benchmarks.search.plans import SearchPlan
 from infers.encoders import make_encoder
 from infers.instant.cache import CoarseBlock
 from infers.instant.features import Features
+from infers.instant.head import Head
 from infers.instant.planes import read_planes
 from pool.files import make_folder, replacing
 from pool.imaging.images import image_id
 from pool.imaging.labels import read_label
 from pool.imaging.volumes import volume_grid
 from strategies.planning.positions import positions_of
+from trainers.instant.fit import fit
 from trainers.instant.labelled import Labelled
+
+HEADS = 200  # kept of a data set: methods begin alike
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class SearchData:
     :ivar items: what heads are fitted on
     :ivar shows: (N,) bool, the true label is not empty
     :ivar pixels: (N,) of the true label's structures
+    :ivar others: vectors of the further encoders of the plan, by their names there
     """
 
     images: list[str]
@@ -43,6 +50,8 @@ class SearchData:
     position: np.ndarray | None
     shows: np.ndarray
     pixels: np.ndarray
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+    _heads: dict[tuple[Any, ...], Head] = field(default_factory=dict, init=False, repr=False)
 
     def divide(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of the pool and of the held-out images, all of a patient on one side."""
@@ -51,6 +60,29 @@ class SearchData:
         row_of = {path: row for row, path in enumerate(paths)}
         pool, held_out = (np.array([row_of[path] for path in part], np.int64) for part in parts)
         return pool, held_out
+
+    def head(
+        self, rows: Sequence[int] | np.ndarray, classes: Sequence[int], seed: int, validate: bool = True
+    ) -> Head:
+        """Fit the instant head on labels; one that was fitted before is returned again (the last 200)."""
+        key = (tuple(int(row) for row in rows), seed, validate)
+        if key not in self._heads:
+            if len(self._heads) == HEADS:
+                self._heads.pop(next(iter(self._heads)))
+            items = [self.items[row] for row in rows]
+            self._heads[key] = fit(items, "search", classes, seed, validate=validate)
+        return self._heads[key]
+
+    def mislabelled(self, share: float, seed: int) -> SearchData:
+        """Return the data with a share of the labels, drawn at random, replaced by those of other images."""
+        random = np.random.default_rng(seed)
+        wrong = np.flatnonzero(random.random(len(self.images)) < share)
+        donors = random.integers(len(self.images), size=len(wrong))
+        items, shows = list(self.items), self.shows.copy()
+        for row, donor in zip(wrong, donors, strict=True):
+            items[row] = replace(items[row], shares=self.items[donor].shares)
+            shows[row] = self.shows[donor]
+        return replace(self, items=items, shows=shows)
 
     def coarse(self, rows: np.ndarray) -> CoarseBlock:
         """Return the coarse features of 2-D images."""
@@ -68,9 +100,7 @@ def read_data(
 
     Raises ImageError, LabelError, ValueError for volumes.
     """
-    encoder = plan.encoder
-    if encoder.startswith("transformers:") and weights:
-        encoder = f"transformers:{weights / encoder.partition(':')[2]}"
+    encoder = _located(plan.encoder, weights)
     files = find_images(studies)
     if any(volume_grid(file) for file in files[:1]):
         raise ValueError(f"{studies}: holds volumes; the search compares methods on 2-D images")
@@ -81,10 +111,20 @@ def read_data(
         pool = read_pool(studies, labels, plan.classes, encoder, None, work)
         items = [replace(c.labelled, group=p) for c, p in zip(pool.cases, patients, strict=True)]
     pixels = [_drawn(file, labels, plan.classes) for file in files]
-    vectors = _vectors(files, encoder, work / studies.resolve().parent.name / "vectors.npz")
-    return SearchData(
-        images, items, vectors, patients, positions_of(images), np.array(pixels) > 0, np.array(pixels)
-    )
+    folder, drawn = work / studies.resolve().parent.name, np.array(pixels)
+    vectors = _vectors(files, encoder, folder / "vectors.npz")
+    others = {
+        name: _vectors(files, _located(name, weights), folder / f"vectors-{name.rpartition(':')[2]}.npz")
+        for name in sorted(plan.encoders)
+    }
+    return SearchData(images, items, vectors, patients, positions_of(images), drawn > 0, drawn, others)
+
+
+def _located(encoder: str, weights: Path | None) -> str:
+    """Return the name of an encoder with the path of its weights."""
+    if encoder.startswith("transformers:") and weights:
+        return f"transformers:{weights / encoder.partition(':')[2]}"
+    return encoder
 
 
 def _drawn(file: Path, labels: Path, classes: list[int]) -> int:

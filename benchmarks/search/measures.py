@@ -15,7 +15,6 @@ from infers.instant.judging import MIN_LABELS, segment
 from strategies.selectors.numerics.components import principal_components
 from strategies.selectors.numerics.distances import nearest_distance
 from strategies.selectors.numerics.losses import median_distance
-from trainers.instant.fit import fit
 
 SIDE = 32  # places per side of the grid that Dice is measured on
 TAIL = 0.1  # share of the images farthest from a label
@@ -33,7 +32,7 @@ def measure_labels(
         the images with an empty label on which the head paints (None without any).
     """
     calibrate = len(chosen) >= MIN_LABELS and not data.shows[chosen].all()
-    head = fit([data.items[row] for row in chosen], "search", classes, seed, validate=calibrate)
+    head = data.head(chosen, classes, seed, calibrate)
     counts = np.array([_counts(data, head, int(row)) for row in held_out])
     patients = np.unique([data.patients[row] for row in held_out], return_inverse=True)[1]
     joined = np.zeros((patients.max() + 1, *counts.shape[1:]))

@@ -54,6 +54,8 @@ def write_page(plan: SearchPlan, folder: Path) -> None:
             lines += [*_coverage_rows(curves), ""]
         elif name == "headroom":
             lines += [*headroom_rows(plan, phase, cells), NOTE]
+        elif phase.against:
+            lines += [*_against_rows(curves, phase.against), ""]
         else:
             lines += [*_dice_rows(curves), "", *_difference_rows(curves), "", *_label_rows(curves), ""]
         if name == "decision":
@@ -87,6 +89,21 @@ def _dice_rows(curves: Curves) -> Iterator[str]:
         yield f"| {method} | {len(areas)} | {numbers} | {np.mean(areas):.4f} |"
 
 
+def _against_rows(curves: Curves, base: str) -> Iterator[str]:
+    """Yield one table of all methods, compared with one of them."""
+    labels = curves.plan.budgets
+    dice = " | ".join(f"Dice, {n}" for n in labels)
+    yield f"| | seeds | {dice} | area | - {base} | non-empty | tail | painted |"
+    yield "|---" * (7 + len(labels)) + "|"
+    for method in curves.methods:
+        means = np.mean(list(curves.curve(method).values()), axis=0)
+        areas = list(curves.areas(method).values())
+        numbers = " | ".join(f"{value:.3f}" for value in means)
+        difference = shown(curves.against(method, base)) if method != base else ""
+        last = " | ".join(_last(curves, method, what) for what in ("non_empty", "tail", "false_positive"))
+        yield f"| {method} | {len(areas)} | {numbers} | {np.mean(areas):.4f} | {difference} | {last} |"
+
+
 def _difference_rows(curves: Curves) -> Iterator[str]:
     bases = [base for base in BASELINES if base in curves.methods]
     yield f"| area, difference to | {' | '.join(bases)} | visible | labels needed |"
@@ -111,12 +128,15 @@ def _label_rows(curves: Curves) -> Iterator[str]:
     yield "| labels | non-empty | tail | pixels | Dice on positives | painted |"
     yield "|---|---|---|---|---|---|"
     for method in curves.methods:
-        columns = []
-        for what, digits in _LABELS.items():
-            last = [curve[-1] for curve in curves.curve(method, what).values()]
-            known = [value for value in last if not np.isnan(value)]
-            columns.append(f"{np.mean(known):.{digits}f}" if known else "")
+        columns = (_last(curves, method, what) for what in _LABELS)
         yield f"| {method} | {' | '.join(columns)} |"
+
+
+def _last(curves: Curves, method: str, what: str) -> str:
+    """Format the mean of a measure at the last number of labels."""
+    last = [curve[-1] for curve in curves.curve(method, what).values()]
+    known = [value for value in last if not np.isnan(value)]
+    return f"{np.mean(known):.{_LABELS[what]}f}" if known else ""
 
 
 _LABELS = {"non_empty": 1, "tail": 2, "pixels": 0, "positive_dice": 3, "false_positive": 2}

@@ -57,6 +57,7 @@ def foreground_cover(
     sure: float = SURE,
     eta: float = ETA,
     explore: float = 0.0,
+    tail: float = 1.0,
 ) -> Selection:
     """Cover what likely shows something, by candidates most likely to show something.
 
@@ -77,6 +78,7 @@ def foreground_cover(
         share, sure: which candidates are compared; 1 and 0 compare all.
         eta: weight of both ends of a volume counting as empty; 0 if structures may lie there.
         explore: share of the picks spent on the candidate with p nearest to 1/2.
+        tail: weight of CVaR10, at least 0.
 
     Returns:
         Evidence: `role` ("likely", "doubtful" with p up to 1/2, "typical" while nothing shows something,
@@ -99,7 +101,9 @@ def foreground_cover(
         picked=picked,
         seed=seed,
     )
-    cover, explore = _Cover(greedy, likely), check_share(explore, "explore")
+    if not 0 <= tail < np.inf:
+        raise ValueError(f"tail must be at least 0, not {tail}")
+    cover, explore = _Cover(greedy, likely, tail), check_share(explore, "explore")
     picks, role = np.zeros(greedy.count, np.int64), np.zeros(greedy.count, dtype="U8")
     for step in range(greedy.count):
         nth = len(greedy.covered) + step
@@ -127,8 +131,8 @@ class _Cover:
         is_known: True if a label or a likely pick shows something.
     """
 
-    def __init__(self, greedy: Greedy, likely: FloatArray) -> None:
-        self._greedy, self._likely = greedy, likely
+    def __init__(self, greedy: Greedy, likely: FloatArray, tail: float) -> None:
+        self._greedy, self._likely, self._tail = greedy, likely, tail
         is_picked = ~np.isin(greedy.covered, greedy.rows.labelled)
         self._covering = greedy.covered[is_picked | (likely[greedy.covered] > 0.5)].tolist()
         self.is_known = bool((likely[self._covering] > 0.5).any())
@@ -148,4 +152,6 @@ class _Cover:
         around = self._covering if self.is_known else [*greedy.covered, *self._covering]
         anchors = greedy.points[np.array(around, dtype=np.int64)]
         sample = greedy.sample
-        return Coverage(greedy.points[sample], self._likely[sample], anchors, tail=self.is_known)
+        return Coverage(
+            greedy.points[sample], self._likely[sample], anchors, self._tail if self.is_known else 0.0
+        )

@@ -29,11 +29,11 @@ class Coverage:
 
     :param pool: (S, D), :param weights: (S,) at least 0
     :param labelled: (L, D)
-    :param tail: leave the worst tenth out if False
+    :param tail: weight of the worst tenth, at least 0
     """
 
     def __init__(
-        self, pool: FloatArray, weights: FloatArray, labelled: FloatArray, tail: bool = True
+        self, pool: FloatArray, weights: FloatArray, labelled: FloatArray, tail: float = 1.0
     ) -> None:
         self._pool, self._weights, self._tail = pool, weights, tail
         self._nearest = nearest_distance(pool, labelled)
@@ -45,7 +45,7 @@ class Coverage:
         return mean + tail
 
     def parts(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return both terms of the loss (n,), (n,) if one of `points` (n, D) were added."""
+        """Return both weighted terms of the loss (n,), (n,) if one of `points` (n, D) were added."""
         from scipy.spatial.distance import cdist  # slow to import
 
         from strategies.selectors.numerics.tail_mean import tail_means
@@ -53,7 +53,9 @@ class Coverage:
         reach = cdist(points, self._pool)
         np.minimum(reach, self._nearest, out=reach)
         mean = np.einsum("ij,j->i", reach, self._weights) / self._total
-        return mean, tail_means(reach, self._weights, TAIL) if self._tail else np.zeros(len(points))
+        if not self._tail:
+            return mean, np.zeros(len(points))
+        return mean, self._tail * tail_means(reach, self._weights, TAIL)
 
     def add(self, point: FloatArray) -> None:
         """Add a point (D,)."""

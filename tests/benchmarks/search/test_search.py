@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from benchmarks.search.choosing import choose
 from benchmarks.search.curves import Curves
 from benchmarks.search.data import SearchData
 from benchmarks.search.headroom import headroom_rows
-from benchmarks.search.plans import FOLDER, Arm, Phase, SearchPlan, plan_of, read_plan
+from benchmarks.search.plans import FOLDER, Arm, Phase, Rounds, SearchPlan, plan_of, read_plan
+from benchmarks.search.rounds import bald, choose_in_rounds
 from benchmarks.search.rule import decide, rule_rows
+from benchmarks.search.table import write_page
 from infers.instant.features import CHANNELS, Features
 from strategies.planning.positions import positions_of
 from trainers.instant.labelled import Labelled
@@ -52,7 +56,10 @@ def test_every_plan_can_be_read_and_its_phases_share_no_seed(path: Path) -> None
     plan = read_plan(path.stem)
     seeds = [seed for phase in plan.phases.values() for seed in phase.seeds]
     assert len(seeds) == len(set(seeds))
-    assert "random" in {arm.name for arm in plan.phases["development"].arms}
+    for phase in plan.phases.values():
+        assert not phase.against or phase.against in {arm.name for arm in phase.arms}
+    if "decision" in plan.phases:
+        assert "random" in {arm.name for arm in plan.phases["development"].arms}
     files = [cell.name(plan) for phase in plan.phases for cell in cells_of(plan, phase)]
     assert all(Path(name).name == name for name in files), "a cell is a file"
 
@@ -67,6 +74,8 @@ def test_a_wrong_plan_is_refused_with_what_is_wrong() -> None:
     }
     with pytest.raises(SuiteError, match="best: give `select`, one of .*tail_cover"):
         plan_of({**content, "methods": {"best": {"select": "best"}}}, "p")
+    with pytest.raises(SuiteError, match="`uncertainty` one of entropy, likely entropy, bald"):
+        Rounds(start=1, size=1, select="entropy", uncertainty="variance")
     with pytest.raises(SuiteError, match="unknown plan 'nothing'; choose one of busi"):
         read_plan("nothing")
 
@@ -84,9 +93,68 @@ def test_truth_draws_the_share_at_each_number_of_labels() -> None:
 def test_methods_pick_of_the_pool_one_of_a_patient_at_first(data: SearchData, name: str) -> None:
     pool, held_out = data.divide(0.2, seed=3)
     assert len(held_out) == 8 and len({data.patients[row] for row in held_out}) == 2
-    chosen = choose(data, pool, Arm(name, name), [1], budget=5, seed=3)
-    assert len({data.patients[row] for row in chosen}) == 5 and set(chosen) <= set(pool)
-    assert chosen.tolist() == choose(data, pool, Arm(name, name), [1], budget=5, seed=3).tolist()
+    chosen = choose(data, pool, Arm(name, name), [1], budget=3, seed=3)
+    assert len({data.patients[row] for row in chosen}) == 3 and set(chosen) <= set(pool)
+    assert chosen.tolist() == choose(data, pool, Arm(name, name), [1], budget=3, seed=3).tolist()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"features": "position"}, {"features": "none"}, {"features": "other"}, {"positions": False}],
+    ids=str,
+)
+def test_an_ablation_changes_the_order(data: SearchData, changed: dict[str, Any]) -> None:
+    pool, _ = data.divide(0.2, seed=3)
+    more = replace(data, others={"other": np.random.default_rng(9).normal(size=(len(SLICES), 40))})
+    whole, less = (
+        choose(more, pool, Arm("a", "foreground_cover", heads=False, **how), [1], 6, seed=3)
+        for how in ({}, changed)
+    )
+    assert len(set(less)) == 6 and less.tolist() != whole.tolist()
+
+
+def test_positions_of_images_that_have_none_are_refused(data: SearchData) -> None:
+    arm = Arm("a", "tail_cover", features="position")
+    with pytest.raises(ValueError, match="not slices of volumes"):
+        choose(replace(data, position=None), np.arange(8), arm, [1], 2, seed=3)
+
+
+def test_a_share_of_the_labels_is_that_of_other_images(data: SearchData) -> None:
+    seen = data.mislabelled(0.5, seed=1)
+    same = [a.shares is b.shares for a, b in zip(data.items, seen.items, strict=True)]
+    assert 10 <= sum(same) <= 30
+    drawn = [bool((item.shares[..., 1] > 0.5).any()) for item in seen.items]
+    assert drawn == seen.shows.tolist() and drawn != data.shows.tolist()
+    assert all(a.features is b.features for a, b in zip(data.items, seen.items, strict=True))
+    assert data.mislabelled(0.0, seed=1).shows.tolist() == data.shows.tolist()
+
+
+@pytest.mark.parametrize(
+    ("select", "uncertainty"),
+    [
+        ("random", "entropy"),
+        ("foreground_active", "bald"),
+        ("clasp_pe", "likely entropy"),
+    ],
+)
+def test_rounds_go_on_after_the_same_cold_start(data: SearchData, select: str, uncertainty: str) -> None:
+    pool, _ = data.divide(0.2, seed=3)
+    arm = Arm("a", "tail_cover", rounds=Rounds(2, 2, select, uncertainty=uncertainty))
+    chosen = choose_in_rounds(data, pool, arm, [1], 4, (3, 3))
+    assert set(chosen) <= set(pool) and len(set(chosen)) == 4
+    cold = choose(data, pool, Arm("a", "tail_cover"), [1], 2, seed=3)
+    assert chosen[:2].tolist() == cold.tolist()
+    assert data.patients[chosen[2]] != data.patients[chosen[3]], "one of each patient first"
+
+
+def test_bald_is_the_disagreement_of_heads(data: SearchData) -> None:
+    block = data.coarse(np.arange(4))
+    heads = [data.head(rows, [1], seed, False) for seed, rows in enumerate(([1, 2], [0, 3]))]
+    assert data.head([1, 2], [1], 0, False) is heads[0], "fitted once"
+    assert bald(heads[:1], block) == pytest.approx(0, abs=1e-6), "one head agrees with itself"
+    apart = bald(heads, block)
+    assert apart[[1, 2]].min() > 0.2 > apart[[0, 3]].max(), "only one knows what the inner slices show"
+    assert apart.max() < np.log(2)
 
 
 def test_a_cell_has_dice_and_what_the_labels_cover(data: SearchData) -> None:
@@ -132,13 +200,17 @@ def test_a_command_runs_missing_cells_and_writes_the_page(tmp_path: Path, own_pr
     assert wrong.exit_code == 2 and "no phase 'last'; choose from: coverage, development" in wrong.output
 
 
+UNKNOWN = {"non_empty": 8, "tail": None, "false_positive": None}
+
+
 def cells(gains: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Return cells of two budgets with these gains in Dice by seed."""
     return [
         {
             "cell": {"arm": arm, "seed": seed},
             "points": [
-                {"labels": n, "dice": 0.5 + n / 100 + gain, "halves": [0.5 + gain] * 2} for n in (4, 8)
+                {"labels": n, "dice": 0.5 + n / 100 + gain, "halves": [0.5 + gain] * 2, **UNKNOWN}
+                for n in (4, 8)
             ],
         }
         for arm, of_seed in gains.items()
@@ -176,6 +248,24 @@ def test_labels_saved_are_read_off_the_mean_curves() -> None:
     found = curves({"random": [0.0] * 8, "a": [0.02] * 8})
     assert found.needed("a", "random") == "6.0 [6.0, 6.0]"
     assert found.needed("random", "a") == "never [never, never]"
+
+
+def test_ablations_are_one_table_against_the_method(tmp_path: Path) -> None:
+    arms = [Arm(name, "random") for name in ("whole", "less")]
+    phase = Phase(list(range(5)), arms, against="whole")
+    plan = SearchPlan("p", "d", [1], "descriptor", [4, 8], {"ablations": phase})
+    (tmp_path / "cells.jsonl").write_text(
+        "".join(
+            json.dumps({**cell, "cell": {**cell["cell"], "method": cell["cell"]["arm"], "budget": "8"}})
+            + "\n"
+            for cell in cells({"whole": [0.0] * 5, "less": [-0.2] * 5})
+        )
+    )
+    write_page(plan, tmp_path)
+    rows = (tmp_path / "README.md").read_text().splitlines()
+    (row,) = [row for row in rows if row.startswith("| less ")]
+    assert row.startswith("| less | 5 | 0.340 | 0.380 | 0.3600 | -0.2000 [-0.2000, -0.2000] (")
+    assert row.endswith(" | 8.0 |  |  |")
 
 
 def test_headroom_is_the_lead_of_the_best_tenth() -> None:

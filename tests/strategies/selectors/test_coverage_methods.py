@@ -275,3 +275,12 @@ def test_a_large_pool_is_covered_by_a_sample_as_well_as_by_all_of_it() -> None:
     assert nearest.mean() + tail == pytest.approx(
         chosen.evidence["mean"][-1] + chosen.evidence["tail"][-1], rel=0.05
     )
+
+
+def test_the_weight_of_the_tail_decides_between_the_many_and_the_far() -> None:
+    points = np.array([0.0] + [3.0] * 36 + [20.0, 21.0])[:, None]
+    known: dict[str, Any] = {"labelled": [0], "foreground": np.ones(39), "share": 1.0, "sure": 0.0}
+    picks = [selectors.foreground_cover(points, 1, tail=tail, **known).picks[0] for tail in (0.0, 1.0)]
+    assert picks == [1, 37]
+    with pytest.raises(ValueError, match=r"tail must be at least 0, not -1\.0"):
+        selectors.foreground_cover(points, 1, tail=-1.0, **known)
