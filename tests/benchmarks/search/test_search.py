@@ -142,9 +142,9 @@ def test_volumes_are_compared_as_the_app_does_and_measured_over_all_their_slices
 ) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "labels").mkdir()
-    for seed, slices in enumerate((20, 20, 20, 20, 20, 8)):
+    for seed, height in enumerate((20, 20, 20, 20, 20, 8)):
         volume, label = (tmp_path / folder / f"v{seed}.nii.gz" for folder in ("studies", "labels"))
-        write_volume(volume, seed, (36, 34, slices))
+        write_volume(volume, seed, (36, 34, height))
         bright = np.asarray(nibabel.nifti1.load(volume).dataobj) > 60
         nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(bright.astype(np.uint8), np.eye(4)), label)
     arm = Arm("uherding", "uherding", parameters={"calibrated": 2})
