@@ -15,8 +15,11 @@ from benchmarks.experiments.simulate import find_images, split
 from benchmarks.instant.pool import read_pool
 from benchmarks.search.plans import SearchPlan
 from infers.encoders import make_encoder
+from infers.encoders.base import Encoder
+from infers.encoders.slices import axial_slices, embed_slices
 from infers.instant.cache import CoarseBlock
 from infers.instant.features import Features
+from infers.instant.grids import coarser
 from infers.instant.head import Head
 from infers.instant.planes import read_planes
 from pool.files import make_folder, replacing
@@ -41,6 +44,7 @@ class SearchData:
     :ivar shows: (N,) bool, the true label is not empty
     :ivar pixels: (N,) of the true label's structures
     :ivar others: vectors of the further encoders of the plan, by their names there
+    :ivar measured: features and labels on a coarser grid, by row and side; kept for the other cells
     """
 
     images: list[str]
@@ -52,6 +56,7 @@ class SearchData:
     pixels: np.ndarray
     others: dict[str, np.ndarray] = field(default_factory=dict)
     _heads: dict[tuple[Any, ...], Head] = field(default_factory=dict, init=False, repr=False)
+    measured: dict[tuple[int, int], Labelled] = field(default_factory=dict, init=False, repr=False)
 
     def divide(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of the pool and of the held-out images, all of a patient on one side."""
@@ -84,26 +89,35 @@ class SearchData:
             shows[row] = self.shows[donor]
         return replace(self, items=items, shows=shows)
 
+    def on_grid(self, row: int, side: int) -> Labelled:
+        """Return the features and label of an image on a grid of at most `side` places per side."""
+        if (row, side) not in self.measured:
+            item = self.items[row]
+            side_of = min(side, item.shares.shape[1])
+            features = Features(coarser(item.features.grids, side_of), item.features.positions)
+            self.measured[row, side] = Labelled(features, coarser(item.shares, side_of))
+        return self.measured[row, side]
+
     def coarse(self, rows: np.ndarray) -> CoarseBlock:
-        """Return the coarse features of 2-D images."""
-        grids = np.concatenate([self.items[row].features.coarse().grids for row in rows])
-        names = [self.images[row] for row in rows]
-        return CoarseBlock(names, np.arange(len(rows) + 1), Features(grids, np.empty(0, np.float32)))
+        """Return the coarse features of images, which are all 2-D or all volumes."""
+        coarse = [self.items[row].features.coarse() for row in rows]
+        starts = np.cumsum([0, *(len(one.grids) for one in coarse)])
+        grids = np.concatenate([one.grids for one in coarse])
+        positions = np.concatenate([one.positions for one in coarse])
+        return CoarseBlock([self.images[row] for row in rows], starts, Features(grids, positions))
 
 
 def read_data(
     plan: SearchPlan, studies: Path, labels: Path, weights: Path | None, work: Path, heads: bool = True
 ) -> SearchData:
-    """Read images and masks of 2-D images, and compute what is missing of the features.
+    """Read images or volumes and their masks, and compute what is missing of the features.
 
     :param heads: with what heads are fitted on; without, `items` is empty
 
-    Raises ImageError, LabelError, ValueError for volumes.
+    Raises ImageError, LabelError.
     """
     encoder = _located(plan.encoder, weights)
     files = find_images(studies)
-    if any(volume_grid(file) for file in files[:1]):
-        raise ValueError(f"{studies}: holds volumes; the search compares methods on 2-D images")
     images = [image_id(path.name) for path in files]
     patients = [_patient(image, plan.groups) for image in images]
     items = []
@@ -128,7 +142,7 @@ def _located(encoder: str, weights: Path | None) -> str:
 
 
 def _drawn(file: Path, labels: Path, classes: list[int]) -> int:
-    """Return the number of pixels of an image's structures."""
+    """Return the number of pixels or voxels of an image's structures."""
     label = read_label(labels / file.name, {str(value): value for value in classes}, file)
     return int(np.count_nonzero(label))
 
@@ -145,11 +159,16 @@ def _vectors(files: list[Path], name: str, kept: Path) -> np.ndarray:
         with np.load(kept) as content:
             if str(content["key"]) == encoder.key and len(content["vectors"]) == len(files):
                 return np.asarray(content["vectors"])
-    rows = [
-        encoder.embed([read_planes(file, 2).images[0]]) for file in tqdm(files, unit="image", disable=None)
-    ]
+    rows = [_vector(encoder, file) for file in tqdm(files, unit="image", disable=None)]
     vectors = np.concatenate(rows).astype(np.float64)
     make_folder(kept.parent)
     with replacing(kept) as part:
         np.savez(part, vectors=vectors, key=np.array(encoder.key))
     return vectors
+
+
+def _vector(encoder: Encoder, file: Path) -> np.ndarray:
+    """Return the vector (1, D) of an image, or of a volume by its slices, as the app `volumes` does."""
+    if volume_grid(file):
+        return embed_slices(encoder, [axial_slices(file, "mr")])
+    return encoder.embed([read_planes(file, 2).images[0]])

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.search.data import SearchData
-from infers.instant.features import Features
-from infers.instant.grids import coarser
 from infers.instant.head import Head
 from infers.instant.judging import MIN_LABELS, segment
 from strategies.selectors.numerics.components import principal_components
@@ -49,10 +47,8 @@ def measure_labels(
 
 def _counts(data: SearchData, head: Head, row: int) -> list[tuple[int, int, int]]:
     """Return by structure the number of places that both have, the head has, and the label has."""
-    item = data.items[row]
-    side = min(SIDE, item.shares.shape[1])
-    features = Features(coarser(item.features.grids, side), item.features.positions)
-    found, true = (a.argmax(axis=-1) for a in (segment(head, features), coarser(item.shares, side)))
+    item = data.on_grid(row, SIDE)
+    found, true = (a.argmax(axis=-1) for a in (segment(head, item.features), item.shares))
     sizes = []
     for k in range(1, item.shares.shape[-1]):
         one, other = found == k, true == k

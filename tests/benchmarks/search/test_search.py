@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import typer
@@ -20,14 +21,18 @@ from benchmarks.search.__main__ import main
 from benchmarks.search.cell import cells_of, run_cell
 from benchmarks.search.choosing import choose
 from benchmarks.search.curves import Curves
-from benchmarks.search.data import SearchData
+from benchmarks.search.data import SearchData, read_data
 from benchmarks.search.headroom import headroom_rows
 from benchmarks.search.plans import FOLDER, Arm, Phase, Rounds, SearchPlan, plan_of, read_plan
 from benchmarks.search.rounds import bald, choose_in_rounds
 from benchmarks.search.rule import decide, rule_rows
 from benchmarks.search.table import write_page
+from infers.encoders import make_encoder
+from infers.encoders.slices import axial_slices, embed_slices
 from infers.instant.features import CHANNELS, Features
+from infers.instant.planes import MAX_COARSE
 from strategies.planning.positions import positions_of
+from tests.volumes import write_volume
 from trainers.instant.labelled import Labelled
 
 SLICES = [f"p{patient:02d}_s{at:03d}" for patient in range(10) for at in range(4)]
@@ -198,6 +203,31 @@ def test_a_command_runs_missing_cells_and_writes_the_page(tmp_path: Path, own_pr
     assert (out / "cells.jsonl").stat().st_mtime_ns == kept
     wrong = CliRunner().invoke(app, [*line, "--phase", "last"])
     assert wrong.exit_code == 2 and "no phase 'last'; choose from: coverage, development" in wrong.output
+
+
+def test_volumes_are_compared_as_the_app_does_and_measured_over_all_their_slices(
+    tmp_path: Path, own_process: None
+) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "labels").mkdir()
+    for seed, height in enumerate((20, 20, 20, 20, 20, 8)):
+        volume, label = (tmp_path / folder / f"v{seed}.nii.gz" for folder in ("studies", "labels"))
+        write_volume(volume, seed, (36, 34, height))
+        bright = np.asarray(nibabel.nifti1.load(volume).dataobj) > 60
+        nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(bright.astype(np.uint8), np.eye(4)), label)
+    arm = Arm("uherding", "uherding", parameters={"calibrated": 2})
+    plan = SearchPlan("p", "d", [1], "descriptor", [1, 4], {"development": Phase([3], [arm])})
+    data = read_data(plan, tmp_path / "studies", tmp_path / "labels", None, tmp_path / "work")
+    slices = axial_slices(tmp_path / "studies" / "v2.nii.gz", "mr")
+    assert np.allclose(data.vectors[2], embed_slices(make_encoder("descriptor"), [slices])[0])
+    assert data.shows.all() and data.pixels[5] == bright.sum() and data.position is None
+    block = data.coarse(np.array([0, 5]))
+    assert block.images == ["v0", "v5"] and block.rows.tolist() == [0, MAX_COARSE, MAX_COARSE + 8]
+    assert block.features.positions.tolist()[-8:] == pytest.approx(np.linspace(0, 1, 8))
+    (cell,) = cells_of(plan, "development")
+    result = run_cell(cell, plan, data)
+    assert len(set(result["picks"])) == 4 and result["points"][-1]["non_empty"] == 4
+    assert result["points"][-1]["dice"] > 0.6 and result["points"][-1]["false_positive"] is None
 
 
 UNKNOWN = {"non_empty": 8, "tail": None, "false_positive": None}
