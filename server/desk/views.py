@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from pool.imaging.errors import StrPath, names_its_file
 from pool.imaging.formats import kind_of, open_picture
 from pool.imaging.labels import grid_of
 
@@ -64,7 +65,8 @@ class View:
         return np.flip(array, [axis for axis, is_flipped in enumerate(self.flipped) if is_flipped])
 
 
-def view_of(path: str) -> View:
+@names_its_file
+def view_of(path: StrPath) -> View:
     """Return the arrangement of an image by its header. Raises ImageError."""
     shape, affine = grid_of(path)
     if len(shape) == 3:
@@ -93,9 +95,14 @@ def _axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     return order, tuple(bool(axes[target][1] != sign) for target, sign in wanted)
 
 
-def _exif_orientation(path: str) -> int:
+def _exif_orientation(path: StrPath) -> int:
     """Return how the camera was held; readers of TIFF have turned the picture already."""
     if Path(path).is_dir() or kind_of(path) != "picture":
         return 1
     with open_picture(path) as picture:
-        return 1 if picture.format == "TIFF" else int(picture.getexif().get(_ORIENTATION, 1))
+        if picture.format == "TIFF":
+            return 1
+        try:
+            return int(picture.getexif().get(_ORIENTATION, 1))
+        except Exception:  # damage raises many kinds; browsers show such a picture as it is stored
+            return 1

@@ -32,6 +32,13 @@ def test_a_photograph_is_shown_as_a_browser_does(tmp_path: Path, orientation: in
     np.testing.assert_array_equal(view.stored(view.shown(label)), label)
 
 
+def test_a_photograph_whose_exif_is_damaged_is_shown_as_it_is_stored(tmp_path: Path) -> None:
+    for name, exif in (("a.png", b"II"), ("b.png", b"\xff" * 50), ("c.jpg", b"Exif\0\0II*\0" + b"\xff" * 9)):
+        Image.fromarray(PLACES).save(tmp_path / name, exif=exif)
+        view, own = view_of(tmp_path / name), read_image(tmp_path / name)[0]
+        np.testing.assert_array_equal(view.shown(own), own.T)
+
+
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_volume_is_shown_in_axial_slices_from_the_feet(tmp_path: Path, turn: np.ndarray) -> None:
     """Rows go to the back, columns to the patient's left, slices to the head, however the file lists them."""

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import requests
 from PIL import Image
+from pydicom.uid import EnhancedMRImageStorage
 from typer.testing import CliRunner
 
 from benchmarks.annotator import Annotator
@@ -140,13 +141,30 @@ def test_a_series_that_no_label_could_be_stored_for_is_left_out(
         orthanc.add(radiograph(path.stem, np.asarray(Image.open(path)), "DX"))
     cine = radiograph("cine", np.asarray(Image.open(path)), "DX")
     cine.NumberOfFrames, cine.PixelData = 3, cine.PixelData * 3
-    (series,) = orthanc.add(cine)
-    server = start(orthanc.url, tmp_path / "state", cold_start_budget=2)
+    left_out = set(orthanc.add(cine, enhanced_mr(np.asarray(Image.open(path)))))
+    server = start(orthanc.url, tmp_path / "state", cold_start_budget=2, modality="DX,MR")
     annotator = Annotator(server.url, phantoms / "labels")
     annotator.wait_ready(rounds=0)
     status = requests.get(f"{server.url}/selection/status", timeout=30).json()
-    assert list(status["failures"]) == [series] and "3 frames in one file" in status["failures"][series]
+    assert status["failures"].keys() == left_out and len(left_out) == 2
+    assert all("3 frames in one file" in reason for reason in status["failures"].values())
     assert status["map"]["images"] == 3
     url, clients = f"{server.url}/activelearning/auto", ({"client_id": f"c{n}"} for n in range(3))
     given = {requests.post(url, json=client, timeout=60).json()["id"] for client in clients}
-    assert len(given) == 3 and series not in given
+    assert len(given) == 3 and not given & left_out
+
+
+def enhanced_mr(rows: np.ndarray) -> pydicom.Dataset:
+    """Make an MR volume of three slices in one file, which each have their place in functional groups."""
+    volume = radiograph("enhanced", rows, "CT")
+    volume.Modality = "MR"
+    volume.SOPClassUID = volume.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    volume.NumberOfFrames, volume.PixelData = 3, volume.PixelData * 3
+    frames = []
+    for height in range(3):
+        place, frame = pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient = [0, 0, 5 * height]
+        frame.PlanePositionSequence = [place]
+        frames.append(frame)
+    volume.PerFrameFunctionalGroupsSequence = frames
+    return volume
