@@ -57,13 +57,15 @@ def gains(cells: Cells, methods: list[str], active: bool) -> list[float]:
 
 
 def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
-    """Rank the methods that ran on every data set by mean rank; 1 is best."""
-    data = {name: cells for name, cells in data.items() if len(methods_of(cells, active)) > 1}
+    """Rank the methods that ran on every data set by mean rank; 1 is best.
+
+    Left out are data without random labels, or with one method beside them: these leave nothing to rank.
+    """
+    ran = {name: methods_of(cells, active) for name, cells in data.items()}
+    data = {name: cells for name, cells in data.items() if len(ran[name]) > 2 and RANDOM in ran[name]}
     if not data:
         return
-    methods = sorted(set.intersection(*(methods_of(cells, active) for cells in data.values())))
-    if RANDOM not in methods:
-        return
+    methods = sorted(set.intersection(*(ran[name] for name in data)))
     gained = np.array([gains(cells, methods, active) for cells in data.values()]).T
     ranks = rankdata(-gained, axis=0)
     real = [not name.startswith("phantoms") for name in data]  # drawings say nothing about patients
