@@ -28,7 +28,7 @@ _nurseries: dict[str, subprocess.Popen[bytes]] = {}  # by socket
 
 @contextmanager
 def servers() -> Iterator[None]:
-    """Fork the servers that this process starts; a forked process, from the nursery that it comes from."""
+    """Fork the servers that this process starts; one that was forked itself uses the nursery of its own."""
     with pytest.MonkeyPatch.context() as patch, nullcontext() if SOCKET in os.environ else own_nursery():
         patch.setattr(Server, "launch", staticmethod(_fork))
         yield
@@ -103,7 +103,8 @@ def run(
                 streams = (nothing.fileno(), output.fileno(), errors.fileno())
                 place |= {SOCKET: os.environ[SOCKET]}
                 status = ForkedProcess(command, streams, place, cwd=cwd and str(cwd)).wait()
-        output.seek(0), errors.seek(0)
+        for file in (output, errors):
+            file.seek(0)
         done = subprocess.CompletedProcess(command, status, output.read(), errors.read())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

@@ -78,7 +78,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-files",
         metavar="COUNT",
         type=int,
-        help="how many damaged files test_damaged_files.py reads: 100 by default, 1000 with --long",
+        help="how many damaged files the tests of such files read: 100 by default, 1000 with --long",
     )
 
 

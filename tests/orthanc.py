@@ -152,3 +152,9 @@ def make_orthanc(
     yield make
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
+    """An empty DICOM server for one module of tests."""
+    return make_orthanc()

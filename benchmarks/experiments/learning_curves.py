@@ -10,12 +10,12 @@ from benchmarks.experiments.savings import needed_for_last
 from benchmarks.experiments.statistics import Outcome, area, paired
 
 RANDOM = "random"
-_BASELINES = (RANDOM, "random, one per patient")  # what curves are compared with: the first that a suite has
+BASELINES = ("random, one per patient", RANDOM)  # what methods are compared with: the first that has run
 
 
 def baseline_of(methods: Collection[str]) -> str | None:
     """Return the first baseline that is among the methods, or None."""
-    return next((name for name in _BASELINES if name in methods), None)
+    return next((name for name in BASELINES if name in methods), None)
 
 
 def total(budget: str) -> int:

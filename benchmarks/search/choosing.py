@@ -67,7 +67,7 @@ def _one_by_one(
     chosen: list[int] = []
     head: Head | None = None
     for _ in range(budget):
-        columns = _columns(method, head, block, data, rows, chosen)
+        columns = columns_of(method, head, block, data, rows, chosen)
         if not arm.positions:
             columns.pop("position", None)
         roles = {"labelled": chosen, "picked": chosen, "groups": groups, "seed": seed}
@@ -80,7 +80,7 @@ def _one_by_one(
     return rows[chosen]
 
 
-def _columns(
+def columns_of(
     method: Method,
     head: Head | None,
     block: CoarseBlock | None,

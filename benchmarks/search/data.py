@@ -70,7 +70,7 @@ class SearchData:
         self, rows: Sequence[int] | np.ndarray, classes: Sequence[int], seed: int, validate: bool = True
     ) -> Head:
         """Fit the instant head on labels; one that was fitted before is returned again (the last 200)."""
-        key = (tuple(int(row) for row in rows), seed, validate)
+        key = (tuple(int(row) for row in rows), tuple(classes), seed, validate)
         if key not in self._heads:
             if len(self._heads) == HEADS:
                 self._heads.pop(next(iter(self._heads)))

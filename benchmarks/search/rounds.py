@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.search.choosing import choose, points_of, vectors_of
+from benchmarks.search.choosing import choose, columns_of, points_of, vectors_of
 from benchmarks.search.data import SearchData
 from benchmarks.search.plans import Arm
 from infers.instant.cache import CoarseBlock
 from infers.instant.head import Head, entropy, mean_entropies
-from infers.instant.judging import judge_pool
 from strategies.selectors.numerics.class_entropy import class_entropies
 from strategies.selectors.registry import METHODS, Method, Round
 
@@ -61,6 +60,8 @@ class _Pool:
     def scores(self, chosen: list[int], method: Method, uncertainty: str) -> dict[str, np.ndarray]:
         """Return the values of all images that a method needs, by a head fitted on the chosen ones."""
         head = self.data.head(self.rows[chosen], self.classes, self.seed, method.from_head)
+        if method.from_head:
+            return columns_of(method, head, self.block, self.data, self.rows, chosen)
         shares, values = head.predict(self.block.features), dict[str, np.ndarray]()
         if "class_entropy" in method.needs:
             values["class_entropy"] = np.stack([class_entropies(np.moveaxis(p, -1, 0)) for p in shares])
@@ -69,14 +70,8 @@ class _Pool:
             values["uncertainty"] = (
                 bald(self._bootstraps(chosen), self.block) if of_heads else _entropies(shares, uncertainty)
             )
-        if "foreground" in method.needs and not method.from_head:
+        if "foreground" in method.needs:
             values["foreground"] = (shares.argmax(axis=-1) > 0).mean(axis=(1, 2))
-        elif "foreground" in method.needs:
-            shows = np.array([judgement.anything for _, judgement in judge_pool(head, [self.block])])
-            shows[chosen] = self.data.shows[self.rows[chosen]]
-            values["foreground"] = shows
-            if self.data.position is not None:
-                values["position"] = self.data.position[self.rows]
         return values
 
     def _bootstraps(self, chosen: list[int]) -> list[Head]:

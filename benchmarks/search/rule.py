@@ -23,10 +23,9 @@ from collections.abc import Iterator
 
 from scipy.stats import t
 
+from benchmarks.experiments.learning_curves import BASELINES
 from benchmarks.experiments.statistics import Difference
 from benchmarks.search.curves import Curves
-
-BASELINES = ("random, one per patient", "random")
 
 
 def decide(curves: Curves) -> tuple[str, dict[str, tuple[Difference, float, bool]]]:

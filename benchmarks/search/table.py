@@ -83,10 +83,14 @@ def _dice_rows(curves: Curves) -> Iterator[str]:
     yield f"| Dice with ... labels | seeds | {' | '.join(map(str, labels))} | area |"
     yield "|---" * (3 + len(labels)) + "|"
     for method in curves.methods:
-        means = np.mean(list(curves.curve(method).values()), axis=0)
-        areas = list(curves.areas(method).values())
-        numbers = " | ".join(f"{value:.3f}" for value in means)
-        yield f"| {method} | {len(areas)} | {numbers} | {np.mean(areas):.4f} |"
+        yield f"| {method} | {_dice_columns(curves, method)} |"
+
+
+def _dice_columns(curves: Curves, method: str) -> str:
+    """Format the number of seeds, the mean Dice with each number of labels, and the mean area."""
+    means = np.mean(list(curves.curve(method).values()), axis=0)
+    areas = list(curves.areas(method).values())
+    return f"{len(areas)} | {' | '.join(f'{value:.3f}' for value in means)} | {np.mean(areas):.4f}"
 
 
 def _against_rows(curves: Curves, base: str) -> Iterator[str]:
@@ -96,12 +100,9 @@ def _against_rows(curves: Curves, base: str) -> Iterator[str]:
     yield f"| | seeds | {dice} | area | - {base} | non-empty | tail | painted |"
     yield "|---" * (7 + len(labels)) + "|"
     for method in curves.methods:
-        means = np.mean(list(curves.curve(method).values()), axis=0)
-        areas = list(curves.areas(method).values())
-        numbers = " | ".join(f"{value:.3f}" for value in means)
         difference = shown(curves.against(method, base)) if method != base else ""
         last = " | ".join(_last(curves, method, what) for what in ("non_empty", "tail", "false_positive"))
-        yield f"| {method} | {len(areas)} | {numbers} | {np.mean(areas):.4f} | {difference} | {last} |"
+        yield f"| {method} | {_dice_columns(curves, method)} | {difference} | {last} |"
 
 
 def _difference_rows(curves: Curves) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,8 @@ SIZE = (9, 8, 7)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[PoolDatastore]:
-    (tmp_path / "studies").mkdir()
-    opened = PoolDatastore(str(tmp_path / "studies"), LABELS)
-    yield opened
-    opened.close()
+def store(opened: Callable[[dict[str, int]], PoolDatastore]) -> PoolDatastore:
+    return opened(LABELS)
 
 
 def predict(image: Path, bundle: Bundle, folder: Path, extension: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -64,21 +64,6 @@ def volumes(tmp_path: Path) -> Infer:
 @pytest.fixture
 def xrays(tmp_path: Path) -> Infer:
     return published(tmp_path / "state", "cxr_lungs", XRAYS)
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[dict[str, int]], PoolDatastore]]:
-    """Opens a pool with labels: opened(labels)."""
-    (tmp_path / "studies").mkdir()
-    stores: list[PoolDatastore] = []
-
-    def pool(labels: dict[str, int]) -> PoolDatastore:
-        stores.append(PoolDatastore(str(tmp_path / "studies"), labels))
-        return stores[-1]
-
-    yield pool
-    for store in stores:
-        store.close()
 
 
 def stored_from(store: PoolDatastore, image: Path, predicted: Path, labels: dict[str, int]) -> np.ndarray:
@@ -176,11 +161,6 @@ def test_a_picture_of_each_format(
             assert_same_geometry(predicted, image)
         results.append(stored_from(store, image, predicted, LUNGS))
     assert len(np.unique(results)) > 1 and all((result == results[0]).all() for result in results)
-
-
-@pytest.fixture(scope="module")
-def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
-    return make_orthanc()
 
 
 @settings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import nrrd
@@ -42,11 +41,6 @@ def turned_series(folder: Path, affine: np.ndarray) -> list[Dataset]:
         file.ImagePositionPatient = [f"{value:.10f}" for value in in_lps[:3, 3] + z * normal]
         file.PixelSpacing, file.SliceThickness = [lengths[1], lengths[0]], lengths[2]
     return files
-
-
-@pytest.fixture(scope="module")
-def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
-    return make_orthanc()
 
 
 @settings(

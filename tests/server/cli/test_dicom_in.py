@@ -50,11 +50,6 @@ def images_on(orthanc: Orthanc, series: str) -> list[Dataset]:
     return sorted((dcmread(BytesIO(file)) for file in files), key=lambda image: int(image.InstanceNumber))
 
 
-@pytest.fixture(scope="module")
-def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
-    return make_orthanc()
-
-
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
     """Write two volumes of 20 and 3 slices."""

@@ -1,4 +1,4 @@
-"""The papers' settings on 138 real radiographs with a real pretrained encoder, through a real server."""
+"""The papers' selection on 138 real radiographs with a real pretrained encoder, through a real server."""
 
 from __future__ import annotations
 

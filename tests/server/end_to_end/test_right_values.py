@@ -15,8 +15,10 @@ import SimpleITK as sitk
 from PIL import Image
 
 from benchmarks.server_process import Server
+from pool.imaging.geometry import former_affine
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import read_label
+from tests.orthanc import radiograph
 from tests.pool.imaging.test_geometry import padded
 from tests.pool.imaging.test_grey_values import min_is_white
 from tests.server.conftest import TINY
@@ -24,7 +26,7 @@ from tests.server.end_to_end.test_right_place import LUNGS, Pool
 
 ROWS, COLUMNS = np.mgrid[:400, :500]
 GREY = ((COLUMNS + 2 * ROWS) // 6).astype(np.uint8)
-PICTURES = ("grey", "dots_tif", "dots_jpg")
+PICTURES = ("grey", "dots_tif", "dots_jpg", "fine")
 MEANT = (*PICTURES, "palette", "cmyk", "deep", "white", "some")
 
 
@@ -42,6 +44,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     picture.convert("CMYK").save(studies / "cmyk.jpg", quality=95)
     Image.fromarray(GREY.astype(np.uint16) * 250).save(studies / "deep.png")
     min_is_white(studies / "white.tif", 255 - GREY)
+    radiograph("fine", GREY, "DX").save_as(studies / "fine.dcm", write_like_original=False)
     for name, rows in (("some", 80), ("most", 300)):
         voxels = GREY.T[..., None].astype(np.float32)
         voxels[:, :rows] = np.nan
@@ -102,7 +105,7 @@ def test_labels_of_pictures_in_any_known_geometry_are_kept_unmoved(
         kept(file, drawn(number))
     for file in ("former.nii.gz", "former.nrrd", "former.seg.nrrd"):
         number += 1
-        write_label(tmp_path / file, drawn(number), np.eye(4), LUNGS, {})
+        write_label(tmp_path / file, drawn(number), former_affine(image), LUNGS, {})
         kept(file, drawn(number))
     nrrd.write(str(tmp_path / "index.nrrd"), drawn(number + 1).astype(np.int64))
     kept("index.nrrd", drawn(number + 1))

@@ -30,11 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def orthanc(make_orthanc: Callable[[], Orthanc]) -> Orthanc:
-    return make_orthanc()
-
-
-@pytest.fixture(scope="module")
 def proxy(orthanc: Orthanc, phantoms: Path, folder: Path) -> Iterator[TokenProxy]:
     """The way to a DICOM server with three radiographs, which `dicom-in` has put there."""
     proxy = TokenProxy(orthanc.rest, folder / "token")
