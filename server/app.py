@@ -295,7 +295,7 @@ class Shell:
             recorded = not self.state.loss()
             if recorded:
                 self._record_label(*note)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, OSError):
             logger.exception("The database cannot be written")
             recorded = False
         if not recorded:

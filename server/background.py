@@ -19,7 +19,7 @@ from server.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between cheap checks: has a training ended, is there a new model file
-_CHECK_SECONDS = 30.0  # between looks at the pool without a known change, and before failed work is retried
+_CHECK_SECONDS = 30.0  # between looks at the pool without a known change; longest before a retry
 _CHECK_WHILE_BUSY = 2.0  # seconds between looks while the worker is at work, whose results come in
 _REST_FACTOR = 10.0  # after a look at the pool, wait at least this many times the processor time it took
 _OPEN = ("SUBMITTED", "RUNNING")  # states of a task that has not ended
@@ -58,7 +58,8 @@ class Background(threading.Thread):
         self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
         self._next_look = self._rest_until = 0.0
-        self._paused: dict[str, float] = {}  # failed work, and when to try it again
+        self._pauses: dict[str, float] = {}  # seconds between attempts at work that fails
+        self._again: dict[str, float] = {}  # when to try it again
         self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER_PID] = str(os.getpid())  # inherited by child processes
         self._training: tuple[str, int] | None = None  # task id, and number of the recorded training
@@ -87,13 +88,19 @@ class Background(threading.Thread):
                 self._back_up,
             ):
                 is_lost = bool(self._loss) and work != self._watch_state  # it may be another pool's
-                if is_lost or time.monotonic() < self._paused.get(work.__name__, 0.0):
-                    continue
-                try:
-                    work()
-                except Exception:  # the thread must survive a full disk or a database that is down
-                    logger.exception("Background work failed; trying again in %g s", _CHECK_SECONDS)
-                    self._paused[work.__name__] = time.monotonic() + _CHECK_SECONDS
+                if not is_lost and time.monotonic() >= self._again.get(work.__name__, 0.0):
+                    self._try(work)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do work; try again when it fails, after a pause that doubles each time."""
+        try:
+            work()
+        except Exception:  # the thread must survive a full disk or a database that is down
+            pause = min(_CHECK_SECONDS, 2 * self._pauses.get(work.__name__, _TICK / 2))
+            logger.exception("Background work failed; trying again in %g s", pause)
+            self._pauses[work.__name__], self._again[work.__name__] = pause, time.monotonic() + pause
+        else:
+            self._pauses.pop(work.__name__, None)
 
     def _watch_training(self) -> None:
         """Record the training that runs or is about to, so that it is restarted if the server is killed."""
@@ -144,9 +151,9 @@ class Background(threading.Thread):
         now = time.monotonic()
         if now < max(self._next_look, self._rest_until):
             return
-        pause = _CHECK_WHILE_BUSY if self._tasks.busy("scoring") else _CHECK_SECONDS
-        self._next_look, started = now + pause, time.thread_time()
+        started = time.thread_time()
         self._look()
+        self._next_look = now + (_CHECK_WHILE_BUSY if self._tasks.busy("scoring") else _CHECK_SECONDS)
         self._rest_until = time.monotonic() + _REST_FACTOR * (time.thread_time() - started)
         self._wake_worker()
 

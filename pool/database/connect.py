@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +79,13 @@ def _postgresql_engine(text: str) -> sa.Engine:
     transactions time out with an error.
     """
     url = postgresql_url(text)
-    timeouts = {"timeout": 40} if url.get_driver_name() == "pg8000" else {"connect_timeout": 10}  # seconds
+    is_pg8000 = url.get_driver_name() == "pg8000"
+    timeouts = {"timeout": 40} if is_pg8000 else {"connect_timeout": 10}  # seconds
     engine = sa.create_engine(
         url, pool_pre_ping=True, connect_args=timeouts, hide_parameters=True, json_serializer=_to_json
     )
+    if is_pg8000:
+        sa.event.listen(engine, "do_connect", _connect_pg8000)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
@@ -91,6 +96,31 @@ def _postgresql_engine(text: str) -> sa.Engine:
         connection.commit()
 
     return engine
+
+
+def _connect_pg8000(
+    dialect: sa.Dialect, record: object, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
+    """Open a connection whose every failure is a database error: pg8000 1.31 lets some OSErrors through.
+
+    These are of a reset while it connects, or before the first byte of an answer.
+    """
+    import pg8000  # most pools have no PostgreSQL
+
+    @contextmanager
+    def network_errors() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise pg8000.InterfaceError("network error") from error  # SQLAlchemy knows these words
+
+    class Connection(pg8000.Connection):
+        def handle_messages(self, context: Any) -> None:
+            with network_errors():
+                super().handle_messages(context)
+
+    with network_errors():
+        return Connection(*arguments, **options)
 
 
 def _sqlite_engine(file: Path) -> sa.Engine:
