@@ -35,6 +35,7 @@ def names_of(text: str) -> list[str]:
 PRODUCT: dict[str, Any] = {"cold_start_method": "random", "active_method": "random", "hold_out": 20}
 PAPER: dict[str, Any] = {  # arXiv 2601.18532, as it trains and measures
     "cold_start_method": "cold_start",
+    "cold_start_budget": 12,
     "active_method": "active",
     "alpha": 0.3,
     "alpha_schedule": "fixed",

@@ -1,6 +1,7 @@
 """All suites on one page: python -m benchmarks.summary
 
-Writes benchmarks/results/README.md: the ranking of methods over data sets, and the verdict on every claim.
+Writes benchmarks/results/README.md: the ranking of methods over data sets, the verdict on every claim, and the
+suites that have not run with their commands.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from scipy.stats import rankdata
 from benchmarks.experiments.jobs import RESULTS
 from benchmarks.experiments.learning_curves import RANDOM
 from benchmarks.experiments.statistics import Outcome
-from benchmarks.experiments.suite import FOLDER, SuiteError, read_suite
+from benchmarks.experiments.suite import FOLDER, Suite, SuiteError, read_suite
 from benchmarks.experiments.tables import claim_rows
 
 Cells = dict[tuple[str, str, int], float]  # (method, budget, seed) -> Dice
 
 
-def outcomes(results: Path) -> list[Outcome]:
-    """Return the outcome of every suite that has finished cells."""
-    all_outcomes = [
-        Outcome(read_suite(path.stem), results / path.stem) for path in sorted(FOLDER.glob("*.yaml"))
-    ]
-    return [outcome for outcome in all_outcomes if len(outcome.missing) < len(outcome.suite.cells)]
+def outcomes(results: Path) -> tuple[list[Outcome], list[Suite]]:
+    """Return the outcome of every suite that has finished cells, and the suites that have none."""
+    paths = sorted(FOLDER.glob("*.yaml"))
+    all_outcomes = [Outcome(read_suite(path.stem), results / path.stem) for path in paths]
+    begun = [outcome for outcome in all_outcomes if len(outcome.missing) < len(outcome.suite.cells)]
+    return begun, [outcome.suite for outcome in all_outcomes if outcome not in begun]
 
 
 def by_data(finished: list[Outcome]) -> dict[str, Cells]:
@@ -77,7 +78,16 @@ def rank_rows(data: dict[str, Cells], active: bool) -> Iterator[str]:
         yield f"| {methods[at]} | {means[at]:.2f} | {' | '.join(row)} |"
 
 
-def page(finished: list[Outcome]) -> str:
+def waiting_rows(suites: list[Suite]) -> Iterator[str]:
+    """Name the suites without a cell, each with the command that runs it, or goes on with it."""
+    yield "| suite | data | protocol | cells | command |"
+    yield "|---|---|---|---|---|"
+    for suite in suites:
+        command = f"`python -m benchmarks.run {suite.name} --studies IMAGES --labels MASKS --weights WEIGHTS`"
+        yield f"| {suite.name} | {suite.data} | {suite.protocol} | 0 of {len(suite.cells)} | {command} |"
+
+
+def page(finished: list[Outcome], waiting: list[Suite]) -> str:
     """Return the page, in Markdown."""
     data = by_data(finished)
     lines = [
@@ -102,6 +112,8 @@ def page(finished: list[Outcome]) -> str:
         lines += ["", f"## [{name}]({name}/README.md)", ""]
         lines += [f"{len(cells) - len(outcome.missing)} of {len(cells)} cells have run.", ""]
         lines += [*claim_rows(outcome)]
+    if waiting:
+        lines += ["", "## Not run yet", "", *waiting_rows(waiting)]
     return "\n".join(lines) + "\n"
 
 
@@ -110,14 +122,14 @@ def main(
 ) -> None:
     """Write the README.md of all suites that have finished cells."""
     try:
-        finished = outcomes(results)
+        finished, waiting = outcomes(results)
     except SuiteError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if not finished:
         typer.echo(f"{results} has no finished cell: python -m benchmarks.run SUITE ...", err=True)
         raise typer.Exit(1)
-    (results / "README.md").write_text(page(finished))
+    (results / "README.md").write_text(page(finished, waiting))
     typer.echo(f"Written: {results / 'README.md'}, {len(finished)} suites")
 
 

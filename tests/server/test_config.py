@@ -186,7 +186,8 @@ def test_the_paper_preset_is_as_published_in_every_app() -> None:
         assert paper.items() <= chosen.items()
         assert parse({"preset": "paper", "alpha": "0.5"}, Bundle(name)).settings.alpha == 0.5
     today = asdict(Settings(preset="paper"))  # the defaults from before there were presets
-    assert asdict(parse({"preset": "paper"}, Bundle("cxr_lungs")).settings) == today
+    for name in ("cxr_lungs", "brain_mri"):
+        assert asdict(parse({"preset": "paper"}, Bundle(name)).settings) == today
     product = asdict(parse({}, Bundle("cxr_lungs")).settings)
     changed = {name for name in product if product[name] != today[name]}
     assert changed == {"preset", "hold_out", "cold_start_method", "active_method"}
