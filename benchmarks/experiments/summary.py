@@ -1,7 +1,7 @@
 """All suites on one page: python -m benchmarks.summary
 
-Writes benchmarks/results/README.md: the ranking of methods over data sets, the verdict on every claim, and the
-suites that have not run with their commands.
+Writes benchmarks/results/README.md: the ranking of methods over data sets, the verdict on every claim, and
+the suites that have not run with their commands.
 """
 
 from __future__ import annotations
