@@ -11,7 +11,7 @@ from typing import cast
 import nibabel
 import nrrd
 from nibabel.openers import ImageOpener
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pool.imaging.errors import ImageError, StrPath, reason_of
 from pool.imaging.limits import check_skip, too_large
@@ -19,6 +19,7 @@ from pool.imaging.names import EXTENSIONS, is_dicom
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # Pillow's names
+_TIFF = (b"II*\0", b"MM\0*")  # begins a file, little- or big-endian
 _MAX_LINES, _MAX_LINE = 20_000, 2**20  # of the header of a NRRD; bytes of a line
 _HEADER, _NIFTI_2 = 348, 540  # bytes of a NIfTI header, which begins with their number
 _SPATIAL = re.compile(r"domain|space")
@@ -80,11 +81,19 @@ def stored_header(path: StrPath) -> nibabel.nifti1.Nifti1Header:
 
 
 def open_picture(path: StrPath) -> Image.Image:
-    """Open a picture without decoding it. Raises ImageError for too many pixels, else Pillow's errors."""
+    """Open a picture without decoding it.
+
+    Raises ImageError for too many pixels or an uncommon kind of TIFF, else Pillow's errors.
+    """
     try:
         return Image.open(path, formats=PICTURE_FORMATS)
     except Image.DecompressionBombError as error:
         raise too_large(path, reason_of(error)) from error
+    except UnidentifiedImageError as error:
+        with open(path, "rb") as file:
+            if file.read(4) not in _TIFF:
+                raise
+        raise ImageError(f"{path}: is a kind of TIFF that Pillow does not read; save it as PNG") from error
 
 
 def refuse_detached(path: StrPath) -> None:

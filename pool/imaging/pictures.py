@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from pool.imaging.errors import ImageError, StrPath
 from pool.imaging.formats import PICTURES, open_picture
@@ -55,6 +55,12 @@ def _pages(path: StrPath) -> np.ndarray:
     """Read a TIFF of several pages as (W, H, D), or (W, H, D, C) in colour. Raises ImageError."""
     with open_picture(path) as picture:
         _check_orientation(picture, path, (1,))  # ITK makes colours of turned pages
+        sizes = {page.size for page in ImageSequence.Iterator(picture)}
+        if len(sizes) > 1:
+            raise ImageError(
+                f"{path}: its pages differ in size, as of a picture with a preview: save the picture alone"
+            )
+        picture.seek(0)
         inverse = _is_min_white(picture)
     pages = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="TIFFImageIO"))
     pages = _inverted(pages) if inverse else pages

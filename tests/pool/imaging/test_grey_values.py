@@ -31,11 +31,12 @@ def picture() -> Image.Image:
 def with_tag(file: Path, tag: int, value: int) -> None:
     """Change a short tag of a TIFF, which Pillow does not write as asked."""
     data = bytearray(file.read_bytes())
-    start = struct.unpack("<I", data[4:8])[0]
-    for i in range(struct.unpack("<H", data[start : start + 2])[0]):
+    order = "<" if data[:2] == b"II" else ">"
+    start = struct.unpack(f"{order}I", data[4:8])[0]
+    for i in range(struct.unpack(f"{order}H", data[start : start + 2])[0]):
         place = start + 2 + 12 * i
-        if struct.unpack("<H", data[place : place + 2])[0] == tag:
-            data[place + 8 : place + 12] = struct.pack("<HH", value, 0)
+        if struct.unpack(f"{order}H", data[place : place + 2])[0] == tag:
+            data[place + 8 : place + 12] = struct.pack(f"{order}HH", value, 0)
     file.write_bytes(data)
 
 
@@ -178,6 +179,23 @@ def test_pages_that_are_white_at_their_minimum_are_inverted(tmp_path: Path, deep
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     with_tag(tmp_path / "a.tif", 262, 0)
     np.testing.assert_array_equal(read_volume(tmp_path / "a.tif")[0][0], grey.T)
+
+
+def test_pages_of_several_sizes_are_refused(tmp_path: Path) -> None:
+    picture = Image.fromarray(GREY)
+    picture.save(tmp_path / "a.tif", save_all=True, append_images=[picture.resize((20, 16))])
+    with pytest.raises(ImageError, match=r"a.tif: its pages differ in size, .*: save the picture alone"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_kind_of_tiff_that_pillow_does_not_read_is_named_as_that(tmp_path: Path) -> None:
+    """Big-endian grey of 16 bits is read, but not where it is white at its minimum."""
+    Image.fromarray(DEEP.astype(">u2")).save(tmp_path / "a.tif")
+    assert (tmp_path / "a.tif").read_bytes()[:2] == b"MM"
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0].T, DEEP)
+    with_tag(tmp_path / "a.tif", 262, 0)
+    with pytest.raises(ImageError, match=r"a.tif: is a kind of TIFF .* save it as PNG$"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_turned_pages_are_refused(tmp_path: Path) -> None:

@@ -414,3 +414,4 @@ def test_a_model_that_must_not_be_used_is_left_out_and_labels_come_back(tmp_path
     assert "model.pt is left out" in said and "would be evaluated" in said and "train again" in said
     assert not (state / "model.pt").exists() and not marker.exists()
     assert len(list((studies / "labels" / "final").glob("*.png"))) == 3 and (state / "pool.db").exists()
+    made.store.close()
