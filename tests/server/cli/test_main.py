@@ -23,9 +23,10 @@ from tests.server.conftest import TINY
 class Lead:
     """Runs the commands on one pool."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, instant: bool) -> None:
         self.folder = folder
         self.conf = {**TINY, "preset": "paper", "state": folder / "state", "validation_budget": 2}
+        self.conf["instant"] = instant  # as the server that `start` starts
 
     def __call__(self, command: str, *arguments: object, ends: int = 0, **more: object) -> str:
         line = [command, *map(str, arguments)]
@@ -39,12 +40,12 @@ class Lead:
 
 
 @pytest.fixture(scope="module")
-def lead(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Lead:
+def lead(phantoms: Path, tmp_path_factory: pytest.TempPathFactory, long: bool) -> Lead:
     folder = tmp_path_factory.mktemp("pool")
     shutil.copytree(phantoms / "studies", folder / "studies")
     shutil.copytree(phantoms / "labels", folder / "labels")
     (folder / "studies" / "broken.png").write_bytes(b"no image")
-    return Lead(folder)
+    return Lead(folder, instant=long)
 
 
 def test_a_pool_is_prepared_and_planned_before_a_server_starts(lead: Lead) -> None:

@@ -99,9 +99,10 @@ def test_a_prediction_is_a_dicom_segmentation_if_asked_for(run: Run) -> None:
     assert refused.status_code == 404
 
 
-def test_the_command_line_says_what_the_server_says(run: Run) -> None:
+def test_the_command_line_says_what_the_server_says(run: Run, long: bool) -> None:
     line = ["status", "--json", "--app", str(ROOT / "apps" / "cxr_lungs"), "--studies", run["orthanc"].url]
-    for key, value in {**TINY, "state": run["folder"] / "state", "cold_start_budget": 2}.items():
+    conf = {**TINY, "state": run["folder"] / "state", "cold_start_budget": 2, "instant": long}
+    for key, value in conf.items():
         line.append(f"--conf={key}={value}")
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
