@@ -33,8 +33,8 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Callable[..., Server]]:
     """Starts servers, and stops them after the module: start(studies, state, env=..., host=..., **conf).
 
-    With `prepared=True` the pool is refreshed before, so that this server need not do it; not in the long
-    form.
+    With `prepared=True` the pool is refreshed before, so that this server need not do it. In the long form
+    there is an instant model unless `instant=False` is given.
     """
     started: list[Server] = []
 
@@ -48,7 +48,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Call
         **conf: object,
     ) -> Server:
         conf = TINY | {"instant": long, "state": state} | conf
-        if prepared and not long:
+        if prepared:
             prepare("cxr_lungs", studies, state, conf)
         log = tmp_path_factory.mktemp("log") / "server.log"
         server = Server("cxr_lungs", studies, conf, log, env=env, host=host)

@@ -90,7 +90,7 @@ def site(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory)
     deep.ImagerPixelSpacing = [0.3, 0.3]
     deep.SOPInstanceUID = generate_uid()
     deep.save_as(studies / "deep.dcm", write_like_original=False)
-    return Site(start(studies, studies.parent / "state"), studies)
+    return Site(start(studies, studies.parent / "state", instant=False), studies)  # nothing is pre-drawn
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_what_is_drawn_on_a_dicom_server_is_stored(
 ) -> None:
     orthanc = make_orthanc()
     (series,) = orthanc.add(radiograph("inverse", ROWS, "CR", inverse=True))
-    site = Site(start(orthanc.url, tmp_path / "state"), tmp_path)
+    site = Site(start(orthanc.url, tmp_path / "state", instant=False), tmp_path)
     with reader(browser, site.url, "ann", ROWS.shape, aspect=0.4 / 0.3) as desk:
         assert desk.open() == series
         mask = draw(desk)
@@ -488,7 +488,8 @@ def test_a_prelabel_is_accepted_or_corrected(
     phantoms: Path, start: Callable[..., Server], browser: Browser, tmp_path: Path
 ) -> None:
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
-    site = Site(start(tmp_path / "studies", tmp_path / "state", prepared=True), tmp_path / "studies")
+    server = start(tmp_path / "studies", tmp_path / "state", prepared=True, instant=False)
+    site = Site(server, tmp_path / "studies")
     with reader(browser, site.url, "ann", (128, 128)) as desk:
         first = desk.open()
         expect(desk.page.locator("#start")).to_contain_text("empty label")
