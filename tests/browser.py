@@ -1,7 +1,6 @@
 """A real browser for tests: headless Chromium, driven by Playwright.
 
-WebGL is drawn in software, which takes as much of the processor as everything else on a page, and so only in
-modules with `WEBGL = True`.
+It has no GPU: SwiftShader draws WebGL alone, and not also what is around it, which costs much more.
 
 A plugin (`-p` in setup.cfg), as `tests.orthanc` is. Chromium writes a network log; at the end of a module no
 request of a page in it may have left this machine.
@@ -21,7 +20,27 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from server.auth import is_loopback
 from tests.options import missing_service
 
-_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# Chromium takes one list of what is off, and so Playwright's is in it, but for other systems. Ours are the
+# WebUIs (every window prepares two lists for its address bar, which cost more than a page of ours) and the
+# spare renderer (a process for a page that nobody opens).
+_OFF = [
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "SpareRendererForSitePerProcess",
+    "ThirdPartyStoragePartitioning",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxPopup",
+]
 
 
 @pytest.fixture(
@@ -32,7 +51,7 @@ def launch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Browser]]:
     binary = shutil.which("chromium")
     if not binary:
         missing_service(request.config, "no browser: apt-get install chromium")
-    always = ["--no-sandbox", *(_WEBGL if getattr(request.module, "WEBGL", False) else ["--disable-gpu"])]
+    always = ["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(_OFF)}"]
     with sync_playwright() as playwright:
         yield lambda log, *flags: playwright.chromium.launch(
             executable_path=binary, args=[*always, *flags, f"--log-net-log={log}"]

@@ -26,7 +26,6 @@ from tests.forked import prepare
 from tests.orthanc import Orthanc, radiograph
 from tests.server.published import publish
 
-WEBGL = True
 # coronal, its slices against their normal: a viewer has to put them into another order
 AFFINE = np.array([[-1.2, 0, 0, 20], [0, 0, 3.0, -30], [0, -1.0, 0, 40], [0, 0, 0, 1.0]])
 VOLUMES = {

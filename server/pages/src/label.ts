@@ -12,6 +12,7 @@ import type { Case } from "./label/cases";
 import { Keys } from "./label/keys";
 import { Marks } from "./label/marks";
 import { Mask } from "./label/mask";
+import type { Rect } from "./label/mask";
 import { notice, say } from "./label/messages";
 import { Pointer } from "./label/pointer";
 import * as server from "./label/server";
@@ -34,7 +35,7 @@ class Desk {
   private readonly canvas = byId<HTMLCanvasElement>("canvas");
   private readonly drawing = new Drawing(new Mask(NOTHING.shape), NOTHING, {
     painted: (rect) => this.view.redrawLabel(rect),
-    stepped: (slice) => void this.stepped(slice),
+    stepped: (rect) => void this.stepped(rect),
     chosen: () => this.chosen(),
     said: (text) => say(text),
   });
@@ -161,9 +162,9 @@ class Desk {
     if (moved) this.beside.sliced(slice);
   }
 
-  private async stepped(slice: number): Promise<void> {
-    if (slice !== this.drawing.slice) await this.goTo(slice);
-    else this.view.redraw();
+  private async stepped(rect: Rect): Promise<void> {
+    if (rect.slice !== this.drawing.slice) await this.goTo(rect.slice);
+    else this.view.redrawLabel(rect);
     if (this.structures.hidden) this.structures.hide(false); // what is drawn has to be seen
     this.structures.draw();
     this.chosen();

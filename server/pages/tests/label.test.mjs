@@ -20,6 +20,15 @@ function recount(mask) {
   return counts;
 }
 
+/** Whether all voxels that differ lie within a rectangle. */
+function covers({ slice, top, left, bottom, right }, one, other) {
+  return one.every((value, i) => {
+    const [column, row] = [i % SHAPE.columns, Math.floor(i / SHAPE.columns) % SHAPE.rows];
+    const inside = i >= slice * SHAPE.rows * SHAPE.columns && i < (slice + 1) * SHAPE.rows * SHAPE.columns;
+    return value === other[i] || (inside && row >= top && row < bottom && column >= left && column < right);
+  });
+}
+
 /** Distance of (x, y) from a segment, for the definition of a stroke. */
 function away(x, y, a, b) {
   const length = (b.x - a.x) ** 2 + (b.y - a.y) ** 2;
@@ -59,7 +68,8 @@ test("steps are undone and redone exactly, with their counts", () => {
   assert.deepEqual(mask.counts, recount(mask));
   const last = mask.data.slice();
   for (const state of states.reverse()) {
-    undo.undo(mask);
+    const before = mask.data.slice();
+    assert.ok(covers(undo.undo(mask), before, state));
     assert.deepEqual(mask.data, state);
   }
   assert.deepEqual(mask.counts, new Map());

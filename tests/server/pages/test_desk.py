@@ -259,17 +259,27 @@ def test_areas_thresholds_and_parts(site: Site, ann: DeskPage) -> None:
     np.testing.assert_array_equal(site.label(image), mask)
 
 
+def picture(desk: DeskPage) -> str:
+    """Return what the canvas shows after its next frame, as a PNG in base64."""
+    draw = "async (canvas) => (await new Promise(requestAnimationFrame), canvas.toDataURL())"
+    return str(desk.page.locator("#canvas").evaluate(draw))
+
+
 def test_a_hundred_steps_can_be_undone_and_redone(site: Site, ann: DeskPage) -> None:
     image = "wide_03"
     ann.open(image)
     ann.resize(1)
     for step in range(104):
         ann.click((step, step % 70))
-    for _ in range(101):
-        ann.press("z")
+    drawn = picture(ann)
+    ann.press(*["z"] * 101)
     expect(ann.page.locator("#structures small").first).to_have_text("3")
-    for _ in range(100):
-        ann.press("y")
+    assert picture(ann) != drawn
+    ann.press(*["y"] * 101)
+    assert picture(ann) == drawn  # redrawn piece by piece
+    ann.press("0")
+    assert picture(ann) == drawn  # redrawn as a whole
+    ann.press("z")
     ann.page.get_by_role("button", name="Submit and next").click()
     expect(ann.message).to_contain_text(f"{image} saved")
     mask = np.zeros(ROWS.shape, np.uint8)

@@ -1,6 +1,6 @@
 // The drawing of one case: the tool in hand, the structure drawn, and the steps taken.
 
-import { Edit, exchange } from "./mask";
+import { Edit, exchange, extent } from "./mask";
 import type { Mask, Rect } from "./mask";
 import { flood, polygon, stroke } from "./paint";
 import type { Ink, Pixel } from "./paint";
@@ -17,8 +17,8 @@ const DRAWS: ReadonlySet<Tool> = new Set(["brush", "eraser", "polygon", "fill", 
 export interface Events {
   /** a part of the label differs */
   painted: (rect: Rect) => void;
-  /** a step was taken, undone or redone; on which slice */
-  stepped: (slice: number) => void;
+  /** a step was taken, undone or redone; where the label differs */
+  stepped: (rect: Rect) => void;
   /** tool, size, structure or corners of the polygon differ */
   chosen: () => void;
   said: (text: string) => void;
@@ -189,13 +189,13 @@ export class Drawing {
     this.move("redo", () => this.undo_.redo(this.mask));
   }
 
-  private move(name: string, act: () => number | null): void {
+  private move(name: string, act: () => Rect | null): void {
     if (this.locked) return;
     this.end();
-    const slice = act();
-    if (slice === null) return;
+    const rect = act();
+    if (!rect) return;
     this.note(name);
-    this.events.stepped(slice);
+    this.events.stepped(rect);
   }
 
   private step(tool: string, act: (edit: Edit) => void): void {
@@ -217,7 +217,7 @@ export class Drawing {
     if (!step) return;
     this.undo_.add(step);
     this.note(edit.tool);
-    this.events.stepped(this.slice);
+    this.events.stepped(extent(this.mask.shape, step, this.slice));
   }
 
   private note(tool: string): void {

@@ -143,8 +143,8 @@ export class Edit {
   }
 }
 
-/** Exchange a step's tiles with the mask's, which undoes it, or redoes it; return the slice of the first. */
-export function exchange(mask: Mask, step: Step): number {
+/** Exchange a step's tiles with the mask's, which undoes it, or redoes it; return its extent on its first slice. */
+export function exchange(mask: Mask, step: Step): Rect {
   for (const [tile, kept] of step.tiles) {
     const now = read(mask, tile);
     const other = typeof kept === "number" ? now.slice().fill(kept) : kept;
@@ -153,7 +153,20 @@ export function exchange(mask: Mask, step: Step): number {
     mask.count(other, 1);
     step.tiles.set(tile, packed(now));
   }
-  return rectOf(mask.shape, step.tiles.keys().next().value as number).slice;
+  return extent(mask.shape, step, rectOf(mask.shape, step.tiles.keys().next().value as number).slice);
+}
+
+/** Return the rectangle around a step's tiles of one slice; an empty one when it has none there. */
+export function extent(shape: Shape, step: Step, slice: number): Rect {
+  const rects = [...step.tiles.keys()].map((tile) => rectOf(shape, tile)).filter((rect) => rect.slice === slice);
+  if (!rects.length) return { slice, top: 0, left: 0, bottom: 0, right: 0 };
+  return rects.reduce((one, other) => ({
+    slice,
+    top: Math.min(one.top, other.top),
+    left: Math.min(one.left, other.left),
+    bottom: Math.max(one.bottom, other.bottom),
+    right: Math.max(one.right, other.right),
+  }));
 }
 
 function tileOf({ rows, columns }: Shape, slice: number, row: number, tile: number): number {

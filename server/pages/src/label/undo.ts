@@ -1,7 +1,7 @@
 // Undo and redo.
 
 import { exchange } from "./mask";
-import type { Mask, Step } from "./mask";
+import type { Mask, Rect, Step } from "./mask";
 
 const MAX_STEPS = 200;
 
@@ -15,12 +15,12 @@ export class Undo {
     this.undone.length = 0;
   }
 
-  /** Undo the last step; return its slice, null when there is none. */
-  undo(mask: Mask): number | null {
+  /** Undo the last step; return its extent on its first slice, null when there is none. */
+  undo(mask: Mask): Rect | null {
     return move(mask, this.done, this.undone);
   }
 
-  redo(mask: Mask): number | null {
+  redo(mask: Mask): Rect | null {
     return move(mask, this.undone, this.done);
   }
 
@@ -33,7 +33,7 @@ export class Undo {
   }
 }
 
-function move(mask: Mask, from: Step[], to: Step[]): number | null {
+function move(mask: Mask, from: Step[], to: Step[]): Rect | null {
   const step = from.pop();
   if (!step) return null;
   to.push(step);
