@@ -157,8 +157,11 @@ def _watch(connection: socket.socket) -> None:
     if process == 0:
         connection.close()
         asked = json.loads(message)
-        _forget(asked)
-        return _become(asked, streams)
+        try:
+            _forget(asked)
+            _become(asked, streams)
+        finally:  # also interrupted before it runs; C++ destructors would wait for threads that forks lack
+            os._exit(1)
     for descriptor in streams:
         os.close(descriptor)
     connection.send(str(process).encode())
