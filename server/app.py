@@ -91,8 +91,8 @@ class Shell:
         self, app_dir: str, studies: str, conf: Mapping[str, Any], bundle: str, names: Mapping[str, Any]
     ) -> None:
         """Check the configuration, open the pool, and let MONAI Label build the app on it."""
+        gc.freeze()  # a collection of all that was imported takes 300 ms
         if self.in_server:
-            gc.freeze()  # a collection of all that was imported takes 300 ms
             log = bound_log()
             check_start(studies)
         else:

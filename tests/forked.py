@@ -22,6 +22,7 @@ import pytest
 from benchmarks.server_process import ROOT, Server
 from tests.nursery import SOCKET, ForkedProcess
 
+_START_SECONDS = 180  # for a nursery to import everything on a busy machine
 _command = Server.launch
 _nurseries: dict[str, subprocess.Popen[bytes]] = {}  # by socket
 
@@ -49,11 +50,24 @@ def own_nursery() -> Iterator[None]:
     try:
         yield
     finally:
-        if own := os.environ.pop(SOCKET, None):
-            _nurseries.pop(own).communicate()
-            shutil.rmtree(Path(own).parent)
+        if SOCKET in os.environ:
+            end_nursery()
         if outer:
             os.environ[SOCKET] = outer
+
+
+def begin_nursery() -> None:
+    """Start a nursery for this process and those that it starts; it answers later."""
+    os.environ[SOCKET] = str(Path(tempfile.mkdtemp(prefix="nursery-")) / "socket")
+    command = [sys.executable, "-m", "tests.nursery"]
+    _nurseries[os.environ[SOCKET]] = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
+
+
+def end_nursery() -> None:
+    """End the nursery that this process has begun."""
+    own = os.environ.pop(SOCKET)
+    _nurseries.pop(own).communicate()
+    shutil.rmtree(Path(own).parent)
 
 
 def _fork(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> Any:
@@ -65,16 +79,14 @@ def _fork(command: Sequence[str], output: IO[str], env: Mapping[str, str]) -> An
 
 
 def _start_nursery() -> None:
-    """Start this process's nursery and wait until it answers, unless it runs."""
-    if SOCKET in os.environ:
-        return
-    os.environ[SOCKET] = str(Path(tempfile.mkdtemp(prefix="nursery-")) / "socket")
-    nursery = subprocess.Popen([sys.executable, "-m", "tests.nursery"], stdin=subprocess.PIPE, cwd=ROOT)
+    """Start this process's nursery, unless it has one, and wait until it answers."""
+    if SOCKET not in os.environ:
+        begin_nursery()
+    nursery, end = _nurseries.get(os.environ[SOCKET]), time.monotonic() + _START_SECONDS
     while not Path(os.environ[SOCKET]).exists():
-        if nursery.poll() is not None:
+        if time.monotonic() > end or nursery and nursery.poll() is not None:
             raise RuntimeError("the nursery did not start")
         time.sleep(0.1)
-    _nurseries[os.environ[SOCKET]] = nursery
 
 
 def start(*arguments: str, log: Path) -> ForkedProcess:

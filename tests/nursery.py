@@ -1,14 +1,16 @@
 """A process that has imported the libraries once, and forks those that need them: `python -m tests.nursery`.
 
 Importing PyTorch, MONAI and what stands on them takes longer than most tests of a server. MONAI Label reads
-its settings while it is imported, so it is imported after the fork, and with it the code of this project
-that stands on it; all of that code, where a process has other code. So a process runs as `python -m MODULE`
-does, with an environment, a folder, standard streams and random hashes of strings that are the nursery's.
+its settings while it is imported: they are read again after the fork. A server whose environment has such
+settings imports all that reads them again, and a process with other code all code of this project. So a
+process runs as `python -m MODULE` does, with an environment, a folder, standard streams and random hashes
+of strings that are the nursery's.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -21,19 +23,26 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
-# What a server imports of others, without monailabel.
+_ENDPOINTS = ("activelearning", "batch_infer", "datastore", "infer", "info", "login", "logs", "model", "ohif")
+_ENDPOINTS += ("proxy", "scoring", "session", "train", "wsi_infer")
+# What a server and its children import of others. `monailabel.app` tells a server from its children.
 LIBRARIES = (
     *("monai.bundle", "monai.handlers", "ignite.engine", "torch", "torch.utils.tensorboard", "numba"),
     *("openTSNE", "sklearn.cluster", "sklearn.mixture", "scipy.stats", "skimage.feature", "imagehash"),
     *("itk", "SimpleITK", "nibabel", "nrrd", "highdicom", "pydicom_seg", "dicomweb_client", "bcrypt"),
     *("fastapi", "uvicorn", "sqlalchemy", "alembic.command", "pydantic_settings", "girder_client", "jwt"),
     *("matplotlib.pyplot", "transformers", "jinja2", "timeloop", "watchdog.observers"),
-    *("markdown_it", "passlib.context", "requests_toolbelt", "setuptools"),
+    *("markdown_it", "passlib.context", "requests_toolbelt", "setuptools", "pydantic.v1", "schedule"),
+    *("fastapi.staticfiles", "fastapi.middleware.cors", "monailabel.main", "monailabel.interfaces.app"),
+    *(f"monailabel.endpoints.{name}" for name in _ENDPOINTS),
 )
-_OURS = ("server.config", "server.open_pool")  # what imports no monailabel, either
+_OURS = ("server.app", "server.child", "server.cli", "server.starting", "strategies.strategy")
 _PACKAGES = ("bundle_configs", "infers", "pool", "server", "strategies", "trainers")
+_STARTERS = {"server.tasks", "server.worker", "server.backups"}  # these start children
+_SETTINGS = "MONAI_LABEL_"  # environment variables with MONAI Label's settings
 SOCKET = "SCAN_SELECTION_TEST_NURSERY"  # environment variable: where the nursery listens
 _SERVER_PID = "SCAN_SELECTION_SERVER_PID"  # see `server.background.end_with_parent`
 _MAX_BYTES = 1 << 20  # of a request
@@ -116,8 +125,8 @@ def main() -> None:
         importlib.import_module(name)
     for name in _OURS:
         importlib.import_module(name)
-    assert "monailabel" not in sys.modules
-    ours = {name for name in sys.modules if name.partition(".")[0] in _PACKAGES}
+    assert "monailabel.app" not in sys.modules
+    gc.freeze()  # or a collection in a fork copies all that was imported
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(os.environ[SOCKET])
     listener.listen()
@@ -125,7 +134,7 @@ def main() -> None:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _watch(connection, ours)
+            _watch(connection)
             return
         connection.close()
         while _reap():
@@ -141,20 +150,18 @@ def _reap() -> bool:
         return False
 
 
-def _watch(connection: socket.socket, ours: set[str]) -> None:
-    """Fork the process asked for, and tell its id and its exit status; end when nobody listens any more.
-
-    :param ours: the imported modules of this project
-    """
+def _watch(connection: socket.socket) -> None:
+    """Fork the process asked for, and tell its id and its exit status; end when nobody listens any more."""
     message, streams, _, _ = socket.recv_fds(connection, _MAX_BYTES, 3)
     process = os.fork()
     if process == 0:
         connection.close()
         asked = json.loads(message)
-        if asked["cwd"] != os.getcwd() or asked["env"].get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
-            for name in ours:
-                del sys.modules[name]
-        return _become(asked, streams)
+        try:
+            _forget(asked)
+            _become(asked, streams)
+        finally:  # also interrupted before it runs; C++ destructors would wait for threads that forks lack
+            os._exit(1)
     for descriptor in streams:
         os.close(descriptor)
     connection.send(str(process).encode())
@@ -162,6 +169,20 @@ def _watch(connection: socket.socket, ours: set[str]) -> None:
     if ended in select.select([ended, connection], [], [])[0]:
         connection.send(str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
     os._exit(0)
+
+
+def _forget(request: Mapping[str, Any]) -> None:
+    """Forget the imported modules that this process may have of another folder or with other settings."""
+    env, packages = request["env"], set[str]()
+    folders = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    others = any((Path(folder) / name).exists() for folder in folders for name in _PACKAGES)
+    if others or request["cwd"] != os.getcwd():
+        packages.update(_PACKAGES)
+    if "monailabel.main" in request["args"] and any(name.startswith(_SETTINGS) for name in env):
+        packages.update(_PACKAGES, ["monailabel"])
+    for name in list(sys.modules):
+        if name.partition(".")[0] in packages:
+            del sys.modules[name]
 
 
 def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
@@ -179,10 +200,14 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [request["cwd"], *filter(None, paths)]
+    if config := sys.modules.get("monailabel.config"):
+        config.settings.__init__()  # reads the environment again, in place
     option, code, *rest = request["args"]
     sys.argv = [code if option == "-m" else option, *rest]
     if code == "monailabel.main":
-        importlib.import_module("server.tasks").start_child = start_child
+        importlib.import_module("server.tasks")
+        for name in _STARTERS & set(sys.modules):
+            sys.modules[name].start_child = start_child  # type: ignore[attr-defined]
     _end(_run(option, code))
 
 

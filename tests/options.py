@@ -85,6 +85,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.fuzz_files is None:
         config.option.fuzz_files = 1000 if config.option.long else 100
+    starts_others = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if starts_others and not config.option.long:
+        share_nursery(config)
+
+
+def share_nursery(config: pytest.Config) -> None:
+    """Start one nursery for all processes that run tests side by side."""
+    from tests import forked
+
+    forked.begin_nursery()
+    config.add_cleanup(forked.end_nursery)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 from benchmarks.phantoms.generate import generate
 from benchmarks.server_process import ROOT
@@ -16,8 +15,12 @@ HEAVY = (
     *("torch", "monai", "monailabel", "itk", "sklearn", "highdicom"),
     *("transformers", "matplotlib", "numba"),
 )
+_MODULES = (
+    *("strategies.context", "strategies.selectors", "strategies.planning.planner", "strategies.stages"),
+    *("server.config", "server.open_pool", "server.cli", "pool.datastore.store", "bundle_configs"),
+    "infers.encoders.keys",
+)
 _COMMAND = """
-import sys
 from typer.testing import CliRunner
 from server.cli.main import app
 done = CliRunner().invoke(app, {line})
@@ -25,59 +28,38 @@ assert done.exit_code == 0, done.output
 """
 
 
-def imported(code: str) -> list[str]:
-    """Return the heavy packages that a fresh process has imported after running `code`."""
-    report = f"\nimport json, sys\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, cwd=ROOT)
+def imported(steps: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the heavy packages that a fresh process has imported after each step.
+
+    :param steps: pieces of code by name
+    """
+    code = f"""
+import json, sys
+for name, step in {dict(steps)}.items():
+    exec(step)
+    print(json.dumps([name, [heavy for heavy in {HEAVY} if heavy in sys.modules]]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "strategies.context",
-        "strategies.selectors",
-        "strategies.planning.planner",
-        "strategies.stages",
-        "server.config",
-        "server.open_pool",
-        "server.cli",
-        "pool.datastore.store",
-        "bundle_configs",
-        "infers.encoders.keys",
-    ],
-)
-def test_looking_up_imports_nothing_heavy(module: str) -> None:
-    assert imported(f"import {module}") == []
+def test_looking_up_imports_nothing_heavy() -> None:
+    found = imported({module: f"import {module}" for module in _MODULES})
+    assert found == {module: [] for module in _MODULES}
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Make a small pool; return the options that name it."""
-    folder: Path = tmp_path_factory.mktemp("pool")
-    generate(folder, count=4, seed=1, size=64)
+def test_commands_import_nothing_heavy(tmp_path: Path) -> None:
+    generate(tmp_path, count=4, seed=1, size=64)
     app = str(ROOT / "apps" / "cxr_lungs")
-    return ["--app", app, "--studies", str(folder / "studies"), "--conf", f"state={folder / 'state'}"]
-
-
-@pytest.mark.parametrize(
-    ("command", "more"),
-    [
-        ("status", []),
-        ("plan", ["monailabel"]),  # the strategies are MONAI Label's kind of strategy
-        ("retry", []),
-        ("skip", []),
-        ("next", []),
-        ("hold-out", []),
-        ("unmark", []),
-    ],
-)
-def test_commands_import_nothing_heavy(pool: list[str], command: str, more: list[str]) -> None:
-    images = [] if command in ("status", "plan", "retry") else ["phantom_000"]
-    assert imported(_COMMAND.format(line=[command, *images, *pool])) == more
+    pool = ["--app", app, "--studies", str(tmp_path / "studies"), "--conf", f"state={tmp_path / 'state'}"]
+    words = {name: [name, *pool] for name in ("status", "retry")}
+    words |= {name: [name, "phantom_000", *pool] for name in ("skip", "next", "hold-out", "unmark")}
+    words["plan"] = ["plan", *pool]  # last: the strategies are MONAI Label's kind of strategy
+    found = imported({name: _COMMAND.format(line=line) for name, line in words.items()})
+    assert found == {name: ["monailabel"] if name == "plan" else [] for name in words}
 
 
 def test_a_server_on_a_folder_imports_no_dicom_segmentations() -> None:
-    found = imported("import monailabel.app, server.app")
-    assert not {"highdicom", "numba", "sklearn"} & set(found)
+    found = imported({"server": "import monailabel.app, server.app"})
+    assert not {"highdicom", "numba", "sklearn"} & set(found["server"])

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies import selectors
 from strategies.selectors import Selection
 from strategies.selectors.registry import METHODS, NEEDS
+from tests.strategies.selectors.drawn import for_drawn
 
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
 takes_labels = [name for name, m in METHODS.items() if "labels" in (m.select.__kwdefaults__ or {})]
@@ -63,12 +63,13 @@ def calls(draw: st.DrawFn) -> tuple[np.ndarray, int, list[int], list[int] | None
 
 
 @every_method
-@given(call=calls())
-@settings(max_examples=25, deadline=None)
-def test_picks_are_open_rows_without_repetition(
-    name: str, call: tuple[np.ndarray, int, list[int], list[int] | None]
+def test_picks_are_open_rows_without_repetition(name: str) -> None:
+    for_drawn(name, 25, calls(), lambda call: check_picks(name, *call))
+
+
+def check_picks(
+    name: str, points: np.ndarray, budget: int, labelled: list[int], candidates: list[int] | None
 ) -> None:
-    points, budget, labelled, candidates = call
     open_rows = set(range(len(points)) if candidates is None else candidates) - set(labelled)
     chosen = run(name, points, budget, labelled=labelled, candidates=candidates)
     picks = chosen.picks.tolist()
@@ -180,10 +181,12 @@ def test_skipped_rows_are_not_picked_but_stay_in_the_pool(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [n for n, m in METHODS.items() if m.deterministic or n in takes_labels and n != "probcover"]
 )
-@given(seed=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
-def test_row_order_does_not_matter_without_ties(name: str, seed: int) -> None:
-    """The same rows in another order, with a given clustering if the method uses one."""
+def test_row_order_does_not_matter_without_ties(name: str) -> None:
+    for_drawn(name, 20, st.integers(0, 10_000), lambda seed: check_row_order(name, seed))
+
+
+def check_row_order(name: str, seed: int) -> None:
+    """Check the same rows in another order, with a given clustering if the method uses one."""
     rng = np.random.default_rng(seed)
     points, order = rng.normal(size=(25, 3)), rng.permutation(25)
     # of 13, 7 and 5 rows, 11, 6 and 5 of them unlabelled: no two are equally large

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from strategies.selectors import Selection, active, cold_start, farthest_first, random
 from strategies.selectors.registry import METHODS
+from tests.strategies.selectors.drawn import for_drawn
 
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
 
@@ -51,10 +52,11 @@ def calls(draw: st.DrawFn) -> tuple[np.ndarray, int, dict[str, Any]]:
 
 
 @every_method
-@given(call=calls())
-@settings(max_examples=25, deadline=None)
-def test_groups_take_turns(name: str, call: tuple[np.ndarray, int, dict[str, Any]]) -> None:
-    points, budget, more = call
+def test_groups_take_turns(name: str) -> None:
+    for_drawn(name, 25, calls(), lambda call: check_groups(name, *call))
+
+
+def check_groups(name: str, points: np.ndarray, budget: int, more: dict[str, Any]) -> None:
     groups, wanted = more["groups"], more["candidates"]
     candidates = set(range(len(points)) if wanted is None else wanted) - set(more["labelled"])
     chosen = run(name, points, budget, **more)
@@ -67,12 +69,11 @@ def test_groups_take_turns(name: str, call: tuple[np.ndarray, int, dict[str, Any
 
 
 @every_method
-@given(call=calls())
-@settings(max_examples=10, deadline=None)
-def test_every_row_a_group_of_its_own_is_no_groups(
-    name: str, call: tuple[np.ndarray, int, dict[str, Any]]
-) -> None:
-    points, budget, more = call
+def test_every_row_a_group_of_its_own_is_no_groups(name: str) -> None:
+    for_drawn(name, 10, calls(), lambda call: check_own_groups(name, *call))
+
+
+def check_own_groups(name: str, points: np.ndarray, budget: int, more: dict[str, Any]) -> None:
     plain = run(name, points, budget, **(more | {"groups": None}))
     alone = run(name, points, budget, **(more | {"groups": np.arange(len(points))[::-1]}))
     assert alone.picks.tolist() == plain.picks.tolist()

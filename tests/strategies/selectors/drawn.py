@@ -1,0 +1,23 @@
+"""Checks of methods on drawn pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+TRAINED = {"usl_t", "vaal"}  # each call trains for a tenth of a second and more
+
+
+def for_drawn(name: str, count: int, values: st.SearchStrategy[T], check: Callable[[T], None]) -> None:
+    """Run a check of a method on `count` drawn values; on a fifth of them if each call trains."""
+
+    @settings(max_examples=count // 5 if name in TRAINED else count, deadline=None)
+    @given(values)
+    def checked(value: T) -> None:
+        check(value)
+
+    checked()
