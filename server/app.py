@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ from trainers.segmentation.task import SegmentationTrain
 logger = logging.getLogger(__name__)
 Datastore.register(PoolDatastore)  # it imports no MONAI Label itself
 _PREFETCH_SERIES = 8  # series downloaded before they are handed out
+_ORPHAN_SECONDS = 3.0  # the process of a training ends itself within a second of its server's death
 _NOT_PARAMETERS = ("model", "bundle_path")  # keys of a recorded training request that are not parameters
 
 
@@ -210,7 +212,7 @@ class Shell:
             self._look_for_labels_elsewhere,
             self._backups().look,
         )
-        if (interrupted := self.state.trainings.newest_open()) and not trains_now(self.state.folder):
+        if interrupted := self._interrupted_training():
             self._background.expect(interrupted[0])
             self._resume_training(*interrupted)
         self.state.failures.forget()  # retry: settings may have changed, and series have no modification time
@@ -259,8 +261,18 @@ class Shell:
         if kind == KIND and self._worker:
             return self._worker.submit(request)
         task = self.tasks.start(kind, request)
-        self.wake()  # a training is recorded at once
+        if self._background:
+            self._background.record_training()
         return task
+
+    def _interrupted_training(self) -> tuple[int, dict[str, Any]] | None:
+        """Return the training that a killed server left, whose process may live for another second."""
+        interrupted, end = self.state.trainings.newest_open(), time.monotonic() + _ORPHAN_SECONDS
+        while interrupted and trains_now(self.state.folder):
+            if time.monotonic() > end:  # it is another server's, at work
+                return None
+            time.sleep(0.1)
+        return interrupted
 
     def _resume_training(self, number: int, request: dict[str, Any]) -> None:
         """Restart a training that a kill interrupted, or close its record when that is not possible."""

@@ -62,12 +62,17 @@ class Background(threading.Thread):
         self._again: dict[str, float] = {}  # when to try it again
         self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER_PID] = str(os.getpid())  # inherited by child processes
+        self._recording = threading.Lock()
         self._training: tuple[str, int] | None = None  # task id, and number of the recorded training
         self._expected: int | None = None
 
     def wake(self) -> None:
         """Look at the pool now, as something has changed."""
         self._wake.set()
+
+    def record_training(self) -> None:
+        """Record a training that has been started, at once: a kill a moment later must not lose it."""
+        self._try(self._watch_training)
 
     def expect(self, training: int) -> None:
         """Count the next training as the recorded one of this number, which a kill interrupted."""
@@ -104,16 +109,17 @@ class Background(threading.Thread):
 
     def _watch_training(self) -> None:
         """Record the training that runs or is about to, so that it is restarted if the server is killed."""
-        trainings = {task["id"]: task for task in self._tasks.all("train")}
-        if self._training and (status := trainings[self._training[0]]["status"]) not in _OPEN:
-            self._state.trainings.end(status, self._training[1])
-            self._training = None
-        current = next((task for task in trainings.values() if task["status"] in _OPEN), None)
-        if self._training is None and current:
-            number, self._expected = self._expected, None
-            if number is None:
-                number = self._state.trainings.start(current["request"], self._labelled())
-            self._training = (current["id"], number)
+        with self._recording:
+            trainings = {task["id"]: task for task in self._tasks.all("train")}
+            if self._training and (status := trainings[self._training[0]]["status"]) not in _OPEN:
+                self._state.trainings.end(status, self._training[1])
+                self._training = None
+            current = next((task for task in trainings.values() if task["status"] in _OPEN), None)
+            if self._training is None and current:
+                number, self._expected = self._expected, None
+                if number is None:
+                    number = self._state.trainings.start(current["request"], self._labelled())
+                self._training = (current["id"], number)
 
     def _train_if_due(self) -> None:
         """Start a training when one is due and none is running; one due meanwhile follows later."""
@@ -126,6 +132,7 @@ class Background(threading.Thread):
             logger.info("Starting a training automatically, from %d labels", labelled)
             self._tasks.start("train", {"model": "segmentation"})
             self._trained = labelled
+            self._watch_training()
 
     def _watch_models(self) -> None:
         files = (self._state.folder / name for name in ("model.pt", "pretrained.pt"))
