@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pool.dicomweb.store import DicomWebPool
 
 logger = logging.getLogger(__name__)
-_LOCK_TIMEOUT = 10.0  # seconds: a server that was just killed may take a moment to let go
+_LOCK_TIMEOUT = 5.0  # seconds: a server that was just killed may take a moment to let go
 
 
 @dataclass(frozen=True)

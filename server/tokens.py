@@ -19,7 +19,7 @@ from monailabel.endpoints.user.auth import User
 
 logger = logging.getLogger(__name__)
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
-PAUSE = 10.0  # minimum seconds between two fetches caused by unknown keys or a failing server
+PAUSE = 5.0  # minimum seconds between two fetches caused by unknown keys or a failing server
 _KEY_LIFETIME = 300.0  # seconds until keys are fetched again
 _LEEWAY = 30.0  # seconds by which the clocks of the two servers may differ
 

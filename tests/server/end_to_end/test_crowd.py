@@ -18,8 +18,8 @@ from tests.reset_proxy import resetting
 
 @pytest.mark.timeout(1200)
 def test_handouts_to_32_annotators(tmp_path: Path, long: bool) -> None:
-    """Hand out 1,000 times; 200 times in the short form."""
-    handouts = 1000 if long else 200
+    """Hand out 1,000 times; 120 times in the short form."""
+    handouts = 1000 if long else 120
     generate(tmp_path, count=400 if long else 120, seed=1, size=64)
     report = run_crowd(tmp_path, clients=32, handouts=handouts, kills=0, chance=random.Random(1))
     assert report["wrong"] == [] and report["handouts"] >= handouts and report["labels"] > handouts / 20
@@ -27,8 +27,8 @@ def test_handouts_to_32_annotators(tmp_path: Path, long: bool) -> None:
 
 @pytest.mark.timeout(7200)
 def test_kills_lose_nothing(tmp_path: Path, long: bool) -> None:
-    """Kill 200 times, 60 of them during trainings; six times in the short form. Servers are always forked."""
-    kills = 200 if long else 6
+    """Kill 200 times, 60 of them during trainings; three times in the short form. Servers are forked."""
+    kills = 200 if long else 3
     generate(tmp_path, count=200 if long else 60, seed=2, size=64)
     with forked.servers() if long else nullcontext():  # which it is already in the short form
         report = run_crowd(tmp_path, clients=4, handouts=0, kills=kills, chance=random.Random(2))

@@ -68,7 +68,9 @@ def pool(
         studies = orthanc.url
     publish(folder / "state", app, conf)
     prepare(app, studies, folder / "state", conf)
-    with Server(app, studies, conf | {"state": folder / "state"}, folder / "server.log") as server:
+    with Server(
+        app, studies, conf | {"state": folder / "state", "prelabels": 0}, folder / "server.log"
+    ) as server:
         server.wait()
         (folder / "slicer").mkdir()
         client = MONAILabelClient(server.url, tmpdir=str(folder / "slicer"), client_id="user-xyz")
@@ -150,7 +152,8 @@ def test_connect_ask_segment_save_train_stop(pool: Pool) -> None:
     assert pool.client.info()["datastore"]["completed"] == 1
 
     assert not pool.client.train_status(check_if_running=True)
-    assert pool.client.train_start("segmentation", params_of(info["trainers"], "segmentation"))["id"]
+    params = params_of(info["trainers"], "segmentation") | {"max_epochs": 500}  # long enough to be stopped
+    assert pool.client.train_start("segmentation", params)["id"]
     end = time.monotonic() + 60
     while not pool.client.train_status(check_if_running=True):
         assert time.monotonic() < end

@@ -39,7 +39,7 @@ def test_from_the_first_image_to_an_active_pick_by_the_pages_alone(
     start: Callable[..., Server], phantoms: Path, browser: Browser, tmp_path: Path
 ) -> None:
     shutil.copytree(phantoms / "studies", tmp_path / "studies")
-    conf = {"preset": "paper", "instant": False, "epochs": 4}
+    conf = {"preset": "paper", "instant": False, "epochs": 40}  # seconds, to be seen
     server = start(tmp_path / "studies", tmp_path / "state", prepared=True, **conf)
     with reader(browser, server.url, "Ann", (128, 128)) as desk:
         page = desk.page
