@@ -12,10 +12,16 @@ T = TypeVar("T")
 TRAINED = {"usl_t", "vaal"}  # each call trains for a tenth of a second and more
 
 
-def for_drawn(name: str, count: int, values: st.SearchStrategy[T], check: Callable[[T], None]) -> None:
-    """Run a check of a method on `count` drawn values; on a fifth of them if each call trains."""
+def for_drawn(
+    name: str, long: bool, count: int, values: st.SearchStrategy[T], check: Callable[[T], None]
+) -> None:
+    """Run a check of a method on `count` drawn values.
 
-    @settings(max_examples=count // 5 if name in TRAINED else count, deadline=None)
+    If each call trains, it runs on a fifth of them in the short form.
+    """
+    is_slow = name in TRAINED and not long
+
+    @settings(max_examples=count // 5 if is_slow else count, deadline=None)
     @given(values)
     def checked(value: T) -> None:
         check(value)

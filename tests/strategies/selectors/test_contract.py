@@ -63,8 +63,8 @@ def calls(draw: st.DrawFn) -> tuple[np.ndarray, int, list[int], list[int] | None
 
 
 @every_method
-def test_picks_are_open_rows_without_repetition(name: str) -> None:
-    for_drawn(name, 25, calls(), lambda call: check_picks(name, *call))
+def test_picks_are_open_rows_without_repetition(name: str, long: bool) -> None:
+    for_drawn(name, long, 25, calls(), lambda call: check_picks(name, *call))
 
 
 def check_picks(
@@ -181,8 +181,8 @@ def test_skipped_rows_are_not_picked_but_stay_in_the_pool(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [n for n, m in METHODS.items() if m.deterministic or n in takes_labels and n != "probcover"]
 )
-def test_row_order_does_not_matter_without_ties(name: str) -> None:
-    for_drawn(name, 20, st.integers(0, 10_000), lambda seed: check_row_order(name, seed))
+def test_row_order_does_not_matter_without_ties(name: str, long: bool) -> None:
+    for_drawn(name, long, 20, st.integers(0, 10_000), lambda seed: check_row_order(name, seed))
 
 
 def check_row_order(name: str, seed: int) -> None:

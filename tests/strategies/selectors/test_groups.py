@@ -52,8 +52,8 @@ def calls(draw: st.DrawFn) -> tuple[np.ndarray, int, dict[str, Any]]:
 
 
 @every_method
-def test_groups_take_turns(name: str) -> None:
-    for_drawn(name, 25, calls(), lambda call: check_groups(name, *call))
+def test_groups_take_turns(name: str, long: bool) -> None:
+    for_drawn(name, long, 25, calls(), lambda call: check_groups(name, *call))
 
 
 def check_groups(name: str, points: np.ndarray, budget: int, more: dict[str, Any]) -> None:
@@ -69,8 +69,8 @@ def check_groups(name: str, points: np.ndarray, budget: int, more: dict[str, Any
 
 
 @every_method
-def test_every_row_a_group_of_its_own_is_no_groups(name: str) -> None:
-    for_drawn(name, 10, calls(), lambda call: check_own_groups(name, *call))
+def test_every_row_a_group_of_its_own_is_no_groups(name: str, long: bool) -> None:
+    for_drawn(name, long, 10, calls(), lambda call: check_own_groups(name, *call))
 
 
 def check_own_groups(name: str, points: np.ndarray, budget: int, more: dict[str, Any]) -> None:
