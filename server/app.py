@@ -317,9 +317,10 @@ class Shell:
 
     def _record_label(self, image: str, tag: str, client: str, info: dict[str, Any]) -> None:
         if tag == DefaultLabelTag.FINAL:
+            # of a label that was checked; read first, lest a failure after the ledger write that twice
+            prints = self.datastore().label_fingerprints([image])
             self.state.validations.forget(image)
             self.state.handouts.labelled(image, client, info)
-            prints = self.datastore().label_fingerprints([image])  # it was checked when it was saved
             state, digest = info.get("state", ""), info.get("digest", "")
             checks = [NewCheck(image, fingerprint, "", state, digest) for fingerprint in prints.values()]
             self.state.label_checks.add(checks)
