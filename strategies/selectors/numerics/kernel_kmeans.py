@@ -42,8 +42,10 @@ def kernel_kmeans(points: FloatArray, k: int, seed: int) -> IntArray:
         sample_size = min(max(_MAX_CACHED, 10 * k), MAX_EXACT)
         k = min(k, sample_size)
         sample = points[np.sort(rng.choice(len(points), sample_size, replace=False))]
-        centres = _best_of(sample, k, rng)
-        return numbered_by_size(_nearest(points, sample, centres, k)[0])
+        labels = _best_of(sample, k, rng)
+        members = _one_hot(labels, k)
+        sums, member_sums = _kernel_sums(points, sample, members), _kernel_sums(sample, sample, members)
+        return numbered_by_size(_nearest(sums, member_sums, labels)[0])
 
 
 def _scaled(points: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -97,43 +99,54 @@ def _seed_labels(points: FloatArray, k: int, rng: np.random.Generator) -> IntArr
 
 
 def _lloyd(points: FloatArray, labels: IntArray, k: int) -> tuple[IntArray, float]:
-    """Iterate until labels (N,) no longer change, at most 100 steps; return them and their sum of squares."""
+    """Iterate until labels (N,) no longer change, at most 100 steps; return them and their sum of squares.
+
+    A step evaluates the kernels of those rows only whose label changed: late steps change few.
+    """
     cached = _kernel(points, points) if len(points) <= _MAX_CACHED else None
+    sums = _kernel_sums(points, points, _one_hot(labels, k), cached)
     for _ in range(_MAX_STEPS):
-        new_labels, reach = _nearest(points, points, labels, k, cached)
-        if (new_labels == labels).all():
+        new_labels, reach = _nearest(sums, sums, labels)
+        changed = np.flatnonzero(new_labels != labels)
+        if not len(changed):
             break
+        change = _one_hot(new_labels[changed], k) - _one_hot(labels[changed], k)
+        sums += _kernel_sums(points, points[changed], change, None if cached is None else cached[:, changed])
         labels = new_labels
     return labels, float(reach.sum())
 
 
-def _nearest(
-    points: FloatArray, members: FloatArray, labels: IntArray, k: int, cached: FloatArray | None = None
-) -> tuple[IntArray, FloatArray]:
-    """Return the nearest centre of each of `points` (n, D) and its squared distance.
+def _one_hot(labels: IntArray, k: int) -> FloatArray:
+    return np.asarray(labels[:, None] == np.arange(k), dtype=np.float64)
 
-    Centres are the means of `members` (m, D) by label. A cluster that lost its members stays empty.
+
+def _nearest(sums: FloatArray, member_sums: FloatArray, labels: IntArray) -> tuple[IntArray, FloatArray]:
+    """Return each row's nearest centre and its squared distance.
+
+    Centres are the means of the members by label. A cluster that lost its members stays empty.
+
+    Args:
+        sums: (n, k) kernels between each row and the members of each cluster, summed.
+        member_sums: (m, k) the same of the members themselves.
+        labels: (m,) clusters of the members.
     """
-    one_hot = np.zeros((len(members), k))
-    one_hot[np.arange(len(members)), labels] = 1.0
-    sizes = one_hot.sum(axis=0)
-    means = one_hot / np.maximum(sizes, 1.0)
-    own = _products(members, members, means, cached)
-    inner = np.where(sizes > 0, (means * own).sum(axis=0), np.inf)
-    reach = (
-        inner - 2.0 * (own if points is members else _products(points, members, means, cached)) + _SELF_KERNEL
-    )
+    sizes = np.bincount(labels, minlength=sums.shape[1])
+    within = np.bincount(labels, member_sums[np.arange(len(labels)), labels], minlength=len(sizes))
+    filled = np.maximum(sizes, 1)
+    inner = np.where(sizes > 0, within / filled**2, np.inf)
+    reach = inner - 2.0 * sums / filled + _SELF_KERNEL
     nearest = reach.argmin(axis=1)
-    return nearest, np.maximum(reach[np.arange(len(points)), nearest], 0.0)
+    return nearest, np.maximum(reach[np.arange(len(sums)), nearest], 0.0)
 
 
-def _products(
-    points: FloatArray, members: FloatArray, means: FloatArray, cached: FloatArray | None
+def _kernel_sums(
+    points: FloatArray, others: FloatArray, weights: FloatArray, cached: FloatArray | None = None
 ) -> FloatArray:
+    """Return (n, k): for each of `points` its kernels to `others` (m, D), summed with `weights` (m, k)."""
     if cached is not None:
-        return np.asarray(cached @ means)
-    products = np.empty((len(points), means.shape[1]))
-    step = max(1, _CHUNK_VALUES // len(members))
+        return np.asarray(cached @ weights)
+    sums = np.empty((len(points), weights.shape[1]))
+    step = max(1, _CHUNK_VALUES // len(others))
     for at in range(0, len(points), step):
-        products[at : at + step] = _kernel(points[at : at + step], members) @ means
-    return products
+        sums[at : at + step] = _kernel(points[at : at + step], others) @ weights
+    return sums
