@@ -265,13 +265,13 @@ def test_unusable_values_are_refused_except_of_labelled_rows(name: str) -> None:
 # urds_diversity_only takes the same steps as urds, and they are among the slowest
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"urds_diversity_only"}))
 def test_a_large_pool_takes_bounded_memory(name: str, long: bool) -> None:
-    """100,000 rows; 15,000 in the short form, of which all pairs would still be 1.8 GB.
+    """100,000 rows; 21,000 in the short form, of which all pairs would still be 3.5 GB.
 
     Measuring slows the training of vaal down, which takes the same memory whatever the pool: long form only.
     """
     if name == "vaal" and not long:
         pytest.skip("only in the long form")
-    points = np.random.default_rng(1).normal(size=(100_000 if long else 15_000, 2))
+    points = np.random.default_rng(1).normal(size=(100_000 if long else 21_000, 2))
     values = values_for(name, len(points))
     run(name, points[:8], 2)  # libraries are imported before memory is measured, which slows it down
     tracemalloc.start()
