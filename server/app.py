@@ -13,7 +13,6 @@ import gc
 import logging
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +34,6 @@ from infers.instant.task import NAME as INSTANT
 from infers.instant.task import InstantInfer
 from infers.prediction import DIGEST
 from infers.segmentation.task import SegmentationInfer
-from pool.database.label_checks import NewCheck
 from pool.datastore.store import PoolDatastore
 from pool.errors import PoolError
 from pool.protocol import FetchesImages, PoolStore
@@ -54,14 +52,13 @@ from server.open_pool import is_url, open_datastore, open_pool, take_in_checks, 
 from server.places import PoolPlace
 from server.plausibility import Plausibility
 from server.recovery import complete_ledger, fold_from_now_on
+from server.saved_labels import LabelsElsewhere, SavedLabels
 from server.starting import check_start, refusing_in_one_line
 from server.tasks import Task, Tasks
 from server.welcome import greet
 from server.worker import KIND, Worker
-from strategies.identity import current_user, plain_text
 from strategies.measuring import decide_measures
 from strategies.refresh.pipeline import Refresh
-from strategies.refresh.prelabels import BY as PRELABEL
 from strategies.stages import encoder_note, status_now, training_due
 from strategies.strategy import all_strategies, preview, upcoming
 from trainers.csal3d.task import Pretraining
@@ -112,9 +109,8 @@ class Shell:
         self.openings: Openings | None = None  # in a server that records who opens images
         self._background: Background | None = None
         self._worker: Worker | None = None  # in the server
-        self._unwritten: deque[tuple[str, str, str, dict[str, Any]]] = deque()  # labels not in the ledger yet
+        self._saved_labels = SavedLabels(self.state, self.datastore, self.wake)
         self._checksums = Checksums()
-        self._newest_label = 0  # number of the newest label check that was looked at
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -143,7 +139,7 @@ class Shell:
             self.context.settings,
             self.state.folder,
             changed=self.wake,
-            saved=self._label_saved,
+            saved=self._saved_labels.saved,
             read_only=not self.in_server,
             judge=Plausibility(self) if self.in_server else None,
         )
@@ -209,14 +205,13 @@ class Shell:
             self._count_labelled,
             lambda last: training_due(self.context.settings, self._count_labelled(), last),
             self.tasks,
-            self._look_for_labels_elsewhere,
+            LabelsElsewhere(self.state, self.datastore, self.wake).look,
             self._backups().look,
         )
         if interrupted := self._interrupted_training():
             self._background.expect(interrupted[0])
             self._resume_training(*interrupted)
         self.state.failures.forget()  # retry: settings may have changed, and series have no modification time
-        self._newest_label = self.state.label_checks.newest()
         self._background.start()
         close_at_stop(self._worker.close)
         close_at_stop(lambda: fold_from_now_on(self.state))
@@ -228,9 +223,7 @@ class Shell:
 
     def _look_at_pool(self) -> None:
         """Take in labels and images that came or went; fetch the images to be handed out next."""
-        while self._unwritten:
-            self._record_label(*self._unwritten[0])
-            self._unwritten.popleft()
+        self._saved_labels.catch_up()
         store = self.datastore()
         store.take_over_changes()
         take_in_checks(self.state, store)
@@ -240,16 +233,6 @@ class Shell:
         for image in images:
             self._checksum_of(image)
         self._checksums.catch_up()
-
-    def _look_for_labels_elsewhere(self) -> None:
-        """Look at the DICOM server at once when another server of this pool has saved a label."""
-        newest, store = self.state.label_checks.newest(), self.datastore()
-        if newest > self._newest_label and isinstance(store, FetchesImages):
-            saved = self.state.label_checks.good_since(self._newest_label)
-            if any(store.has_image(image) and not store.is_labelled(image) for image in saved):
-                store.refresh()
-                self.wake()
-        self._newest_label = newest
 
     def _backups(self) -> Backups:
         settings, studies = self.context.settings, self.studies.strip()  # type: ignore[attr-defined]
@@ -296,38 +279,6 @@ class Shell:
     def async_scoring(self, method: str | None, params: Any = None) -> dict[str, Any]:
         """Do nothing: MONAI Label requests all scoring methods at every click, but `Background` decides."""
         return {}
-
-    def _label_saved(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
-        """Record a saved label; a final one ends the image's lease, whoever saved it."""
-        if info.get("by") == PRELABEL:  # nobody saved it
-            return
-        client = plain_text(current_user.get() or info.get("client_id") or "anonymous")
-        note = (image, tag, client, dict(info))
-        try:  # the label itself is saved, which is what counts
-            recorded = not self.state.loss()
-            if recorded:
-                self._record_label(*note)
-        except (SQLAlchemyError, OSError):
-            logger.exception("The database cannot be written")
-            recorded = False
-        if not recorded:
-            logger.warning("The label of %s is saved; the ledger gets it when it can be written again", image)
-            self._unwritten.append(note)
-        self.wake()
-
-    def _record_label(self, image: str, tag: str, client: str, info: dict[str, Any]) -> None:
-        if tag == DefaultLabelTag.FINAL:
-            # of a label that was checked; read first, lest a failure after the ledger write that twice
-            prints = self.datastore().label_fingerprints([image])
-            self.state.validations.forget(image)
-            self.state.handouts.labelled(image, client, info)
-            state, digest = info.get("state", ""), info.get("digest", "")
-            checks = [NewCheck(image, fingerprint, "", state, digest) for fingerprint in prints.values()]
-            self.state.label_checks.add(checks)
-            self.state.drafts.remove(client, image)
-            self.state.reopened.close([image])
-        else:
-            self.state.ledger.add("label", image, {"tag": tag, "client": client})
 
     # requests -----------------------------------------------------------------------------------------
 

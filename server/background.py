@@ -58,8 +58,8 @@ class Background(threading.Thread):
         self._trained: int | None = None  # final labels at the last automatic start of a training
         self._wake = threading.Event()
         self._next_look = self._rest_until = 0.0
-        self._pauses: dict[str, float] = {}  # seconds between attempts at work that fails
-        self._again: dict[str, float] = {}  # when to try it again
+        self._pauses: dict[Callable[[], None], float] = {}  # seconds between attempts at work that fails
+        self._again: dict[Callable[[], None], float] = {}  # when to try it again
         self._published: list[str | None] = []  # fingerprints of the models
         os.environ[_SERVER_PID] = str(os.getpid())  # inherited by child processes
         self._recording = threading.Lock()
@@ -93,7 +93,7 @@ class Background(threading.Thread):
                 self._back_up,
             ):
                 is_lost = bool(self._loss) and work != self._watch_state  # it may be another pool's
-                if not is_lost and time.monotonic() >= self._again.get(work.__name__, 0.0):
+                if not is_lost and time.monotonic() >= self._again.get(work, 0.0):
                     self._try(work)
 
     def _try(self, work: Callable[[], None]) -> None:
@@ -101,11 +101,11 @@ class Background(threading.Thread):
         try:
             work()
         except Exception:  # the thread must survive a full disk or a database that is down
-            pause = min(_CHECK_SECONDS, 2 * self._pauses.get(work.__name__, _TICK / 2))
+            pause = min(_CHECK_SECONDS, 2 * self._pauses.get(work, _TICK / 2))
             logger.exception("Background work failed; trying again in %g s", pause)
-            self._pauses[work.__name__], self._again[work.__name__] = pause, time.monotonic() + pause
+            self._pauses[work], self._again[work] = pause, time.monotonic() + pause
         else:
-            self._pauses.pop(work.__name__, None)
+            self._pauses.pop(work, None)
 
     def _watch_training(self) -> None:
         """Record the training that runs or is about to, so that it is restarted if the server is killed."""

@@ -20,6 +20,7 @@ class Proxy(threading.Thread):
         self._port, self.listener = port, socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.resets, self.done = False, 0  # whether to; how often it did
+        self.loses_commit = 0  # n: reset when the server says for the n-th time that it has committed
 
     def run(self) -> None:
         with suppress(OSError):  # closed: the test is over
@@ -33,14 +34,19 @@ class Proxy(threading.Thread):
             return client.close()
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for ends in ((client, server, True), (server, client, False)):
-            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._pass_on, args=(source, target, client), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if is_client and self.resets:
-                    source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                if source is client:
+                    is_lost = self.resets
+                elif is_lost := b"COMMIT" in data and self.loses_commit > 0:
+                    self.loses_commit -= 1
+                    is_lost = not self.loses_commit
+                if is_lost:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     self.done += 1
                     break
                 target.sendall(data)

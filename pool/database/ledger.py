@@ -93,6 +93,12 @@ class Ledger:
         rows = self._db.read(query.order_by(table.id))  # a label with a tag is not final
         return [(row.image, row.client or "anonymous", row.created) for row in rows if row.tag is None]
 
+    def has_save(self, image: str, key: str) -> bool:
+        """Tell whether the save of a label with this key has its entry."""
+        table = schema.ledger.c
+        query = sa.select(table.id).where(table.image == image, table.event == "label")
+        return bool(self._db.read(query.where(table.details["save"].as_string() == key)))
+
     def label_digests(self) -> dict[str, str | None]:
         """Return {image: digest of its newest final label}: "" if that is empty, None if none was noted."""
         table = schema.ledger.c

@@ -1,4 +1,4 @@
-"""Multi-kernel k-means: whole kernel matrices say the same as its sums, which change by the rows that move."""
+"""Multi-kernel k-means: sums that change by the rows that move say the same as whole kernel matrices."""
 
 from __future__ import annotations
 
