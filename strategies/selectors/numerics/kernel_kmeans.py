@@ -6,6 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from strategies.selectors.numerics.cluster import count_distinct, numbered_by_size
+from strategies.selectors.numerics.distances import squared_by_products
 from strategies.selectors.rules.checks import FloatArray, IntArray
 
 GAMMAS = (0.1, 1.0, 10.0)
@@ -60,7 +61,7 @@ def _scaled(points: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def _kernel(points: FloatArray, others: FloatArray) -> FloatArray:
-    squared = (points * points).sum(axis=1)[:, None] + (others * others).sum(axis=1) - 2 * points @ others.T
+    squared = squared_by_products(points, others)
     np.maximum(squared, 0.0, out=squared)
     wide = np.exp(-GAMMAS[0] * squared)
     middle = _tenth_power(wide)  # each gamma is ten times the previous one, and exp is slow

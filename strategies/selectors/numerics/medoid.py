@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
-from strategies.selectors.numerics.distances import distances, first_smallest
+from strategies.selectors.numerics.distances import (
+    FEW_COLUMNS,
+    distances,
+    first_smallest,
+    products_error,
+    squared_by_products,
+)
 from strategies.selectors.rules.checks import BoolArray, FloatArray, RowNumbers, check_points, row_numbers
 
 # Relative error by which rounding can lift a lower bound above the sum it bounds.
@@ -41,12 +48,13 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
 
     The summed distance is convex in the position: S(y) >= S(x) + g(x) (y - x), with g(x) the sum of the unit
     vectors towards x. So each computed sum bounds all others from below, and only rows whose bound does not
-    exceed the best sum need theirs computed: a few dozen on a 2-D map, in memory linear in n.
+    exceed the best sum need theirs computed: a few dozen on a 2-D map, in memory linear in n. Among many
+    columns these bounds are weak, so all pairs bound the sums first, by matrix products.
     """
     centred = cluster - cluster.mean(axis=0)
     sums = np.full(len(cluster), np.inf)
     free = np.ones(len(cluster), dtype=bool) if allowed is None else allowed
-    bounds = np.where(free, 0.0, np.inf)
+    bounds = np.where(free, 0.0 if cluster.shape[1] < FEW_COLUMNS else _bounds_of_all(centred), np.inf)
     at = int(np.argmin(np.where(free, (centred * centred).sum(axis=1), np.inf)))
     while bounds[at] <= sums.min() * (1 + _SLACK):
         reach = distances(cluster, cluster[at])
@@ -59,6 +67,18 @@ def middle(cluster: FloatArray, allowed: BoolArray | None = None) -> int:
         if np.isinf(bounds[at]):
             break
     return first_smallest(sums)
+
+
+def _bounds_of_all(centred: FloatArray) -> FloatArray:
+    """Return lower bounds (n,) of all summed distances, slightly below them."""
+    error = np.sqrt(products_error(centred))  # of a distance of 0; larger ones are off by less
+    sums = np.zeros(len(centred))
+    step = max(1, _CHUNK_VALUES // len(centred))
+    with threadpool_limits(limits=1):
+        for at in range(0, len(centred), step):
+            squared = squared_by_products(centred[at : at + step], centred)
+            sums[at : at + step] = np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared).sum(axis=1)
+    return np.maximum(sums - len(centred) * error, 0.0)
 
 
 def _lower_bounds(points: FloatArray, at: int, reach: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from strategies.selectors.numerics.distances import products_error, squared_by_products
 from strategies.selectors.rules.checks import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -69,14 +70,12 @@ def count_within(points: FloatArray, others: FloatArray, radius: float) -> IntAr
     counts = np.zeros(len(points), dtype=np.int64)
     middle = others.mean(axis=0)
     a, b = points - middle, others - middle
-    inner, outer = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
-    slack = 1e-9 * (radius * radius + inner.max(initial=0.0) + outer.max(initial=0.0))
+    limit = radius * radius * (1 + 1e-9) + products_error(a) + products_error(b)
     step = max(1, _CHUNK_VALUES // max(1, len(others)))
     with threadpool_limits(limits=1):
         for at in range(0, len(a), step):
             part = slice(at, at + step)
-            squared = inner[part, None] + outer - 2.0 * (a[part] @ b.T)
-            counts[part] = (squared <= radius * radius + slack).sum(axis=1)
+            counts[part] = (squared_by_products(a[part], b) <= limit).sum(axis=1)
     return counts
 
 

@@ -44,14 +44,16 @@ def test_medoid_against_all_sums(reference: ModuleType, columns: int) -> None:
         assert medoid(points, members) == reference.medoid(points.tolist(), members)
 
 
-def test_medoid_next_to_a_twin() -> None:
-    # nearly identical rows: a careless lower bound would rule out the true medoid
+@pytest.mark.parametrize(("columns", "twins"), [(2, 1), (2, 30), (12, 1), (12, 30), (300, 30)])
+@pytest.mark.parametrize("apart", [1e-13, 1e-9, 1e-6])
+def test_medoid_next_to_its_twins(columns: int, twins: int, apart: float) -> None:
+    """Nearly identical rows: a careless lower bound would rule out the true medoid."""
     rng = np.random.default_rng(0)
-    for _ in range(100):
-        points = rng.normal(size=(8, 2)) * 100
-        points[1] = points[0] + rng.normal(size=2) * 1e-13
+    for _ in range(50):
+        points = rng.normal(size=(twins + 8, columns)) * 100
+        points[1 : twins + 1] = points[0] + rng.normal(size=(twins, columns)) * apart
         sums = [np.sqrt(((points - row) ** 2).sum(axis=1)).sum() for row in points]
-        assert sums[medoid(points, range(8))] <= min(sums) * (1 + 2e-12)
+        assert sums[medoid(points, range(len(points)))] <= min(sums) * (1 + 2e-12)
 
 
 @pytest.mark.parametrize(("members", "message"), [([], "no medoid"), ([3], "row 3"), ([-1], "row -1")])
@@ -118,6 +120,15 @@ def test_diameter_against_all_pairs(cells: list[tuple[int, int]], scale: float, 
 def test_diameter_in_any_dimension(columns: int) -> None:
     points = np.random.default_rng(columns).normal(size=(300, columns))
     assert diameter(points) == pytest.approx(pdist(points).max(), rel=1e-14)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e6])
+@pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-9, 1e-3])
+def test_diameter_of_nearly_equal_distances(apart: float, far: float) -> None:
+    """Corners of a simplex: products of rows cannot tell which two are farthest apart."""
+    for seed in range(20):
+        points = np.eye(20) + np.random.default_rng(seed).normal(size=(20, 20)) * apart + far
+        assert diameter(points) == pdist(points).max()
 
 
 @pytest.mark.parametrize("points", [[], [[1.0, 2.0]], np.ones((7, 2)), np.ones((7, 3))])
