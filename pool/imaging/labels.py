@@ -40,11 +40,12 @@ def _map_segments(
     layers = np.moveaxis(data, -1, 0) if data.ndim == 4 else data[None]
     values = {same_name(name): value for name, value in labels.items()}
     out, unnamed = np.zeros(layers.shape[1:], dtype=np.uint8), layers != 0
-    overlap, count = np.zeros(out.shape, bool), sum(bool(re.fullmatch(r"Segment\d+_Name", k)) for k in header)
-    for i in range(count):
-        name = header[f"Segment{i}_Name"]
-        layer = int(header.get(f"Segment{i}_Layer", i if data.ndim == 4 else 0))
-        mask = layers[layer] == int(header.get(f"Segment{i}_LabelValue", 1))
+    overlap = np.zeros(out.shape, bool)
+    for i in range(_count_segments(header)):
+        if (name := header.get(f"Segment{i}_Name")) is None:
+            raise LabelError(f"Segment{i}_Name is missing, though the file has later ones; save it again")
+        layer = _number(header, f"Segment{i}_Layer", i if data.ndim == 4 else 0, 0, len(layers) - 1)
+        mask = layers[layer] == _number(header, f"Segment{i}_LabelValue", 1, 1)
         if not mask.any():
             continue
         if same_name(name) not in values:
@@ -59,6 +60,19 @@ def _map_segments(
     if overlap.any():
         notes.append(overlap_note(int(overlap.sum())))
     return out
+
+
+def _count_segments(header: Mapping[str, Any]) -> int:
+    return sum(bool(re.fullmatch(r"Segment\d+_Name", key)) for key in header)
+
+
+def _number(header: Mapping[str, Any], key: str, default: int, least: int, most: int = 2**31) -> int:
+    """Return a whole number of a segment's. Raises LabelError when it is none, or out of range."""
+    text = str(header.get(key, default)).strip()
+    number = int(text) if re.fullmatch(r"-?\d+", text) else least - 1
+    if not least <= number <= most:
+        raise LabelError(f"{key} is {text!r}, not a whole number from {least} to {most}; save it again")
+    return number
 
 
 def overlap_note(count: int) -> str:
@@ -78,7 +92,7 @@ def _read(
         array = array.real
     if str(path).lower().endswith(".nrrd"):
         header = nrrd.read_header(os.fspath(path))
-        if "Segment0_Name" in header:
+        if _count_segments(header):
             array = _map_segments(array, header, labels, notes)
     if array.size != np.prod(array.shape[:3]):
         raise LabelError(

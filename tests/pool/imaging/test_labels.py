@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,28 @@ def test_damaged_file_is_refused_by_name(tmp_path: Path, png: Path, name: str) -
     (tmp_path / name).write_bytes(b"no label at all")
     with pytest.raises(LabelError, match=name):
         read_label(tmp_path / name, LABELS, png)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"Segment0_Layer": "-1"}, "Segment0_Layer is '-1', not a whole number from 0 to 0"),
+        ({"Segment0_Layer": "1"}, "Segment0_Layer is '1'"),
+        ({"Segment0_LabelValue": "0"}, "Segment0_LabelValue is '0'"),
+        ({"Segment0_LabelValue": "1.5"}, "Segment0_LabelValue is '1.5'"),
+        ({"Segment2_Name": "left lung", "Segment2_LabelValue": "2"}, "Segment1_Name is missing"),
+        ({"Segment0_Name": None, "Segment1_Name": "left lung"}, "Segment0_Name is missing"),
+    ],
+)
+def test_segments_that_lie_nowhere_are_refused_by_their_key(
+    tmp_path: Path, png: Path, fields: dict[str, str | None], says: str
+) -> None:
+    """The background, or another layer, would become a structure."""
+    label = tmp_path / "a.seg.nrrd"
+    made = header(("right lung", 1, 0)) | fields
+    nrrd.write(str(label), drawn()[..., None], header={k: v for k, v in made.items() if v is not None})
+    with pytest.raises(LabelError, match=re.escape(says)):
+        read_label(label, LABELS, png)
 
 
 @pytest.mark.parametrize("field", ["data file", "datafile", "Data File"])
