@@ -34,6 +34,7 @@ _IMAGING = (
     "images",
     "volumes",
     "label_grid",
+    "segments",
     "labels",
     "label_writer",
     "pairs",

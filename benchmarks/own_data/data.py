@@ -20,6 +20,7 @@ from pool.groups import read_groups
 from pool.imaging.images import EXTENSIONS, ImageError, image_id, read_array, read_image
 from pool.imaging.label_writer import write_label
 from pool.imaging.labels import LabelError, grid_of, read_label
+from pool.imaging.segments import count_segments
 from pool.imaging.volumes import read_volume, volume_grid
 
 MAX_STRUCTURES = 40  # more values than this are grey levels
@@ -121,7 +122,7 @@ def _are_volumes(images: Mapping[str, Path]) -> bool:
 
 def _values_of(mask: Path, image: Path) -> set[int]:
     """Return the values of a mask except 0. Raises LabelError, ImageError."""
-    if mask.name.lower().endswith(".nrrd") and "Segment0_Name" in nrrd.read_header(str(mask)):
+    if mask.name.lower().endswith(".nrrd") and count_segments(nrrd.read_header(str(mask))):
         raise LabelError(
             f"{mask}: has named segments; export it as a label map (.nii.gz) with one value per structure"
         )

@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pool.dicomweb.cache import read_json, write_json
 from pool.dicomweb.client import DicomServer, ServerError, first
 from pool.dicomweb.seg import names_of
-from pool.imaging.labels import same_name
+from pool.imaging.names import same_name
 from pool.label_states import WAITING
 from pool.protocol import LabelCheck
 

@@ -20,7 +20,8 @@ from pydicom.uid import generate_uid
 from skimage.color import rgb2lab
 
 from pool.dicomweb.slices import Slices
-from pool.imaging.labels import LabelError, overlap_note, same_name
+from pool.imaging.names import LabelError, same_name
+from pool.imaging.segments import overlap_note
 
 _STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 _ANY = Code("91723000", "SCT", "Anatomical structure")  # for a label whose bundle names no code

@@ -20,6 +20,7 @@ from pool.imaging.errors import LabelError, reading_label
 from pool.imaging.images import read_array
 from pool.imaging.label_writer import write_label
 from pool.imaging.names import same_name
+from pool.imaging.segments import count_segments
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def own_values(sent: str, info: Mapping[str, Any], labels: Mapping[str, int]) ->
         voxels, affine = read_array(sent, stored=True)
         header = nrrd.read_header(sent) if name.endswith(".nrrd") else {}
         file_values = np.unique(voxels)
-    values = {} if "Segment0_Name" in header else _value_mapping(segments, labels, file_values)
+    values = {} if count_segments(header) else _value_mapping(segments, labels, file_values)
     if all(file_value == app_value for file_value, app_value in values.items()):
         yield sent
         return

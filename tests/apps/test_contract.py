@@ -17,7 +17,7 @@ from pydicom.uid import CTImageStorage, generate_uid
 from bundle_configs import Bundle
 from infers.metrics import METRICS
 from pool.dicomweb.seg import read_seg, write_seg
-from pool.imaging.labels import same_name
+from pool.imaging.names import same_name
 from server.cli.new_app import ROOT, existing
 from server.config import ConfigError, describe, parse
 from strategies.settings import PRODUCT, Settings
