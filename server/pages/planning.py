@@ -7,6 +7,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from pool.database.models import Model
 from pool.errors import PoolError
 from pool.protocol import PoolStore
 from server.pages.pool_map import version_of
@@ -19,6 +20,7 @@ from strategies.stages import stage_of
 from strategies.strategy import next_picks
 
 MAX_PICKS = 200  # picks that a page may ask for
+_MAX_NUMBERS = 4_000  # coordinates of a map on which a request may plan: 50 ms of the processor at most
 
 
 def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
@@ -56,24 +58,48 @@ class Previews:
     def __init__(self) -> None:
         self._lock, self._cache = threading.Lock(), LRUCache[Any, list[dict[str, Any]]](32)
 
-    def picks(self, context: Context, store: PoolStore, alpha: float, count: int) -> dict[str, Any]:
-        """Return the next picks by the newest model with entropies. Raises PoolError 409 without one.
+    def picks(
+        self, context: Context, store: PoolStore, alpha: float, count: int, client: str
+    ) -> dict[str, Any]:
+        """Return the next picks by the newest model with entropies.
 
-        Computed as `strategies.planning` does; with the configured alpha they are the plan's own picks.
+        On a small map they are computed as `strategies.planning` does; with the configured alpha they are
+        the plan's own picks. On a larger one they come from the plan of that alpha, which the next refresh
+        makes if there is none.
+
+        Raises PoolError 409 without a model, and while the plan is being made.
         """
         pool = PoolSnapshot.of(context, store)
-        planner = Planner(context)
-        model, plan = context.newest_plan(LATER) or (None, None)
-        if model is None or plan is None:
+        newest, layout = context.newest_plan(LATER), context.layout()
+        model, plan = newest or (None, None)
+        if model is None or plan is None or layout is None:
             raise PoolError(
                 409,
                 "alpha weighs the uncertainty of a model, and no model has been applied to the pool yet: "
                 "label images, then train",
             )
+        facts = {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round}
+        if layout.points.size > _MAX_NUMBERS:
+            return {**facts, "picks": _planned_picks(context, pool, model, alpha, client)[:count]}
         with self._lock:  # several identical requests are computed once
             key = (version_of(context, pool), alpha, count)
             if key not in self._cache:
+                planner = Planner(context)
                 series = planner.series(LATER.name, alpha, Source(model.fingerprint, model))
                 self._cache[key] = planner.choose(pool, series, count, plan).picks
-            picks = self._cache[key]
-        return {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round, "picks": picks}
+            return {**facts, "picks": self._cache[key]}
+
+
+def _planned_picks(
+    context: Context, pool: PoolSnapshot, model: Model, alpha: float, client: str
+) -> list[dict[str, Any]]:
+    """Return the free picks of a model's plan with an alpha. Raises PoolError 409 until it is made."""
+    plan = context.state.plans.newest(context.plan_key(LATER, model.fingerprint, alpha))
+    if plan is None:
+        Planner(context).ask(LATER.name, alpha, client)
+        raise PoolError(
+            409,
+            f"the picks with alpha {alpha:g} are being worked out, since this pool is large: they are shown "
+            "in a moment",
+        )
+    return [pick for pick in plan.picks if pool.is_free(pick["image"])]

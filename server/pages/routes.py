@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
+from pool.errors import PoolError
 from server.desk.models import best_model
 from server.desk.openings import opened
 from server.desk.readers import give_cookie
@@ -20,6 +21,7 @@ from server.pages.past import history_of
 from server.pages.pictures import LARGEST, Pictures
 from server.pages.planning import MAX_PICKS, Previews, plan_now
 from server.pages.pool_map import MapData
+from strategies.identity import client_of
 from strategies.snapshot import PoolSnapshot
 
 _STATIC = Path(__file__).parent / "static"
@@ -97,7 +99,11 @@ def data(prefix: str) -> APIRouter:
     ) -> dict[str, Any]:
         app = app_instance()
         with app.database_errors():
-            return previews.picks(app.context, app.datastore(), alpha, count)
+            try:
+                return previews.picks(app.context, app.datastore(), alpha, count, client_of({}).name)
+            except PoolError:
+                app.wake()  # it may wait for a plan
+                raise
 
     @routes.get("/images/history", summary="The history of one image, and why it was picked")
     def history(image: str) -> dict[str, Any]:

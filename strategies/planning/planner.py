@@ -91,7 +91,7 @@ class Planner:
         """Yield what is to be planned: for the stages, for `auto`, of the offered methods, for clients."""
         settings = self.context.settings
         names = dict.fromkeys([FIRST.name, LATER.name, *settings.used])
-        asked = [(name, a) for name, a in self.context.state.marks.asked_alphas() if name in settings.offered]
+        asked = [(name, a) for name, a in self.context.state.marks.asked_alphas() if name in names]
         for name, alpha in [*((name, None) for name in names if METHODS[name].needs), *asked]:
             try:
                 yield self.series(name, alpha)

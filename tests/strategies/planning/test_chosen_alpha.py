@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from pool.errors import PoolError
 from server.marks import AlphaRequest, choose_alpha
+from server.pages import planning
+from server.pages.planning import Previews
 from strategies.planning.planner import Planner
 from strategies.selectors.registry import METHODS
 
@@ -40,6 +44,29 @@ def test_the_former_plan_holds_until_the_worker_has_planned_what_was_chosen(
     assert after["stage"] == "active" and after["alpha"] == 1.0
     entry = world.context.state.ledger.entries()
     assert [row["details"] for row in entry if row["event"] == "alpha"] == [{"alpha": 1.0, "client": "lead"}]
+
+
+@pytest.mark.parametrize("offered", ["auto,active", "auto"])
+def test_on_a_large_map_the_worker_plans_what_is_previewed(
+    world: Any, offered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.context = replace(world.context, settings=replace(world.context.settings, strategies=offered))
+    in_active(world)
+    arguments = (world.context, world.store, 1.0, 3, "lead")
+    at_once = Previews().picks(*arguments)
+    monkeypatch.setattr(planning, "_MAX_NUMBERS", 2 * len(world.images) - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Planner, "choose", lambda *_: pytest.fail("planned inside a request"))
+        with pytest.raises(PoolError, match="with alpha 1 are being worked out"):
+            Previews().picks(*arguments)
+    assert "1.0" in world.plan_due()
+    planned = Previews().picks(*arguments)
+    assert [pick["image"] for pick in planned["picks"]] == [pick["image"] for pick in at_once["picks"]]
+    assert (planned["alpha"], planned["configured"]) == (1.0, 0.3) and world.context.active_alpha == 0.3
+    world.train("m2")
+    with pytest.raises(PoolError, match="being worked out"):  # that plan is of an earlier round
+        Previews().picks(*arguments)
+    assert "1.0" in world.plan_due() and Previews().picks(*arguments)["round"] == 2
 
 
 def test_later_rounds_follow_it_until_it_is_taken_back(world: Any) -> None:
