@@ -12,9 +12,10 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,11 +47,12 @@ def click_times(url: str) -> list[float]:
         return [t for times in clients.map(ask, (f"c{n}" for n in range(_CLIENTS))) for t in times]
 
 
-def add_image(studies: Path, number: int) -> None:
-    """Add a picture of noise, under its name at once."""
-    pixels = np.random.default_rng(number).integers(0, 256, (256, 256), dtype=np.uint8)
+def add_image(studies: Path, number: int, size: int = 256) -> str:
+    """Add a picture of noise, under its name at once; return the name without extension."""
+    pixels = np.random.default_rng(number).integers(0, 256, (size, size), dtype=np.uint8)
     Image.fromarray(pixels).save(studies / ".part.png")
     (studies / ".part.png").rename(studies / f"new{number:04d}.png")
+    return f"new{number:04d}"
 
 
 def seconds_to_start(server: Server, studies: Path, number: int) -> float:
@@ -68,17 +70,17 @@ def seconds_to_start(server: Server, studies: Path, number: int) -> float:
 
 
 @contextmanager
-def arriving(studies: Path) -> Iterator[None]:
-    """Add an image every second, until the block ends."""
+def arriving(add: Callable[[int], Any]) -> Iterator[None]:
+    """Call `add` with a new number every second, until the block ends."""
     stop = threading.Event()
 
-    def add() -> None:
+    def run() -> None:
         number = 1000
         while not stop.wait(1.0):
-            add_image(studies, number)
+            add(number)
             number += 1
 
-    thread = threading.Thread(target=add)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
@@ -105,7 +107,7 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
         quiet = click_times(server.url)
         requests.post(f"{server.url}/train/segmentation", json={}, timeout=60).raise_for_status()
         time.sleep(20)  # until it trains
-        with arriving(studies):
+        with arriving(partial(add_image, studies)):
             busy = click_times(server.url)
     return {
         "start_s": {"median": statistics.median(starts), "max": max(starts)},
