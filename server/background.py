@@ -119,6 +119,7 @@ class Background(threading.Thread):
                 number, self._expected = self._expected, None
                 if number is None:
                     number = self._state.trainings.start(current["request"], self._labelled())
+                self._wake_worker()  # it makes room on the GPU
                 self._training = (current["id"], number)
 
     def _train_if_due(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-_NICE = 5  # the worker yields to the server, for which somebody waits
+_NICE = 5  # children yield to the server, for which somebody waits
 KINDS = ("train", "batch_infer", "backup", "worker")
 _FORMAT = "[%(asctime)s] [%(process)s] [%(threadName)s] [%(levelname)s] (%(name)s:%(lineno)d) - %(message)s"
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ def main() -> None:
     kind = sys.argv[1]
     if kind not in KINDS:
         raise SystemExit(f"{kind!r}: choose one of {', '.join(KINDS)}")
+    os.nice(_NICE)
     try:
         if kind == "worker":
             serve()
@@ -40,7 +41,6 @@ def main() -> None:
 
 def back_up() -> None:
     """Make the backup that stdin names, without the app."""
-    os.nice(_NICE)
     from server.backups import run
 
     run(json.load(sys.stdin))
@@ -74,7 +74,6 @@ def serve() -> None:
     past which to end. The replies are {"steps": [...]} when a run starts, then {"result": ...} or
     {"error": ...}; {"idle": true} when nothing was due. `seconds` tells how long the look for work took.
     """
-    os.nice(_NICE)
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print belongs in the log
     from monailabel.interfaces.utils.app import app_instance
@@ -95,12 +94,13 @@ def answer(app: Any, request: dict[str, Any]) -> Any:
     """Run one scoring request on the pool as it is now; yield the replies."""
     from server.open_pool import take_in_checks
     from strategies.refresh.each_label import warm_up
-    from strategies.refresh.pipeline import missing
+    from strategies.refresh.pipeline import make_room, missing
 
     try:
         store, started = app.datastore(), time.monotonic()
         store.refresh()
         take_in_checks(app.state, store)
+        make_room(app.context)
         steps = missing(app.context, store) if request["method"] == "refresh" else []
         seconds = time.monotonic() - started
         if request.pop("if_due", False) and not steps:

@@ -120,6 +120,13 @@ def lessons_of(context: Context, bundle: Bundle) -> Lessons:
     return _lessons[key]
 
 
+def drop_encoders(context: Context) -> None:
+    """Free the encoders that this process keeps between labels, while a training is on record."""
+    if context.state.trainings.newest_open():
+        for lessons in _lessons.values():
+            lessons.maker.drop_encoder()
+
+
 def shows_something(lesson: Labelled) -> bool:
     """Return True if a label has any structure."""
     return bool((lesson.shares[..., 1:] > 0).any())

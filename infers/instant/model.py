@@ -63,6 +63,10 @@ class FeatureMaker:
             return dense_encoder(make_encoder("descriptor"))
         return dense_encoder(make_encoder(self._name, self._weights))
 
+    def drop_encoder(self) -> None:
+        """Free the encoder's memory; it is loaded again when it is needed."""
+        self.__dict__.pop("encoder", None)
+
     def planes(self, path: str) -> Planes:
         """Read an image of the app. Raises ImageError."""
         if self._bundle.get("dimensions") == 2:

@@ -25,6 +25,7 @@ from strategies.context import OTSU, Context
 from strategies.engine.engines import engine_of
 from strategies.engine.image_pass import ImagePass
 from strategies.engine.workers import ForegroundWorker
+from strategies.instant import drop_encoders
 from strategies.measures import FOREGROUND
 from strategies.planning.planner import Planner
 from strategies.planning.sources import to_threshold
@@ -88,14 +89,15 @@ def run(passes: ImagePass, bundle: Bundle, is_enough: Callable[[Step], bool] = l
             follow_model(passes, bundle)
         elif step not in MODEL_STEPS:
             step.run(passes, bundle)
-        free_gpu()
+        make_room(passes.context)
         if is_enough(step):
             return
 
 
-def free_gpu() -> None:
-    """Give back the GPU memory of finished work, which a training may need."""
+def make_room(context: Context) -> None:
+    """Give back the GPU memory of finished work, and for a training that of the encoder kept for labels."""
     if torch.cuda.is_initialized():
+        drop_encoders(context)
         gc.collect()
         torch.cuda.empty_cache()
 

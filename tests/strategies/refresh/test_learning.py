@@ -20,7 +20,7 @@ from pool.datastore import PoolDatastore
 from pool.errors import PoolError
 from strategies.context import Context
 from strategies.engine.workers import FeatureWorker
-from strategies.instant import feature_cache, lessons_of
+from strategies.instant import drop_encoders, feature_cache, lessons_of
 from strategies.measures import FOREGROUND
 from strategies.refresh.pipeline import Refresh, missing
 from strategies.settings import Settings
@@ -96,6 +96,22 @@ def dice(one: np.ndarray, other: np.ndarray, value: int) -> float:
     return float(
         2 * ((one == value) & (other == value)).sum() / ((one == value).sum() + (other == value).sum())
     )
+
+
+def test_a_training_is_made_room_for(pool: Pool) -> None:
+    """Only while it is on record: otherwise each label would wait for the encoder."""
+    pool.label("i0")
+    maker = lessons_of(pool.context, pool.bundle).maker
+    encoder, predicted = maker.encoder, pool.predict("i1")
+    drop_encoders(pool.context)
+    assert maker.encoder is encoder
+    number = pool.context.state.trainings.start({"model": "segmentation"}, 1)
+    drop_encoders(pool.context)
+    assert maker.encoder is not encoder and (pool.predict("i1") == predicted).all()
+    pool.context.state.trainings.end("DONE", number)
+    encoder = maker.encoder
+    drop_encoders(pool.context)
+    assert maker.encoder is encoder
 
 
 def test_three_images_of_very_different_sizes(pool: Pool) -> None:
