@@ -189,7 +189,8 @@ def _auto_rankings(context: Context, pool: PoolSnapshot) -> Iterator[rank.Rankin
     elif stage == "bridging":
         yield rank.farthest_ranking(context, pool, "bridging", "Waiting for the first model")
     else:
-        yield rank.later_ranking(context, pool, stage)
+        later = context.settings.active_method
+        yield rank.method_ranking(context, pool, later, stage, is_required=False)
 
 
 def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> rank.Ranking:

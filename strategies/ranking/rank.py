@@ -148,7 +148,12 @@ def farthest_ranking(
 
 
 def method_ranking(
-    context: Context, pool: PoolSnapshot, name: str, stage: str, alpha: float | None = None
+    context: Context,
+    pool: PoolSnapshot,
+    name: str,
+    stage: str,
+    alpha: float | None = None,
+    is_required: bool = True,
 ) -> Ranking:
     """Rank by the newest plan of a method, then farthest-first.
 
@@ -156,14 +161,17 @@ def method_ranking(
 
     :param stage: that of the pool; a method may declare its own
     :param alpha: weight of diversity that a client asks for; None for that of the pool
+    :param is_required: False: farthest-first until there is a plan, instead of an error
     """
     method = METHODS[name]
-    stage = method.stage or stage
     if not method.needs:
-        return pool_ranking(context, pool, method, stage)
+        return pool_ranking(context, pool, method, method.stage or stage)
     planned = context.newest_plan(method, alpha)
+    if planned is None and not is_required:
+        return farthest_ranking(context, pool, stage, f"Waiting for the plan of {name}")
     if planned is None:
         return _unplanned_ranking(context, pool, method, alpha)
+    stage = method.stage or stage
     model, plan = planned
     details = plan.details
     facts: dict[str, Any] = {fact: details.get(detail) for fact, detail in method.facts.items()}
@@ -180,14 +188,6 @@ def method_ranking(
     if not evidence:
         return farthest_ranking(context, pool, stage, lambda image: _used_up(context, method, model, image))
     return Ranking(plan.key, stage, list(evidence), evidence, facts=facts, method=method)
-
-
-def later_ranking(context: Context, pool: PoolSnapshot, stage: str) -> Ranking:
-    """Rank for `auto` once there is a plan of a model: by `active_method`."""
-    name = context.settings.active_method
-    if METHODS[name].needs and context.newest_plan(METHODS[name]) is None:
-        return farthest_ranking(context, pool, stage, f"Waiting for the plan of {name}")
-    return method_ranking(context, pool, name, stage)
 
 
 def _used_up(context: Context, method: Method, model: Model | None, image: str) -> str:
