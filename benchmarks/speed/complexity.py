@@ -19,6 +19,7 @@ from strategies.selectors.numerics.silhouette import mean_silhouettes
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
+TITLE = "Growth with the number of images"
 SEED, BUDGET, MAX_K = 42, 100, 20
 _LAST_SIZES = 3  # sizes for the second slope
 _SHORT_SECONDS = 1.0  # faster steps are measured three times

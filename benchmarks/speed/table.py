@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from benchmarks.annotator import write_json
 from benchmarks.hardware import processor, today
-from benchmarks.speed import complexity
+from benchmarks.speed import complexity, methods
 from benchmarks.speed.row import Row
 
-GROWTH = "complexity"
+GROWTH = {"complexity": complexity, "methods": methods}  # seconds by size instead of rows
 PARTS = ("cluster", "models", "planning", "starting", "training")
 _PACKAGES = (
     "numpy",
@@ -53,9 +53,9 @@ class Kept:
 
     def __init__(self, folder: Path, quick: bool) -> None:
         self._file, head = folder / "speed.json", conditions(quick)
-        self.found: dict[str, Any] = head | {"rows": {}, "done": [], GROWTH: {}}
+        self.found: dict[str, Any] = head | {"rows": {}, "done": []} | {part: {} for part in GROWTH}
         if self._file.exists():
-            self.found = json.loads(self._file.read_text())
+            self.found |= json.loads(self._file.read_text())
             for key in ("quick", "processor", "device", "threads", "versions"):
                 if self.found[key] != head[key]:
                     raise ValueError(
@@ -83,10 +83,10 @@ def conditions(quick: bool) -> dict[str, Any]:
 
 def works(part: str, quick: bool, kept: Kept) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield the remaining work of a part, by name; each piece saves its own result."""
-    if part == GROWTH:
-        for count in complexity.sizes(quick):
-            if str(count) not in kept.found[GROWTH]:
-                yield f"{part}/{count}", partial(_measure_growth, count, kept)
+    if part in GROWTH:
+        for count in GROWTH[part].sizes(quick):
+            if str(count) not in kept.found[part]:
+                yield f"{part}/{count}", partial(_measure_growth, part, count, kept)
         return
     module = importlib.import_module(f"benchmarks.speed.{part}")
     for compare in getattr(module, "COMPARISONS", ()):
@@ -96,8 +96,8 @@ def works(part: str, quick: bool, kept: Kept) -> Iterator[tuple[str, Callable[[]
         yield part, partial(_save_rows, part, module.rows(quick), kept)
 
 
-def _measure_growth(count: int, kept: Kept) -> None:
-    kept.found[GROWTH][str(count)] = complexity.measure(count)
+def _measure_growth(part: str, count: int, kept: Kept) -> None:
+    kept.found[part][str(count)] = GROWTH[part].measure(count)
     kept.keep()
 
 
@@ -149,13 +149,16 @@ def _markdown(lines: list[Any]) -> str:
 def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None:
     """Write table.md, complexity.png and README.md."""
     text = table(content["rows"])
-    steps: dict[str, dict[int, float]] = {}
-    for count, seconds in sorted(content[GROWTH].items(), key=lambda item: int(item[0])):
-        for name, value in seconds.items():
-            steps.setdefault(name, {})[int(count)] = value
-    if len(content[GROWTH]) > 1:
-        text += f"## Growth with the number of images\n{complexity.table(steps)}\n![growth](complexity.png)\n"
-        complexity.draw(steps, folder / "complexity.png")
+    for part, module in GROWTH.items():
+        steps: dict[str, dict[int, float]] = {}
+        for count, seconds in sorted(content[part].items(), key=lambda item: int(item[0])):
+            for name, value in seconds.items():
+                steps.setdefault(name, {})[int(count)] = value
+        if len(content[part]) > 1:
+            text += f"## {module.TITLE}\n{complexity.table(steps)}\n"
+            if module is complexity:
+                complexity.draw(steps, folder / "complexity.png")
+                text += "![growth](complexity.png)\n\n"
     (folder / "table.md").write_text(text)
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     (folder / "README.md").write_text(
@@ -168,12 +171,12 @@ def write_report(folder: Path, content: Mapping[str, Any], command: str) -> None
 def main(
     out: Annotated[Path, typer.Option(help="Folder for speed.json, table.md, complexity.png, README.md")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: minutes instead of an hour")] = False,
-    only: Annotated[str, typer.Option(help=f"Parts, comma-separated: {', '.join(PARTS)}, {GROWTH}")] = "",
+    only: Annotated[str, typer.Option(help=f"Parts, comma-separated: {', '.join([*PARTS, *GROWTH])}")] = "",
 ) -> None:
     """Measure what is missing, and write the report."""
-    parts = only.split(",") if only else [*PARTS, GROWTH]
-    if unknown := set(parts) - {*PARTS, GROWTH}:
-        typer.echo(f"unknown part {min(unknown)!r}; choose from: {', '.join([*PARTS, GROWTH])}", err=True)
+    parts = only.split(",") if only else [*PARTS, *GROWTH]
+    if unknown := set(parts) - {*PARTS, *GROWTH}:
+        typer.echo(f"unknown part {min(unknown)!r}; choose from: {', '.join([*PARTS, *GROWTH])}", err=True)
         raise typer.Exit(2)
     try:
         kept = Kept(out, quick)

@@ -11,12 +11,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.speed import complexity, plain_planning
+from benchmarks.speed import complexity, methods, plain_planning
 from benchmarks.speed import planning as speed_planning
 from benchmarks.speed import table as speed
 from benchmarks.speed.million import Names, clustered_map, measure
 from benchmarks.speed.row import Row
 from strategies import selectors
+from strategies.selectors.registry import METHODS
 
 POINTS = clustered_map(400)
 
@@ -40,6 +41,8 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
     importing = SimpleNamespace(import_module=lambda name: modules[name.rpartition(".")[2]])
     monkeypatch.setattr(speed, "importlib", importing)
     monkeypatch.setattr(complexity, "sizes", lambda quick: [300, 600])
+    monkeypatch.setattr(methods, "sizes", lambda quick: [40, 60])
+    monkeypatch.setattr(methods, "METHODS", {name: METHODS[name] for name in ("active", "alps", "random")})
     return modules
 
 
@@ -69,7 +72,8 @@ def test_a_stopped_run_goes_on_behind_its_last_row(tmp_path: Path, parts: dict[s
     assert calls == ["first", "second", "rows", "second"]
     table = (tmp_path / "table.md").read_text()
     assert "20 times: not reached (10)" in table and "20 times: reached (100)" in table
-    assert "## Growth" in table and (tmp_path / "complexity.png").stat().st_size > 10_000
+    assert "| `alps` |" in table and "| `active` |" in table and "`random`" not in table
+    assert "## Growth with" in table and (tmp_path / "complexity.png").stat().st_size > 10_000
     assert list(json.loads((tmp_path / "speed.json").read_text())["rows"]) == [
         "one/first",
         "two/0",
