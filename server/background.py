@@ -80,7 +80,7 @@ class Background(threading.Thread):
 
     def run(self) -> None:
         while True:
-            if self._wake.wait(_TICK):
+            if self._wake.wait(self._rest() or _TICK):
                 self._next_look = 0.0
             self._wake.clear()
             for work in (
@@ -95,6 +95,11 @@ class Background(threading.Thread):
                 is_lost = bool(self._loss) and work != self._watch_state  # it may be another pool's
                 if not is_lost and time.monotonic() >= self._again.get(work, 0.0):
                     self._try(work)
+
+    def _rest(self) -> float:
+        """Return the seconds until a look at the pool that is due, at most a tick; 0 if none is."""
+        now = time.monotonic()
+        return 0.0 if now < self._next_look else min(_TICK, max(0.0, self._rest_until - now))
 
     def _try(self, work: Callable[[], None]) -> None:
         """Do work; try again when it fails, after a pause that doubles each time."""

@@ -97,7 +97,7 @@ class Worker(threading.Thread):
     def _serve(self, process: subprocess.Popen[str]) -> None:
         """Send requests to the process until it ends."""
         while True:
-            self._event.wait(_TICK)
+            self._event.wait(min(_TICK, self._rest()) if self._is_awake else _TICK)
             self._event.clear()
             if process.poll() is not None:
                 return
@@ -105,8 +105,12 @@ class Worker(threading.Thread):
             if (task or self._is_due()) and not self._request(process, task):
                 return
 
+    def _rest(self) -> float:
+        """Return the seconds until the process may look for work again."""
+        return max(0.0, max(self._retry_at, self._rest_until, self._again_at) - time.monotonic())
+
     def _is_due(self) -> bool:
-        return self._is_awake and time.monotonic() >= max(self._retry_at, self._rest_until, self._again_at)
+        return self._is_awake and not self._rest()
 
     def _request(self, process: subprocess.Popen[str], task: Task | None) -> bool:
         """Let the process do a task, or without one what is due; return False if it ended meanwhile."""
