@@ -197,24 +197,30 @@ def _auto(context: Context, pool: PoolSnapshot, request: Mapping[str, Any]) -> r
     return next(_auto_rankings(context, pool))
 
 
-def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
-    """Return the next `count` picks of `auto`, best first, each with the details of its hand-out.
+def next_ranked(context: Context, store: PoolStore, count: int) -> list[tuple[str, rank.Ranking]]:
+    """Return the next `count` images of `auto`, best first, each with the ranking that it comes from.
 
     Raises PoolError where `auto` would.
     """
-    pool, picks = PoolSnapshot.of(context, store), dict[str, dict[str, Any]]()
+    pool, ranking_of = PoolSnapshot.of(context, store), dict[str, rank.Ranking]()
     if not pool.has_any:
         return []
     try:
         for ranking in _auto_rankings(context, pool):
             for image in islice(ranking.images, count):
-                picks.setdefault(image, {"image": image, **block_of(context, ranking, image)})
-            if len(picks) >= count:
+                ranking_of.setdefault(image, ranking)
+            if len(ranking_of) >= count:
                 break
     except PoolError:  # of a later ranking
-        if not picks:
+        if not ranking_of:
             raise
-    return list(picks.values())[:count]
+    return list(ranking_of.items())[:count]
+
+
+def next_picks(context: Context, store: PoolStore, count: int) -> list[dict[str, Any]]:
+    """Return `next_ranked`, each image with the details of its hand-out. Raises PoolError as that does."""
+    ranked = next_ranked(context, store, count)
+    return [{"image": image, **block_of(context, ranking, image)} for image, ranking in ranked]
 
 
 def preview(
@@ -238,7 +244,7 @@ def preview(
 def upcoming(context: Context, store: PoolStore, count: int) -> list[str]:
     """Return the images that `auto` will hand out next, as far as known now."""
     try:
-        return [pick["image"] for pick in next_picks(context, store, count)]
+        return [image for image, _ in next_ranked(context, store, count)]
     except PoolError:  # no plan yet
         return []
 

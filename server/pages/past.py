@@ -12,8 +12,9 @@ from pool.database.plans import Plan
 from pool.datastore.index import FINAL
 from strategies.context import Context
 from strategies.planning.each_label import LABELS
+from strategies.ranking.plain_reasons import plain_reason
 from strategies.selectors.cold_start import CLUSTER
-from strategies.selectors.registry import METHODS
+from strategies.selectors.registry import METHODS, method_of_key
 from strategies.snapshot import PoolSnapshot
 
 _MAX_NEAREST = 4  # images shown beside a pick
@@ -29,7 +30,8 @@ _NOT_NUMBERS = {"encoder_note", "map_note", "expires_in", "again", "progress", "
 def history_of(context: Context, pool: PoolSnapshot, image: str) -> dict[str, Any]:
     """Return an image's ledger entries, oldest first, and the labelled images nearest to it now.
 
-    Each hand-out has its rule, reason and numbers, and the neighbours that the image was compared with.
+    Each hand-out has its rule, its reason (`plain`: in a reader's words) and numbers, and the neighbours that
+    the image was compared with.
     """
     layout = context.layout()
     events = [_describe(context, image, entry) for entry in context.state.ledger.image_history(image)]
@@ -82,15 +84,16 @@ def _describe(context: Context, image: str, entry: Mapping[str, Any]) -> dict[st
     if entry["event"] != "handout":
         return description
     selection = details.get("selection", {})
-    rule = rule_of(selection)
+    rule = rule_of(details["source"], selection)
     method = METHODS.get(rule)
     is_compared = method is not None and not method.needs <= {"foreground"}  # else by lot, or by hand
     plan = _plan_of(context, details["source"], image, entry["created"])
     return description | {
         "reason": selection.get("reason"),
+        "plain": plain_reason(method, selection),
         "rule": {
             "name": rule,
-            "text": method.text if method else _BY_HAND[rule],
+            "text": method.text if method else _BY_HAND.get(rule, "A method that is not installed here"),
             "paper": method.paper if method else None,
         },
         "numbers": {k: v for k, v in selection.items() if k not in _NOT_NUMBERS and v is not None},
@@ -99,13 +102,18 @@ def _describe(context: Context, image: str, entry: Mapping[str, Any]) -> dict[st
     }
 
 
-def rule_of(selection: Mapping[str, Any]) -> str:
-    """Return the method in the registry that chose a hand-out, or a key of _BY_HAND."""
+def rule_of(source: str, selection: Mapping[str, Any]) -> str:
+    """Return the method that chose a hand-out, or a key of _BY_HAND.
+
+    :param source: key of the plan or ranking; of one that no method has now, the role tells the likeliest
+    """
     role = selection.get("role")
     if named := selection.get("method"):
         return str(named)
     if role in _BY_HAND:
         return str(role)
+    if planner := method_of_key(source):
+        return planner.name
     if role in ("provisional", "random"):
         return "random"
     if role in ("most_uncertain", "combined"):

@@ -14,10 +14,12 @@ from server.pages.pool_map import version_of
 from strategies.context import LATER, Context
 from strategies.planning.planner import Planner
 from strategies.planning.sources import Source
+from strategies.ranking.plain_reasons import plain_reason
+from strategies.ranking.rank import Ranking
 from strategies.selectors.registry import METHODS
 from strategies.snapshot import PoolSnapshot
 from strategies.stages import stage_of
-from strategies.strategy import next_picks
+from strategies.strategy import block_of, next_ranked
 
 MAX_PICKS = 200  # picks that a page may ask for
 _MAX_NUMBERS = 4_000  # coordinates of a map on which a request may plan: 50 ms of the processor at most
@@ -30,7 +32,7 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
     there is a model.
     """
     try:
-        picks, note = next_picks(context, store, count), None
+        picks, note = [_pick(context, *one) for one in next_ranked(context, store, count)], None
     except PoolError as error:
         picks, note = [], error.text
     if not store.list_images():
@@ -50,6 +52,12 @@ def plan_now(context: Context, store: PoolStore, count: int) -> dict[str, Any]:
         "setting": setting,
         "weighs": "alpha" in later.parameters,
     }
+
+
+def _pick(context: Context, image: str, ranking: Ranking) -> dict[str, Any]:
+    """Return a pick with the details of its hand-out and, beside them, its reason in a reader's words."""
+    block = block_of(context, ranking, image)
+    return {"image": image, **block, "plain": plain_reason(ranking.method, block)}
 
 
 class Previews:
@@ -80,14 +88,19 @@ class Previews:
             )
         facts = {"alpha": alpha, "configured": plan.details["alpha"], "round": model.round}
         if layout.points.size > _MAX_NUMBERS:
-            return {**facts, "picks": _planned_picks(context, pool, model, alpha, client)[:count]}
+            planned = _planned_picks(context, pool, model, alpha, client)[:count]
+            return {**facts, "picks": _with_plain_reasons(planned)}
         with self._lock:  # several identical requests are computed once
             key = (version_of(context, pool), alpha, count)
             if key not in self._cache:
                 planner = Planner(context)
                 series = planner.series(LATER.name, alpha, Source(model.fingerprint, model))
-                self._cache[key] = planner.choose(pool, series, count, plan).picks
+                self._cache[key] = _with_plain_reasons(planner.choose(pool, series, count, plan).picks)
             return {**facts, "picks": self._cache[key]}
+
+
+def _with_plain_reasons(picks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**pick, "plain": plain_reason(LATER, pick)} for pick in picks]
 
 
 def _planned_picks(

@@ -36,6 +36,10 @@ SHARED: dict[str, Any] = {
         "in this pool, to 1, the highest, and it lies {distance:.2f} of the map's width from labelled "
         "images, weighed with alpha {alpha:.2g}{alpha_note}.",
     },
+    "plain": {
+        "most_uncertain": "{model} is least sure about this image of all.",
+        "combined": "{model} {unsure}, {joined} {unlike} the labelled images.",
+    },
     "key": "active|{layout}|{source}|{alpha}",
     "facts": {"alpha": "alpha", "alpha_why": "alpha_why"},
     "stage": "active",

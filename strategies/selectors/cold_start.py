@@ -29,6 +29,7 @@ from strategies.selectors.rules.checks import (
 from strategies.selectors.rules.selection import Selection
 
 EPS = 1e-8
+TYPICAL_REASON = "The most typical image of cluster {cluster}, a group of images that look alike."
 CLUSTER = "cluster"  # measure that holds an image's cluster
 
 
@@ -96,6 +97,10 @@ def cold_start(
     reason={
         "medoid": "The most typical image of cluster {cluster}.",
         "farthest": "The image of cluster {cluster} that is least like those picked before it.",
+    },
+    plain={
+        "medoid": TYPICAL_REASON,
+        "farthest": "The image of cluster {cluster} that looks least like those picked before it.",
     },
     parameters={"most_clusters": lambda this: this.most_clusters},
     key="cold_start|{layout}|{budget}{fewer_clusters}",

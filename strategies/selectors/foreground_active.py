@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from strategies.selectors.active import active
+from strategies.selectors.active import SHARED, active
 from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.checks import (
     Groups,
@@ -24,6 +24,7 @@ from strategies.selectors.rules.selection import Selection
     text="Entropy times predicted foreground, combined with distance on the map: for pools with empty images",
     reason="The model is unsure about it (entropy {raw_entropy:.3f} nats), predicts structures on "
     "{foreground:.1%} of it, and it lies {distance:.2f} of the map's width from labelled images.",
+    plain=SHARED["plain"],
     parameters={"alpha": lambda this: this.alpha},
     appends=True,
     deterministic=True,

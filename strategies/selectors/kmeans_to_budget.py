@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from strategies.selectors.cold_start import TYPICAL_REASON
 from strategies.selectors.numerics.medoid import middle
 from strategies.selectors.registry import LEVY, method
 from strategies.selectors.rules.checks import (
@@ -25,6 +26,7 @@ from strategies.selectors.rules.turns import cluster_rows, largest_first, take_t
     needs="features",
     text="As many k-means clusters as picks, the medoid of each",
     reason="{role} of cluster {cluster} of {cluster_size} images (mean distance to them {distance:.3g}).",
+    plain={"medoid": TYPICAL_REASON},
 )
 def kmeans_to_budget(
     features: npt.ArrayLike,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from string import Formatter
 from typing import Any, TypeVar
 
 from strategies.selectors.rules.selection import Selection
@@ -54,6 +55,9 @@ class Method:
     :param text: one line for the client's list
     :param reason: template of the reason for a pick, or one for each role, with names of the evidence and of
         facts (seed, round, alpha; with `each_label` structures and head_note) in braces
+    :param plain: the same in a reader's words, without numbers, for pages, which show `reason` for a role
+        that it leaves out and for a pick without the evidence that it names. It may also name the words that
+        `strategies.ranking.plain_reasons` makes of the evidence: model, unsure, unlike, joined.
     :param parameters: further arguments of `select`: numbers, or functions of the round
     :param key: template of the key that plans are stored under; its first part is their kind. Methods with
         one key share their plans.
@@ -80,6 +84,7 @@ class Method:
     needs: frozenset[str]
     text: str
     reason: str | Mapping[str, str]
+    plain: str | Mapping[str, str] = ""
     parameters: Mapping[str, float | Callable[[Round], float]] = field(default_factory=dict)
     key: str = _KEY
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -98,11 +103,15 @@ class Method:
     def explain(self, evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         """Return the reason for one pick; clusters are numbered from 1 for people."""
         values = {**facts, **evidence}
-        if "cluster" in evidence:
-            values["cluster"] += 1
         reason = self.reason if isinstance(self.reason, str) else self.reason[values["role"]]
-        sentence = reason.format(**values)
-        return sentence[:1].upper() + sentence[1:]
+        return _sentence(reason, values)
+
+    def explain_plainly(self, evidence: Mapping[str, Any]) -> str | None:
+        """Return the reason for one pick in a reader's words; None where none is declared, or can be told."""
+        plain = self.plain if isinstance(self.plain, str) else self.plain.get(str(evidence.get("role")), "")
+        known = {name: value for name, value in evidence.items() if value is not None}
+        named = {name for _, name, _, _ in Formatter().parse(plain) if name}
+        return _sentence(plain, known) if plain and named <= known.keys() else None
 
     def arguments(self, of: Round) -> dict[str, float]:
         """Return the values of `parameters` in a round."""
@@ -145,6 +154,13 @@ class Method:
         return self.for_auto and (not self.needs or follows)
 
 
+def _sentence(template: str, values: Mapping[str, Any]) -> str:
+    """Fill in a template; clusters are numbered from 1 for people."""
+    shown = {**values, "cluster": values["cluster"] + 1} if "cluster" in values else values
+    sentence = template.format(**shown)
+    return sentence[:1].upper() + sentence[1:]
+
+
 METHODS: dict[str, Method] = {}
 Select = TypeVar("Select", bound=Callable[..., Selection])
 
@@ -171,6 +187,20 @@ def method(
         return select
 
     return declare
+
+
+def method_of_key(key: str) -> Method | None:
+    """Return the method whose plans have a key, None if it is nobody's.
+
+    Of methods that share their plans, it is the one declared with the alpha in the key, else the one that the
+    others are variants of: `active` with alpha 0 is `entropy`.
+    """
+    kind, alpha = key.partition("|")[0], key.rpartition("|")[2]
+    for one in METHODS.values():
+        declared = one.parameters.get("alpha")
+        if one.kind == kind and isinstance(declared, int | float) and f"{declared:g}" == alpha:
+            return one
+    return METHODS.get(kind)
 
 
 def find_methods(package: str, folders: list[str]) -> None:

@@ -208,7 +208,7 @@ export class ImagePanel {
       return item;
     }
     const plan = one.plan ? { plan: one.plan } : {};
-    const pick = { ...one.numbers, ...plan, reason: one.reason };
+    const pick = { ...one.numbers, ...plan, reason: one.reason, plain: one.plain };
     const why = el("div", { class: "why" }, el("div", {}, reasonOf(pick)));
     const rule = `Rule ${one.rule.name}: ${one.rule.text}${one.rule.paper ? ` (${one.rule.paper})` : ""}.`;
     why.append(el("small", { class: "quiet" }, rule), numbersFolded(pick));

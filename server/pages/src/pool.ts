@@ -71,6 +71,7 @@ export interface Happening {
   who: string | null;
   reason: string | null;
   details: Record<string, unknown>;
+  plain?: string | null;
   rule?: { name: string; text: string; paper: string | null };
   numbers?: Record<string, unknown>;
   plan?: number | null;

@@ -1,48 +1,20 @@
-// Reasons of picks in a reader's words; the server's own sentence and the numbers are shown on demand.
+// Reasons of picks in a reader's words, as the server sends them; its sentence with numbers is shown on demand.
 
 import { el, number } from "./dom";
 
 /** What is known of a pick; other methods of selection have other numbers. */
 export interface Evidence {
   reason?: string | null;
-  role?: string | null;
-  stage?: string | null;
-  round?: number | null;
-  cluster?: number | null;
-  entropy?: number | null;
-  distance?: number | null;
-  score?: number | null;
+  /** the reason in a reader's words, without numbers */
+  plain?: string | null;
   [name: string]: unknown;
 }
 
 const RANK = /\s*\(rank \d+ of \d+ in the plan\)/;
-const UNSURE: [number, string][] = [[0.67, "is very unsure about it"], [0.33, "is rather unsure about it"], [-1, "is fairly sure about it"]];
-const UNLIKE: [number, string][] = [[0.25, "it looks quite unlike"], [0.08, "it differs somewhat from"], [-1, "it looks much like"]];
 
-/** Say why an image was picked, without numbers. */
+/** Say why an image was picked, without numbers where its method has words for it. */
 export function reasonOf(pick: Evidence): string {
-  const said = (pick.reason ?? "").replace(RANK, "");
-  const again = /^(The same as a moment ago|Resumed|You hold)[^.]*\. /.exec(said)?.[0] ?? "";
-  return again + (wordsOf(pick, said) ?? said.slice(again.length));
-}
-
-function wordsOf({ role, round, cluster, entropy, distance, stage }: Evidence, said: string): string | null {
-  const model = round ? `The model of round ${round}` : "The model";
-  const of = typeof cluster === "number" ? ` of cluster ${cluster + 1}, a group of images that look alike` : "";
-  if (role === "medoid" && of) return `The most typical image${of}.`;
-  if (role === "farthest" && stage === "cold_start" && of) return `The image of cluster ${(cluster as number) + 1} that looks least like those picked before it.`;
-  if (role === "farthest" && said.startsWith("Waiting for the first model"))
-    return "It looks least like the images labelled, being labelled or picked before it. The first model is not ready yet.";
-  if (role === "most_uncertain") return `${model} is least sure about this image of all.`;
-  if (role !== "combined" || typeof entropy !== "number" || typeof distance !== "number") return null;
-  const [unsure, unlike] = [graded(entropy, UNSURE), graded(distance, UNLIKE)];
-  const [isSure, isLike] = [entropy < 0.33, distance < 0.08];
-  const and = isSure === isLike ? "and" : isLike ? "though" : "but";
-  return `${model} ${unsure}, ${and} ${unlike} the labelled images.`;
-}
-
-function graded(value: number, words: [number, string][]): string {
-  return (words.find(([least]) => value >= least) as [number, string])[1];
+  return pick.plain ?? (pick.reason ?? "").replace(RANK, "");
 }
 
 const NUMBERS: [string, string][] = [
@@ -59,7 +31,7 @@ const NUMBERS: [string, string][] = [
   ["role", "role"],
   ["plan", "plan number"],
 ];
-const NOT_SHOWN = new Set(["image", "reason", "model", "encoder", "encoder_note", "projection", "seed", "provisional", "method", "clusters", "paper", "map_note", "client", "again", "expires_in", "progress", "marked_by", "why"]);
+const NOT_SHOWN = new Set(["image", "reason", "plain", "model", "encoder", "encoder_note", "projection", "seed", "provisional", "method", "clusters", "paper", "map_note", "client", "again", "expires_in", "progress", "marked_by", "why"]);
 
 /** Return the numbers of a pick by name, for reading. */
 export function numbersOf(pick: Evidence): [string, string][] {

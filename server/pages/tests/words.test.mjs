@@ -7,19 +7,17 @@ const { reasonOf } = await load("reasons");
 const { ranked } = await load("pool");
 const { colouring } = await load("colouring");
 
-const combined = (entropy, distance) => reasonOf({ role: "combined", round: 2, entropy, distance, reason: "numbers" });
-
-test("a reason says what the model and the map say, without numbers", () => {
-  assert.equal(combined(0.9, 0.4), "The model of round 2 is very unsure about it, and it looks quite unlike the labelled images.");
-  assert.equal(combined(0.1, 0.4), "The model of round 2 is fairly sure about it, but it looks quite unlike the labelled images.");
-  assert.equal(combined(0.5, 0.01), "The model of round 2 is rather unsure about it, though it looks much like the labelled images.");
-  assert.equal(combined(0.1, 0.01), "The model of round 2 is fairly sure about it, and it looks much like the labelled images.");
+test("a reason is shown in the server's words for readers where it has any", () => {
+  const pick = { role: "combined", entropy: 0.9, reason: "The model gives it an uncertainty of 0.90 (rank 3 of 6 in the plan)." };
+  assert.equal(reasonOf({ ...pick, plain: "The model is very unsure about it." }), "The model is very unsure about it.");
+  assert.equal(reasonOf({ ...pick, plain: null }), "The model gives it an uncertainty of 0.90.");
+  assert.equal(reasonOf({}), "");
 });
 
 test("a rank in a plan does not contradict the number in the list", () => {
   assert.equal(reasonOf({ role: "drawn", reason: "Chosen at random (seed 42) (rank 3 of 6 in the plan)." }), "Chosen at random (seed 42).");
   const reason = "Resumed: your oldest open image. The most typical image of cluster 1 (rank 3 of 6 in the plan).";
-  assert.match(reasonOf({ role: "medoid", cluster: 0, reason }), /^Resumed: your oldest open image\. The most typical image of cluster 1, a group/);
+  assert.equal(reasonOf({ role: "medoid", cluster: 0, reason }), "Resumed: your oldest open image. The most typical image of cluster 1.");
   assert.equal(reasonOf({ role: "marked", reason: "Ada marked it to come next." }), "Ada marked it to come next.");
 });
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -142,6 +143,9 @@ def test_an_unchanged_map_is_not_sent_again(site: Site) -> None:
 
 def test_the_plan_is_what_is_handed_out_next(site: Site) -> None:
     planned = site.plan()
+    assert all(
+        pick["plain"].startswith("The model of round 1 is ") for pick in site.get("plan").json()["picks"]
+    )
     got: list[str] = []
     for number in range(3):
         request = {"client_id": f"asker {number}"}
@@ -163,6 +167,7 @@ def test_a_preview_changes_nothing_and_agrees_with_the_plan(site: Site) -> None:
     assert entropy == sorted(entropy, reverse=True) and len(entropy) == len(site.plan())
     assert site.get("preview", alpha=1).json()["picks"] != same["picks"]
     assert site.state.ledger.newest_id() == before
+    assert all(pick["plain"].startswith("The model is ") for pick in same["picks"])
     assert site.get("preview", alpha=1.5).status_code == 422
 
 
@@ -175,6 +180,9 @@ def test_the_history_says_why_and_with_what_it_was_compared(site: Site) -> None:
     assert [event["event"] for event in events] == ["handout", "handout_ended", "label"]
     given = events[0]
     assert given["who"] == "ada" and given["reason"] and given["rule"]["name"] == "active"
+    assert re.fullmatch(
+        r"The model of round 1 is \w+ (un)?sure about it, .* the labelled images\.", given["plain"]
+    )
     assert given["numbers"]["rank"] == 2 and given["plan"]
     near = given["neighbours"]
     assert near[0]["share"] == pytest.approx(given["numbers"]["distance"], rel=1e-6)
@@ -184,8 +192,11 @@ def test_the_history_says_why_and_with_what_it_was_compared(site: Site) -> None:
         for one in site.get("images/history", image=name).json()["neighbours"]:
             assert one["kind"] == ("handed out" if one["image"] == held else "labelled")
     cold = next(image for image in data["ids"] if of[image] == LABELLED_COLD)
-    rule = site.get("images/history", image=cold).json()["events"][0]["rule"]
-    assert rule["name"] == "cold_start" and "2601.18532" in rule["paper"]
+    given = site.get("images/history", image=cold).json()["events"][0]
+    assert given["rule"]["name"] == "cold_start" and "2601.18532" in given["rule"]["paper"]
+    assert re.match(
+        r"The (most typical )?image of cluster \d(, a group of| that looks least)", given["plain"]
+    )
 
 
 @pytest.mark.parametrize("what", ["thumbnail", "picture", "overlay"])

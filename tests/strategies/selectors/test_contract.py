@@ -16,8 +16,9 @@ import pytest
 from hypothesis import strategies as st
 
 from strategies import selectors
+from strategies.ranking.plain_reasons import plain_reason
 from strategies.selectors import Selection
-from strategies.selectors.registry import METHODS, NEEDS
+from strategies.selectors.registry import METHODS, NEEDS, Method
 from tests.strategies.selectors.drawn import for_drawn
 
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
@@ -90,10 +91,18 @@ def check_evidence(name: str, chosen: Selection) -> None:
         assert values.shape == chosen.picks.shape
         assert values.dtype.kind in "iUf" and (values.dtype.kind == "U" or np.isfinite(values).all())
     for i in range(len(chosen.picks)):
-        said = METHODS[name].explain(
-            {key: values[i].item() for key, values in chosen.evidence.items()}, FACTS
-        )
+        pick = {key: values[i].item() for key, values in chosen.evidence.items()}
+        said = METHODS[name].explain(pick, FACTS)
         assert said.endswith(".") and "{" not in said
+        check_plain_reason(METHODS[name], pick)
+
+
+def check_plain_reason(method: Method, pick: dict[str, Any]) -> None:
+    """Check for a sentence in a reader's words wherever the method declares one, and for none elsewhere."""
+    plain = method.plain if isinstance(method.plain, str) else method.plain.get(pick["role"], "")
+    said = plain_reason(method, {"stage": "active", "round": 1, "rank": 1, **pick})
+    assert (said is None) == (not plain)
+    assert said is None or (said.endswith(".") and not re.search(r"[{}]|\d\.\d|None", said))
 
 
 @every_method

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from strategies.selectors import random
-from strategies.selectors.registry import METHODS, Round, method
+from strategies.selectors.registry import METHODS, Round, method, method_of_key
 
 ROOT = Path(__file__).parents[3]
 MODULE = '''
@@ -117,6 +117,23 @@ def test_variants_share_the_plans_of_active() -> None:
     assert METHODS["entropy"].arguments(Round(alpha=0.7)) == {"alpha": 0.0}
     assert METHODS["active"].arguments(Round(alpha=0.7)) == {"alpha": 0.7}
     assert METHODS["clasp_pe"].arguments(Round(number=5)) == {"beta": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("active|map|model|0.3", "active"),
+        ("active|map|model|adaptive", "active"),
+        ("active|map|model|0", "entropy"),
+        ("active|map|model|1", "diversity"),
+        ("clasp_pe|map|4|model", "clasp_pe"),
+        ("random|0", "random"),
+        ("farthest|map", None),
+    ],
+)
+def test_a_plan_is_its_method_s_by_the_key(key: str, name: str | None) -> None:
+    method = method_of_key(key)
+    assert (method and method.name) == name
 
 
 def test_a_bad_declaration_is_refused() -> None:

@@ -25,11 +25,11 @@ export class Beside {
   /** Show what is known of an image; `pick` is its hand-out, if it was handed out just now. */
   async open(image: string, pick: Evidence | null): Promise<History | null> {
     this.image = image;
-    this.fill(pick, null);
+    this.fill(null, null);
     byId("heat-choice").hidden = true;
     const history = await get<History>(query("images/history", { image })).catch(() => null);
     if (image !== this.image) return history; // another image has been opened since
-    this.fill(pick ?? lastPick(history), history);
+    this.fill(inWords(pick, lastPick(history)), history);
     return history;
   }
 
@@ -85,7 +85,13 @@ function linkTo(image: string, about: string, elsewhere: boolean): HTMLElement {
 function lastPick(history: History | null): Evidence | null {
   const given = history?.events.filter((one) => one.event === "handout" && one.reason) ?? [];
   const last = given[given.length - 1];
-  return last ? { ...last.numbers, reason: last.reason } : null;
+  return last ? { ...last.numbers, reason: last.reason, plain: last.plain } : null;
+}
+
+/** Give a hand-out the words that the history has for it; an answer may say first that it is given again. */
+function inWords(pick: Evidence | null, last: Evidence | null): Evidence | null {
+  if (!pick?.reason || !last?.reason || !last.plain || !pick.reason.endsWith(last.reason)) return pick ?? last;
+  return { ...pick, plain: pick.reason.slice(0, -last.reason.length) + last.plain };
 }
 
 /** Copy text and plain elements of a parsed document; attributes are left out, but for addresses of web links. */
