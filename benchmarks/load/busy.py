@@ -47,12 +47,11 @@ def click_times(url: str) -> list[float]:
         return [t for times in clients.map(ask, (f"c{n}" for n in range(_CLIENTS))) for t in times]
 
 
-def add_image(studies: Path, number: int, size: int = 256) -> str:
-    """Add a picture of noise, under its name at once; return the name without extension."""
+def add_image(studies: Path, number: int, size: int = 256) -> None:
+    """Add a picture of noise, under its name at once."""
     pixels = np.random.default_rng(number).integers(0, 256, (size, size), dtype=np.uint8)
     Image.fromarray(pixels).save(studies / ".part.png")
     (studies / ".part.png").rename(studies / f"new{number:04d}.png")
-    return f"new{number:04d}"
 
 
 def seconds_to_start(server: Server, studies: Path, number: int) -> float:
