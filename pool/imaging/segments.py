@@ -24,7 +24,7 @@ def map_segments(
     """Map a segmentation NRRD (W, H, D), or (W, H, D, layers), to the app's values by name: (W, H, D).
 
     Where segments overlap the later one is kept, and the notes say so. Raises LabelError for a segment or a
-    value that the app does not have.
+    value that the app does not have, ValueError for a header that does not say where a segment is.
     """
     layers = np.moveaxis(data, -1, 0) if data.ndim == 4 else data[None]
     values = {same_name(name): value for name, value in labels.items()}
@@ -32,9 +32,13 @@ def map_segments(
     overlap = np.zeros(out.shape, bool)
     for i in range(count_segments(header)):
         if (name := header.get(f"Segment{i}_Name")) is None:
-            raise LabelError(f"Segment{i}_Name is missing, though the file has later ones; save it again")
-        layer = _number(header, f"Segment{i}_Layer", i if data.ndim == 4 else 0, 0, len(layers) - 1)
-        mask = layers[layer] == _number(header, f"Segment{i}_LabelValue", 1, 1)
+            raise ValueError(f"Segment{i}_Name is missing, though the file has later ones")
+        layer = _number(header, f"Segment{i}_Layer", i if data.ndim == 4 else 0)
+        if not 0 <= layer < len(layers):
+            raise ValueError(f"Segment{i}_Layer is {layer}, and the file has {len(layers)}, counted from 0")
+        if (own := _number(header, f"Segment{i}_LabelValue", 1)) == 0:
+            raise ValueError(f"Segment{i}_LabelValue is 0, which is the background")
+        mask = layers[layer] == own
         if not mask.any():
             continue
         if same_name(name) not in values:
@@ -51,13 +55,12 @@ def map_segments(
     return out
 
 
-def _number(header: Mapping[str, Any], key: str, default: int, least: int, most: int = 2**31) -> int:
-    """Return a whole number of a segment's. Raises LabelError when it is none, or out of range."""
+def _number(header: Mapping[str, Any], key: str, default: int) -> int:
+    """Return a whole number of the header's. Raises ValueError when it is none."""
     text = str(header.get(key, default)).strip()
-    number = int(text) if re.fullmatch(r"-?\d+", text) else least - 1
-    if not least <= number <= most:
-        raise LabelError(f"{key} is {text!r}, not a whole number from {least} to {most}; save it again")
-    return number
+    if not re.fullmatch(r"-?\d+", text):
+        raise ValueError(f"{key} is {text!r}, not a whole number")
+    return int(text)
 
 
 def overlap_note(count: int) -> str:

@@ -169,10 +169,10 @@ def test_damaged_file_is_refused_by_name(tmp_path: Path, png: Path, name: str) -
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"Segment0_Layer": "-1"}, "Segment0_Layer is '-1', not a whole number from 0 to 0"),
-        ({"Segment0_Layer": "1"}, "Segment0_Layer is '1'"),
-        ({"Segment0_LabelValue": "0"}, "Segment0_LabelValue is '0'"),
-        ({"Segment0_LabelValue": "1.5"}, "Segment0_LabelValue is '1.5'"),
+        ({"Segment0_Layer": "-1"}, "Segment0_Layer is -1, and the file has 1, counted from 0"),
+        ({"Segment0_Layer": "1"}, "Segment0_Layer is 1, and"),
+        ({"Segment0_LabelValue": "0"}, "Segment0_LabelValue is 0, which is the background"),
+        ({"Segment0_LabelValue": "1.5"}, "Segment0_LabelValue is '1.5', not a whole number"),
         ({"Segment2_Name": "left lung", "Segment2_LabelValue": "2"}, "Segment1_Name is missing"),
         ({"Segment0_Name": None, "Segment1_Name": "left lung"}, "Segment0_Name is missing"),
     ],
@@ -184,7 +184,9 @@ def test_segments_that_lie_nowhere_are_refused_by_their_key(
     label = tmp_path / "a.seg.nrrd"
     made = header(("right lung", 1, 0)) | fields
     nrrd.write(str(label), drawn()[..., None], header={k: v for k, v in made.items() if v is not None})
-    with pytest.raises(LabelError, match=re.escape(says)):
+    with pytest.raises(
+        LabelError, match=rf"a\.seg\.nrrd: .*{re.escape(says)}.*; save it again"
+    ):
         read_label(label, LABELS, png)
 
 
