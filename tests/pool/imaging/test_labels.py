@@ -184,9 +184,7 @@ def test_segments_that_lie_nowhere_are_refused_by_their_key(
     label = tmp_path / "a.seg.nrrd"
     made = header(("right lung", 1, 0)) | fields
     nrrd.write(str(label), drawn()[..., None], header={k: v for k, v in made.items() if v is not None})
-    with pytest.raises(
-        LabelError, match=rf"a\.seg\.nrrd: .*{re.escape(says)}.*; save it again"
-    ):
+    with pytest.raises(LabelError, match=rf"a\.seg\.nrrd: .*{re.escape(says)}.*; save it again"):
         read_label(label, LABELS, png)
 
 
