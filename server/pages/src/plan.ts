@@ -111,10 +111,12 @@ export class PlanPanel {
     try {
       answer = await get<Preview>(query("preview", { alpha: this.slider.value, count: COUNT }));
     } catch (error) {
+      if (this.isPast(asked)) return;
       this.showPreview([el("p", { class: "quiet", role: "status" }, (error as Error).message)]);
+      this.events.previewed([]);
       return;
     }
-    if (asked !== this.asked || !this.previewing) return; // the slider has moved on
+    if (this.isPast(asked)) return;
     const list = el("ol", { class: "picks", "aria-label": `Next images with alpha ${answer.alpha}` });
     this.fill(list, answer.picks, this.images);
     const fresh = answer.picks.filter((pick) => !this.images.includes(pick.image)).length;
@@ -123,6 +125,11 @@ export class PlanPanel {
       "next images would be different. The preview changes nothing.";
     this.showPreview([el("p", { class: "quiet", role: "status" }, words), list]);
     this.events.previewed(answer.picks.map((pick) => pick.image));
+  }
+
+  /** Whether the slider has moved on since this preview was asked for, or the preview was closed. */
+  private isPast(asked: number): boolean {
+    return asked !== this.asked || !this.previewing;
   }
 
   private showPreview(parts: Node[]): void {

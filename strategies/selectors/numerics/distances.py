@@ -31,6 +31,8 @@ def distances(points: FloatArray, centre: FloatArray) -> FloatArray:
 def squared_by_products(points: FloatArray, others: FloatArray) -> FloatArray:
     """Return squared distances (n, m) by a matrix product: fast, and off by up to `products_error`.
 
+    scikit-learn's `euclidean_distances` does the same, but promises no bound on its error.
+
     Some are slightly below 0. Centre both first: the error grows with the distance from the origin.
     """
     inner, outer = np.einsum("ij,ij->i", points, points), np.einsum("ij,ij->i", others, others)
